@@ -1,0 +1,133 @@
+"""One self-contained run file: written atomically, loaded without running code.
+
+A checkpoint is a dict of tensors and plain values:
+
+    project, format, app, version   who wrote it; added by `save`
+    config                          the application's configuration
+    step, seconds, metrics          how long it was trained, and the results of the last validation
+    weights                         the model's state dict
+    extras                          what the application adds: class names, preprocessing, ...
+    training                        in last.pt only: optimiser state and all else that later steps depend on
+"""
+
+import io
+import os
+import pickle
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.serialization import get_unsafe_globals_in_checkpoint
+
+from core.errors import InputError
+
+PROJECT = "recurrent-vision"
+FORMAT = 1
+
+
+def save(path: Path, app: str, payload: dict[str, Any]) -> None:
+    """Write a checkpoint of application `app`.
+
+    Raises:
+        InputError: it could not be written; what stood at `path` before still does.
+        TypeError: the payload holds something else than tensors and plain values, which `load` would refuse.
+    """
+    header = {"project": PROJECT, "format": FORMAT, "app": app, "version": _version()}
+    buffer = io.BytesIO()
+    torch.save(header | payload, buffer)
+    if unsafe := get_unsafe_globals_in_checkpoint(buffer):
+        raise TypeError(f"a checkpoint holds tensors and plain values only, not {', '.join(unsafe)}")
+    replace(path, buffer.getbuffer())
+
+
+def load(path: Path | str, app: str) -> dict[str, Any]:
+    """Read a checkpoint of application `app`, its tensors to the CPU.
+
+    Raises:
+        InputError: the file is missing, damaged, no checkpoint, carries code, belongs to another application, or
+            was written by a later version.
+    """
+    payload = _read(Path(path))
+    if not isinstance(payload, dict) or payload.get("project") != PROJECT:
+        raise InputError(f"{path} is not a checkpoint of {PROJECT}")
+    if payload["format"] > FORMAT:
+        raise InputError(f"{path} was written by the later version {payload['version']}: upgrade {_version()}")
+    if payload["app"] != app:
+        raise InputError(f"{path} is a checkpoint of {payload['app']}, not of {app}")
+    return payload
+
+
+def open_run(path: Path | str, app: str) -> dict[str, Any]:
+    """Read the best checkpoint of a run directory, or the last one if none is best yet, or one .pt file.
+
+    Raises:
+        InputError: as `load`, or there is no checkpoint in the directory.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return load(path, app)
+    for name in ("best.pt", "last.pt"):
+        if (path / name).exists():
+            return load(path / name, app)
+    raise InputError(f"{path} holds neither best.pt nor last.pt: give the directory of a run, or a .pt file")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the error of a full disk or an unwritable folder into one line that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def replace(path: Path, content: bytes | memoryview) -> None:
+    """Write a file so that `path` holds all of the old content or all of the new at every moment.
+
+    Raises:
+        InputError: it could not be written; the old content still stands.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    with writing(path):
+        try:
+            with partial.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)  # the new name, too, is to survive a power cut
+        os.close(folder)
+
+
+def _read(path: Path) -> object:
+    try:
+        with path.open("rb") as file:
+            if file.read(1) == b"\x80":
+                raise InputError(f"{path} is a bare pickle, which may carry code; it was not run")
+            with zipfile.ZipFile(file) as archive:
+                if archive.testzip() is not None:  # torch.load does not compare checksums
+                    raise InputError(f"{path} is damaged: a checksum does not match")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except zipfile.BadZipFile:
+        raise InputError(f"{path} is truncated, or not a checkpoint") from None
+    except pickle.UnpicklingError:
+        raise InputError(f"{path} carries pickled code or foreign objects; it was not run") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except (RuntimeError, EOFError, LookupError, TypeError, ValueError):
+        raise InputError(f"{path} is not a checkpoint") from None
+
+
+def _version() -> str:
+    try:
+        return version(PROJECT)
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "unknown"

@@ -1,0 +1,72 @@
+"""Configurations: frozen dataclasses to and from plain JSON values, and the differences between two of them."""
+
+import types
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from core.errors import InputError
+
+C = TypeVar("C")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A (nested) dataclass as plain JSON values; tuples become lists, as JSON has it."""
+    return {field.name: _plain(getattr(config, field.name)) for field in fields(config)}
+
+
+def from_dict(cls: type[C], data: Any, source: str = "the configuration") -> C:
+    """The dataclass `cls` from what `to_dict` gave.
+
+    Raises:
+        InputError: a field is unknown, missing or of the wrong type; the line names it and `source`.
+    """
+    return _parse(cls, data, "", source)
+
+
+def differences(saved: Any, asked: Any) -> list[str]:
+    """One entry "field: saved X, asked Y" for each field that differs between two configurations of one class."""
+    found = []
+    for field in fields(saved):
+        old, new = getattr(saved, field.name), getattr(asked, field.name)
+        if is_dataclass(old) and type(old) is type(new):
+            found += differences(old, new)
+        elif old != new:
+            found.append(f"{field.name}: saved {old}, asked {new}")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return to_dict(value)
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _parse(hint: Any, value: Any, name: str, source: str) -> Any:
+    """`value` as an instance of the type `hint`, or InputError."""
+    origin, options = get_origin(hint), get_args(hint)
+    if is_dataclass(hint) and isinstance(value, dict):
+        hints = get_type_hints(hint)
+        names = [field.name for field in fields(hint)]
+        for problem, which in (("unknown", value.keys() - names), ("missing", names - value.keys())):
+            if which:
+                raise InputError(f"{source}: {problem} field {', '.join(sorted(which))}")
+        return hint(**{n: _parse(hints[n], value[n], n, source) for n in names})  # pyright: ignore[reportCallIssue]
+    if origin is tuple and isinstance(value, list):
+        items = options[:1] * len(value) if options[1:] == (...,) else options
+        if len(items) == len(value):
+            return tuple(_parse(item, v, name, source) for item, v in zip(items, value, strict=True))
+    if origin in (Union, types.UnionType):
+        for option in options:
+            try:
+                return _parse(option, value, name, source)
+            except InputError:
+                continue
+    if origin is Literal and value in options:
+        return value
+    if hint is float and type(value) is int:
+        return float(value)
+    if isinstance(hint, type) and type(value) is hint:
+        return value
+    raise InputError(f"{source}: {name or 'the whole'} cannot be {value!r}")

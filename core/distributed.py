@@ -1,0 +1,83 @@
+"""Many processes under `torchrun`: each computes its own rows of the global batch, and rank 0 alone writes.
+
+    torchrun --nproc-per-node 2 -m glimpse.train  # the result of one process with the same global batch
+
+A program that `torchrun` did not start is a world of one, in which nothing here costs anything.
+"""
+
+import os
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from core.errors import InputError
+
+
+def rank() -> int:
+    """The number of this process, 0 <= rank < world."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def world() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def gpu() -> torch.device:
+    """The GPU of this process: each of a machine's processes has its own."""
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def rows(batch: int) -> slice:
+    """This process's rows of a global batch.
+
+    Raises:
+        InputError: the batch cannot be shared equally, so the mean of the processes' gradients would not be the
+            gradient of the mean.
+    """
+    if batch % world():
+        raise InputError(f"a batch of {batch} cannot be shared equally by {world()} processes")
+    share = batch // world()
+    return slice(rank() * share, (rank() + 1) * share)
+
+
+def replicate(model: nn.Module) -> nn.Module:
+    """The model as each process must call it: `backward` then averages the gradients over all processes."""
+    if world() == 1:
+        return model
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return DistributedDataParallel(model)
+
+
+def finish() -> None:
+    """Leave the other processes."""
+    if world() > 1:
+        dist.destroy_process_group()
+
+
+def total(value: Tensor) -> Tensor:
+    """The sum of `value` over the processes."""
+    return _reduced(value, dist.ReduceOp.SUM)
+
+
+def least(value: Tensor) -> Tensor:
+    """The minimum of `value` over the processes."""
+    return _reduced(value, dist.ReduceOp.MIN)
+
+
+def anywhere(flag: bool, device: torch.device) -> bool:
+    """Whether the flag is set in any process."""
+    return flag if world() == 1 else total(torch.tensor(float(flag), device=device)).item() > 0
+
+
+def _reduced(value: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
+    if world() == 1:
+        return value
+    value = value.clone()
+    dist.all_reduce(value, operation)
+    return value

@@ -1,0 +1,141 @@
+"""The engines of `core.recurrent`: three ways to run one layer in one direction over a batch of sequences.
+
+reference   a Python loop over the cell under autograd: the truth, and twice differentiable
+bptt        the pass derived by hand (`core.bptt`), any activations
+fused       torch.nn's kernels (cuDNN, oneDNN or ATen's loop), the activations they know
+
+Each is a function `(cell, x, state, lengths, reverse) -> outputs, final state`. With lengths [batch], outputs
+beyond a sequence's end are 0 and the final state is the one at its end; in reverse each sequence starts at its
+own end.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from core import bptt
+from core.activations import ACTIVATIONS
+from core.cells import Cell, State, map_state
+from core.sequence_kernels import GRUKernel, Kernel, LSTMKernel, RNNKernel
+
+Inputs = Float[Tensor, "time batch input"]
+Outputs = Float[Tensor, "time batch hidden"]
+Lengths = Int[Tensor, " batch"] | None
+Engine = Callable[[Cell, Inputs, State, Lengths, bool], tuple[Outputs, State]]
+
+_tanh, _sigmoid, _relu = ACTIVATIONS["tanh"], ACTIVATIONS["sigmoid"], ACTIVATIONS["relu"]
+LSTM = LSTMKernel(_sigmoid, _tanh, _tanh)
+FUSED: dict[Kernel, Callable] = {
+    RNNKernel(_tanh): torch.rnn_tanh,
+    RNNKernel(_relu): torch.rnn_relu,
+    LSTM: torch.lstm,
+    GRUKernel(_sigmoid, _tanh): torch.gru,
+}
+
+
+def reference(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
+    """The cell, step by step; where a sequence has ended (in reverse: not begun) its state stays."""
+    alive = None
+    if lengths is not None:
+        alive = (torch.arange(len(x), device=x.device)[:, None] < lengths).unsqueeze(-1)
+        x = torch.where(alive, x, 0)  # padding may hold anything, NaN too
+    x_, outputs = x.unbind(0), []
+    for t in reversed(range(len(x_))) if reverse else range(len(x_)):
+        output, new = cell(x_[t], state)
+        if alive is not None:
+            output = torch.where(alive[t], output, 0)
+            new = map_state(lambda now, before, here=alive[t]: torch.where(here, now, before), new, state)
+        outputs.append(output)
+        state = new
+    return torch.stack(outputs[::-1] if reverse else outputs), state
+
+
+def by_hand(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
+    """Backpropagation through time derived by hand; the batch shrinks as sequences end."""
+    return _over_rows(bptt.sequence, cell, x, state, lengths, reverse)
+
+
+def fused(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
+    """torch.nn's kernels; ValueError where they do not know the cell's activations."""
+    if cell.kernel not in FUSED:
+        raise ValueError('engine="fused" has no kernel with these activations; engine="bptt" has')
+    return _over_rows(_fused_rows, cell, x, state, lengths, reverse)
+
+
+def automatic(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
+    """The fastest of them that can do the work."""
+    return choose(cell, x, lengths)(cell, x, state, lengths, reverse)
+
+
+def choose(cell: Cell, x: Inputs, lengths: Lengths) -> Engine:
+    """The engine that is fastest for this work, as far as measured."""
+    if x.device.type != "cpu":
+        return fused if cell.kernel in FUSED else by_hand
+    onednn = cell.kernel == LSTM and x.dtype == torch.float32 and lengths is None
+    return fused if onednn else by_hand
+
+
+ENGINES: dict[str, Engine] = {"auto": automatic, "reference": reference, "bptt": by_hand, "fused": fused}
+
+
+def _over_rows(
+    run: Callable, cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool
+) -> tuple[Outputs, State]:
+    """Lay the steps out as rows, one step after another and none for padding, and `run` over these."""
+    time, batch = x.shape[:2]
+    if lengths is None:
+        x = x.flip(0) if reverse else x
+        outputs, final = run(cell, x.flatten(0, 1), [batch] * time, state)
+        outputs = outputs.unflatten(0, (time, batch))
+        return outputs.flip(0) if reverse else outputs, final
+
+    rows, order, batch_sizes = _pack(lengths.cpu(), batch, reverse)
+    rows, order = rows.to(x.device), order.to(x.device)
+    outputs = x.new_zeros(time * batch, cell.hidden_size)
+    if batch_sizes:
+        done, final = run(
+            cell, x.flatten(0, 1)[rows], batch_sizes, map_state(lambda part: part[order], state)
+        )
+        outputs = outputs.index_copy(0, rows, done)
+        state = map_state(lambda part: part[order.argsort()], final)
+    return outputs.unflatten(0, (time, batch)), state
+
+
+def _pack(lengths: Int[Tensor, " batch"], batch: int, reverse: bool) -> tuple[Tensor, Tensor, list[int]]:
+    """Which rows t * batch + b step after step reads, the sequences in falling order of length; order; sizes."""
+    lengths, order = lengths.sort(descending=True, stable=True)
+    t = torch.arange(int(lengths[0]))[:, None]
+    alive = t < lengths
+    when = lengths - 1 - t if reverse else t
+    return (when * batch + order)[alive], order, alive.sum(1).tolist()
+
+
+def _fused_rows(cell: Cell, x: Tensor, batch_sizes: list[int], state: State) -> tuple[Tensor, State]:
+    kernel, first, constant = FUSED[cell.kernel], batch_sizes[0], batch_sizes[0] == batch_sizes[-1]
+    options = (
+        cell.b is not None,
+        1,
+        0.0,
+        cell.training,
+        False,
+    )  # biases, layers, dropout, training, bidirectional
+    start = map_state(lambda part: part[None, :first].contiguous(), state)
+    if constant:
+        x = x.unflatten(0, (len(batch_sizes), first))
+        outputs, *final = kernel(x, start, _torch_weights(cell), *options, False)  # not batch-first
+    else:
+        outputs, *final = kernel(x, torch.tensor(batch_sizes), start, _torch_weights(cell), *options)
+    final = tuple(final) if isinstance(state, tuple) else final[0]
+    final = map_state(lambda end, begin: torch.cat([end[0], begin[first:]]), final, state)  # length 0: stays
+    return outputs.flatten(0, 1) if constant else outputs, final
+
+
+def _torch_weights(cell: Cell) -> list[Tensor]:
+    """U, W and, where there is a bias, torch.nn's two: one added to U x, one to W h."""
+    if cell.b is None:
+        return [cell.U, cell.W]
+    zeros = torch.zeros_like(cell.b)
+    b_W = zeros if cell.b_W is None else torch.cat([zeros[: -cell.hidden_size], cell.b_W])
+    return [cell.U, cell.W, cell.b, b_W]

@@ -1,0 +1,237 @@
+"""The only training loop.
+
+A model is a module whose `forward(*batch)` gives `(loss, metrics)`: the mean loss of a batch and other means to
+watch. `fit` trains it, `evaluate` measures it. Between two rows of the log nothing is read from the device. All that
+is random is a function of (seed, step), so a run that was killed and resumed ends, on the CPU, with the same bits.
+"""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from core import distributed
+from core.batches import seed
+from core.errors import InputError
+from core.log import Run
+from core.recipe import LoopConfig, learning_rate, optimiser
+
+
+class MakeBatch(Protocol):
+    """Makes rows `rows` of the global batch of step `step`: the arguments of the model."""
+
+    def __call__(self, step: int, rows: slice) -> tuple[Tensor, ...]: ...  # noqa: D102
+
+
+def fit(
+    model: nn.Module,
+    batch: MakeBatch,
+    validate: Callable[[], Mapping[str, float]],
+    run: Run,
+    config: LoopConfig,
+    *,
+    monitor: str = "accuracy",
+    mode: Literal["max", "min"] = "max",
+    extras: Mapping[str, Any] | None = None,
+) -> None:
+    """Train `model`, or go on from the run's last.pt; it ends with the weights of the last step, not of the best.
+
+    Args:
+        model: on its device; `forward(*batch)` gives the mean loss and a dict of means, 0-dimensional tensors.
+        batch: makes the batch of a step; alone a process asks for all rows, under `torchrun` for its share.
+        validate: measures the model as it is now.
+        run: where checkpoints and metrics go.
+        config: how to train.
+        monitor: the result of `validate` that decides which checkpoint is best.pt.
+        mode: whether more or less of it is better.
+        extras: what else each checkpoint is to hold, e.g. class names.
+
+    Raises:
+        InputError: the loss or the weights are not finite any more, or a file cannot be written. The checkpoints
+            written before stay.
+        SystemExit: code 130 or 143, after SIGINT or SIGTERM: the step was finished and last.pt written.
+    """
+    state = _Training(model, run, config, dict(extras or {}))
+    with run.open(state.step, config.steps), _signals() as received:
+        stop = False
+        while state.step < config.steps and not stop:
+            state.update(batch)
+            log, check = state.due(config.log_every), state.due(config.validate_every)
+            # Many processes agree to stop only where they meet anyway.
+            stop = (log or distributed.world() == 1) and distributed.anywhere(bool(received), state.device)
+            save = stop or state.due(config.save_every or config.validate_every)
+            if log or check or save:
+                state.require_finite()
+            if log:
+                state.log()
+            if check and run.writes:
+                seed(state.device, config.seed, state.step, "validate")
+                state.judge(validate(), monitor, mode)
+            if save:
+                state.save()
+            run.tick(state.step)
+    distributed.finish()
+    if stop:
+        print(f"stopped after step {state.step} of {config.steps}; go on with: {run.resume_command}", flush=True)
+        raise SystemExit(128 + (received[0] if received else signal.SIGTERM))
+
+
+class _Training:
+    """What a run carries from step to step, and what is done with it."""
+
+    def __init__(self, model: nn.Module, run: Run, config: LoopConfig, extras: dict[str, Any]) -> None:
+        self.model, self.run, self.config, self.extras = model, run, config, extras
+        self.device = next(model.parameters()).device
+        self.rows = distributed.rows(config.batch)
+        self.optimiser = optimiser(model.parameters(), config)
+        self.step = 0  # steps done
+        self.sums = Sums()  # of the training metrics since the last row of the log
+        self.best: float | None = None
+        self.metrics: dict[str, float] = {}  # of the last validation
+        seconds = 0.0
+        if last := run.last():
+            model.load_state_dict(last["weights"])
+            self.optimiser.load_state_dict(last["training"]["optimiser"])
+            self.sums.add({name: value.to(self.device) for name, value in last["training"]["sums"].items()})
+            self.best = last["training"]["best"]
+            self.step, self.metrics, seconds = last["step"], last["metrics"], last["seconds"]
+        self.start = time.monotonic() - seconds
+        # Steps since the last row of the log before the first whose loss was not finite.
+        self.finite = torch.tensor(self.step % config.log_every, device=self.device)
+        self.replica = distributed.replicate(model)
+        model.train()
+
+    def update(self, batch: MakeBatch) -> None:
+        """One step of training; never waits for the device."""
+        config = self.config
+        seed(self.device, config.seed, self.step, distributed.rank(), "step")
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(config, self.step)
+        self.optimiser.zero_grad()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            loss, metrics = self.replica(*batch(self.step, self.rows))
+        loss.backward()
+        if config.clip:
+            metrics = {**metrics, "gradient_norm": nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)}
+        self.optimiser.step()
+        self.sums.add({**metrics, "loss": loss})
+        self.finite += torch.isfinite(self.sums.values["loss"])  # once a sum is not finite it stays so
+        self.step += 1
+
+    def due(self, every: int) -> bool:
+        """Whether something is due after this step that is done `every` steps (0: never) and at the end."""
+        return self.step == self.config.steps or (every > 0 and self.step % every == 0)
+
+    @property
+    def unlogged(self) -> int:
+        """Steps since the last row of training metrics."""
+        return (self.step - 1) % self.config.log_every + 1
+
+    def log(self) -> None:
+        """Write the means since the last row."""
+        means = {f"train/{name}": value for name, value in self.sums.divided(self.unlogged).items()}
+        self.run.log(self.step, {**means, "learning_rate": learning_rate(self.config, self.step - 1)})
+        self.sums = Sums()
+        self.finite.zero_()
+
+    def judge(self, metrics: Mapping[str, float], monitor: str, mode: str) -> None:
+        """Log the results of a validation; keep the weights if none before were as good."""
+        self.metrics, value = dict(metrics), metrics[monitor]
+        self.run.log(self.step, {f"validation/{name}": number for name, number in metrics.items()})
+        better = self.best is None or (value > self.best if mode == "max" else value < self.best)
+        if better and not math.isnan(value):
+            self.best = value
+            self.run.save("best.pt", self.payload())
+
+    def save(self) -> None:
+        """Write last.pt: all that the steps to come depend on."""
+        means = {name: distributed.total(v) / distributed.world() for name, v in self.sums.values.items()}
+        training = {"optimiser": self.optimiser.state_dict(), "sums": means, "best": self.best}
+        self.run.save("last.pt", {**self.payload(), "training": training})
+
+    def payload(self) -> dict[str, Any]:
+        """What every checkpoint holds."""
+        return {
+            "step": self.step,
+            "seconds": time.monotonic() - self.start,
+            "metrics": self.metrics,
+            "weights": self.model.state_dict(),
+            "extras": self.extras,
+        }
+
+    def require_finite(self) -> None:
+        """Raise InputError if a loss since the last row, or now a weight or a moment of it, is not finite."""
+        good = int(distributed.least(self.finite).item())
+        moments = [t for state in self.optimiser.state.values() for t in state.values() if isinstance(t, Tensor)]
+        if good < self.unlogged:
+            what = f"loss is not finite at step {self.step - self.unlogged + good + 1}"
+        elif not all(torch.isfinite(t).all() for t in [*self.model.parameters(), *moments]):
+            what = f"weights are not finite after step {self.step}"
+        else:
+            return
+        raise InputError(
+            f"the {what}: try a lower --learning-rate or --clip 1 (the checkpoints in {self.run.directory} are "
+            "from before and good)"
+        )
+
+
+class Sums:
+    """Named sums that stay on their device until they are read."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Tensor] = {}
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Add 0-dimensional tensors; floats are summed in float32 or better, counts in int64."""
+        for name, value in values.items():
+            if name in self.values:
+                self.values[name] += value.detach()
+            else:
+                wide = torch.promote_types(value.dtype, torch.float32) if value.is_floating_point() else torch.int64
+                self.values[name] = value.detach().to(wide, copy=True)
+
+    def divided(self, count: float) -> dict[str, float]:
+        """Read the sums over all processes, divided once."""
+        return {name: distributed.total(v).item() / count / distributed.world() for name, v in self.values.items()}
+
+
+def evaluate(
+    model: nn.Module, sums: Callable[..., Mapping[str, Tensor]], batches: Iterable[tuple[Any, ...]]
+) -> dict[str, float]:
+    """Means over all batches, with `model` in evaluation mode and without gradients.
+
+    Args:
+        model: the module that `sums` makes use of.
+        sums: `sums(*batch)` gives sums over the batch, and the number of their summands as "count".
+        batches: the arguments of `sums`, batch by batch.
+    """
+    whole, training = Sums(), model.training
+    model.eval()
+    with torch.no_grad():
+        for batch in batches:
+            whole.add(sums(*batch))
+    model.train(training)
+    count = whole.values.pop("count").item()
+    return {name: value.item() / count for name, value in whole.values.items()}
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Note SIGINT and SIGTERM in a list instead of dying, as often as they come."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # Python lets no other thread handle signals
+        yield received
+        return
+    numbers = signal.SIGINT, signal.SIGTERM
+    before = [signal.signal(number, lambda number, _: received.append(number)) for number in numbers]
+    try:
+        yield received
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

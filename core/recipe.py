@@ -1,0 +1,85 @@
+"""How to train, as numbers: the optimiser and the step size at each step are pure functions of `LoopConfig`."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from core.errors import InputError
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How to train.
+
+    Raises:
+        InputError: a number is out of its range.
+    """
+
+    steps: int = 1000
+    """Training steps, one batch each."""
+    batch: int = 128
+    """Samples in a batch, over all processes."""
+    seed: int = 0
+    """All that is random follows from it: initial weights, order of samples, noise."""
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    """How gradients change the weights; sgd is plain gradient descent."""
+    learning_rate: float = 1e-3
+    """Step size before the schedule is applied."""
+    schedule: Literal["cosine", "constant", "step"] = "cosine"
+    """How the step size changes: to 0 along a cosine, not at all, or by the factor DROP every DROP_EVERY steps."""
+    warm_up: int = 0
+    """Steps over which the step size first grows linearly."""
+    drop: float = 0.5
+    """Factor of the step schedule."""
+    drop_every: int = 1000
+    """Steps between two drops of the step schedule."""
+    momentum: float = 0.0
+    """Momentum of sgd."""
+    weight_decay: float = 0.0
+    """Pull of the weights towards 0."""
+    clip: float = 0.0
+    """Largest norm of the whole gradient; 0: any."""
+    log_every: int = 100
+    """Steps between two rows of training metrics."""
+    validate_every: int = 1000
+    """Steps between two validations; 0: only at the end."""
+    save_every: int = 0
+    """Steps between two checkpoints to resume from; 0: at every validation."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Arithmetic of forward passes in training; bf16 pays on recent GPUs only."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "drop_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("learning_rate", "warm_up", "weight_decay", "clip", "validate_every", "save_every"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} must not be negative, but is {getattr(self, name)}")
+
+
+def optimiser(parameters: Iterable[nn.Parameter], config: LoopConfig) -> torch.optim.Optimizer:
+    """The optimiser of the recipe, with fused kernels; its learning rate is set before each step.
+
+    "sgd" without momentum is the update of slide 23: w(t+1) = w(t) - ε(t) dE/dw (w(t)).
+    """
+    trained = [p for p in parameters if p.requires_grad]
+    decay = config.weight_decay
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(trained, momentum=config.momentum, weight_decay=decay, fused=True)
+    adam = torch.optim.AdamW if config.optimiser == "adamw" else torch.optim.Adam
+    return adam(trained, weight_decay=decay, fused=True)
+
+
+def learning_rate(config: LoopConfig, step: int) -> float:
+    """The step size ε(t) of step t = 0, 1, ...: linear warm-up times schedule."""
+    rate = config.learning_rate * min(1.0, (step + 1) / (config.warm_up + 1))
+    if config.schedule == "step":
+        return rate * config.drop ** (step // config.drop_every)
+    if config.schedule == "cosine":
+        part = max(0, step - config.warm_up) / max(1, config.steps - config.warm_up)
+        return rate * (1 + math.cos(math.pi * part)) / 2
+    return rate

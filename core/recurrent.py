@@ -1,0 +1,176 @@
+"""Recurrent: layers of a cell over time, in one direction or both.
+
+recurrent = Recurrent("lstm", input_size=10, hidden_size=32, layers=2, bias=True)
+outputs, state = recurrent(x)                     # x [time, batch, input]
+outputs, state = recurrent(x, state, lengths)     # go on from there, sequences of several lengths
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from core.cells import CELLS, LSTMCell, State, map_state
+from core.engines import ENGINES
+
+
+class Recurrent(nn.Module):
+    """A deep (slides 9-10), optionally bidirectional (Schuster & Paliwal 1997), recurrent network.
+
+    Everything is time-first: x is [time, batch, input]. Layers take the outputs of the layer below, of both its
+    directions side by side. Every engine computes the same outputs and gradients.
+
+    Args:
+        cell: "rnn", "lstm" or "gru".
+        input_size: width of x_t.
+        hidden_size: width of h_t, in each direction.
+        layers: how many.
+        dropout: probability that an output of one layer is 0 for the next, while training.
+        bidirectional: adds a second direction, from each sequence's end to its start.
+        engine: "reference", "bptt", "fused" (see `core.engines`), or "auto": the fastest that can do the work.
+        cell_options: `bias`, `initialisation`, activations ...: see the cell in `core.cells`.
+
+    Raises:
+        ValueError: for an unknown cell, engine, activation or initialisation, or sizes that cannot be.
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        *,
+        layers: int = 1,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        engine: str = "auto",
+        **cell_options: Any,
+    ):
+        super().__init__()
+        for name, known in ((cell, CELLS), (engine, ENGINES)):
+            if name not in known:
+                raise ValueError(f"unknown name {name!r}; choose one of {', '.join(known)}")
+        if layers < 1 or not 0 <= dropout <= 1:
+            raise ValueError(f"layers={layers} must be at least 1, and dropout={dropout} within 0..1")
+        self.dropout, self.engine = dropout, engine
+        self.directions = 2 if bidirectional else 1
+        self.output_size = self.directions * hidden_size
+        sizes = [input_size] + [self.output_size] * (layers - 1)
+        self.cells = nn.ModuleList(
+            nn.ModuleList(CELLS[cell](size, hidden_size, **cell_options) for _ in range(self.directions))
+            for size in sizes
+        )
+
+    def initial_state(self, batch: int) -> State:
+        """Zeros, h [layers * directions, batch, hidden] as in torch.nn; for the LSTM the tuple (h, c)."""
+        return _stack([cell.initial_state(batch) for layer in self.cells for cell in layer])
+
+    def forward(
+        self,
+        x: Float[Tensor, "time batch input"],
+        state: State = None,
+        lengths: Int[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "time batch directions*hidden"], State]:
+        """Outputs of the last layer, and the final state of all.
+
+        Args:
+            x: the inputs; what lies beyond a sequence's length is never read.
+            state: where to start, as returned; None for zeros.
+            lengths: each within 0..time; None if all sequences fill x.
+
+        Returns:
+            The outputs, 0 beyond a sequence's length, and each sequence's state at its own length (in the
+            reverse direction: at its start). Length 0 keeps the state.
+
+        Raises:
+            ValueError: for shapes that do not fit.
+        """
+        state = self.initial_state(x.shape[1]) if state is None else state
+        self._check(x, state, lengths)
+        parts = zip(*(part.unbind(0) for part in state), strict=True) if isinstance(state, tuple) else state
+        run, starts, finals = ENGINES[self.engine], iter(parts), []
+        for layer in self.cells:
+            if finals:
+                x = F.dropout(x, self.dropout, self.training)
+            done = [run(cell, x, next(starts), lengths, bool(way)) for way, cell in enumerate(layer)]
+            x = torch.cat([outputs for outputs, _ in done], -1) if len(done) > 1 else done[0][0]
+            finals += [final for _, final in done]
+        return x, _stack(finals)
+
+    def _check(self, x: Tensor, state: State, lengths: Tensor | None) -> None:
+        first = self.cells[0][0]
+        if x.dim() != 3 or x.shape[2] != first.input_size or 0 in x.shape[:2]:
+            raise ValueError(
+                f"x is {list(x.shape)}, should be [time, batch, {first.input_size}] and not empty"
+            )
+        expected = [len(self.cells) * self.directions, x.shape[1], first.hidden_size]
+        given = [list(part.shape) for part in (state if isinstance(state, tuple) else (state,))]
+        if given != [expected] * (2 if isinstance(first, LSTMCell) else 1):
+            raise ValueError(
+                f"state parts are {given}, should be [layers * directions, batch, hidden] = {expected}"
+            )
+        if lengths is None:
+            return
+        if lengths.shape != x.shape[1:2] or lengths.is_floating_point():
+            raise ValueError(
+                f"lengths are {lengths.dtype} {list(lengths.shape)}, should be integers, one a sequence"
+            )
+        if lengths.min() < 0 or lengths.max() > len(x):
+            raise ValueError(
+                f"lengths run from {lengths.min()} to {lengths.max()}, should lie within 0..{len(x)}"
+            )
+
+
+def _stack(states: list[State]) -> State:
+    return map_state(lambda *parts: torch.stack(parts), *states)
+
+
+def to_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of a `Recurrent` as that of torch.nn.RNN, LSTM or GRU with the same options.
+
+    torch.nn adds one bias to U x and another to W h: ours is the first; the second is 0 except inside the GRU's
+    reset product, where it is `b_W`.
+    """
+    converted = {}
+    for key, U in state_dict.items():
+        cell, _, name = key.rpartition(".")
+        if name != "U":
+            continue
+        _, layer, direction = cell.split(".")
+        suffix = f"l{layer}{'_reverse' if direction == '1' else ''}"
+        converted[f"weight_ih_{suffix}"], converted[f"weight_hh_{suffix}"] = U, state_dict[f"{cell}.W"]
+        if f"{cell}.b" in state_dict:
+            b, b_W = state_dict[f"{cell}.b"], state_dict.get(f"{cell}.b_W")
+            b_hh = torch.zeros_like(b)
+            if b_W is not None:
+                b_hh[-len(b_W) :] = b_W
+            converted[f"bias_ih_{suffix}"], converted[f"bias_hh_{suffix}"] = b, b_hh
+    return converted
+
+
+def from_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of a torch.nn.RNN, LSTM or GRU (one without projections) as that of a `Recurrent`.
+
+    Its two biases are added up, except inside the GRU's reset product.
+    """
+    converted = {}
+    for key, U in state_dict.items():
+        if not key.startswith("weight_ih_l"):
+            continue
+        suffix = key.removeprefix("weight_ih_")
+        W = state_dict[f"weight_hh_{suffix}"]
+        cell = f"cells.{suffix.removesuffix('_reverse')[1:]}.{int(suffix.endswith('_reverse'))}"
+        converted[f"{cell}.U"], converted[f"{cell}.W"] = U, W
+        if f"bias_ih_{suffix}" in state_dict:
+            b, b_hh = state_dict[f"bias_ih_{suffix}"].clone(), state_dict[f"bias_hh_{suffix}"]
+            hidden = W.shape[1]
+            gru = len(W) == 3 * hidden
+            summed = 2 * hidden if gru else len(W)
+            b[:summed] += b_hh[:summed]
+            converted[f"{cell}.b"] = b
+            if gru:
+                converted[f"{cell}.b_W"] = b_hh[summed:].clone()
+    return converted

@@ -1,0 +1,158 @@
+"""Translated and cluttered canvases, drawn from a seed and painted on the device for a whole batch at once.
+
+After Mnih, Heess, Graves, Kavukcuoglu, "Recurrent Models of Visual Attention" (2014), section 4: a digit at a
+random place of a larger empty canvas, and pieces of other images at random places. The pieces are combined
+with the digit and with each other by maximum. The published generator (google-deepmind/mnist-cluttered) adds
+and clips at white instead; the two differ only where grey borders overlap.
+
+Drawing is apart from painting: in data-parallel training every rank draws the same layout for the global
+batch and paints only its own rows, `canvas.paint(images, indices[rows], layout[rows])`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything goes on each canvas of a batch; positions are (row, column) of a top left corner."""
+
+    spots: Int[Tensor, "batch 2"]  # the digit, on the canvas
+    steps: Int[Tensor, "batch pieces"]  # a piece comes from the image this many places after the digit's own
+    cuts: Int[Tensor, "batch pieces 2"]  # the piece, in that image
+    pastes: Int[Tensor, "batch pieces 2"]  # the piece, on the canvas
+
+    def __getitem__(self, rows: slice | Int[Tensor, " rows"]) -> Layout:
+        """The layout of some rows of the batch."""
+        return Layout(self.spots[rows], self.steps[rows], self.cuts[rows], self.pastes[rows])
+
+    def to(self, device: torch.device | str) -> Layout:
+        """The same layout on `device`."""
+        return Layout(*(part.to(device) for part in (self.spots, self.steps, self.cuts, self.pastes)))
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """An empty canvas on which each digit is placed, with or without clutter."""
+
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    translate: bool = True
+    """Place the digit anywhere on the canvas; otherwise in its centre."""
+    clutter: int = 0
+    """Number of pieces of other images on the canvas."""
+    clutter_size: int = 8
+    """Height and width of a piece in pixels."""
+
+    def __post_init__(self) -> None:
+        if min(*self.size, self.clutter_size) < 1 or self.clutter < 0:
+            raise InputError(f"sizes must be at least 1 and clutter at least 0: {self}")
+
+    def draw(
+        self, images: UInt8[Tensor, "count channels height width"], batch: int, generator: torch.Generator
+    ) -> Layout:
+        """Draws the layout of a batch, on the generator's device; of `images` only the shape counts.
+
+        Raises InputError where the digit does not fit the canvas, a piece does not fit the digit, or there
+        is no other image to cut a piece from.
+        """
+        digit, pieces = (images.shape[2], images.shape[3]), (batch, self.clutter)
+        side = self.clutter_size if self.clutter else 0
+        _check_fit("digits", digit, "the canvas", self.size)
+        _check_fit("clutter pieces", (side, side), "the digits", digit)
+        if self.clutter and len(images) < 2:
+            raise InputError("clutter is cut from other images: at least two images are needed")
+        if self.translate:
+            spots = _corners(digit, self.size, (batch,), generator)
+        else:
+            centre = [(outer - inner) // 2 for outer, inner in zip(self.size, digit, strict=True)]
+            spots = torch.tensor(centre, device=generator.device).expand(batch, 2)
+        return Layout(
+            spots=spots,
+            steps=torch.randint(1, max(len(images), 2), pieces, generator=generator, device=generator.device),
+            cuts=_corners((side, side), digit, pieces, generator),
+            pastes=_corners((side, side), self.size, pieces, generator),
+        )
+
+    def paint(
+        self,
+        images: UInt8[Tensor, "count channels height width"],
+        indices: Int[Tensor, " batch"],
+        layout: Layout,
+    ) -> UInt8[Tensor, "batch channels canvas_height canvas_width"]:
+        """Paints the images of these indices as the layout says; clutter comes from the same `images`."""
+        count, channels, height, width = images.shape
+        batch = len(indices)
+        canvas = images.new_zeros(batch, channels * self.size[0] * self.size[1])
+        where = _pixels(layout.spots[:, None], (height, width), self.size, channels)
+        canvas.scatter_(1, where.view(batch, -1), images.index_select(0, indices).view(batch, -1))
+        if self.clutter:
+            piece = (self.clutter_size, self.clutter_size)
+            source = (
+                indices[:, None] + layout.steps
+            ) % count  # with 1 <= step < count: never the digit's own
+            start = (source * (channels * height * width))[..., None, None, None]
+            pixels = start + _pixels(layout.cuts, piece, (height, width), channels)
+            pieces = images.view(-1).index_select(0, pixels.view(-1))
+            where = _pixels(layout.pastes, piece, self.size, channels)
+            canvas.scatter_reduce_(1, where.view(batch, -1), pieces.view(batch, -1), "amax")
+        return canvas.view(batch, channels, *self.size)
+
+    def fixed(
+        self, images: UInt8[Tensor, "count channels height width"], seed: int
+    ) -> UInt8[Tensor, "count channels canvas_height canvas_width"]:
+        """Every image once, on a canvas that depends on the seed alone: for validation and test."""
+        generator = torch.Generator().manual_seed(seed)  # on the CPU, so that every device gets the same
+        layout = self.draw(images, len(images), generator).to(images.device)
+        rows = torch.arange(len(images), device=images.device)
+        return torch.cat([self.paint(images, part, layout[part]) for part in rows.split(1024)])
+
+
+def shift(
+    images: UInt8[Tensor, "batch channels height width"], offsets: Int[Tensor, "batch 2"]
+) -> UInt8[Tensor, "batch channels height width"]:
+    """Moves each image by its offset (rows down, columns right; negative is up, left), filling with zeros."""
+    batch, channels, height, width = images.shape
+    framed = F.pad(images, (1, 1, 1, 1))  # whatever comes from outside comes from this frame of zeros
+    rows = (torch.arange(1, height + 1, device=images.device) - offsets[:, :1]).clamp(0, height + 1)
+    columns = (torch.arange(1, width + 1, device=images.device) - offsets[:, 1:]).clamp(0, width + 1)
+    pixels = (rows[:, :, None] * (width + 2) + columns[:, None, :]).view(batch, 1, -1)
+    moved = framed.view(batch, channels, -1).gather(2, pixels.expand(-1, channels, -1))
+    return moved.view(images.shape)
+
+
+def _check_fit(what: str, inner: tuple[int, int], where: str, outer: tuple[int, int]) -> None:
+    if inner[0] > outer[0] or inner[1] > outer[1]:
+        raise InputError(
+            f"{what} of {inner[0]}x{inner[1]} do not fit {where} of {outer[0]}x{outer[1]} (height x width)"
+        )
+
+
+def _corners(
+    inner: tuple[int, int], outer: tuple[int, int], shape: tuple[int, ...], generator: torch.Generator
+) -> Int[Tensor, "*shape 2"]:
+    """Top left corners of boxes of size `inner`, each uniform over all places within `outer`."""
+    rows, columns = (
+        torch.randint(big - small + 1, shape, generator=generator, device=generator.device)
+        for small, big in zip(inner, outer, strict=True)
+    )
+    return torch.stack((rows, columns), -1)
+
+
+def _pixels(
+    corners: Int[Tensor, "batch boxes 2"], box: tuple[int, int], size: tuple[int, int], channels: int
+) -> Int[Tensor, "batch boxes channels box_height box_width"]:
+    """Flat indices, into an image of `channels` planes of `size`, of the pixels of each box."""
+    rows = corners[..., 0, None] + torch.arange(box[0], device=corners.device)
+    columns = corners[..., 1, None] + torch.arange(box[1], device=corners.device)
+    plane = torch.arange(channels, device=corners.device) * (size[0] * size[1])
+    inside = rows[..., :, None] * size[1] + columns[..., None, :]
+    return plane[:, None, None] + inside[:, :, None]

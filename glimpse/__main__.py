@@ -1,0 +1,18 @@
+"""The command `glimpse`: `uv run glimpse train`, or `python -m glimpse train`."""
+
+from core import cli
+
+VERBS = {
+    "train": "train the recurrent attention model",
+    "evaluate": "measure a trained model beside its baselines",
+    "show": "draw where a trained model looks at pictures",
+}
+
+
+def main() -> int:
+    """Run the verb named on the command line."""
+    return cli.main("glimpse", VERBS)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

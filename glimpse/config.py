@@ -1,0 +1,78 @@
+"""Everything that decides what a run of the recurrent attention model becomes, and the presets."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from core.errors import InputError
+from core.loop import LoopConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """The recurrent attention model, its data and its training; the defaults are the built-in digits."""
+
+    data: str = "digits"
+    """Data set by name (digits, mnist, fashion-mnist, kmnist, qmnist, emnist-SPLIT, svhn, cifar10) or a class folder."""
+    root: str = "data"
+    """Folder in which torchvision keeps its data sets."""
+    download: bool = False
+    """Fetch the data set into `root` if it is not there."""
+    image_size: tuple[int, int] | None = None
+    """Height and width to which the images of a class folder are brought; none: their most common size."""
+
+    shift: int = 0
+    """Training images are moved by up to so many pixels in each direction, at random (no canvas)."""
+    canvas: tuple[int, int] | None = None
+    """Height and width of a larger black canvas on which each image is put at a random place."""
+    clutter: int = 0
+    """Pieces of other images on each canvas."""
+    clutter_size: int = 8
+    """Height and width of such a piece, in pixels."""
+
+    glimpses: int = 6
+    """Glimpses at each image in training, and by default afterwards."""
+    patch: int = 8
+    """Height and width of the retina's patches, in cells."""
+    scales: int = 1
+    """Number of patches, each `factor` times as wide as the last."""
+    factor: float = 2.0
+    """How much wider each patch is than the last."""
+    method: Literal["auto", "gather", "integral", "mipmap"] = "auto"
+    """How patches are taken from the image (see glimpse/sensor.py)."""
+
+    what: int = 128
+    """Units for what a glimpse shows."""
+    where: int = 128
+    """Units for where it was."""
+    glimpse: int = 256
+    """Units of the glimpse network's output."""
+    hidden: int = 256
+    """Units of the recurrent core."""
+    core: Literal["rnn", "lstm"] = "rnn"
+    """The recurrent core: a relu RNN as in the paper, or an LSTM."""
+    input_scale: float = 1.0
+    """Pixels (0 to 1) are divided by this, about their standard deviation: canvases are mostly black."""
+
+    std: float = 0.1
+    """Standard deviation of the location policy in training; locations run from -1 to 1."""
+    reinforce: float = 0.01
+    """Weight of the REINFORCE term."""
+
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    """The training loop."""
+
+    def __post_init__(self):
+        if self.glimpses < 1:
+            raise InputError(f"at least one glimpse is needed, not {self.glimpses}")
+        if self.std <= 0 or self.input_scale <= 0:
+            raise InputError("std and input_scale must be above 0")
+        if self.canvas is None and self.clutter:
+            raise InputError("clutter needs a canvas: add --canvas HEIGHT WIDTH")
+        if self.canvas is not None and self.shift:
+            raise InputError("on a canvas every image is moved already: shift must be 0")
+
+
+PRESETS = {
+    "digits": Config(patch=4, loop=LoopConfig(steps=4000, learning_rate=1e-3, validate_every=500)),
+    "mnist28": Config(data="mnist", loop=LoopConfig(steps=50_000, learning_rate=3e-3)),
+}

@@ -1,0 +1,147 @@
+"""How well a trained model sees, and whether it is where it looks that helps.
+
+    uv run glimpse evaluate runs/glimpse/digits    # test accuracy, greedy, one look at each image
+
+Beside the accuracy stand those of the same network looking at random places and looking only at the centre.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+from jaxtyping import Float, Int, UInt8
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from core import batches, cli
+from datasets.splits import Images
+from glimpse.data import load
+from glimpse.model import Policy, RecurrentAttention, centred, greedy, open_model, scattered
+
+BATCH = 500  # images looked at together
+
+
+@torch.no_grad()
+def probabilities(
+    model: RecurrentAttention,
+    images: UInt8[Tensor, "count channels height width"],
+    glimpses: int,
+    policy: Policy,
+) -> Float[Tensor, "glimpses count classes"]:
+    """Return p_t for every image after each glimpse."""
+    parts = images.split(BATCH)
+    return torch.cat([model.look(part, glimpses, policy).logits.softmax(-1) for part in parts], 1)
+
+
+def monte_carlo(
+    model: RecurrentAttention, images: UInt8[Tensor, "count channels height width"], glimpses: int, samples: int
+) -> Float[Tensor, "glimpses count classes"]:
+    """Return the mean of p_t over `samples` looks with the noisy policy of training."""
+    std, random = model.config.std, batches.generator(images.device, "monte carlo")
+
+    def noisy(t: int, mean: Tensor) -> Tensor:
+        return mean + std * torch.randn(mean.shape, generator=random, device=mean.device)
+
+    return torch.stack([probabilities(model, images, glimpses, noisy) for _ in range(samples)]).mean(0)
+
+
+def accuracy(p: Float[Tensor, "glimpses count classes"], labels: Int[Tensor, " count"]) -> list[float]:
+    """Return the share of images classified rightly after each glimpse."""
+    return (p.argmax(-1) == labels).float().mean(1).tolist()
+
+
+def confusion(p: Float[Tensor, "count classes"], labels: Int[Tensor, " count"]) -> Int[Tensor, "classes classes"]:
+    """Count images by true class (row) and predicted class (column)."""
+    classes = p.shape[-1]
+    return torch.bincount(labels * classes + p.argmax(-1), minlength=classes**2).view(classes, classes)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Accuracy after each glimpse by policy, and the confusion matrix of the greedy one."""
+
+    accuracies: dict[str, list[float]]
+    confusion: list[list[int]]  # rows: true class, columns: predicted class, after `glimpses` glimpses
+    glimpses: int  # as trained, or as asked for
+    classes: tuple[str, ...]
+
+
+def measure(model: RecurrentAttention, images: Images, glimpses: int, samples: int = 1) -> Report:
+    """Measure a model on labelled images after 1 to 2 `glimpses` glimpses.
+
+    Policies: greedy, its two baselines on the same weights, and with `samples` > 1 the Monte-Carlo mean.
+    """
+    most, pixels = 2 * glimpses, images.images
+    anywhere = scattered(batches.generator(pixels.device, "random locations"))
+    p = {
+        "greedy": probabilities(model, pixels, most, greedy),
+        "random": probabilities(model, pixels, most, anywhere),
+        "centre": probabilities(model, pixels, most, centred),
+    }
+    matrix = confusion(p["greedy"][glimpses - 1], images.labels).tolist()
+    if samples > 1:
+        p[f"mean of {samples}"] = monte_carlo(model, pixels, most, samples)
+    accuracies = {name: accuracy(each, images.labels) for name, each in p.items()}
+    return Report(accuracies, matrix, glimpses, images.classes)
+
+
+def tables(report: Report, split: str) -> list[Table]:
+    """Lay the report out: errors in percent by number of glimpses, and the confusion matrix."""
+    errors = Table(title=f"{split} error, %", caption="columns: where the network looks")
+    errors.add_column("glimpses", justify="right")
+    for policy in report.accuracies:
+        errors.add_column(policy, justify="right")
+    for t in range(2 * report.glimpses):
+        row = [f"{100 * (1 - curve[t]):.2f}" for curve in report.accuracies.values()]
+        errors.add_row(str(t + 1), *row, style="bold" if t + 1 == report.glimpses else "")
+    matrix = Table(title=f"confusion after {report.glimpses} glimpses", caption="rows: true class; columns: predicted")
+    for heading in ("", *report.classes):
+        matrix.add_column(heading, justify="right")
+    for name, counts in zip(report.classes, report.confusion, strict=True):
+        matrix.add_row(name, *(str(count) if count else "." for count in counts))
+    return [errors, matrix]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Measure a trained model on its own data."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run directory or checkpoint."""
+    split: Literal["test", "validation"] = "test"
+    """Part of the data set."""
+    glimpses: int | None = None
+    """Glimpses at each image; by default as in training."""
+    samples: int = 1
+    """Looks at each image with the noisy policy; the mean of their probabilities is measured too."""
+    root: str | None = None
+    """Folder of the data sets, if it is not where it was in training."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    threads: int = 1
+    """CPU threads."""
+    json: bool = False
+    """Print the report as JSON instead of tables."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Open a run, measure it, print the tables."""
+    arguments = tyro.cli(Arguments, args=argv, prog="glimpse evaluate")
+    device = cli.device(arguments.device, arguments.threads)
+    model, _ = open_model(arguments.run, device)
+    config = model.config if arguments.root is None else replace(model.config, root=arguments.root)
+    images = getattr(load(config, device), arguments.split)
+    report = measure(model, images, arguments.glimpses or config.glimpses, arguments.samples)
+    if arguments.json:
+        print(json.dumps(asdict(report)))
+    else:
+        Console().print(*tables(report, arguments.split), sep="\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.guard("glimpse evaluate", main))

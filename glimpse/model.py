@@ -1,0 +1,162 @@
+"""The recurrent attention model (Mnih et al. 2014, "Recurrent Models of Visual Attention"; slide 19).
+
+At every step the core's state says where to look, the glimpse network says what was there and where that was, and the
+core takes it in:
+
+    m_t  = tanh(V_l h_{t-1})                 location network: the mean of the policy
+    l_t  ~ N(m_t, std^2), cut to [-1, 1]^2   or l_t = m_t when greedy
+    rho_t = retina(image, l_t)
+    g_t  = relu(W_g [relu(W_what rho_t), relu(W_where l_t)])
+    h_t  = core(g_t, h_{t-1})                relu RNN as in the paper, or LSTM
+    p_t  = softmax(V_a h_t)                  action network: the class, asked for at every step
+    b_t  = V_b h_{t-1}                       baseline: the reward to expect before looking
+
+The first location comes from h_0 = 0, so where to begin is learned like everything else, and each location that is
+chosen is looked at.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from core import bptt, checkpoint
+from core.cells import LSTMCell, RNNCell
+from core.config import from_dict
+from glimpse.config import Config
+from glimpse.sensor import make_sensor
+
+Policy = Callable[[int, Float[Tensor, "batch 2"]], Float[Tensor, "batch 2"]]
+"""Chooses the location of glimpse t, counted from 0, given the location network's mean."""
+
+
+def greedy(t: int, mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
+    """Look where the location network says."""
+    return mean
+
+
+def sampled(noise: Float[Tensor, "glimpses batch 2"], std: float) -> Policy:
+    """Return the policy N(mean, std^2) of training; `noise` are its standard normal draws."""
+    return lambda t, mean: mean + std * noise[t]
+
+
+def scattered(random: torch.Generator) -> Policy:
+    """Return a policy that looks anywhere, whatever the location network says: a baseline."""
+    return lambda t, mean: torch.rand(mean.shape, generator=random, device=mean.device) * 2 - 1
+
+
+def centred(t: int, mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
+    """Look at the centre, whatever the location network says: a baseline."""
+    return torch.zeros_like(mean)
+
+
+class Episode(NamedTuple):
+    """What happened while looking."""
+
+    locations: Float[Tensor, "glimpses batch 2"]  # looked at, within [-1, 1]
+    chosen: Float[Tensor, "glimpses batch 2"]  # by the policy, before they were cut to the image
+    means: Float[Tensor, "glimpses batch 2"]  # of the policy
+    baselines: Float[Tensor, "glimpses batch"]
+    logits: Float[Tensor, "glimpses batch classes"]
+    patches: Float[Tensor, "glimpses batch channels scales size size"]  # what the retina saw
+
+
+class GlimpseNetwork(nn.Module):
+    """What was seen and where that was, in one vector (Mnih et al. 2014, fig. 1B)."""
+
+    def __init__(self, pixels: int, what: int, where: int, size: int):
+        super().__init__()
+        self.what = nn.Linear(pixels, what)
+        self.where = nn.Linear(2, where)
+        self.combine = nn.Linear(what + where, size)
+
+    def forward(
+        self, pixels: Float[Tensor, "batch pixels"], location: Float[Tensor, "batch 2"]
+    ) -> tuple[Float[Tensor, "batch parts"], Float[Tensor, "batch size"]]:
+        """Return [relu(W_what rho), relu(W_where l)] and g = relu(W_g of it)."""
+        parts = torch.cat((self.what(pixels), self.where(location)), -1).relu_()
+        return parts, self.combine(parts).relu_()
+
+    def replay(
+        self,
+        pixels: Float[Tensor, "glimpses batch pixels"],
+        locations: Float[Tensor, "glimpses batch 2"],
+        parts: Float[Tensor, "glimpses batch parts"],
+        seen: Float[Tensor, "glimpses batch size"],
+    ) -> Float[Tensor, "glimpses batch size"]:
+        """Attach the values that `forward` gave, of all glimpses at once, to the autograd graph."""
+        what, where = parts.split((self.what.out_features, self.where.out_features), -1)
+        what = bptt.replay_layer(what, pixels, self.what.weight, self.what.bias, "relu")
+        where = bptt.replay_layer(where, locations, self.where.weight, self.where.bias, "relu")
+        parts = torch.cat((what, where), -1)
+        return bptt.replay_layer(seen, parts, self.combine.weight, self.combine.bias, "relu")
+
+
+class RecurrentAttention(nn.Module):
+    """Looks at an image as often as asked; the size of every part is its own."""
+
+    def __init__(self, config: Config, channels: int, classes: int):
+        super().__init__()
+        self.config = config
+        self.sensor = make_sensor(config.patch, config.scales, config.factor, config.method)
+        pixels = channels * config.scales * config.patch**2
+        self.glimpse = GlimpseNetwork(pixels, config.what, config.where, config.glimpse)
+        if config.core == "lstm":
+            self.core = LSTMCell(config.glimpse, config.hidden, bias=True, forget_bias=1.0)
+        else:
+            self.core = RNNCell(config.glimpse, config.hidden, bias=True, activation="relu")
+        self.location = nn.Linear(config.hidden, 2)
+        self.action = nn.Linear(config.hidden, classes)
+        self.baseline = nn.Linear(config.hidden, 1)
+        nn.init.zeros_(self.location.bias)  # learning where to look first begins at the image's centre
+
+    def look(
+        self, images: Shaped[Tensor, "batch channels height width"], glimpses: int, policy: Policy
+    ) -> Episode:
+        """Look `glimpses` times where `policy` says, and classify after every glimpse.
+
+        The loop runs without gradient, for each glimpse depends on the location before it. Its values are then
+        attached to the graph of each part at once (`core.bptt.replay`): a weight gradient is one product over all
+        glimpses. No gradient runs through a location into the patch seen there.
+        """
+        tape = bptt.record(self.core, len(images), glimpses)
+        h = first = tape.start[0]
+        steps = []
+        with torch.no_grad():
+            prepared = self.sensor.prepare(images)
+            for t in range(glimpses):
+                chosen = policy(t, self.location(h).tanh_())
+                location = chosen.clamp(-1, 1)
+                patches = self.sensor(prepared, location)
+                parts, seen = self.glimpse(patches.flatten(1) / self.config.input_scale, location)
+                h = tape.step(seen)
+                steps.append((chosen, location, patches, parts, seen))
+            chosen, locations, patches, parts, seen = (torch.stack(values) for values in zip(*steps, strict=True))
+            pixels = patches.flatten(2) / self.config.input_scale
+        h = bptt.replay(self.core, self.glimpse.replay(pixels, locations, parts, seen), tape)
+        before = torch.cat((first[None], h[:-1]))
+        return Episode(
+            locations=locations,
+            chosen=chosen,
+            means=self.location(before).tanh(),
+            baselines=self.baseline(before.detach()).squeeze(-1),
+            logits=self.action(h),
+            patches=patches,
+        )
+
+
+def open_model(path: str | Path, device: torch.device | str) -> tuple[RecurrentAttention, dict[str, Any]]:
+    """Return a trained model, ready to look, and the checkpoint it came in (a run's best, or a .pt file).
+
+    `checkpoint["extras"]` holds the image shape (channels, height, width) it was trained on and the class names.
+    Raises `InputError` for a file that is no checkpoint of this application.
+    """
+    saved = checkpoint.open_run(path, "glimpse")
+    config = from_dict(Config, saved["config"], str(path))
+    channels = saved["extras"]["image_shape"][0]
+    model = RecurrentAttention(config, channels, len(saved["extras"]["classes"]))
+    model.load_state_dict(saved["weights"])
+    return model.to(device).eval(), saved

@@ -1,0 +1,59 @@
+"""What the recurrent attention model learns from (Mnih et al. 2014, section 3).
+
+    L = mean_t [ -log p_t(y)                                     cross-entropy, at every glimpse
+                 - w A_t log N(l_t; m_t, std^2)                  REINFORCE (Williams 1992)
+                 + (R_t - b_t)^2 ]                               the baseline learns the reward to expect
+
+    r_t = 1 if glimpse t classifies rightly, else 0
+    R_t = mean of r_t .. r_T                                     what came of looking at l_t
+    A_t = R_t - b_t                                              how much better than expected
+
+A classification after every glimpse makes any number of glimpses work at test time. An action is judged by what came
+after it alone. Which term teaches which part:
+
+    part               cross-entropy   REINFORCE   baseline
+    glimpse network    yes             yes         -
+    core               yes             yes         -
+    location network   -               yes         -
+    action network     yes             -           -
+    baseline           -               -           yes
+
+The advantage A_t is a number, not a function: REINFORCE sends nothing into the baseline, and the baseline's squared
+error nothing into the core.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from glimpse.model import Episode
+
+
+def returns(rewards: Float[Tensor, "glimpses batch"]) -> Float[Tensor, "glimpses batch"]:
+    """R_t, the mean of the rewards from glimpse t on."""
+    steps = torch.arange(len(rewards), 0, -1, device=rewards.device)
+    return rewards.flip(0).cumsum(0).flip(0) / steps[:, None]
+
+
+def log_density(
+    chosen: Float[Tensor, "glimpses batch 2"], means: Float[Tensor, "glimpses batch 2"], std: float
+) -> Float[Tensor, "glimpses batch"]:
+    """log N(l; m, std^2 I) but for its constant, which has no gradient."""
+    return -((chosen - means) ** 2).sum(-1) / (2 * std**2)
+
+
+def loss(
+    episode: Episode, labels: Int[Tensor, " batch"], *, std: float, weight: float
+) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+    """Return L and what to report: the batch means of its parts and the last glimpse's accuracy."""
+    glimpses = len(episode.logits)
+    rewards = (episode.logits.detach().argmax(-1) == labels).float()
+    expected = returns(rewards)
+    advantages = expected - episode.baselines.detach()
+    cross_entropy = F.cross_entropy(episode.logits.flatten(0, 1), labels.repeat(glimpses))
+    reinforce = -(advantages * log_density(episode.chosen, episode.means, std)).mean()
+    baseline = F.mse_loss(episode.baselines, expected)
+    total = cross_entropy + weight * reinforce + baseline
+    report = {"cross_entropy": cross_entropy, "baseline": baseline, "accuracy": rewards[-1].mean()}
+    return total, {name: value.detach() for name, value in report.items()}

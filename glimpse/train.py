@@ -1,0 +1,66 @@
+"""Train the recurrent attention model, report it beside its baselines, and draw where it looks.
+
+    uv run glimpse train                                    # built-in digits
+    uv run glimpse train --preset mnist28 --root DIRECTORY  # MNIST
+"""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float, Int, UInt8
+from rich.console import Console
+from torch import Tensor
+
+from core import cli
+from core.loop import fit
+from glimpse import objective
+from glimpse.config import PRESETS, Config
+from glimpse.data import TrainingBatches, load
+from glimpse.evaluate import accuracy, measure, probabilities, tables
+from glimpse.model import RecurrentAttention, greedy, open_model, sampled
+
+PICTURES = 6  # validation images whose scanpaths are drawn at the end
+
+
+class Learner(RecurrentAttention):
+    """The model together with what it learns from."""
+
+    def forward(
+        self,
+        images: UInt8[Tensor, "batch channels height width"],
+        labels: Int[Tensor, " batch"],
+        noise: Float[Tensor, "glimpses batch 2"],
+    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """Look at a batch with the noisy policy; return the loss and what to log."""
+        std = self.config.std
+        episode = self.look(images, len(noise), sampled(noise, std))
+        return objective.loss(episode, labels, std=std, weight=self.config.reinforce)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train, test once, draw."""
+    config, session, run = cli.parse_train("glimpse", Config, PRESETS, argv)
+    device = cli.device(session.device, session.threads)
+    splits = load(config, device)
+    shape, classes = tuple(splits.validation.images.shape[1:]), splits.train.classes
+    model = Learner(config, shape[0], len(classes)).to(device)
+
+    def validate() -> dict[str, float]:
+        p = probabilities(model, splits.validation.images, config.glimpses, greedy)
+        return {"accuracy": accuracy(p, splits.validation.labels)[-1]}
+
+    fit(
+        model,
+        TrainingBatches(splits.train, config),
+        validate,
+        run,
+        config.loop,
+        extras={"classes": list(classes), "image_shape": list(shape)},
+    )
+    if run.writes:
+        best, _ = open_model(run.directory, device)
+        report = measure(best, splits.test, config.glimpses)
+        Console().print(tables(report, "test")[0])
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.guard("glimpse train", main))

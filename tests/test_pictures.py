@@ -1,0 +1,194 @@
+"""Pictures of every kind Pillow writes, and every way a file can fail to be one."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from core.errors import InputError
+from datasets.pictures import find_pictures, open_picture, picture_size, to_tensor
+
+RAMP = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
+
+
+def save(path, pixels, mode=None, **options):
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(path, **options)
+    return path
+
+
+def colours(height, width):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.pgm", "a.gif"])
+def test_grey_formats_give_their_exact_pixels(tmp_path, name):
+    picture = open_picture(save(tmp_path / name, RAMP))
+    assert picture.mode == "L"
+    assert torch.equal(to_tensor(picture)[0], torch.from_numpy(RAMP))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.ppm", "a.tga"])
+def test_colour_formats_give_their_exact_pixels(tmp_path, name):
+    pixels = colours(5, 7)
+    tensor = to_tensor(open_picture(save(tmp_path / name, pixels)))
+    assert tensor.shape == (3, 5, 7)
+    assert torch.equal(tensor, torch.from_numpy(pixels).permute(2, 0, 1))
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path):
+    values = np.array([[0, 128, 129, 257, 300], [32768, 32896, 65278, 65400, 65535]], dtype=np.uint16)
+    expected = np.round(values / 257).astype(np.uint8)
+    for name in ("a.png", "a.tif", "a.pgm"):
+        tensor = to_tensor(open_picture(save(tmp_path / name, values)))
+        assert torch.equal(tensor[0], torch.from_numpy(expected)), name
+
+
+def test_grey_of_unknown_white_is_refused(tmp_path):
+    deep = save(tmp_path / "deep.tif", np.array([[0, 70_000]], dtype=np.int32))
+    real = save(tmp_path / "real.tif", np.array([[0.0, 0.5]], dtype=np.float32))
+    for path in (deep, real):
+        with pytest.raises(InputError, match=rf"{path.name}: .*no stated white"):
+            open_picture(path)
+
+
+def test_transparency_is_laid_on_white(tmp_path):
+    rgba = np.zeros((1, 3, 4), dtype=np.uint8)
+    rgba[0, 1:, :] = [[200, 0, 0, 255], [0, 0, 0, 128]]
+    tensor = to_tensor(open_picture(save(tmp_path / "a.png", rgba)))
+    assert tensor[:, 0, 0].tolist() == [255, 255, 255]
+    assert tensor[:, 0, 1].tolist() == [200, 0, 0]
+    assert tensor[:, 0, 2].tolist() == pytest.approx([127, 127, 127], abs=1)
+
+    grey = Image.fromarray(np.array([[[7, 255], [7, 0]]], dtype=np.uint8), "LA")
+    picture = open_picture(save(tmp_path / "b.png", grey))
+    assert picture.mode == "L"
+    assert to_tensor(picture).tolist() == [[[7, 255]]]
+
+    palette = Image.fromarray(np.array([[0, 1]], dtype=np.uint8), "P")
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    picture = open_picture(save(tmp_path / "c.png", palette, transparency=0))
+    assert to_tensor(picture)[:, 0].T.tolist() == [[255, 255, 255], [40, 50, 60]]
+
+
+def test_cmyk_black_and_white_and_yuv(tmp_path):
+    cmyk = Image.new("CMYK", (4, 4), (0, 255, 255, 0))
+    red = to_tensor(open_picture(save(tmp_path / "a.jpg", cmyk, quality=100)))
+    assert red.shape == (3, 4, 4)
+    assert red[0].min() > 240
+    assert red[1:].max() < 15
+
+    bits = Image.fromarray(np.array([[0, 255]], dtype=np.uint8)).convert("1")
+    assert to_tensor(open_picture(save(tmp_path / "b.png", bits))).tolist() == [[[0, 255]]]
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.png", "a.webp", "a.tif"])
+def test_an_animation_gives_its_first_frame(tmp_path, name):
+    frames = [Image.new("RGB", (6, 5), colour) for colour in ("red", "lime", "blue")]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    tensor = to_tensor(open_picture(tmp_path / name).convert("RGB"))
+    assert tensor.shape == (3, 5, 6)
+    assert tensor[0].min() > 240
+    assert tensor[1:].max() < 15
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_honoured(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / "a.png", RAMP, exif=exif)
+    stored = torch.from_numpy(RAMP)
+    upright = {  # EXIF 2.3, tag 0x0112: where row 0 and column 0 of the stored picture belong
+        1: stored,
+        2: stored.flip(1),
+        3: stored.flip(0, 1),
+        4: stored.flip(0),
+        5: stored.T,
+        6: stored.rot90(-1),
+        7: stored.rot90(2).T,
+        8: stored.rot90(1),
+    }[orientation]
+    assert torch.equal(to_tensor(open_picture(path))[0], upright)
+    assert picture_size(path) == tuple(upright.shape)
+
+
+def test_one_pixel_and_many_pixels_open(tmp_path):
+    assert to_tensor(open_picture(save(tmp_path / "a.png", RAMP[:1, :1]))).shape == (1, 1, 1)
+    large = save(tmp_path / "b.png", np.zeros((4096, 4096), dtype=np.uint8))
+    assert picture_size(large) == (4096, 4096)
+    assert to_tensor(open_picture(large)).shape == (1, 4096, 4096)
+
+
+@pytest.mark.parametrize(
+    ("limit", "pixels"), [(10, 12), (5, 12)]
+)  # Pillow warns above the limit, raises at twice
+def test_a_decompression_bomb_is_one_line_with_count_and_limit(tmp_path, monkeypatch, limit, pixels):
+    path = save(tmp_path / "bomb.png", RAMP)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    for function in (open_picture, picture_size):
+        with pytest.raises(InputError, match=rf"bomb\.png: .*{pixels} pixels.* limit of 10 pixels"):
+            function(path)
+
+
+def test_a_real_bomb_is_refused(tmp_path):
+    path = save(tmp_path / "bomb.png", Image.new("1", (20_000, 10_000)))
+    with pytest.raises(InputError, match="200000000 pixels"):
+        open_picture(path)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.gif", "a.tif", "a.webp", "a.jp2"])
+@pytest.mark.parametrize("keep", [0.05, 0.5, 0.9])
+def test_truncated_files_are_one_line(tmp_path, name, keep):
+    path = save(tmp_path / name, colours(64, 64))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(InputError, match=rf"{name}: \S") as error:
+        open_picture(path)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_picture_is_one_line(tmp_path):
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("not a picture\n")
+    (tmp_path / "folder.png").mkdir()
+    for name, reason in {
+        "empty.png": "empty",
+        "text.png": "not a picture",
+        "folder.png": "is a folder",
+        "none.png": "no such file",
+        "text.png/none.png": "no such file",
+    }.items():
+        with pytest.raises(InputError, match=f"{name}: .*{reason}"):
+            open_picture(tmp_path / name)
+
+
+def test_garbage_in_the_middle_never_escapes_as_another_error(tmp_path):
+    generator = np.random.default_rng(0)
+    for kind in ("png", "jpeg", "gif", "bmp", "tiff", "webp", "ppm", "tga", "ico", "icns", "jpeg2000"):
+        stream = io.BytesIO()
+        Image.fromarray(colours(32, 32)).save(stream, kind)
+        data = np.frombuffer(stream.getvalue(), dtype=np.uint8)
+        for _ in range(40):
+            spoilt = data.copy()
+            where = generator.integers(0, len(data), 8)
+            spoilt[where] = generator.integers(0, 256, 8)
+            (tmp_path / "spoilt").write_bytes(spoilt.tobytes())
+            try:
+                assert open_picture(tmp_path / "spoilt").mode in ("L", "RGB")
+            except InputError as error:
+                assert "\n" not in str(error)
+
+
+def test_find_pictures_expands_folders_in_order(tmp_path):
+    for name in ("b.png", "a.JPG", "deep/c.webp", "deep/.hidden.png", "notes.txt", "other/d.dat"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    inside = [tmp_path / name for name in ("a.JPG", "b.png", "deep/c.webp")]
+    assert find_pictures([tmp_path]) == inside
+    assert find_pictures([tmp_path / "notes.txt", tmp_path]) == [tmp_path / "notes.txt", *inside]
+    with pytest.raises(InputError, match="other: no picture"):
+        find_pictures([tmp_path / "other"])
+    with pytest.raises(InputError, match="gone: no such file"):
+        find_pictures([tmp_path / "gone"])
