@@ -25,8 +25,7 @@ def generator(device: torch.device | str, *key: int | str) -> torch.Generator:
 def reseed(device: torch.device, *key: int | str) -> None:
     """Make what torch draws without a named generator, e.g. for dropout, a function of the key.
 
-    This is torch.manual_seed for the CPU and `device` alone: where there is no GPU, that one spends 0.15 ms on
-    remembering the call.
+    This is torch.manual_seed for the CPU and `device` alone; where there is no GPU, that one takes 0.15 ms.
     """
     torch.default_generator.manual_seed(fold(*key))
     if device.type == "cuda":
@@ -36,18 +35,18 @@ def reseed(device: torch.device, *key: int | str) -> None:
 
 
 @lru_cache(maxsize=8)
-def permutation(seed: int, epoch: int, size: int, device: torch.device | str = "cpu") -> Int[Tensor, "size"]:
+def permutation(seed: int, epoch: int, size: int, device: torch.device | str = "cpu") -> Int[Tensor, " size"]:
     """The order of `size` samples in one epoch; drawn on the CPU, so that it is the same on every device."""
     return torch.randperm(size, generator=generator("cpu", seed, epoch, "epoch")).to(device)
 
 
 def indices(
     seed: int, step: int, size: int, batch: int, device: torch.device | str = "cpu"
-) -> Int[Tensor, "batch"]:
+) -> Int[Tensor, " batch"]:
     """The samples of batch `step` out of `size`: stream[step * batch : (step + 1) * batch].
 
-    The stream is the permutations of all epochs, one after another. So each sample occurs once an epoch, and all
-    batches have one size because they cross the borders between epochs.
+    The stream is the permutations of all epochs, one after another: each sample occurs once an epoch, and
+    batches cross the borders between epochs, so that all have one size.
     """
     start, stop = step * batch, (step + 1) * batch
     epochs = range(start // size, (stop - 1) // size + 1)

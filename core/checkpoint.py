@@ -39,6 +39,7 @@ def save(path: Path, app: str, payload: dict[str, Any]) -> None:
     header = {"project": PROJECT, "format": FORMAT, "app": app, "version": _version()}
     buffer = io.BytesIO()
     torch.save(header | payload, buffer)
+    buffer.seek(0)
     if unsafe := get_unsafe_globals_in_checkpoint(buffer):
         raise TypeError(f"a checkpoint holds tensors and plain values only, not {', '.join(unsafe)}")
     replace(path, buffer.getbuffer())
@@ -48,14 +49,16 @@ def load(path: Path | str, app: str) -> dict[str, Any]:
     """Read a checkpoint of application `app`, its tensors to the CPU.
 
     Raises:
-        InputError: the file is missing, damaged, no checkpoint, carries code, belongs to another application, or
-            was written by a later version.
+        InputError: the file is missing, damaged, no checkpoint, carries code, belongs to another application,
+            or was written by a later version.
     """
     payload = _read(Path(path))
     if not isinstance(payload, dict) or payload.get("project") != PROJECT:
         raise InputError(f"{path} is not a checkpoint of {PROJECT}")
     if payload["format"] > FORMAT:
-        raise InputError(f"{path} was written by the later version {payload['version']}: upgrade {_version()}")
+        raise InputError(
+            f"{path} was written by the later version {payload['version']}: upgrade {_version()}"
+        )
     if payload["app"] != app:
         raise InputError(f"{path} is a checkpoint of {payload['app']}, not of {app}")
     return payload
@@ -113,6 +116,8 @@ def _read(path: Path) -> object:
             if file.read(1) == b"\x80":
                 raise InputError(f"{path} is a bare pickle, which may carry code; it was not run")
             with zipfile.ZipFile(file) as archive:
+                if not any(name.endswith("/data.pkl") for name in archive.namelist()):
+                    raise zipfile.BadZipFile
                 if archive.testzip() is not None:  # torch.load does not compare checksums
                     raise InputError(f"{path} is damaged: a checksum does not match")
         return torch.load(path, map_location="cpu", weights_only=True)

@@ -1,14 +1,15 @@
-"""What every command shares: verbs, flags and presets, devices, and errors that are one line and an exit code.
+"""What every command shares: verbs, flags, presets, devices, and errors that are one line and an exit code.
 
-Exit codes: 0 done; 2 bad input, said in one line on standard error; 130 and 143 stopped by SIGINT and SIGTERM.
+Exit codes: 0 done; 2 bad input, told in one line on standard error; 130, 143 stopped by SIGINT, SIGTERM.
 """
 
 import argparse
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
@@ -22,12 +23,13 @@ from core.log import Run, read_config
 from core.recipe import LoopConfig
 
 
-
 class TrainConfig(Protocol):
-    """An application's configuration: a frozen dataclass that says, among other things, how to train."""
+    """The configuration of an application: a frozen dataclass that says, among other things, how to train."""
 
     @property
-    def loop(self) -> LoopConfig: ...  # noqa: D102
+    def loop(self) -> LoopConfig:
+        """How to train."""
+        ...
 
 
 C = TypeVar("C", bound=TrainConfig)
@@ -35,47 +37,52 @@ C = TypeVar("C", bound=TrainConfig)
 
 @dataclass(frozen=True)
 class Session:
-    """What does not change the result."""
+    """What is not part of the run's configuration."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute; auto takes cuda, else mps, else cpu."""
+    """Where to compute; auto: cuda if there is one, else mps, else cpu."""
     threads: int = 1
-    """CPU threads; for steps this short one is the fastest, and the last bits of a sum depend on their number."""
+    """CPU threads. More make short steps slower, and change the order of sums and so their last bits."""
     quiet: bool = False
-    """Print plain lines instead of a progress bar."""
+    """Plain lines instead of a progress bar."""
     runs: Path = Path("runs")
     """Where the directories of runs are kept."""
     name: str | None = None
-    """Name of the new run, by default its preset's, with -2, -3, ... if there is one already."""
+    """Name of the new run; by default its preset's, followed by -2, -3, ... where that is taken."""
     resume: Path | None = None
-    """Directory of a run to go on with; its configuration holds."""
+    """Directory of a run to go on with, in its own configuration."""
 
 
 def main(app: str, verbs: Mapping[str, str], argv: Sequence[str] | None = None) -> int:
-    """The console script `app`: run `main(argv)` of the module app.verb, imported only now. Returns the exit code.
+    """Run the verb named first in `argv`: `main` of the module app.verb, imported only now.
 
     Args:
-        app: the application's package.
+        app: the application's package and console script.
         verbs: its commands, each with a summary of one line.
         argv: the arguments; by default the process's.
+
+    Returns:
+        The exit code.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if argv and argv[0] in verbs:
-        verb = argv[0]
-        return guard(f"{app} {verb}", lambda rest: importlib.import_module(f"{app}.{verb}").main(rest), argv[1:])
-    wanted = argv[:1] in (["--help"], ["-h"])
-    out = sys.stdout if wanted else sys.stderr
-    if argv and not wanted:
-        print(f"{app}: there is no command {argv[0]!r}", file=out)
-    width = max(map(len, verbs))
-    print(f"usage: {app} COMMAND ...   ({app} COMMAND --help for more)", file=out)
-    for verb, summary in verbs.items():
-        print(f"  {verb:{width}}  {summary}", file=out)
-    return 0 if wanted else 2
+    verb, *rest = sys.argv[1:] if argv is None else argv or [""]
+    if verb in verbs:
+        return guard(f"{app} {verb}", lambda rest: importlib.import_module(f"{app}.{verb}").main(rest), rest)
+    asked = verb in ("-h", "--help")
+    lines = [f"usage: {app} {{{','.join(verbs)}}} ...", ""]
+    lines += [f"  {name:12}{summary}" for name, summary in verbs.items()]
+    lines += ["", f"{app} {next(iter(verbs))} --help says more about one of them."]
+    if verb and not asked:
+        lines = [f"{app}: there is no command {verb!r}", *lines]
+    print("\n".join(lines), file=sys.stdout if asked else sys.stderr)
+    return 0 if asked else 2
 
 
 def guard(prog: str, command: Callable[[list[str]], object], argv: Sequence[str] | None = None) -> int:
-    """Run a command; what its user can mend becomes one line on standard error. Returns the exit code."""
+    """Run `command(argv)`; what its user can mend becomes one line on standard error.
+
+    Returns:
+        The exit code. Errors that only a programmer can mend keep their traceback.
+    """
     try:
         _require_own_datasets()
         command(list(sys.argv[1:] if argv is None else argv))
@@ -85,15 +92,36 @@ def guard(prog: str, command: Callable[[list[str]], object], argv: Sequence[str]
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader, e.g. `head`, has enough; flushing at exit must not fail again
+    except (
+        BrokenPipeError
+    ):  # whoever read, e.g. `head`, has enough; the flush at exit must not fail once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        if error.filename is None and error.errno is None:
+        if error.errno is None:  # not from the system
             raise
         print(f"{prog}: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         return 2
     return 0
+
+
+def device(name: str = "auto", threads: int = 1) -> torch.device:
+    """Set the number of CPU threads; return the device of that name.
+
+    Raises:
+        InputError: this machine has no such device.
+    """
+    if threads < 1:
+        raise InputError(f"threads must be at least 1, not {threads}")
+    torch.set_num_threads(threads)
+    found = ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available() + ["cpu"]
+    if name == "auto":
+        name = found[0]
+    if name not in found:
+        raise InputError(
+            f"this machine has no device {name}, only {' and '.join(found)}: choose another --device"
+        )
+    return distributed.gpu() if name == "cuda" else torch.device(name)
 
 
 def parse_train(
@@ -103,103 +131,84 @@ def parse_train(
     argv: Sequence[str] | None = None,
     notes: Mapping[str, str] | None = None,
 ) -> tuple[C, Session, Run]:
-    """The configuration of a training command, how to run it, and the run it belongs to; seeds torch.
+    """Parse the flags of a training command, and seed torch.
 
     Args:
         app: the application.
-        cls: its configuration, a frozen dataclass with a field `loop: LoopConfig`; each field becomes a flag.
-        presets: named configurations; flags override their fields. The first is the default.
+        cls: its configuration; each field, those of `loop` too, is a flag.
+        presets: named configurations for flags to start from; the first is the default.
         argv: the arguments; by default the process's.
-        notes: a line for some presets, for the help, e.g. the result to expect.
+        notes: for the help, a line on each preset: the result and time to expect.
+
+    Returns:
+        The configuration, the session and the run, whose directory does not exist yet unless it is resumed.
 
     Raises:
-        InputError: an unknown preset, a name that is taken, or a run to resume that has another configuration.
+        InputError: a number out of range, an unknown preset, a name that is taken, or a run to resume that is
+            none or has another configuration than the flags say.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    early = argparse.ArgumentParser(f"{app} train", add_help=False, allow_abbrev=False)
-    early.add_argument("--preset")
-    early.add_argument("--resume", type=Path)
-    given, _ = early.parse_known_args(argv)
-    if given.preset is not None and given.preset not in presets:
-        raise InputError(f"there is no preset {given.preset!r}; there are {', '.join(presets)}")
-    preset = given.preset or next(iter(presets))
-    saved = read_config(given.resume, cls) if given.resume else None
-    start = presets[preset] if given.preset or saved is None else saved
-    config, session = _flags(f"{app} train", cls, start, preset, presets, notes or {}, argv)
-    if saved is not None and (unlike := differences(saved, config)):
-        raise InputError(f"{given.resume} belongs to another configuration ({'; '.join(unlike)})")
-    torch.manual_seed(config.loop.seed)
-    return config, session, _run(app, config, session, preset)
+    first = argparse.ArgumentParser(f"{app} train", add_help=False, allow_abbrev=False)
+    first.add_argument("--preset")
+    first.add_argument("--resume", type=Path)
+    asked, _ = first.parse_known_args(argv)  # these two decide what the other flags start from
+    preset = asked.preset or next(iter(presets))
+    if preset not in presets:
+        raise InputError(f"there is no preset {preset!r}, only {', '.join(presets)}")
+    saved = read_config(asked.resume, app, cls) if asked.resume else None
+    start = presets[preset] if asked.preset or saved is None else saved
 
-
-def device(name: str = "auto", threads: int = 1) -> torch.device:
-    """The device of that name, and the number of CPU threads set.
-
-    Raises:
-        InputError: there is no such device.
-    """
-    torch.set_num_threads(threads)
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(kind for kind, found in there.items() if found)
-    if not there.get(name):
-        raise InputError(f"there is no {name} device here; there is {', '.join(k for k in there if there[k])}")
-    return distributed.local_device() if name == "cuda" else torch.device(name)
-
-
-def _flags(
-    prog: str, cls: type[C], start: C, preset: str, presets: Mapping[str, C], notes: Mapping[str, str], argv: list[str]
-) -> tuple[C, Session]:
-    """Parse all flags, with the configuration `start` as the defaults."""
-    about = "  ".join(f"{name}: {notes[name]}." for name in presets if name in notes)
-    arguments = make_dataclass(
-        "Arguments",
-        [
-            ("preset", Annotated[Literal[tuple(presets)], tyro.conf.arg(help=f"Where flags start from. {about}")]),
-            ("config", cls),
-            ("session", Session, field(default=Session())),
-        ],
+    about = " ".join(f"{name}: {note}." for name, note in (notes or {}).items())
+    choice = Annotated[Literal[tuple(presets)], tyro.conf.arg(help=f"What the flags start from. {about}")]
+    flags = make_dataclass(
+        "Flags", [("preset", choice), ("config", cls), ("session", Session, field(default=Session()))]
     )
     parsed: Any = tyro.cli(
-        tyro.conf.OmitArgPrefixes[arguments], args=argv, prog=prog, default=arguments(preset, start), description=""
+        tyro.conf.OmitArgPrefixes[flags],
+        prog=f"{app} train",
+        description="",
+        args=argv,
+        default=flags(preset, start),
     )
-    return parsed.config, parsed.session
+    if saved is not None and (unlike := differences(saved, parsed.config)):
+        raise InputError(f"{asked.resume} has another configuration; {'; '.join(unlike)}")
+    torch.manual_seed(parsed.config.loop.seed)
+    return parsed.config, parsed.session, _run(app, parsed.config, parsed.session, preset)
 
 
-def _run(app: str, config: Any, session: Session, preset: str) -> Run:
+def _run(app: str, config: TrainConfig, session: Session, preset: str) -> Run:
+    """The run that a session asks for."""
     directory = session.resume or session.runs / app / (session.name or preset)
-    if session.name and not session.resume and (directory / "config.json").exists():
-        raise InputError(f"{directory} holds a run: go on with --resume {directory}, or choose another --name")
     if session.name and session.resume:
-        raise InputError("--name is for a new run; --resume goes on with an old one")
-    kept = [
-        f" --{f.name} {getattr(session, f.name)}"
-        for f in fields(session)
-        if f.name in ("device", "threads") and getattr(session, f.name) != f.default
-    ]
+        raise InputError("--name is for a new run and --resume for an old one: give one of them")
+    if session.name and (directory / "config.json").exists():
+        raise InputError(f"{directory} is taken: choose another --name, or go on with --resume {directory}")
+    options = [f"--device {session.device}"] * (session.device != "auto")
+    options += [f"--threads {session.threads}"] * (session.threads != 1)
     return Run(
         directory,
         app,
         config,
-        resume=f"{_invocation(app)}{''.join(kept)} --resume",
-        numbered=not session.resume and not session.name,
+        resume=" ".join([_invocation(app), *options, "--resume"]),
+        numbered=not session.name and not session.resume,
         quiet=session.quiet,
         writes=distributed.rank() == 0,
     )
 
 
 def _invocation(app: str) -> str:
-    """How the user started this training command."""
+    """How this training command was started."""
     if distributed.world() > 1:
-        return f"torchrun --nproc-per-node {os.environ.get('LOCAL_WORLD_SIZE', '1')} -m {app}.train"
+        return f"torchrun --nproc-per-node {os.environ['LOCAL_WORLD_SIZE']} -m {app}.train"
     start = f"{app} train" if Path(sys.argv[0]).stem == app else f"python -m {app}.train"
     return f"uv run {start}" if "UV" in os.environ else start
 
 
 def _require_own_datasets() -> None:
-    """Hugging Face's package has the import name of ours; where it comes first nothing would work."""
-    import datasets
-
-    ours = Path(__file__).parent.parent / "datasets"
-    if ours != Path(datasets.__file__ or "").parent:
-        raise InputError(f"the package `datasets` at {datasets.__file__} hides ours: uninstall it, or use `uv run`")
+    """Our package `datasets` shares its import name with Hugging Face's, which may come first on the path."""
+    found = importlib.util.find_spec("datasets")
+    where = Path(found.origin).parent if found and found.origin else None
+    if where != Path(__file__).parent.parent / "datasets":
+        raise InputError(
+            f"the package `datasets` in {where} hides ours: uninstall it, or start with `uv run`"
+        )

@@ -1,4 +1,4 @@
-"""Configurations: frozen dataclasses to and from plain JSON values, and the differences between two of them."""
+"""Configurations are frozen dataclasses: to and from plain JSON values, and how two of them differ."""
 
 import types
 from dataclasses import fields, is_dataclass
@@ -24,7 +24,7 @@ def from_dict(cls: type[C], data: Any, source: str = "the configuration") -> C:
 
 
 def differences(saved: Any, asked: Any) -> list[str]:
-    """One entry "field: saved X, asked Y" for each field that differs between two configurations of one class."""
+    """One entry "field: saved X, asked Y" for each field in which two configurations of one class differ."""
     found = []
     for field in fields(saved):
         old, new = getattr(saved, field.name), getattr(asked, field.name)

@@ -34,8 +34,8 @@ def rows(batch: int) -> slice:
     """This process's rows of a global batch.
 
     Raises:
-        InputError: the batch cannot be shared equally, so the mean of the processes' gradients would not be the
-            gradient of the mean.
+        InputError: the batch cannot be shared equally, so the mean of the processes' gradients would not be
+            the gradient of the mean.
     """
     if batch % world():
         raise InputError(f"a batch of {batch} cannot be shared equally by {world()} processes")

@@ -5,10 +5,12 @@ bptt        the pass derived by hand (`core.bptt`), any activations
 fused       torch.nn's kernels (cuDNN, oneDNN or ATen's loop), the activations they know
 
 Each is a function `(cell, x, state, lengths, reverse) -> outputs, final state`. With lengths [batch], outputs
-beyond a sequence's end are 0 and the final state is the one at its end; in reverse each sequence starts at its
-own end.
+beyond a sequence's end are 0 and the final state is the one at its end; in reverse each sequence starts at
+its own end.
 """
 
+import functools
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -39,14 +41,14 @@ def reference(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bo
     """The cell, step by step; where a sequence has ended (in reverse: not begun) its state stays."""
     alive = None
     if lengths is not None:
-        alive = (torch.arange(len(x), device=x.device)[:, None] < lengths).unsqueeze(-1)
+        alive = (torch.arange(len(x), device=x.device)[:, None] < lengths.to(x.device))[:, :, None]
         x = torch.where(alive, x, 0)  # padding may hold anything, NaN too
-    x_, outputs = x.unbind(0), []
-    for t in reversed(range(len(x_))) if reverse else range(len(x_)):
-        output, new = cell(x_[t], state)
+    times, inputs, outputs = range(len(x)), x.unbind(0), []
+    for t in times[::-1] if reverse else times:
+        output, new = cell(inputs[t], state)
         if alive is not None:
             output = torch.where(alive[t], output, 0)
-            new = map_state(lambda now, before, here=alive[t]: torch.where(here, now, before), new, state)
+            new = map_state(functools.partial(torch.where, alive[t]), new, state)
         outputs.append(output)
         state = new
     return torch.stack(outputs[::-1] if reverse else outputs), state
@@ -66,15 +68,20 @@ def fused(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) 
 
 def automatic(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
     """The fastest of them that can do the work."""
-    return choose(cell, x, lengths)(cell, x, state, lengths, reverse)
+    return choose(cell, lengths, x.device.type, x.dtype)(cell, x, state, lengths, reverse)
 
 
-def choose(cell: Cell, x: Inputs, lengths: Lengths) -> Engine:
-    """The engine that is fastest for this work, as far as measured."""
-    if x.device.type != "cpu":
-        return fused if cell.kernel in FUSED else by_hand
-    onednn = cell.kernel == LSTM and x.dtype == torch.float32 and lengths is None
-    return fused if onednn else by_hand
+def choose(cell: Cell, lengths: Lengths, device: str, dtype: torch.dtype) -> Engine:
+    """The fastest engine for the work; on the CPU as measured with torch 2.15 on one thread.
+
+    Inference is faster in oneDNN or ATen's C++ loop, and so is training an LSTM in float32 without lengths.
+    Otherwise a shrinking batch and weight gradients formed at once win. On a GPU cuDNN saves the launches.
+    """
+    if cell.kernel not in FUSED:
+        return by_hand
+    if device != "cpu" or not torch.is_grad_enabled():
+        return fused
+    return fused if cell.kernel == LSTM and dtype == torch.float32 and lengths is None else by_hand
 
 
 ENGINES: dict[str, Engine] = {"auto": automatic, "reference": reference, "bptt": by_hand, "fused": fused}
@@ -92,19 +99,16 @@ def _over_rows(
         return outputs.flip(0) if reverse else outputs, final
 
     rows, order, batch_sizes = _pack(lengths.cpu(), batch, reverse)
+    if not batch_sizes:
+        return x.new_zeros(time, batch, cell.hidden_size), state
     rows, order = rows.to(x.device), order.to(x.device)
-    outputs = x.new_zeros(time * batch, cell.hidden_size)
-    if batch_sizes:
-        done, final = run(
-            cell, x.flatten(0, 1)[rows], batch_sizes, map_state(lambda part: part[order], state)
-        )
-        outputs = outputs.index_copy(0, rows, done)
-        state = map_state(lambda part: part[order.argsort()], final)
-    return outputs.unflatten(0, (time, batch)), state
+    done, final = run(cell, x.flatten(0, 1)[rows], batch_sizes, map_state(lambda part: part[order], state))
+    outputs = done.new_zeros(time * batch, cell.hidden_size).index_copy(0, rows, done)
+    return outputs.unflatten(0, (time, batch)), map_state(lambda part: part[order.argsort()], final)
 
 
 def _pack(lengths: Int[Tensor, " batch"], batch: int, reverse: bool) -> tuple[Tensor, Tensor, list[int]]:
-    """Which rows t * batch + b step after step reads, the sequences in falling order of length; order; sizes."""
+    """Rows t * batch + b in the order of reading, sequences by falling length; their order; batch sizes."""
     lengths, order = lengths.sort(descending=True, stable=True)
     t = torch.arange(int(lengths[0]))[:, None]
     alive = t < lengths
@@ -113,23 +117,23 @@ def _pack(lengths: Int[Tensor, " batch"], batch: int, reverse: bool) -> tuple[Te
 
 
 def _fused_rows(cell: Cell, x: Tensor, batch_sizes: list[int], state: State) -> tuple[Tensor, State]:
-    kernel, first, constant = FUSED[cell.kernel], batch_sizes[0], batch_sizes[0] == batch_sizes[-1]
-    options = (
-        cell.b is not None,
-        1,
-        0.0,
-        cell.training,
-        False,
-    )  # biases, layers, dropout, training, bidirectional
+    kernel, weights, first = FUSED[cell.kernel], _torch_weights(cell), batch_sizes[0]
+    keep = (
+        torch.is_grad_enabled()
+    )  # torch.nn says `training`; without dropout it means: keep what backward reads
+    options = cell.b is not None, 1, 0.0, keep, False  # biases, layers, dropout, training, bidirectional
     start = map_state(lambda part: part[None, :first].contiguous(), state)
-    if constant:
-        x = x.unflatten(0, (len(batch_sizes), first))
-        outputs, *final = kernel(x, start, _torch_weights(cell), *options, False)  # not batch-first
-    else:
-        outputs, *final = kernel(x, torch.tensor(batch_sizes), start, _torch_weights(cell), *options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "RNN module weights"
+        )  # cuDNN copies them to one block: they are small
+        if first == batch_sizes[-1]:  # a constant batch
+            outputs, *final = kernel(x.unflatten(0, (-1, first)), start, weights, *options, False)
+            outputs = outputs.flatten(0, 1)
+        else:
+            outputs, *final = kernel(x, torch.tensor(batch_sizes), start, weights, *options)
     final = tuple(final) if isinstance(state, tuple) else final[0]
-    final = map_state(lambda end, begin: torch.cat([end[0], begin[first:]]), final, state)  # length 0: stays
-    return outputs.flatten(0, 1) if constant else outputs, final
+    return outputs, map_state(lambda end, begin: torch.cat([end[0], begin[first:]]), final, state)
 
 
 def _torch_weights(cell: Cell) -> list[Tensor]:

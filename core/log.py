@@ -1,57 +1,77 @@
-"""The run directory and the one way to log.
+"""The run directory, and the one way to log.
 
-`runs/<app>/<name>/` holds config.json, metrics.jsonl (one JSON object a line), TensorBoard events, last.pt and
-best.pt. Nothing in metrics.jsonl depends on the clock, so a resumed run leaves the same file as an unbroken one.
+`runs/<app>/<name>/` holds config.json, metrics.jsonl (one JSON object a line), TensorBoard events, last.pt
+and best.pt. Nothing in metrics.jsonl depends on the clock: a resumed run leaves the same file as an unbroken
+one.
 """
 
-import itertools
 import json
 import math
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from core import checkpoint, config
+from core import checkpoint
+from core.config import differences, from_dict, to_dict
 from core.errors import InputError
+
+C = TypeVar("C")
 
 
 @dataclass
 class Run:
-    """One run of an application and the directory it is kept in."""
+    """One run of an application, and the directory it is kept in."""
 
     directory: Path
-    """runs/<app>/<name>; made by `open`, not before, so that a command that fails early leaves nothing behind."""
+    """runs/<app>/<name>; made by `open` and not before, so that a command that fails early leaves nothing."""
     app: str
-    """The application, e.g. "glimpse"."""
+    """The application."""
     config: Any
     """Its configuration, a dataclass."""
     resume: str = ""
-    """The command that continues this run, as far as "--resume"; the directory is added to it."""
+    """The command that goes on with this run, but for the directory."""
     numbered: bool = False
-    """Where the directory exists: add -2, -3, ... to its name."""
+    """Whether a directory that exists makes `open` add -2, -3, ... to the name; else the run is continued."""
     quiet: bool = False
     """Plain lines instead of a progress bar."""
     writes: bool = True
-    """False in the processes of a distributed run that only compute."""
+    """False in those processes of a distributed run that only compute."""
 
     @property
     def resume_command(self) -> str:
-        """The exact command that continues this run."""
-        return f"{self.resume} {self.directory}"
+        """The exact command that goes on with this run."""
+        return f"{self.resume} {shlex.quote(str(self.directory))}"
 
     def last(self) -> dict[str, Any] | None:
-        """The checkpoint to continue from, if there is one."""
+        """The checkpoint to go on from, if there is one.
+
+        Raises:
+            InputError: it is damaged, or its configuration is not that of the run.
+        """
         path = self.directory / "last.pt"
-        return checkpoint.load(path, self.app) if not self.numbered and path.exists() else None
+        if self.numbered or not path.exists():
+            return None
+        payload = checkpoint.load(path, self.app)
+        if "training" not in payload:
+            raise InputError(
+                f"{path} is no last.pt of a run: it holds weights, but not how to go on from them"
+            )
+        trained = from_dict(type(self.config), payload["config"], str(path))
+        if unlike := differences(trained, self.config):
+            raise InputError(f"{path} has another configuration than the run; {'; '.join(unlike)}")
+        return payload
 
     @contextmanager
     def open(self, step: int, steps: int) -> Iterator[None]:
-        """Log from `step` (steps already done) on; what the files hold of later steps is cut.
+        """Log from now on; `step` of `steps` steps are done, and what the files hold of later ones is cut.
 
         Raises:
             InputError: the directory cannot be written.
@@ -59,73 +79,72 @@ class Run:
         if not self.writes:
             yield
             return
-        from torch.utils.tensorboard.writer import SummaryWriter  # a quarter of a second: only where it is used
+        from torch.utils.tensorboard.writer import SummaryWriter  # slow to import
 
         with checkpoint.writing(self.directory):
-            self._claim()
-            checkpoint.replace(
-                self.directory / "config.json",
-                (json.dumps(config.to_dict(self.config), indent=2) + "\n").encode(),
-            )
+            self._make_directory()
+            settings = json.dumps({"app": self.app, **to_dict(self.config)}, indent=2)
+            checkpoint.replace(self.directory / "config.json", f"{settings}\n".encode())
             _cut(self.directory / "metrics.jsonl", step)
             self._rows = (self.directory / "metrics.jsonl").open("a")
             self._events = SummaryWriter(str(self.directory), purge_step=step + 1)
-            self._display = _display(self.quiet, step, steps)
+        plain = self.quiet or not sys.stdout.isatty()
+        self._display = _Lines(step, steps) if plain else _Bar(step, steps)
         try:
             yield
         finally:
             self._display.close()
-            with suppress(OSError):  # a full disk was reported where it was met
+            with suppress(OSError):  # a full disk was told where it was met
                 self._rows.close()
+            with suppress(OSError):
                 self._events.close()
 
     def tick(self, step: int) -> None:
-        """Say that `step` steps are done; called after each, so it costs next to nothing."""
+        """Tell that `step` steps are done; costs next to nothing."""
         if self.writes:
             self._display.tick(step)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Write one row of numbers, e.g. {"train/loss": 0.5}, to metrics.jsonl, TensorBoard and the display."""
+        """Write a row such as {"train/loss": 0.5} to metrics.jsonl, TensorBoard and the display."""
         if not self.writes:
             return
         row = {name: value if math.isfinite(value) else None for name, value in values.items()}
         with checkpoint.writing(self.directory / "metrics.jsonl"):
             self._rows.write(json.dumps({"step": step, **row}) + "\n")
             self._rows.flush()
+        with checkpoint.writing(self.directory):
             for name, value in values.items():
                 self._events.add_scalar(name, value, step)
         self._display.show(step, values)
 
     def save(self, name: str, payload: dict[str, Any]) -> None:
-        """Write checkpoint `name` (last.pt or best.pt), after everything that was logged before it."""
+        """Write checkpoint last.pt or best.pt, when all rows before it are safe."""
         if not self.writes:
             return
-        with checkpoint.writing(self.directory / "metrics.jsonl"):
+        with checkpoint.writing(self.directory):
             os.fsync(self._rows.fileno())
             self._events.flush()
-        checkpoint.save(
-            self.directory / name, self.app, {"config": config.to_dict(self.config), **payload}
-        )
+        checkpoint.save(self.directory / name, self.app, {"config": to_dict(self.config), **payload})
 
-    def _claim(self) -> None:
-        """Make the directory; with `numbered`, the first free of name, name-2, name-3, ..."""
+    def _make_directory(self) -> None:
+        """Make the directory; where names are numbered, the first that is free."""
         if not self.numbered:
             self.directory.mkdir(parents=True, exist_ok=True)
             return
-        name = self.directory.name
-        for number in itertools.count(2):
-            with suppress(FileExistsError):
+        name, number = self.directory.name, count(2)
+        while self.numbered:
+            try:
                 self.directory.mkdir(parents=True)
                 self.numbered = False
-                return
-            self.directory = self.directory.with_name(f"{name}-{number}")
+            except FileExistsError:
+                self.directory = self.directory.with_name(f"{name}-{next(number)}")
 
 
-def read_config(directory: Path, cls: type[Any]) -> Any:
-    """The configuration that a run directory belongs to, as an instance of `cls`.
+def read_config(directory: Path, app: str, cls: type[C]) -> C:
+    """The configuration of a run of application `app`, as an instance of `cls`.
 
     Raises:
-        InputError: there is none, or it is not one of `cls`.
+        InputError: there is no such run.
     """
     path = directory / "config.json"
     try:
@@ -134,11 +153,14 @@ def read_config(directory: Path, cls: type[Any]) -> Any:
         raise InputError(f"{directory} is not the directory of a run: it has no config.json") from None
     except ValueError:
         raise InputError(f"{path} is not JSON") from None
-    return config.from_dict(cls, data, str(path))
+    owner = data.pop("app", None) if isinstance(data, dict) else None
+    if owner != app:
+        raise InputError(f"{directory} is a run of {owner or 'something else'}, not of {app}")
+    return from_dict(cls, data, str(path))
 
 
 def _cut(path: Path, step: int) -> None:
-    """Cut a metrics file before the first row that is later than `step`, or that a kill left unfinished."""
+    """Cut metrics.jsonl before the first row that is later than `step`, or that a kill left unfinished."""
     if not path.exists():
         return
     keep = 0
@@ -153,7 +175,7 @@ def _cut(path: Path, step: int) -> None:
 
 
 class _Lines:
-    """A plain line for each row that is logged."""
+    """The display for files and pipes: a line for each row."""
 
     def __init__(self, step: int, steps: int) -> None:
         self.first, self.steps, self.start = step, steps, time.monotonic()
@@ -163,46 +185,42 @@ class _Lines:
 
     def show(self, step: int, values: Mapping[str, float]) -> None:
         rate = (step - self.first) / (time.monotonic() - self.start)
-        left = (self.steps - step) / rate if rate else 0.0
-        print(f"{step}/{self.steps}  {_words(values)}  {rate:.1f} steps/s  {left:.0f} s left", flush=True)
+        left = timedelta(seconds=round((self.steps - step) / rate))
+        print(f"step {step}/{self.steps}  {_words(values)}  {rate:.1f} steps/s  {left} left", flush=True)
 
     def close(self) -> None:
         pass
 
 
 class _Bar:
-    """A progress bar with rate, time left and the latest numbers."""
+    """The display for terminals: a bar with the rate, the time left and the latest numbers."""
 
     def __init__(self, step: int, steps: int) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-        columns = "{task.fields[rate]}", "{task.fields[train]}", "{task.fields[validation]}"
+        texts = "{task.fields[rate]}", "{task.fields[train]}", "{task.fields[validation]}"
+        # Drawn from `tick`, seldom: a thread that draws would get in the way of short steps.
         self.progress = Progress(
-            MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), *map(TextColumn, columns), auto_refresh=False
+            MofNCompleteColumn(), BarColumn(20), TimeRemainingColumn(), *texts, auto_refresh=False
         )
         self.task = self.progress.add_task("", total=steps, completed=step, rate="", train="", validation="")
+        self.first, self.start, self.drawn = step, time.monotonic(), 0.0
         self.progress.start()
-        self.shown = time.monotonic()
 
     def tick(self, step: int) -> None:
         now = time.monotonic()
-        if now - self.shown > 0.5:  # drawn from here, seldom: a thread that refreshes would disturb short steps
-            self.shown = now
-            speed = self.progress.tasks[0].speed
-            self.progress.update(self.task, completed=step, rate=f"{speed:.0f} steps/s" if speed else "")
-            self.progress.refresh()
+        if now - self.drawn > 0.5:
+            self.drawn = now
+            rate = f"{(step - self.first) / (now - self.start):.1f} steps/s"
+            self.progress.update(self.task, completed=step, rate=rate, refresh=True)
 
     def show(self, step: int, values: Mapping[str, float]) -> None:
-        which = "validation" if any(name.startswith("validation/") for name in values) else "train"
-        fields: dict[str, Any] = {which: _words(values)}
-        self.progress.update(self.task, completed=step, **fields)
+        group = "validation" if any(name.startswith("validation/") for name in values) else "train"
+        fields: dict[str, Any] = {group: _words(values)}
+        self.progress.update(self.task, completed=step, refresh=True, **fields)
 
     def close(self) -> None:
         self.progress.stop()
-
-
-def _display(quiet: bool, step: int, steps: int) -> _Lines | _Bar:
-    return _Lines(step, steps) if quiet or not sys.stdout.isatty() else _Bar(step, steps)
 
 
 def _words(values: Mapping[str, float]) -> str:

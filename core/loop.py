@@ -1,8 +1,9 @@
 """The only training loop.
 
-A model is a module whose `forward(*batch)` gives `(loss, metrics)`: the mean loss of a batch and other means to
-watch. `fit` trains it, `evaluate` measures it. Between two rows of the log nothing is read from the device. All that
-is random is a function of (seed, step), so a run that was killed and resumed ends, on the CPU, with the same bits.
+A model is a module whose `forward(*batch)` gives `(loss, metrics)`: the mean loss of a batch and other means
+to watch. `fit` trains it, `evaluate` measures it. Between two rows of the log nothing is read from the device,
+and all that is random follows from (seed, step): on the CPU, a run that was killed and resumed ends with the
+same bits as an unbroken one.
 """
 
 import math
@@ -10,23 +11,25 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from core import distributed
-from core.batches import seed
+from core.batches import reseed
 from core.errors import InputError
 from core.log import Run
 from core.recipe import LoopConfig, learning_rate, optimiser
 
+__all__ = ["LoopConfig", "evaluate", "fit"]
+
 
 class MakeBatch(Protocol):
-    """Makes rows `rows` of the global batch of step `step`: the arguments of the model."""
+    """Makes the rows `rows` of the global batch of step `step`: the arguments of the model."""
 
-    def __call__(self, step: int, rows: slice) -> tuple[Tensor, ...]: ...  # noqa: D102
+    def __call__(self, step: int, rows: slice) -> tuple[Tensor, ...]: ...
 
 
 def fit(
@@ -40,10 +43,10 @@ def fit(
     mode: Literal["max", "min"] = "max",
     extras: Mapping[str, Any] | None = None,
 ) -> None:
-    """Train `model`, or go on from the run's last.pt; it ends with the weights of the last step, not of the best.
+    """Train `model`, or go on from the run's last.pt. It ends with its last weights, not its best.
 
     Args:
-        model: on its device; `forward(*batch)` gives the mean loss and a dict of means, 0-dimensional tensors.
+        model: on its device; `forward(*batch)` gives the mean loss and a dict of means, all 0-dimensional.
         batch: makes the batch of a step; alone a process asks for all rows, under `torchrun` for its share.
         validate: measures the model as it is now.
         run: where checkpoints and metrics go.
@@ -53,8 +56,8 @@ def fit(
         extras: what else each checkpoint is to hold, e.g. class names.
 
     Raises:
-        InputError: the loss or the weights are not finite any more, or a file cannot be written. The checkpoints
-            written before stay.
+        InputError: the loss or the weights are not finite any more, or a file cannot be written. The
+            checkpoints from before stay.
         SystemExit: code 130 or 143, after SIGINT or SIGTERM: the step was finished and last.pt written.
     """
     state = _Training(model, run, config, dict(extras or {}))
@@ -63,22 +66,26 @@ def fit(
         while state.step < config.steps and not stop:
             state.update(batch)
             log, check = state.due(config.log_every), state.due(config.validate_every)
-            # Many processes agree to stop only where they meet anyway.
-            stop = (log or distributed.world() == 1) and distributed.anywhere(bool(received), state.device)
-            save = stop or state.due(config.save_every or config.validate_every)
-            if log or check or save:
+            save = state.due(config.save_every or config.validate_every)
+            if log or check or save or received:
                 state.require_finite()
             if log:
                 state.log()
             if check and run.writes:
-                seed(state.device, config.seed, state.step, "validate")
+                reseed(state.device, config.seed, state.step, "validate")
                 state.judge(validate(), monitor, mode)
-            if save:
+            if log or distributed.world() == 1:  # processes can agree to stop only where all of them meet
+                stop = distributed.anywhere(bool(received), state.device)
+            if save or stop:
                 state.save()
             run.tick(state.step)
     distributed.finish()
     if stop:
-        print(f"stopped after step {state.step} of {config.steps}; go on with: {run.resume_command}", flush=True)
+        if run.writes:
+            print(
+                f"stopped after step {state.step} of {config.steps}; go on with: {run.resume_command}",
+                flush=True,
+            )
         raise SystemExit(128 + (received[0] if received else signal.SIGTERM))
 
 
@@ -94,6 +101,8 @@ class _Training:
         self.sums = Sums()  # of the training metrics since the last row of the log
         self.best: float | None = None
         self.metrics: dict[str, float] = {}  # of the last validation
+        bf16 = config.precision == "bf16"
+        self.precision = torch.autocast(self.device.type, torch.bfloat16) if bf16 else nullcontext()
         seconds = 0.0
         if last := run.last():
             model.load_state_dict(last["weights"])
@@ -110,15 +119,16 @@ class _Training:
     def update(self, batch: MakeBatch) -> None:
         """One step of training; never waits for the device."""
         config = self.config
-        seed(self.device, config.seed, self.step, distributed.rank(), "step")
+        reseed(self.device, config.seed, self.step, distributed.rank(), "step")
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(config, self.step)
         self.optimiser.zero_grad()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        with self.precision:
             loss, metrics = self.replica(*batch(self.step, self.rows))
         loss.backward()
         if config.clip:
-            metrics = {**metrics, "gradient_norm": nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)}
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+            metrics = {**metrics, "gradient_norm": norm}
         self.optimiser.step()
         self.sums.add({**metrics, "loss": loss})
         self.finite += torch.isfinite(self.sums.values["loss"])  # once a sum is not finite it stays so
@@ -142,8 +152,9 @@ class _Training:
 
     def judge(self, metrics: Mapping[str, float], monitor: str, mode: str) -> None:
         """Log the results of a validation; keep the weights if none before were as good."""
-        self.metrics, value = dict(metrics), metrics[monitor]
-        self.run.log(self.step, {f"validation/{name}": number for name, number in metrics.items()})
+        self.metrics = {name: float(value) for name, value in metrics.items()}
+        self.run.log(self.step, {f"validation/{name}": value for name, value in self.metrics.items()})
+        value = self.metrics[monitor]
         better = self.best is None or (value > self.best if mode == "max" else value < self.best)
         if better and not math.isnan(value):
             self.best = value
@@ -168,17 +179,17 @@ class _Training:
     def require_finite(self) -> None:
         """Raise InputError if a loss since the last row, or now a weight or a moment of it, is not finite."""
         good = int(distributed.least(self.finite).item())
-        moments = [t for state in self.optimiser.state.values() for t in state.values() if isinstance(t, Tensor)]
+        moments = [
+            t for state in self.optimiser.state.values() for t in state.values() if isinstance(t, Tensor)
+        ]
         if good < self.unlogged:
             what = f"loss is not finite at step {self.step - self.unlogged + good + 1}"
         elif not all(torch.isfinite(t).all() for t in [*self.model.parameters(), *moments]):
             what = f"weights are not finite after step {self.step}"
         else:
             return
-        raise InputError(
-            f"the {what}: try a lower --learning-rate or --clip 1 (the checkpoints in {self.run.directory} are "
-            "from before and good)"
-        )
+        hint = "try a lower --learning-rate or --clip 1"
+        raise InputError(f"the {what}: {hint}; checkpoints in {self.run.directory} are from before that")
 
 
 class Sums:
@@ -193,12 +204,18 @@ class Sums:
             if name in self.values:
                 self.values[name] += value.detach()
             else:
-                wide = torch.promote_types(value.dtype, torch.float32) if value.is_floating_point() else torch.int64
+                wide = (
+                    torch.promote_types(value.dtype, torch.float32)
+                    if value.is_floating_point()
+                    else torch.int64
+                )
                 self.values[name] = value.detach().to(wide, copy=True)
 
     def divided(self, count: float) -> dict[str, float]:
         """Read the sums over all processes, divided once."""
-        return {name: distributed.total(v).item() / count / distributed.world() for name, v in self.values.items()}
+        return {
+            name: distributed.total(v).item() / count / distributed.world() for name, v in self.values.items()
+        }
 
 
 def evaluate(
@@ -225,7 +242,9 @@ def evaluate(
 def _signals() -> Iterator[list[int]]:
     """Note SIGINT and SIGTERM in a list instead of dying, as often as they come."""
     received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # Python lets no other thread handle signals
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # Python lets no other thread handle signals
         yield received
         return
     numbers = signal.SIGINT, signal.SIGTERM

@@ -1,4 +1,4 @@
-"""How to train, as numbers: the optimiser and the step size at each step are pure functions of `LoopConfig`."""
+"""How to train, as numbers: optimiser and step size are functions of `LoopConfig`."""
 
 import math
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ class LoopConfig:
     learning_rate: float = 1e-3
     """Step size before the schedule is applied."""
     schedule: Literal["cosine", "constant", "step"] = "cosine"
-    """How the step size changes: to 0 along a cosine, not at all, or by the factor DROP every DROP_EVERY steps."""
+    """How the step size changes: to 0 along a cosine, never, or times `drop` every `drop_every` steps."""
     warm_up: int = 0
     """Steps over which the step size first grows linearly."""
     drop: float = 0.5

@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from core.cells import CELLS, LSTMCell, State, map_state
+from core.cells import CELLS, Cell, LSTMCell, State, map_state
 from core.engines import ENGINES
 
 
 class Recurrent(nn.Module):
     """A deep (slides 9-10), optionally bidirectional (Schuster & Paliwal 1997), recurrent network.
 
-    Everything is time-first: x is [time, batch, input]. Layers take the outputs of the layer below, of both its
+    Everything is time-first: x is [time, batch, input]. A layer takes the outputs of the one below, of both
     directions side by side. Every engine computes the same outputs and gradients.
 
     Args:
@@ -30,7 +30,7 @@ class Recurrent(nn.Module):
         layers: how many.
         dropout: probability that an output of one layer is 0 for the next, while training.
         bidirectional: adds a second direction, from each sequence's end to its start.
-        engine: "reference", "bptt", "fused" (see `core.engines`), or "auto": the fastest that can do the work.
+        engine: "reference", "bptt", "fused" (see `core.engines`) or "auto", the fastest that can do the work.
         cell_options: `bias`, `initialisation`, activations ...: see the cell in `core.cells`.
 
     Raises:
@@ -64,16 +64,21 @@ class Recurrent(nn.Module):
             for size in sizes
         )
 
+    @property
+    def layers(self) -> list[list[Cell]]:
+        """The cells of each layer: one, or one for each direction."""
+        return [list(layer) for layer in self.cells]  # type: ignore[arg-type, misc]
+
     def initial_state(self, batch: int) -> State:
         """Zeros, h [layers * directions, batch, hidden] as in torch.nn; for the LSTM the tuple (h, c)."""
-        return _stack([cell.initial_state(batch) for layer in self.cells for cell in layer])
+        return _stack([cell.initial_state(batch) for layer in self.layers for cell in layer])
 
     def forward(
         self,
         x: Float[Tensor, "time batch input"],
         state: State = None,
         lengths: Int[Tensor, " batch"] | None = None,
-    ) -> tuple[Float[Tensor, "time batch directions*hidden"], State]:
+    ) -> tuple[Float[Tensor, "time batch output"], State]:
         """Outputs of the last layer, and the final state of all.
 
         Args:
@@ -92,7 +97,7 @@ class Recurrent(nn.Module):
         self._check(x, state, lengths)
         parts = zip(*(part.unbind(0) for part in state), strict=True) if isinstance(state, tuple) else state
         run, starts, finals = ENGINES[self.engine], iter(parts), []
-        for layer in self.cells:
+        for layer in self.layers:
             if finals:
                 x = F.dropout(x, self.dropout, self.training)
             done = [run(cell, x, next(starts), lengths, bool(way)) for way, cell in enumerate(layer)]
@@ -101,27 +106,19 @@ class Recurrent(nn.Module):
         return x, _stack(finals)
 
     def _check(self, x: Tensor, state: State, lengths: Tensor | None) -> None:
-        first = self.cells[0][0]
+        first = self.layers[0][0]
         if x.dim() != 3 or x.shape[2] != first.input_size or 0 in x.shape[:2]:
-            raise ValueError(
-                f"x is {list(x.shape)}, should be [time, batch, {first.input_size}] and not empty"
-            )
+            raise ValueError(f"x is {list(x.shape)}, not [time >= 1, batch >= 1, {first.input_size}]")
         expected = [len(self.cells) * self.directions, x.shape[1], first.hidden_size]
         given = [list(part.shape) for part in (state if isinstance(state, tuple) else (state,))]
         if given != [expected] * (2 if isinstance(first, LSTMCell) else 1):
-            raise ValueError(
-                f"state parts are {given}, should be [layers * directions, batch, hidden] = {expected}"
-            )
+            raise ValueError(f"the state is {given}, not [layers * directions, batch, hidden] = {expected}")
         if lengths is None:
             return
         if lengths.shape != x.shape[1:2] or lengths.is_floating_point():
-            raise ValueError(
-                f"lengths are {lengths.dtype} {list(lengths.shape)}, should be integers, one a sequence"
-            )
+            raise ValueError(f"lengths are {lengths.dtype} {list(lengths.shape)}, not one integer a sequence")
         if lengths.min() < 0 or lengths.max() > len(x):
-            raise ValueError(
-                f"lengths run from {lengths.min()} to {lengths.max()}, should lie within 0..{len(x)}"
-            )
+            raise ValueError(f"lengths from {lengths.min()} to {lengths.max()} leave the range 0..{len(x)}")
 
 
 def _stack(states: list[State]) -> State:
@@ -131,8 +128,8 @@ def _stack(states: list[State]) -> State:
 def to_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state dict of a `Recurrent` as that of torch.nn.RNN, LSTM or GRU with the same options.
 
-    torch.nn adds one bias to U x and another to W h: ours is the first; the second is 0 except inside the GRU's
-    reset product, where it is `b_W`.
+    torch.nn adds one bias to U x and another to W h. Ours is the first; the second is 0, except inside the
+    GRU's reset product, where it is `b_W`.
     """
     converted = {}
     for key, U in state_dict.items():

@@ -13,8 +13,6 @@ every run whatever the training seed:
     a path with a folder         see `datasets.folders`
 """
 
-from __future__ import annotations
-
 import gzip
 import string
 import zlib
@@ -67,7 +65,7 @@ _VALIDATION = 5_000
 def load(
     name: str, *, root: str | Path = "data", download: bool = False, size: tuple[int, int] | None = None
 ) -> Splits:
-    """Loads the data set `name` (one of `NAMES`, or the path of a folder) on the CPU.
+    """Load the data set `name` (one of `NAMES`, or the path of a folder) on the CPU.
 
     `root` is the folder torchvision calls so; files that are not there are fetched if `download` is set.
     `size`, (height, width) in pixels, is for folders alone: see `datasets.folders.load`.
@@ -88,7 +86,7 @@ def load(
 
 
 def _builtin() -> Splits:
-    """scikit-learn's digits (the test part of UCI's optdigits), 0..16 scaled to 0..255."""
+    """Return scikit-learn's digits (the test part of UCI's optdigits), 0..16 scaled to 0..255."""
     from sklearn.datasets import load_digits
 
     source: Any = load_digits()
@@ -100,7 +98,7 @@ def _builtin() -> Splits:
 
 
 def _idx(name: str, root: Path, download: bool) -> tuple[Images, Images]:
-    """The official training and test set of MNIST or a relative in the same file format."""
+    """Read the official training and test set of MNIST or a relative in the same file format."""
     kind, train, test, classes = _IDX[name]
     labels = "labels-idx2-int" if name == "qmnist" else "labels-idx1-ubyte"
     folder = root / kind / "raw"
@@ -126,13 +124,12 @@ def _read_part(name: str, image_file: Path, label_file: Path, classes: tuple[str
         labels = labels - 1  # numbered from 1 there
     if name.startswith("emnist"):
         images = images.transpose(0, 2, 1)  # stored with rows and columns exchanged
-    return Images(
-        torch.from_numpy(np.array(images))[:, None], torch.from_numpy(labels.astype(np.int64)), classes
-    )
+    pixels = torch.from_numpy(np.array(images))[:, None]
+    return Images(pixels, torch.from_numpy(labels.astype(np.int64)), classes)
 
 
 def _read_idx(file: Path) -> np.ndarray:
-    """An array of bytes or ints in IDX format: 0, 0, type, number of dimensions, sizes, data, big-endian."""
+    """Read an array in IDX format: two zero bytes, type, number of dimensions; sizes; data, big-endian."""
     try:
         data = file.read_bytes() if file.exists() else gzip.decompress(_gz(file).read_bytes())
         kind, dimensions = {8: np.dtype("u1"), 12: np.dtype(">i4")}[data[2]], data[3]
@@ -147,7 +144,7 @@ def _gz(file: Path) -> Path:
 
 
 def _torchvision(name: str, root: Path, download: bool) -> tuple[Images, Images]:
-    """The official training and test set of SVHN or CIFAR-10."""
+    """Read the official training and test set of SVHN or CIFAR-10."""
     if name == "svhn":
         parts = [_fetch(name, "SVHN", root, split=split, download=download) for split in ("train", "test")]
         arrays = [(part.data, part.labels) for part in parts]
@@ -164,7 +161,7 @@ def _torchvision(name: str, root: Path, download: bool) -> tuple[Images, Images]
 
 
 def _fetch(name: str, kind: str, root: Path, **options: Any) -> Any:
-    """torchvision's data set of class `kind`, downloaded if the options say so."""
+    """Return torchvision's data set of class `kind`, downloaded if the options say so."""
     import torchvision.datasets
 
     try:
@@ -174,4 +171,4 @@ def _fetch(name: str, kind: str, root: Path, **options: Any) -> Any:
             reason = " ".join(str(error).split())
             raise InputError(f"{name} could not be downloaded into {root}: {reason}") from error
         files = _TORCHVISION[name]
-        raise InputError(f"{name} is not here: put {files} into {root}, {_OR_DOWNLOAD}") from error
+        raise InputError(f"{name} is not here or broken: put {files} into {root}, {_OR_DOWNLOAD}") from error

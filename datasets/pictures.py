@@ -1,7 +1,5 @@
 """Opens one picture of any format Pillow reads, or says in one line why it cannot."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Iterable, Iterator
@@ -11,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from core.errors import InputError
@@ -25,35 +23,28 @@ _GREY = {"1", "L", "LA", "La"}
 
 
 def open_picture(path: str | os.PathLike[str]) -> Image.Image:
-    """The picture in `path`, upright, in mode "L" (grey) or "RGB", 8 bits a channel.
+    """Return the picture in `path`, upright, in mode "L" (grey) or "RGB", 8 bits a channel.
 
     - It is turned as its EXIF orientation says, and of an animation it is the first frame.
     - Transparent parts are laid on white, as on paper.
     - 16-bit grey is scaled, 65535 to 255 (Pillow's own conversion clips at 255).
-    - Grey files give grey pictures; all others give RGB, even if no pixel has a colour.
+    - Grey files give grey pictures, by mode or palette; all others give RGB, even if no pixel has a colour.
 
     Raises InputError, naming the file, if it is missing, a folder, empty, truncated, no picture, or has more
     pixels than Pillow's limit against decompression bombs (`PIL.Image.MAX_IMAGE_PIXELS`, about 89 million).
     """
-    with _one_line(path), Image.open(path) as source:
+    with _opened(path) as source:
         return _flatten(ImageOps.exif_transpose(source))
 
 
-def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """(height, width) of the upright picture, from its header alone. Raises InputError like open_picture."""
-    with _one_line(path), Image.open(path) as source:
-        turned = source.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)  # a quarter turn
-        return source.size if turned else (source.height, source.width)
-
-
 def to_tensor(picture: Image.Image) -> UInt8[Tensor, "channels height width"]:
-    """The pixels of an opened picture: one channel if it is grey, three if it is RGB."""
+    """Return the pixels of an opened picture: one channel if it is grey, three if it is RGB."""
     pixels = torch.from_numpy(np.array(picture))
     return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1).contiguous()
 
 
 def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Files as they are given, and for each folder the sorted pictures in it and in its sub-folders.
+    """Return files as they are given, and for each folder the sorted pictures in it and in its sub-folders.
 
     In folders a picture is a file with one of `SUFFIXES` whose name does not begin with a dot. Raises
     InputError for a path that does not exist and for a folder without pictures.
@@ -68,13 +59,13 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The sorted pictures in a folder and its sub-folders, perhaps none: see `find_pictures`."""
+    """Return the sorted pictures in a folder and its sub-folders, perhaps none: see `find_pictures`."""
     files = (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.name[0] != ".")
     return sorted(file for file in files if file.is_file())
 
 
 def _flatten(picture: Image.Image) -> Image.Image:
-    """One grey or three RGB channels of 8 bits, transparency laid on white."""
+    """Convert to one grey or three RGB channels of 8 bits, transparency laid on white."""
     if picture.mode in _DEEP:
         values = np.asarray(picture, dtype=np.int64)
         if values.min() < 0 or values.max() > 65535:
@@ -82,12 +73,17 @@ def _flatten(picture: Image.Image) -> Image.Image:
         return Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if picture.mode == "F":
         raise InputError("floating-point grey has no stated white; save it with 8 or 16 bits")
-    mode = "L" if picture.mode in _GREY else "RGB"
+    mode = "L" if picture.mode in _GREY or _has_grey_palette(picture) else "RGB"
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture)
     return picture.convert(mode)
+
+
+def _has_grey_palette(picture: Image.Image) -> bool:
+    colours = picture.getpalette()
+    return colours is not None and colours[0::3] == colours[1::3] == colours[2::3]
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
@@ -100,15 +96,17 @@ def _existing(path: str | os.PathLike[str]) -> Path:
 
 
 @contextmanager
-def _one_line(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turns whatever goes wrong with the picture in `path` into one InputError that names it."""
+def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """Open the picture in `path`; whatever goes wrong with it becomes one InputError that names the file."""
     if not _existing(path).stat().st_size:
         raise InputError(f"{path}: the file is empty")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd files that it reads all the same
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
+            # Given a path, Pillow maps plain TIFF into memory, and garbles it if EXIF turns it sideways.
+            with open(path, "rb") as file, Image.open(file) as picture:
+                yield picture
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -117,5 +115,5 @@ def _one_line(path: str | os.PathLike[str]) -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise InputError(f"{path}: not a picture that Pillow can read") from error
     except Exception as error:  # a decoder on bad data may raise anything: struct.error, KeyError, ...
-        reason = " ".join(f"{error}".split()) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: the picture is broken ({reason})") from error

@@ -22,11 +22,11 @@ class Images:
         return len(self.images)
 
     def __getitem__(self, rows: Int[Tensor, " rows"] | Bool[Tensor, " count"]) -> Images:
-        """The images and labels of these rows."""
+        """Return the images and labels of these rows."""
         return Images(self.images[rows], self.labels[rows], self.classes)
 
     def to(self, device: torch.device | str) -> Images:
-        """The same images on `device`."""
+        """Return the same images on `device`."""
         return Images(self.images.to(device), self.labels.to(device), self.classes)
 
 
@@ -39,17 +39,18 @@ class Splits:
     test: Images
 
     def to(self, device: torch.device | str) -> Splits:
-        """The same splits on `device`."""
+        """Return the same splits on `device`."""
         return Splits(self.train.to(device), self.validation.to(device), self.test.to(device))
 
 
 def shuffled(images: Images) -> Images:
-    """The images in an order that is random but always the same, whatever the seed of a training run."""
-    return images[torch.from_numpy(np.random.default_rng(0).permutation(len(images)))]
+    """Return the images in an order that is random but the same whatever the seed of a training run."""
+    # NumPy promises this old generator's stream for all versions to come, and no other's.
+    return images[torch.from_numpy(np.random.RandomState(0).permutation(len(images)))]
 
 
 def hold_out(images: Images, share: float) -> tuple[Images, Images]:
-    """Splits into (held out, rest): of each class the first `share`, and at least one image.
+    """Split into (held out, rest): of each class the first `share`, and at least one image.
 
     Held out are round(share * count) images in all, unless a class is too small for its share. Both parts
     keep the order they had.

@@ -55,6 +55,8 @@ class Config:
 
     std: float = 0.1
     """Standard deviation of the location policy in training; locations run from -1 to 1."""
+    location_scale: float = 0.3
+    """Factor in front of the location network's output; the smaller, the slower it learns."""
     reinforce: float = 0.01
     """Weight of the REINFORCE term."""
 

@@ -3,13 +3,16 @@
 At every step the core's state says where to look, the glimpse network says what was there and where that was, and the
 core takes it in:
 
-    m_t  = tanh(V_l h_{t-1})                 location network: the mean of the policy
+    m_t  = tanh(s V_l h_{t-1})               location network: the mean of the policy
     l_t  ~ N(m_t, std^2), cut to [-1, 1]^2   or l_t = m_t when greedy
     rho_t = retina(image, l_t)
     g_t  = relu(W_g [relu(W_what rho_t), relu(W_where l_t)])
     h_t  = core(g_t, h_{t-1})                relu RNN as in the paper, or LSTM
     p_t  = softmax(V_a h_t)                  action network: the class, asked for at every step
     b_t  = V_b h_{t-1}                       baseline: the reward to expect before looking
+
+The factor s slows the location network alone: Adam moves every weight at the same pace, however noisy its gradient,
+and REINFORCE's is the noisiest; at full pace the locations run into the corners before they learn anything.
 
 The first location comes from h_0 = 0, so where to begin is learned like everything else, and each location that is
 chosen is looked at.
@@ -45,7 +48,7 @@ def sampled(noise: Float[Tensor, "glimpses batch 2"], std: float) -> Policy:
 
 def scattered(random: torch.Generator) -> Policy:
     """Return a policy that looks anywhere, whatever the location network says: a baseline."""
-    return lambda t, mean: torch.rand(mean.shape, generator=random, device=mean.device) * 2 - 1
+    return lambda t, mean: torch.rand(mean.shape, generator=random, device=mean.device, dtype=mean.dtype) * 2 - 1
 
 
 def centred(t: int, mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
@@ -113,6 +116,10 @@ class RecurrentAttention(nn.Module):
         self.baseline = nn.Linear(config.hidden, 1)
         nn.init.zeros_(self.location.bias)  # learning where to look first begins at the image's centre
 
+    def aim(self, h: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch 2"]:
+        """Return the mean of the policy in state h."""
+        return torch.tanh(self.config.location_scale * self.location(h))
+
     def look(
         self, images: Shaped[Tensor, "batch channels height width"], glimpses: int, policy: Policy
     ) -> Episode:
@@ -128,7 +135,7 @@ class RecurrentAttention(nn.Module):
         with torch.no_grad():
             prepared = self.sensor.prepare(images)
             for t in range(glimpses):
-                chosen = policy(t, self.location(h).tanh_())
+                chosen = policy(t, self.aim(h))
                 location = chosen.clamp(-1, 1)
                 patches = self.sensor(prepared, location)
                 parts, seen = self.glimpse(patches.flatten(1) / self.config.input_scale, location)
@@ -141,7 +148,7 @@ class RecurrentAttention(nn.Module):
         return Episode(
             locations=locations,
             chosen=chosen,
-            means=self.location(before).tanh(),
+            means=self.aim(before),
             baselines=self.baseline(before.detach()).squeeze(-1),
             logits=self.action(h),
             patches=patches,

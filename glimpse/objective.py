@@ -4,11 +4,12 @@
                  - w A_t log N(l_t; m_t, std^2)                  REINFORCE (Williams 1992)
                  + (R_t - b_t)^2 ]                               the baseline learns the reward to expect
 
-    r_t = 1 if glimpse t classifies rightly, else 0
+    r_t = p_t(y)                                                 reward: the probability of the right class
     R_t = mean of r_t .. r_T                                     what came of looking at l_t
     A_t = R_t - b_t                                              how much better than expected
 
-A classification after every glimpse makes any number of glimpses work at test time. An action is judged by what came
+The paper's reward is 1 for a right answer and 0 for a wrong one, after the last glimpse. The probability of the right
+class has less variance (measured: benchmarks/RESULTS.md). A classification after every glimpse makes any number of glimpses work at test time. An action is judged by what came
 after it alone. Which term teaches which part:
 
     part               cross-entropy   REINFORCE   baseline
@@ -43,17 +44,26 @@ def log_density(
     return -((chosen - means) ** 2).sum(-1) / (2 * std**2)
 
 
+def terms(
+    episode: Episode, labels: Int[Tensor, " batch"], *, std: float
+) -> dict[str, Float[Tensor, ""]]:
+    """Return the three terms of L, unweighted, each a mean over glimpses and batch."""
+    glimpses = len(episode.logits)
+    log_p = F.log_softmax(episode.logits, -1).gather(-1, labels.expand(glimpses, -1)[..., None]).squeeze(-1)
+    expected = returns(log_p.detach().exp())
+    advantages = expected - episode.baselines.detach()
+    return {
+        "cross_entropy": -log_p.mean(),
+        "reinforce": -(advantages * log_density(episode.chosen, episode.means, std)).mean(),
+        "baseline": F.mse_loss(episode.baselines, expected),
+    }
+
+
 def loss(
     episode: Episode, labels: Int[Tensor, " batch"], *, std: float, weight: float
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-    """Return L and what to report: the batch means of its parts and the last glimpse's accuracy."""
-    glimpses = len(episode.logits)
-    rewards = (episode.logits.detach().argmax(-1) == labels).float()
-    expected = returns(rewards)
-    advantages = expected - episode.baselines.detach()
-    cross_entropy = F.cross_entropy(episode.logits.flatten(0, 1), labels.repeat(glimpses))
-    reinforce = -(advantages * log_density(episode.chosen, episode.means, std)).mean()
-    baseline = F.mse_loss(episode.baselines, expected)
-    total = cross_entropy + weight * reinforce + baseline
-    report = {"cross_entropy": cross_entropy, "baseline": baseline, "accuracy": rewards[-1].mean()}
-    return total, {name: value.detach() for name, value in report.items()}
+    """Return L and what to watch: its cross-entropy and baseline terms, and the accuracy after the last glimpse."""
+    term = terms(episode, labels, std=std)
+    total = term["cross_entropy"] + weight * term["reinforce"] + term["baseline"]
+    accuracy = (episode.logits[-1].argmax(-1) == labels).float().mean()
+    return total, {"cross_entropy": term["cross_entropy"], "baseline": term["baseline"], "accuracy": accuracy}

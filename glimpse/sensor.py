@@ -138,7 +138,7 @@ class IntegralSensor(Sensor):
         strips = at_edges[..., 1:, :] - at_edges[..., :-1, :]
         cells = strips[..., 1:] - strips[..., :-1]
         if cells.is_floating_point():
-            return (cells / self.areas).float()
+            return (cells / self.areas).to(locations.dtype)
         return cells * (1 / (255 * self.areas))
 
 

@@ -1,4 +1,4 @@
-"""Data sets by name: the built-in digits, real MNIST where it is, and small files in each set's own format."""
+"""Data sets by name: the built-in digits, real MNIST where it is, and small files in each format."""
 
 import gzip
 import os
@@ -68,7 +68,7 @@ def test_splits_do_not_depend_on_the_seed_of_the_run():
     torch.manual_seed(2)
     np.random.seed(2)
     assert all(map(same, parts(first), parts(load("digits"))))
-    assert first.train.labels[:8].tolist() == [3, 9, 0, 3, 0, 8, 7, 5]  # stays so from release to release
+    assert first.train.labels[:8].tolist() == [5, 8, 8, 8, 8, 5, 5, 6]  # stays so from release to release
 
 
 def test_hold_out_takes_the_first_of_each_class():
@@ -104,7 +104,7 @@ def test_the_mnist_format_plain_and_compressed(tmp_path, name, folder, train, te
     write_family(raw, train, test, compress=compress)
     before = sorted(tmp_path.rglob("*"))
     splits = load(name, root=tmp_path)
-    assert sorted(tmp_path.rglob("*")) == before  # read-only roots must do
+    assert sorted(tmp_path.rglob("*")) == before  # nothing is unpacked: the root may be read-only
     assert [len(part) for part in parts(splits)] == [50, 10, 10]  # a sixth where 5,000 would be more
     assert splits.train.images.shape == (50, 1, 4, 6)
     assert splits.test.images[:, 0, 1, 0].tolist() == list(range(10))
@@ -167,14 +167,14 @@ def test_svhn_and_cifar_through_torchvision(tmp_path, monkeypatch):
     assert torch.equal(svhn.test.images, torch.from_numpy(pixels[:20]))
     assert svhn.test.labels.tolist() == [*range(1, 10), 0, *range(1, 10), 0]
     cifar = load("cifar10", root=tmp_path)
-    assert [len(part) for part in parts(cifar)] == [42, 8, 10]
+    assert [len(part) for part in parts(cifar)] == [40, 10, 10]  # at least one of each class
     assert torch.equal(cifar.test.images, torch.from_numpy(pixels[50:]))
     assert cifar.test.classes == tuple(names)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "digits"])
 def test_missing_files_are_one_line_that_says_what_to_put_where(tmp_path, name):
-    with pytest.raises(InputError, match=rf"{name} is not here: put .* into .*--download") as error:
+    with pytest.raises(InputError, match=rf"{name} is not here.*: put .* into .*--download") as error:
         load(name, root=tmp_path)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
@@ -206,7 +206,7 @@ def test_broken_files_are_one_line_that_names_them(tmp_path):
         gzip.compress(b""),
     ):
         images.write_bytes(spoilt)
-        with pytest.raises(InputError, match="train-images-idx3-ubyte .*broken"):
+        with pytest.raises(InputError, match=r"train-images-idx3-ubyte .*broken"):
             load("mnist", root=tmp_path)
     images.write_bytes((raw / "t10k-images-idx3-ubyte.gz").read_bytes())
     with pytest.raises(InputError, match="do not match"):
@@ -214,7 +214,7 @@ def test_broken_files_are_one_line_that_names_them(tmp_path):
 
 
 def test_an_unknown_name_is_one_line_with_the_known_ones():
-    with pytest.raises(InputError, match="'minst'.*mnist, fashion-mnist"):
+    with pytest.raises(InputError, match=r"'minst'.*mnist, fashion-mnist"):
         load("minst")
     with pytest.raises(InputError, match="class folders only"):
         load("digits", size=(28, 28))
@@ -226,9 +226,7 @@ def real_data():
     return Path(os.environ.get("RECURRENT_VISION_DATA", beside)) / "mnist"
 
 
-@pytest.mark.skipif(
-    not (real_data() / "MNIST").exists(), reason="no MNIST: set RECURRENT_VISION_DATA to its folder"
-)
+@pytest.mark.skipif(not (real_data() / "MNIST").exists(), reason="RECURRENT_VISION_DATA has no mnist/MNIST")
 def test_real_mnist():
     splits = load("mnist", root=real_data())
     assert [len(part) for part in parts(splits)] == [55_000, 5_000, 10_000]

@@ -89,6 +89,8 @@ def test_the_most_common_size_is_taken_and_others_are_letterboxed(tmp_path):
     assert (tall[0, 0, :, 3:5] == 200).all()
     assert tall.sum() == 200 * 6 * 2
     assert load(tmp_path, size=(12, 10)).train.images.shape[1:] == (1, 12, 10)
+    with pytest.raises(InputError, match="at least 1x1, not 0x5"):
+        load(tmp_path, size=(0, 5))
 
 
 def test_large_pictures_are_scaled_down(tmp_path):
@@ -164,6 +166,11 @@ def no_test(folder):
     make(folder / "val")
 
 
+def two_validations(folder):
+    for part in ("train", "val", "validation", "test"):
+        make(folder / part)
+
+
 def new_class_in_test(folder):
     make(folder / "train")
     make(folder / "test")
@@ -180,11 +187,12 @@ def empty_test(folder):
     [
         (empty, "pets: no class folders"),
         (one_class, r"pets: one class only \(cat\)"),
-        (too_few, "cat: 2 readable pictures; at least 3"),
-        (empty_class, "cat: 0 readable pictures; at least 3"),
+        (too_few, "cat: 2 readable pictures, of 3 or more"),
+        (empty_class, "cat: 0 readable pictures, of 3 or more"),
         (loose_files, "pets: no class folders"),
         (all_broken, "pets: not one readable picture"),
         (no_test, "pets: train/ but no test/"),
+        (two_validations, "pets: both val/ and validation/"),
         (new_class_in_test, "emu: there is no class emu to train on"),
         (empty_test, "test: not one readable picture"),
     ],

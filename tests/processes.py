@@ -1,0 +1,28 @@
+"""Processes to kill: children of a server that has imported torch already, so that each starts in no time."""
+
+import multiprocessing
+import os
+from pathlib import Path
+from typing import Any
+
+import toy
+
+ROOT = Path(__file__).parent.parent
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["toy", "torch._dynamo", "torch.utils.tensorboard.writer"])
+
+
+def start(argv: list[str], log: Path, file_limit: int | None = None) -> Any:
+    """Start `toy train argv` as a process of its own, whose output goes to `log`."""
+    os.environ["PYTHONPATH"] = f"{ROOT}:{ROOT / 'tests'}"
+    os.environ["OMP_NUM_THREADS"] = "1"
+    process = _context.Process(target=toy.child, args=(argv, log, file_limit))
+    process.start()
+    return process
+
+
+def run(argv: list[str], log: Path, file_limit: int | None = None) -> tuple[int, str]:
+    """Run `toy train argv` to its end: its exit code (negative: the signal) and what it printed."""
+    process = start(argv, log, file_limit)
+    process.join(60)
+    return process.exitcode, log.read_text()

@@ -1,0 +1,130 @@
+"""The rollout and its gradients against a plain autograd loop; the objective against its equations."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from glimpse import objective
+from glimpse.config import Config
+from glimpse.model import RecurrentAttention, centred, greedy, sampled, scattered
+
+SMALL = Config(patch=3, scales=2, what=6, where=5, glimpse=7, hidden=8, glimpses=4, input_scale=0.5)
+CLASSES, BATCH = 3, 5
+
+
+def make(core="rnn", **changes):
+    torch.manual_seed(0)
+    model = RecurrentAttention(replace(SMALL, core=core, **changes), 2, CLASSES).double()
+    nn.init.normal_(model.location.bias)
+    images = torch.rand(BATCH, 2, 9, 13, dtype=torch.float64)
+    labels = torch.arange(BATCH) % CLASSES
+    noise = torch.randn(SMALL.glimpses, BATCH, 2, dtype=torch.float64)
+    return model, images, labels, noise
+
+
+def plain_rollout(model, images, policy, glimpses):
+    """The module docstring's equations, one after another, under autograd."""
+    state = model.core.initial_state(len(images))
+    h = state[0] if isinstance(state, tuple) else state
+    prepared = model.sensor.prepare(images)
+    rows = []
+    for t in range(glimpses):
+        mean = torch.tanh(model.config.location_scale * model.location(h))
+        baseline = model.baseline(h.detach())[:, 0]
+        chosen = policy(t, mean).detach()
+        location = chosen.clamp(-1, 1)
+        rho = model.sensor(prepared, location).flatten(1) / model.config.input_scale
+        what = torch.relu(model.glimpse.what(rho))
+        where = torch.relu(model.glimpse.where(location))
+        g = torch.relu(model.glimpse.combine(torch.cat((what, where), -1)))
+        h, state = model.core(g, state)
+        rows.append((location, chosen, mean, baseline, model.action(h)))
+    return tuple(torch.stack(each) for each in zip(*rows, strict=True))
+
+
+def gradients(model, loss):
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    return dict(zip(names, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True))
+
+
+@pytest.mark.parametrize("core", ["rnn", "lstm"])
+def test_rollout_equals_a_plain_autograd_loop(core):
+    model, images, labels, noise = make(core)
+    policy = sampled(noise, 0.3)
+    episode = model.look(images, SMALL.glimpses, policy)
+    plain = plain_rollout(model, images, policy, SMALL.glimpses)
+    for got, expected in zip(episode, plain, strict=False):
+        torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
+    plain_episode = episode._replace(means=plain[2], baselines=plain[3], logits=plain[4])
+    got = gradients(model, objective.loss(episode, labels, std=0.3, weight=0.7)[0])
+    expected = gradients(model, objective.loss(plain_episode, labels, std=0.3, weight=0.7)[0])
+    for name, gradient in got.items():
+        assert gradient is not None, name
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-10, atol=1e-12, msg=name)
+
+
+def test_which_term_teaches_which_part():
+    model, images, labels, noise = make()
+    terms = objective.terms(model.look(images, SMALL.glimpses, sampled(noise, 0.3)), labels, std=0.3)
+    table = {
+        "cross_entropy": {"glimpse", "core", "action"},
+        "reinforce": {"glimpse", "core", "location"},
+        "baseline": {"baseline"},
+    }
+    assert set(table) == set(terms)
+    for term, parts in table.items():
+        model.zero_grad()
+        terms[term].backward(retain_graph=True)
+        reached = {n.split(".")[0] for n, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+        assert reached == parts, term
+
+
+def test_reinforce_gradient_is_advantage_times_score():
+    model, images, labels, noise = make()
+    episode = model.look(images, SMALL.glimpses, sampled(noise, 0.3))
+    (got,) = torch.autograd.grad(
+        objective.terms(episode, labels, std=0.3)["reinforce"], episode.means, retain_graph=True
+    )
+    p = episode.logits.softmax(-1)[:, torch.arange(BATCH), labels]
+    for t in range(SMALL.glimpses):
+        advantage = p[t:].mean(0) - episode.baselines[t]
+        score = noise[t] / 0.3  # the gradient of log N in its mean
+        expected = -(advantage[:, None] * score) / (SMALL.glimpses * BATCH)
+        torch.testing.assert_close(got[t], expected.detach())
+
+
+def test_log_density_is_the_normal_one_up_to_a_constant():
+    means, chosen = torch.randn(3, 4, 2), torch.randn(3, 4, 2)
+    normal = torch.distributions.Normal(means, 0.2).log_prob(chosen).sum(-1)
+    constant = torch.distributions.Normal(0.0, 0.2).log_prob(torch.tensor(0.0)) * 2
+    torch.testing.assert_close(objective.log_density(chosen, means, 0.2), normal - constant)
+
+
+def test_returns_are_means_of_what_follows():
+    rewards = torch.tensor([[1.0], [0.0], [0.5]])
+    torch.testing.assert_close(objective.returns(rewards), torch.tensor([[0.5], [0.25], [0.5]]))
+
+
+def test_policies():
+    model, images, _, noise = make()
+    glimpses = SMALL.glimpses
+    once, again = (model.look(images, glimpses, greedy) for _ in range(2))
+    assert torch.equal(once.logits, again.logits)
+    assert torch.equal(once.locations, once.means.detach())
+    assert not model.look(images, glimpses, centred).locations.any()
+    far = model.look(images, glimpses, sampled(noise * 100, 1.0))
+    assert far.locations.abs().max() <= 1 < far.chosen.abs().max()
+    random = model.look(images, 40, scattered(torch.Generator().manual_seed(0))).locations
+    assert random.shape == (40, BATCH, 2)
+    assert random.std(0).min() > 0.4  # uniform on [-1, 1]: 0.58
+
+
+def test_any_number_of_glimpses_one_image_and_other_sizes():
+    model, images, _, _ = make()
+    few, many = model.look(images, 2, greedy), model.look(images, 9, greedy)
+    torch.testing.assert_close(few.logits, many.logits[:2])
+    alone = model.look(images[:1], 2, greedy)
+    torch.testing.assert_close(alone.logits, few.logits[:, :1])
+    assert model.look(torch.rand(1, 2, 31, 4, dtype=torch.float64), 3, greedy).logits.shape == (3, 1, CLASSES)

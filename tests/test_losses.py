@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from core.losses import IGNORE, LOSSES, cross_entropy, squared_error
+
+
+def test_the_derivative_of_the_squared_error_is_slide_25():
+    y, d = torch.randn(4, 1, 3, requires_grad=True), torch.randn(4, 1, 3)
+    squared_error(y, d).backward()
+    torch.testing.assert_close(y.grad, (y - d).detach())
+
+
+def test_squared_error_averages_sequences_and_leaves_padding_out():
+    y, d = torch.randn(4, 2, 3, dtype=torch.float64), torch.randn(4, 2, 3, dtype=torch.float64)
+    y[2:, 1] = float("nan")
+    expected = ((y[:, 0] - d[:, 0]).square().sum() + (y[:2, 1] - d[:2, 1]).square().sum()) / 2 / 2
+    torch.testing.assert_close(squared_error(y, d, torch.tensor([4, 2])), expected)
+
+
+def test_cross_entropy_is_the_mean_over_the_steps_that_count():
+    y, d = torch.randn(4, 2, 5, dtype=torch.float64), torch.randint(5, (4, 2))
+    d[0, 0] = IGNORE
+    log_p = y.log_softmax(-1)
+    counted = [(1, 0), (2, 0), (3, 0), (0, 1), (1, 1)]
+    expected = -sum(log_p[t, b, d[t, b]] for t, b in counted) / len(counted)
+    torch.testing.assert_close(cross_entropy(y, d, torch.tensor([4, 2])), expected)
+
+
+def test_no_step_that_counts_gives_zero_and_no_gradient():
+    y = torch.randn(3, 2, 5, requires_grad=True)
+    error = cross_entropy(y, torch.zeros(3, 2, dtype=torch.long), torch.tensor([0, 0]))
+    error.backward()
+    assert error == 0
+    assert y.grad is not None
+    assert not y.grad.any()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_by_name(name):
+    y = torch.zeros(2, 1, 4)
+    d = torch.zeros(2, 1, dtype=torch.long) if name == "cross_entropy" else torch.ones(2, 1, 4)
+    expected = {"cross_entropy": torch.tensor(4.0).log(), "squared_error": torch.tensor(4.0)}[name]
+    torch.testing.assert_close(LOSSES[name](y, d), expected)

@@ -1,0 +1,137 @@
+"""The retina against a plain-Python reading of its contract."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.errors import InputError
+from glimpse.sensor import METHODS, make_sensor
+
+EXACT = ["gather", "integral"]
+
+
+def reference(image, location, size, scales, factor):
+    """[channels, scales, size, size], cell by cell, pixel by pixel."""
+    channels, height, width = image.shape
+    seen = torch.zeros(channels, scales, size, size, dtype=torch.float64)
+    for k in range(scales):
+        side = round(size * factor**k)
+        left = math.floor((location[0] + 1) / 2 * width - side / 2 + 0.5)
+        top = math.floor((location[1] + 1) / 2 * height - side / 2 + 0.5)
+        edges = [round(j * side / size) for j in range(size + 1)]
+        for c in range(channels):
+            for i in range(size):
+                for j in range(size):
+                    pixels = [
+                        float(image[c, y, x]) if 0 <= y < height and 0 <= x < width else 0.0
+                        for y in range(top + edges[i], top + edges[i + 1])
+                        for x in range(left + edges[j], left + edges[j + 1])
+                    ]
+                    seen[c, k, i, j] = sum(pixels) / len(pixels)
+    return seen
+
+
+@pytest.mark.parametrize("method", EXACT)
+@settings(deadline=None, max_examples=25)
+@given(
+    batch=st.integers(1, 3),
+    channels=st.sampled_from([1, 3]),
+    height=st.integers(1, 17),
+    width=st.integers(1, 17),
+    size=st.integers(1, 5),
+    scales=st.integers(1, 3),
+    factor=st.sampled_from([2.0, 3.0, 1.7]),
+    floats=st.booleans(),
+    seed=st.integers(0, 10**6),
+)
+def test_exact_methods_are_cell_means(method, batch, channels, height, width, size, scales, factor, floats, seed):
+    random = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (batch, channels, height, width), dtype=torch.uint8, generator=random)
+    values = images / 255
+    locations = torch.rand(batch, 2, generator=random) * 2 - 1
+    locations[0] = torch.tensor([1.0, -1.0])  # a corner: three quarters of the patch are outside
+    sensor = make_sensor(size, scales, factor, method)
+    seen = sensor(sensor.prepare(values if floats else images), locations)
+    assert seen.shape == (batch, channels, scales, size, size)
+    assert seen.dtype == torch.float32
+    for image, location, got in zip(values, locations.tolist(), seen, strict=True):
+        torch.testing.assert_close(got.double(), reference(image, location, size, scales, factor), atol=1e-6, rtol=0)
+
+
+def test_location_convention_is_x_then_y_from_the_top_left():
+    images = torch.zeros(1, 1, 6, 10)
+    images[0, 0, 1, 8] = 1.0
+    for method in METHODS:
+        sensor = make_sensor(1, method=method)
+        prepared = sensor.prepare(images)
+        at_pixel = torch.tensor([[(8.5 / 10) * 2 - 1, (1.5 / 6) * 2 - 1]])
+        assert sensor(prepared, at_pixel).item() == pytest.approx(1.0, abs=1e-5)
+        assert sensor(prepared, at_pixel.flip(1)).item() == 0.0
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (12, 20), (13, 9)])
+def test_mipmap_equals_the_means_where_patches_sit_on_its_grid(height, width):
+    size, scales = 4, 3
+    images = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+    centre = torch.tensor([[8.0, 8.0], [8.0, 8.0]])  # every patch's corner is a multiple of its cell: 6, 4, 0
+    locations = centre / torch.tensor([width, height]) * 2 - 1
+    seen = {name: (s := make_sensor(size, scales, 2.0, name))(s.prepare(images), locations) for name in METHODS}
+    torch.testing.assert_close(seen["mipmap"], seen["gather"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen["integral"], seen["gather"], atol=1e-5, rtol=0)
+
+
+def test_mipmap_is_differentiable_in_the_location():
+    images = torch.rand(2, 1, 20, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    sensor = make_sensor(3, 2, 2.0, "mipmap")
+    prepared = sensor.prepare(images)
+    locations = torch.tensor([[0.13, -0.22], [-0.41, 0.37]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda where: sensor(prepared, where), (locations,), eps=1e-7)
+
+
+def test_a_moving_bright_side_shows_in_the_gradient():
+    ramp = torch.linspace(0, 1, 64, dtype=torch.float64).expand(1, 1, 64, 64)
+    sensor = make_sensor(4, method="mipmap")
+    where = torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
+    sensor(sensor.prepare(ramp), where).mean().backward()
+    assert where.grad is not None
+    assert where.grad[0, 0] == pytest.approx(32 / 63)  # half a width of 64 pixels, 1/63 a pixel
+    assert where.grad[0, 1] == pytest.approx(0, abs=1e-12)
+
+
+def test_integral_survives_a_sum_that_wraps_around():
+    image = torch.full((1, 1, 4096, 4096), 255, dtype=torch.uint8)  # sums to 4.3e9, beyond int32
+    image[..., 4090:, 4090:] = 0
+    sensor = make_sensor(8, 3, 2.0, "integral")
+    prepared = sensor.prepare(image)
+    assert prepared.tables[0].min() < 0  # it did wrap
+    inside = torch.tensor([[0.9, 0.9]])
+    assert (sensor(prepared, inside) == 1).all()
+    corner = sensor(prepared, torch.tensor([[1.0, 1.0]]))
+    assert corner[0, 0, 0].sum() == 0  # the black square fills the patch's inner quarter, the rest is outside
+
+
+def test_large_non_square_image_by_every_method():
+    image = torch.zeros(1, 3, 4096, 1024, dtype=torch.uint8)
+    image[..., 2048:, 512:] = 200
+    for method in METHODS:
+        sensor = make_sensor(12, 4, 2.0, method)
+        seen = sensor(sensor.prepare(image), torch.zeros(1, 2))
+        assert seen[..., :6, :].amax() < 0.01 * 200 / 255 or method == "mipmap"
+        torch.testing.assert_close(seen[..., 7:, 7:], torch.full((1, 3, 4, 5, 5), 200 / 255), atol=1e-5, rtol=0)
+
+
+def test_auto_is_exact():
+    assert type(make_sensor(8)) is METHODS["gather"]
+    assert type(make_sensor(8, 3)) is METHODS["integral"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [((8, 2, 1.0), "wider"), ((1, 3, 1.2), "wider"), ((0, 1, 2.0), "at least"), ((8, 1, 2.0, "magic"), "unknown")],
+)
+def test_impossible_retinas_are_refused(arguments, words):
+    with pytest.raises(InputError, match=words):
+        make_sensor(*arguments)
