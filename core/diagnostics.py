@@ -2,8 +2,8 @@
 
     python -m core.diagnostics      # a table, and gradient_flow.png, in seconds
 
-Over 200 steps a plain network with W of gain 0.9 keeps 1e-13 of the gradient, one with gain 2 makes it 1e11
-times as large, and an LSTM whose forget gate starts at sigmoid(5) keeps a tenth or more.
+Over 200 steps a plain network with W of gain 0.9 keeps 1e-13 of the gradient, one of gain 2 makes it 1e11 times
+as large, and an LSTM whose forget gate is open, sigmoid(5), keeps a tenth.
 """
 
 import sys

@@ -118,15 +118,13 @@ def _pack(lengths: Int[Tensor, " batch"], batch: int, reverse: bool) -> tuple[Te
 
 def _fused_rows(cell: Cell, x: Tensor, batch_sizes: list[int], state: State) -> tuple[Tensor, State]:
     kernel, weights, first = FUSED[cell.kernel], _torch_weights(cell), batch_sizes[0]
-    keep = (
-        torch.is_grad_enabled()
-    )  # torch.nn says `training`; without dropout it means: keep what backward reads
+    keep = torch.is_grad_enabled()  # is called `training`, but means: keep what backward will read
     options = cell.b is not None, 1, 0.0, keep, False  # biases, layers, dropout, training, bidirectional
     start = map_state(lambda part: part[None, :first].contiguous(), state)
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", "RNN module weights"
-        )  # cuDNN copies them to one block: they are small
+        )  # cuDNN copies them into one block: small work
         if first == batch_sizes[-1]:  # a constant batch
             outputs, *final = kernel(x.unflatten(0, (-1, first)), start, weights, *options, False)
             outputs = outputs.flatten(0, 1)

@@ -67,7 +67,7 @@ def fit(
             state.update(batch)
             log, check = state.due(config.log_every), state.due(config.validate_every)
             save = state.due(config.save_every or config.validate_every)
-            if log or check or save or received:
+            if log or check:
                 state.require_finite()
             if log:
                 state.log()
@@ -82,10 +82,7 @@ def fit(
     distributed.finish()
     if stop:
         if run.writes:
-            print(
-                f"stopped after step {state.step} of {config.steps}; go on with: {run.resume_command}",
-                flush=True,
-            )
+            print(f"stopped after step {state.step} of {config.steps}; go on with: {run.resume_command}")
         raise SystemExit(128 + (received[0] if received else signal.SIGTERM))
 
 
@@ -98,7 +95,10 @@ class _Training:
         self.rows = distributed.rows(config.batch)
         self.optimiser = optimiser(model.parameters(), config)
         self.step = 0  # steps done
-        self.sums = Sums()  # of the training metrics since the last row of the log
+        self.sums, self.unlogged = (
+            Sums(),
+            0,
+        )  # the training metrics since the last row of the log, and their steps
         self.best: float | None = None
         self.metrics: dict[str, float] = {}  # of the last validation
         bf16 = config.precision == "bf16"
@@ -110,9 +110,11 @@ class _Training:
             self.sums.add({name: value.to(self.device) for name, value in last["training"]["sums"].items()})
             self.best = last["training"]["best"]
             self.step, self.metrics, seconds = last["step"], last["metrics"], last["seconds"]
+            self.unlogged = self.step % config.log_every
         self.start = time.monotonic() - seconds
-        # Steps since the last row of the log before the first whose loss was not finite.
-        self.finite = torch.tensor(self.step % config.log_every, device=self.device)
+        self.finite = torch.tensor(
+            self.unlogged, device=self.device
+        )  # those of them before a loss that is not
         self.replica = distributed.replicate(model)
         model.train()
 
@@ -132,22 +134,17 @@ class _Training:
         self.optimiser.step()
         self.sums.add({**metrics, "loss": loss})
         self.finite += torch.isfinite(self.sums.values["loss"])  # once a sum is not finite it stays so
-        self.step += 1
+        self.step, self.unlogged = self.step + 1, self.unlogged + 1
 
     def due(self, every: int) -> bool:
         """Whether something is due after this step that is done `every` steps (0: never) and at the end."""
         return self.step == self.config.steps or (every > 0 and self.step % every == 0)
 
-    @property
-    def unlogged(self) -> int:
-        """Steps since the last row of training metrics."""
-        return (self.step - 1) % self.config.log_every + 1
-
     def log(self) -> None:
         """Write the means since the last row."""
         means = {f"train/{name}": value for name, value in self.sums.divided(self.unlogged).items()}
         self.run.log(self.step, {**means, "learning_rate": learning_rate(self.config, self.step - 1)})
-        self.sums = Sums()
+        self.sums, self.unlogged = Sums(), 0
         self.finite.zero_()
 
     def judge(self, metrics: Mapping[str, float], monitor: str, mode: str) -> None:
@@ -162,6 +159,7 @@ class _Training:
 
     def save(self) -> None:
         """Write last.pt: all that the steps to come depend on."""
+        self.require_finite()
         means = {name: distributed.total(v) / distributed.world() for name, v in self.sums.values.items()}
         training = {"optimiser": self.optimiser.state_dict(), "sums": means, "best": self.best}
         self.run.save("last.pt", {**self.payload(), "training": training})

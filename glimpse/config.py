@@ -1,6 +1,6 @@
 """Everything that decides what a run of the recurrent attention model becomes, and the presets."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from core.errors import InputError
@@ -74,7 +74,28 @@ class Config:
             raise InputError("on a canvas every image is moved already: shift must be 0")
 
 
+MNIST28 = Config(
+    data="mnist",
+    shift=2,
+    input_scale=0.3,
+    loop=LoopConfig(steps=45_000, learning_rate=3e-3, warm_up=500, validate_every=2500),
+)
+TRANSLATED60 = replace(
+    MNIST28,
+    shift=0,
+    canvas=(60, 60),
+    patch=12,
+    scales=3,
+    input_scale=0.2,
+    loop=replace(MNIST28.loop, steps=100_000, learning_rate=2e-3, validate_every=5000),
+)
+CLUTTERED60 = replace(TRANSLATED60, clutter=4)
+CLUTTERED100 = replace(CLUTTERED60, canvas=(100, 100), scales=4)
+
 PRESETS = {
     "digits": Config(patch=4, loop=LoopConfig(steps=4000, learning_rate=1e-3, validate_every=500)),
-    "mnist28": Config(data="mnist", loop=LoopConfig(steps=50_000, learning_rate=3e-3)),
+    "mnist28": MNIST28,
+    "translated60": TRANSLATED60,
+    "cluttered60": CLUTTERED60,
+    "cluttered100": CLUTTERED100,
 }

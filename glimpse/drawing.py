@@ -89,7 +89,9 @@ class Plate:
         self.known = self.cell * width / max(path.size), self.cell * height / max(path.size)
         self.seen = len(path.widths) * self.column + self.known[1]  # height of all that the retina saw
         columns = self.HEADER + self.seen + self.GAP + len(self.classes) * line
-        scale = min(panel / width, max(columns, 5 * column) / height)
+        self.picture = path.picture.copy()
+        self.picture.thumbnail((1000, 1000))  # more cannot be seen
+        scale = min(panel / width, max(columns, 4 * column) / height)
         self.image = width * scale, height * scale
         self.left = self.image[0] + 0.4 + 0.07 * max(map(len, [*self.names, "so far"]))
         self.width = self.left + len(path) * self.column
@@ -108,7 +110,7 @@ class Plate:
     def _draw_image(self, page: Axes, x: float, y: float, glimpses: int) -> None:
         """The scanpath on the image."""
         height, width = self.path.size
-        frame = _show(page, self.path.picture, x, y, *self.image, interpolation="auto")
+        frame = _show(page, self.picture, x, y, *self.image, interpolation="auto")
         pixel = self.image[0] / width
         for t in range(glimpses):
             for k, wide in reversed(list(enumerate(self.path.widths))):
@@ -148,7 +150,7 @@ class Plate:
             for n, probability in enumerate(table[t]):
                 box = (left, y + n * self.line), self.cell, self.line - 0.015
                 page.add_patch(Rectangle(*box, color=SHADES(probability), linewidth=0))
-            style = {"size": 7, "color": "white" if best > 0.45 else INK}
+            style = {"size": 7, "color": "white" if best > 0.55 else INK}
             _write(page, left + self.cell / 2, y + (row + 0.46) * self.line, f"{100 * best:.0f}", ha="center", **style)
         for n, name in enumerate(self.names):
             style = {"color": INK, "weight": "bold"} if n == table[-1].argmax() else {}

@@ -41,8 +41,13 @@ def follow(
     images: Shaped[Tensor, "batch channels height width"],
     classes: Sequence[str],
     glimpses: int,
+    pictures: Sequence[Image.Image] | None = None,
 ) -> list[Scanpath]:
-    """Look greedily at images on the model's device, `glimpses` times at each."""
+    """Look greedily at images on the model's device, `glimpses` times at each.
+
+    `pictures` are for the eye, perhaps at a higher resolution; by default the images themselves.
+    """
+    pictures = pictures or [to_picture(image) for image in images]
     episode = model.look(images, glimpses, greedy)
     height, width = images.shape[-2:]
     corners = [model.sensor.corner(Prepared((), height, width), where).cpu() for where in episode.locations]
@@ -50,7 +55,7 @@ def follow(
     probabilities = episode.logits.float().softmax(-1).cpu()
     return [
         Scanpath(
-            to_picture(image),
+            picture,
             (height, width),
             locations[:, n],
             torch.stack([corner[n] for corner in corners]),
@@ -59,15 +64,15 @@ def follow(
             probabilities[:, n],
             tuple(classes),
         )
-        for n, image in enumerate(images)
+        for n, picture in enumerate(pictures)
     ]
 
 
 def seen_so_far(path: Scanpath, unseen: str, side: int = 240) -> list[Image.Image]:
     """The image as known after each glimpse, about `side` pixels long: finer patches lie on coarser ones."""
     height, width = path.size
-    scale = max(side / max(path.size), 1e-9)
-    scale = round(scale) if scale >= 1 else scale  # whole pixels stay equally wide
+    scale = side / max(path.size)
+    scale = round(scale) if scale >= 1 else scale  # whole, so that pixels stay equally wide
     layers = [Image.new("RGBA", (max(1, round(width * scale)), max(1, round(height * scale)))) for _ in path.widths]
     frames = []
     for corners, patches in zip(path.corners.tolist(), path.patches, strict=True):

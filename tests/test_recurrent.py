@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from beartype import beartype
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError, jaxtyped
 
+from core import bptt
 from core.cells import CELLS, State
 from core.recurrent import Recurrent, from_torch, to_torch
 
@@ -176,6 +179,22 @@ def test_auto_without_gradient_agrees_too():
         ours = recurrent(x, lengths=lengths)
         recurrent.engine = "reference"
         torch.testing.assert_close(ours, recurrent(x, lengths=lengths))
+
+
+def test_shapes_are_as_annotated():
+    checked = jaxtyped(typechecker=beartype)
+    x = torch.randn(5, 2, 3)
+    checked(Recurrent.forward)(Recurrent("lstm", 3, 4, bidirectional=True), x, None, torch.tensor([5, 1]))
+    for cell_class in CELLS.values():
+        cell = cell_class(3, 4)
+        checked(cell_class.forward)(cell, x[0], cell.initial_state(2))
+        tape = bptt.record(cell, 2, 5)
+        for x_t in x:
+            checked(bptt.Tape.step)(tape, x_t)
+        checked(bptt.replay)(cell, x, tape)
+        checked(bptt.sequence)(cell, x.flatten(0, 1), [2] * 5, cell.initial_state(2))
+    with pytest.raises(TypeCheckError):
+        checked(Recurrent.forward)(Recurrent("rnn", 3, 4), x[0])
 
 
 def test_mistakes_are_named():

@@ -1,0 +1,175 @@
+"""Where a trained model looks at your own pictures, and what it makes of them.
+
+    uv run glimpse show runs/glimpse/digits three.png letters/    # scanpaths/three.scanpath.png, ...
+
+A retina measures in pixels, so a picture is first brought to the size of the training images: to fit into their
+height and width, its own aspect kept. With --native it stays as large as it is, as a digit cut out for a model of large
+canvases should. Models of light digits on black want --invert for ink on paper.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import tyro
+from PIL import Image, ImageOps
+
+from core import cli
+from core.checkpoint import replace, writing
+from core.errors import InputError
+from datasets.pictures import find_pictures, open_picture, to_tensor
+from glimpse.model import RecurrentAttention, open_model
+from glimpse.scanpath import Scanpath, follow
+
+MOST_GLIMPSES = 64  # that a picture can show legibly
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Draw where a trained model looks at pictures."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run directory or checkpoint."""
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Pictures of any format Pillow reads, and folders of them."""
+    out: Path = Path("scanpaths")
+    """Folder for what is drawn: NAME.scanpath.png for each picture NAME."""
+    gif: bool = False
+    """Draw NAME.scanpath.gif too, the looking glimpse by glimpse."""
+    json: bool = False
+    """Print locations and probabilities as JSON."""
+    glimpses: int | None = None
+    """Glimpses at each picture; by default as in training."""
+    native: bool = False
+    """Look at pictures in their own size, not in that of the training images."""
+    invert: bool = False
+    """Exchange dark and light."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    threads: int = 1
+    """CPU threads."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Look at every picture; exit with code 2 at the end if some could not be looked at."""
+    arguments = tyro.cli(Arguments, args=argv, prog="glimpse show", config=(tyro.conf.FlagCreatePairsOff,))
+    model, saved = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
+    glimpses = model.config.glimpses if arguments.glimpses is None else arguments.glimpses
+    if not 1 <= glimpses <= MOST_GLIMPSES:
+        raise InputError(f"--glimpses must be from 1 to {MOST_GLIMPSES}, not {glimpses}")
+    found, failed = _find(arguments.images)
+    if found:
+        with writing(arguments.out):
+            arguments.out.mkdir(parents=True, exist_ok=True)
+    told = []
+    for file, target in name_outputs(found, arguments.out):
+        try:
+            path = look_at(file, model, saved["extras"], glimpses, native=arguments.native, invert=arguments.invert)
+            drawn = _draw(path, file, target, gif=arguments.gif)
+        except InputError as error:
+            failed = True
+            _complain(error)
+            continue
+        if arguments.json:
+            told.append({"file": str(file), "drawn": [str(each) for each in drawn]} | tell(path))
+        else:
+            name, probability = path.best()
+            line = f"{file}: {name} ({100 * probability:.1f} %), drawn in {' and '.join(map(str, drawn))}"
+            print(line.encode("utf-8", "replace").decode(), flush=True)
+    if arguments.json:
+        print(json.dumps(told, indent=1), flush=True)
+    if failed:
+        raise SystemExit(2)
+
+
+def look_at(
+    file: Path, model: RecurrentAttention, extras: dict[str, Any], glimpses: int, *, native: bool, invert: bool
+) -> Scanpath:
+    """Look at the picture in a file, with the channels the model was trained on.
+
+    Raises `InputError`, naming the file, for what is no picture or too small to look at.
+    """
+    channels, height, width = extras["image_shape"]
+    picture = open_picture(file).convert("L" if channels == 1 else "RGB")
+    if min(picture.size) < 2:
+        raise InputError(f"{file}: {picture.width} x {picture.height} pixels are too small to look at: 2 x 2 or more")
+    picture = ImageOps.invert(picture) if invert else picture
+    looked_at = picture if native else fit(picture, height, width)
+    device = model.action.weight.device
+    (path,) = follow(model, to_tensor(looked_at)[None].to(device), extras["classes"], glimpses, [picture])
+    return path
+
+
+def fit(picture: Image.Image, height: int, width: int) -> Image.Image:
+    """The picture as large as fits into height x width, its aspect kept."""
+    scale = min(height / picture.height, width / picture.width)
+    return picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
+
+
+def tell(path: Scanpath) -> dict[str, Any]:
+    """Return a scanpath as JSON values.
+
+    `location` is (x, y) in [-1, 1], `pixel` the same place in pixels from the upright picture's top left corner.
+    """
+    name, probability = path.best()
+    width, height = path.picture.size
+    glimpses = [
+        {
+            "location": [x, y],
+            "pixel": [(x + 1) / 2 * width, (y + 1) / 2 * height],
+            "probabilities": dict(zip(path.classes, probabilities, strict=True)),
+        }
+        for (x, y), probabilities in zip(path.locations.tolist(), path.probabilities.tolist(), strict=True)
+    ]
+    sizes = {"size": [width, height], "looked_at_size": [path.size[1], path.size[0]]}
+    return {"prediction": name, "probability": probability, **sizes, "glimpses": glimpses}
+
+
+def name_outputs(files: Iterable[Path], out: Path) -> Iterator[tuple[Path, Path]]:
+    """Pair each file with its PNG to write: no two the same (even where case does not count), none of them a file."""
+    files = list(files)
+    taken = {str(file.resolve()).lower() for file in files}
+    for file in files:
+        target, n = out / f"{file.stem}.scanpath.png", 1
+        while {str(target.with_suffix(end).resolve()).lower() for end in (".png", ".gif")} & taken:
+            n += 1
+            target = out / f"{file.stem}-{n}.scanpath.png"
+        taken.add(str(target.resolve()).lower())
+        yield file, target
+
+
+def _find(images: Sequence[Path]) -> tuple[list[Path], bool]:
+    """All pictures, and whether some paths have none."""
+    if not images:
+        raise InputError("no picture to look at: name files or folders")
+    found, failed = [], False
+    for path in images:
+        try:
+            found += find_pictures([path])
+        except InputError as error:
+            failed = True
+            _complain(error)
+    return found, failed
+
+
+def _complain(error: InputError) -> None:
+    """Say at once what is wrong with one picture; the others go on."""
+    print(f"glimpse show: {error}", file=sys.stderr)
+
+
+def _draw(path: Scanpath, file: Path, target: Path, *, gif: bool) -> list[Path]:
+    from glimpse import drawing  # matplotlib takes seconds to import
+
+    replace(target, drawing.still(path, file.name))
+    if not gif:
+        return [target]
+    replace(target.with_suffix(".gif"), drawing.animation(path, file.name))
+    return [target, target.with_suffix(".gif")]
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.guard("glimpse show", main))

@@ -1,0 +1,66 @@
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pytest
+
+from core.config import differences, from_dict, to_dict
+from core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = 0.5
+    kind: Literal["a", "b"] = "a"
+
+
+@dataclass(frozen=True)
+class Outer:
+    size: tuple[int, int] | None = None
+    widths: tuple[float, ...] = (1.0, 2.0)
+    name: str = "x"
+    deep: bool = False
+    inner: Inner = field(default_factory=Inner)
+
+
+@pytest.mark.parametrize("config", [Outer(), Outer((3, 4), (), "y", True, Inner(1e-30, "b"))])
+def test_json_and_back(config: Outer) -> None:
+    assert from_dict(Outer, json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_whole_numbers_may_stand_for_floats() -> None:
+    rate = from_dict(Inner, {"rate": 1, "kind": "a"}).rate
+    assert rate == 1.0
+    assert isinstance(rate, float)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"speed": 1}, "f.json: unknown field speed"),
+        ({"name": ...}, "f.json: missing field name"),
+        ({"name": 3}, "f.json: name cannot be 3"),
+        ({"deep": 1}, "f.json: deep cannot be 1"),
+        ({"size": [1]}, r"f.json: size cannot be \[1\]"),
+        ({"size": [1, "2"]}, "f.json: size cannot be"),
+        ({"widths": 3}, "f.json: widths cannot be 3"),
+        ({"inner": {"rate": 1, "kind": "c"}}, "f.json: kind cannot be 'c'"),
+        ({"inner": {"rate": True, "kind": "a"}}, "f.json: rate cannot be True"),
+        ({"inner": None}, "f.json: inner cannot be None"),
+    ],
+)
+def test_what_does_not_fit_is_named(change: dict[str, Any], line: str) -> None:
+    data = {name: value for name, value in {**to_dict(Outer()), **change}.items() if value is not ...}
+    with pytest.raises(InputError, match=line):
+        from_dict(Outer, data, "f.json")
+
+
+def test_something_else_than_a_dict_is_told() -> None:
+    with pytest.raises(InputError, match="f.json: the whole cannot be 3"):
+        from_dict(Outer, 3, "f.json")
+
+
+def test_differences_are_named_at_any_depth() -> None:
+    assert differences(Outer(), Outer()) == []
+    other = Outer(size=(1, 2), inner=Inner(rate=0.25))
+    assert differences(Outer(), other) == ["size: saved None, asked (1, 2)", "rate: saved 0.5, asked 0.25"]
