@@ -3,8 +3,9 @@
     uv run python -m benchmarks.glimpse_step            # table, about two minutes
     uv run python -m benchmarks.glimpse_step --check    # exit code 1 if a step costs too many floors
 
-One process, one thread, everything interleaved; every row is the median over rounds, every ratio the median of the
-ratios within a round. The floor is all matrix products of the step, forward and backward, into buffers that exist.
+One process, one thread, everything interleaved; every row is the median over rounds, every ratio the median of
+the ratios within a round. The floor is all matrix products of the step, forward and backward, into buffers that
+exist already.
 """
 
 import time
@@ -38,14 +39,26 @@ def floor(config: Config) -> Callable[[], None]:
     steps, rows = config.glimpses, config.glimpses * BATCH
     pixels = config.scales * config.patch**2
     once = [  # (rows, inner, columns) of each product over one glimpse; the two in the loop back come last
-        *[(BATCH, pixels, config.what), (BATCH, 2, config.where), (BATCH, config.what + config.where, config.glimpse)],
-        *[(BATCH, config.glimpse, config.hidden), (BATCH, config.hidden, config.hidden), (BATCH, config.hidden, 2)],
+        *[
+            (BATCH, pixels, config.what),
+            (BATCH, 2, config.where),
+            (BATCH, config.what + config.where, config.glimpse),
+        ],
+        *[
+            (BATCH, config.glimpse, config.hidden),
+            (BATCH, config.hidden, config.hidden),
+            (BATCH, config.hidden, 2),
+        ],
         (BATCH, config.hidden, config.hidden),
     ]
     layers = [  # (in, out, whether the input needs a gradient) of each layer, over all glimpses at once
         *[(config.hidden, CLASSES, True), (config.hidden, 2, True), (config.hidden, 1, False)],
         *[(config.glimpse, config.hidden, True), (config.hidden, config.hidden, False)],
-        *[(config.what + config.where, config.glimpse, True), (pixels, config.what, False), (2, config.where, False)],
+        *[
+            (config.what + config.where, config.glimpse, True),
+            (pixels, config.what, False),
+            (2, config.where, False),
+        ],
     ]
     heads = [(rows, inside, outside) for inside, outside, _ in layers[:3]]
     input_gradients = [(rows, outside, inside) for inside, outside, needed in layers if needed]
@@ -131,7 +144,9 @@ def main(rounds: int = 60, check: bool = False) -> int:
     for name, side, config, most in SHAPES:
         times = measure(parts(config, side), rounds)
         base = times["matrix products (floor)"]
-        table = Table(title=f"{name}, {config.glimpses} glimpses, batch {BATCH}, one thread, torch {torch.__version__}")
+        table = Table(
+            title=f"{name}, {config.glimpses} glimpses, batch {BATCH}, one thread, torch {torch.__version__}"
+        )
         for heading in ("", "CPU ms", "floors"):
             table.add_column(heading, justify="right" if heading else "left")
         ratios = {job: median(t / f for t, f in zip(each, base, strict=True)) for job, each in times.items()}
@@ -139,7 +154,9 @@ def main(rounds: int = 60, check: bool = False) -> int:
             table.add_row(job, f"{median(each):.2f}", f"{ratios[job]:.2f}")
         console.print(table)
         good = ratios["training step"] <= most
-        console.print(f"step: {ratios['training step']:.2f} floors, at most {most}: {'good' if good else 'MISSED'}\n")
+        console.print(
+            f"step: {ratios['training step']:.2f} floors, at most {most}: {'good' if good else 'MISSED'}\n"
+        )
         failed |= not good
     return int(check and failed)
 

@@ -64,7 +64,8 @@ def main(app: str, verbs: Mapping[str, str], argv: Sequence[str] | None = None) 
     Returns:
         The exit code.
     """
-    verb, *rest = sys.argv[1:] if argv is None else argv or [""]
+    given = sys.argv[1:] if argv is None else argv
+    verb, *rest = given or [""]
     if verb in verbs:
         return guard(f"{app} {verb}", lambda rest: importlib.import_module(f"{app}.{verb}").main(rest), rest)
     asked = verb in ("-h", "--help")
@@ -92,9 +93,7 @@ def guard(prog: str, command: Callable[[list[str]], object], argv: Sequence[str]
         return 2
     except KeyboardInterrupt:
         return 130
-    except (
-        BrokenPipeError
-    ):  # whoever read, e.g. `head`, has enough; the flush at exit must not fail once more
+    except BrokenPipeError:  # the reader, e.g. `head`, has enough; the flush at exit must not fail as well
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
@@ -118,9 +117,7 @@ def device(name: str = "auto", threads: int = 1) -> torch.device:
     if name == "auto":
         name = found[0]
     if name not in found:
-        raise InputError(
-            f"this machine has no device {name}, only {' and '.join(found)}: choose another --device"
-        )
+        raise InputError(f"this machine has no device {name}, only {' and '.join(found)}: change --device")
     return distributed.gpu() if name == "cuda" else torch.device(name)
 
 
@@ -207,8 +204,6 @@ def _invocation(app: str) -> str:
 def _require_own_datasets() -> None:
     """Our package `datasets` shares its import name with Hugging Face's, which may come first on the path."""
     found = importlib.util.find_spec("datasets")
-    where = Path(found.origin).parent if found and found.origin else None
-    if where != Path(__file__).parent.parent / "datasets":
-        raise InputError(
-            f"the package `datasets` in {where} hides ours: uninstall it, or start with `uv run`"
-        )
+    where = Path(found.origin).resolve().parent if found and found.origin else None
+    if where != Path(__file__).resolve().parent.parent / "datasets":
+        raise InputError(f"the package `datasets` in {where} hides ours: uninstall it, or use `uv run`")

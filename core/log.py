@@ -1,20 +1,17 @@
 """The run directory, and the one way to log.
 
 `runs/<app>/<name>/` holds config.json, metrics.jsonl (one JSON object a line), TensorBoard events, last.pt
-and best.pt. Nothing in metrics.jsonl depends on the clock: a resumed run leaves the same file as an unbroken
-one.
+and best.pt. Nothing in metrics.jsonl depends on the clock: a run that was resumed leaves the same as one that
+was not.
 """
 
 import json
 import math
 import os
 import shlex
-import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +19,8 @@ from typing import Any, TypeVar
 from core import checkpoint
 from core.config import differences, from_dict, to_dict
 from core.errors import InputError
+from core.events import Events
+from core.progress import display
 
 C = TypeVar("C")
 
@@ -61,17 +60,20 @@ class Run:
             return None
         payload = checkpoint.load(path, self.app)
         if "training" not in payload:
-            raise InputError(
-                f"{path} is no last.pt of a run: it holds weights, but not how to go on from them"
-            )
+            raise InputError(f"{path} holds weights, but not how to go on from them: it is no run's last.pt")
         trained = from_dict(type(self.config), payload["config"], str(path))
         if unlike := differences(trained, self.config):
             raise InputError(f"{path} has another configuration than the run; {'; '.join(unlike)}")
         return payload
 
     @contextmanager
-    def open(self, step: int, steps: int) -> Iterator[None]:
-        """Log from now on; `step` of `steps` steps are done, and what the files hold of later ones is cut.
+    def open(self, step: int, steps: int, shown: tuple[str, ...] = ()) -> Iterator[None]:
+        """Log from now on.
+
+        Args:
+            step: how many steps are done; what the files hold of later ones is cut.
+            steps: how many there will be.
+            shown: the numbers that matter, for which a progress bar has room.
 
         Raises:
             InputError: the directory cannot be written.
@@ -79,17 +81,14 @@ class Run:
         if not self.writes:
             yield
             return
-        from torch.utils.tensorboard.writer import SummaryWriter  # slow to import
-
         with checkpoint.writing(self.directory):
             self._make_directory()
             settings = json.dumps({"app": self.app, **to_dict(self.config)}, indent=2)
             checkpoint.replace(self.directory / "config.json", f"{settings}\n".encode())
             _cut(self.directory / "metrics.jsonl", step)
             self._rows = (self.directory / "metrics.jsonl").open("a")
-            self._events = SummaryWriter(str(self.directory), purge_step=step + 1)
-        plain = self.quiet or not sys.stdout.isatty()
-        self._display = _Lines(step, steps) if plain else _Bar(step, steps)
+            self._events = Events(self.directory, step + 1)
+        self._display = display(step, steps, shown, quiet=self.quiet)
         try:
             yield
         finally:
@@ -112,18 +111,15 @@ class Run:
         with checkpoint.writing(self.directory / "metrics.jsonl"):
             self._rows.write(json.dumps({"step": step, **row}) + "\n")
             self._rows.flush()
-        with checkpoint.writing(self.directory):
-            for name, value in values.items():
-                self._events.add_scalar(name, value, step)
+            self._events.add(step, values)
         self._display.show(step, values)
 
     def save(self, name: str, payload: dict[str, Any]) -> None:
         """Write checkpoint last.pt or best.pt, when all rows before it are safe."""
         if not self.writes:
             return
-        with checkpoint.writing(self.directory):
+        with checkpoint.writing(self.directory / "metrics.jsonl"):
             os.fsync(self._rows.fileno())
-            self._events.flush()
         checkpoint.save(self.directory / name, self.app, {"config": to_dict(self.config), **payload})
 
     def _make_directory(self) -> None:
@@ -172,56 +168,3 @@ def _cut(path: Path, step: int) -> None:
             break
         keep += len(line)
     os.truncate(path, keep)
-
-
-class _Lines:
-    """The display for files and pipes: a line for each row."""
-
-    def __init__(self, step: int, steps: int) -> None:
-        self.first, self.steps, self.start = step, steps, time.monotonic()
-
-    def tick(self, step: int) -> None:
-        pass
-
-    def show(self, step: int, values: Mapping[str, float]) -> None:
-        rate = (step - self.first) / (time.monotonic() - self.start)
-        left = timedelta(seconds=round((self.steps - step) / rate))
-        print(f"step {step}/{self.steps}  {_words(values)}  {rate:.1f} steps/s  {left} left", flush=True)
-
-    def close(self) -> None:
-        pass
-
-
-class _Bar:
-    """The display for terminals: a bar with the rate, the time left and the latest numbers."""
-
-    def __init__(self, step: int, steps: int) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        texts = "{task.fields[rate]}", "{task.fields[train]}", "{task.fields[validation]}"
-        # Drawn from `tick`, seldom: a thread that draws would get in the way of short steps.
-        self.progress = Progress(
-            MofNCompleteColumn(), BarColumn(20), TimeRemainingColumn(), *texts, auto_refresh=False
-        )
-        self.task = self.progress.add_task("", total=steps, completed=step, rate="", train="", validation="")
-        self.first, self.start, self.drawn = step, time.monotonic(), 0.0
-        self.progress.start()
-
-    def tick(self, step: int) -> None:
-        now = time.monotonic()
-        if now - self.drawn > 0.5:
-            self.drawn = now
-            rate = f"{(step - self.first) / (now - self.start):.1f} steps/s"
-            self.progress.update(self.task, completed=step, rate=rate, refresh=True)
-
-    def show(self, step: int, values: Mapping[str, float]) -> None:
-        group = "validation" if any(name.startswith("validation/") for name in values) else "train"
-        fields: dict[str, Any] = {group: _words(values)}
-        self.progress.update(self.task, completed=step, refresh=True, **fields)
-
-    def close(self) -> None:
-        self.progress.stop()
-
-
-def _words(values: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())

@@ -1,9 +1,9 @@
 """The only training loop.
 
 A model is a module whose `forward(*batch)` gives `(loss, metrics)`: the mean loss of a batch and other means
-to watch. `fit` trains it, `evaluate` measures it. Between two rows of the log nothing is read from the device,
-and all that is random follows from (seed, step): on the CPU, a run that was killed and resumed ends with the
-same bits as an unbroken one.
+to watch. `fit` trains it, `evaluate` measures it. Nothing is read from the device between rows of the log.
+All that is random follows from (seed, step): on the CPU, a run that was killed and resumed ends with the same
+bits as an unbroken one.
 """
 
 import math
@@ -22,6 +22,7 @@ from core.batches import reseed
 from core.errors import InputError
 from core.log import Run
 from core.recipe import LoopConfig, learning_rate, optimiser
+from core.sums import Sums
 
 __all__ = ["LoopConfig", "evaluate", "fit"]
 
@@ -61,7 +62,8 @@ def fit(
         SystemExit: code 130 or 143, after SIGINT or SIGTERM: the step was finished and last.pt written.
     """
     state = _Training(model, run, config, dict(extras or {}))
-    with run.open(state.step, config.steps), _signals() as received:
+    shown = "train/loss", f"validation/{monitor}"
+    with run.open(state.step, config.steps, shown), _signals() as received:
         stop = False
         while state.step < config.steps and not stop:
             state.update(batch)
@@ -95,10 +97,9 @@ class _Training:
         self.rows = distributed.rows(config.batch)
         self.optimiser = optimiser(model.parameters(), config)
         self.step = 0  # steps done
-        self.sums, self.unlogged = (
-            Sums(),
-            0,
-        )  # the training metrics since the last row of the log, and their steps
+        self.sums = Sums()  # of training metrics since the last row of the log
+        self.unlogged = 0  # steps since that row, and on the device those before a loss that was not finite:
+        self.finite = torch.zeros((), dtype=torch.int64, device=self.device)
         self.best: float | None = None
         self.metrics: dict[str, float] = {}  # of the last validation
         bf16 = config.precision == "bf16"
@@ -111,10 +112,8 @@ class _Training:
             self.best = last["training"]["best"]
             self.step, self.metrics, seconds = last["step"], last["metrics"], last["seconds"]
             self.unlogged = self.step % config.log_every
+            self.finite += self.unlogged
         self.start = time.monotonic() - seconds
-        self.finite = torch.tensor(
-            self.unlogged, device=self.device
-        )  # those of them before a loss that is not
         self.replica = distributed.replicate(model)
         model.train()
 
@@ -142,7 +141,7 @@ class _Training:
 
     def log(self) -> None:
         """Write the means since the last row."""
-        means = {f"train/{name}": value for name, value in self.sums.divided(self.unlogged).items()}
+        means = {f"train/{name}": value for name, value in self.sums.shared().divided(self.unlogged).items()}
         self.run.log(self.step, {**means, "learning_rate": learning_rate(self.config, self.step - 1)})
         self.sums, self.unlogged = Sums(), 0
         self.finite.zero_()
@@ -160,8 +159,8 @@ class _Training:
     def save(self) -> None:
         """Write last.pt: all that the steps to come depend on."""
         self.require_finite()
-        means = {name: distributed.total(v) / distributed.world() for name, v in self.sums.values.items()}
-        training = {"optimiser": self.optimiser.state_dict(), "sums": means, "best": self.best}
+        sums = self.sums.shared().values
+        training = {"optimiser": self.optimiser.state_dict(), "sums": sums, "best": self.best}
         self.run.save("last.pt", {**self.payload(), "training": training})
 
     def payload(self) -> dict[str, Any]:
@@ -175,45 +174,18 @@ class _Training:
         }
 
     def require_finite(self) -> None:
-        """Raise InputError if a loss since the last row, or now a weight or a moment of it, is not finite."""
+        """Raise InputError if a loss since the last row, or now a weight or its optimiser state, is not."""
         good = int(distributed.least(self.finite).item())
-        moments = [
-            t for state in self.optimiser.state.values() for t in state.values() if isinstance(t, Tensor)
-        ]
+        states = [v for state in self.optimiser.state.values() for v in state.values()]
+        tensors = [v for v in (*self.model.parameters(), *states) if isinstance(v, Tensor)]
         if good < self.unlogged:
             what = f"loss is not finite at step {self.step - self.unlogged + good + 1}"
-        elif not all(torch.isfinite(t).all() for t in [*self.model.parameters(), *moments]):
+        elif not all(torch.isfinite(v).all() for v in tensors):
             what = f"weights are not finite after step {self.step}"
         else:
             return
         hint = "try a lower --learning-rate or --clip 1"
         raise InputError(f"the {what}: {hint}; checkpoints in {self.run.directory} are from before that")
-
-
-class Sums:
-    """Named sums that stay on their device until they are read."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Tensor] = {}
-
-    def add(self, values: Mapping[str, Tensor]) -> None:
-        """Add 0-dimensional tensors; floats are summed in float32 or better, counts in int64."""
-        for name, value in values.items():
-            if name in self.values:
-                self.values[name] += value.detach()
-            else:
-                wide = (
-                    torch.promote_types(value.dtype, torch.float32)
-                    if value.is_floating_point()
-                    else torch.int64
-                )
-                self.values[name] = value.detach().to(wide, copy=True)
-
-    def divided(self, count: float) -> dict[str, float]:
-        """Read the sums over all processes, divided once."""
-        return {
-            name: distributed.total(v).item() / count / distributed.world() for name, v in self.values.items()
-        }
 
 
 def evaluate(
@@ -232,17 +204,14 @@ def evaluate(
         for batch in batches:
             whole.add(sums(*batch))
     model.train(training)
-    count = whole.values.pop("count").item()
-    return {name: value.item() / count for name, value in whole.values.items()}
+    return whole.divided(whole.values.pop("count").item())
 
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
     """Note SIGINT and SIGTERM in a list instead of dying, as often as they come."""
     received: list[int] = []
-    if (
-        threading.current_thread() is not threading.main_thread()
-    ):  # Python lets no other thread handle signals
+    if threading.current_thread() is not threading.main_thread():  # where Python forbids handlers
         yield received
         return
     numbers = signal.SIGINT, signal.SIGTERM

@@ -1,8 +1,10 @@
 """Recurrent: layers of a cell over time, in one direction or both.
 
-recurrent = Recurrent("lstm", input_size=10, hidden_size=32, layers=2, bias=True)
-outputs, state = recurrent(x)                     # x [time, batch, input]
-outputs, state = recurrent(x, state, lengths)     # go on from there, sequences of several lengths
+    recurrent = Recurrent("lstm", input_size=10, hidden_size=32, layers=2, bias=True)
+    outputs, state = recurrent(x)                     # x [time, batch, input]
+    outputs, state = recurrent(x, state, lengths)     # go on from there, sequences of several lengths
+
+Its weights go to torch.nn and back: `to_torch`, `from_torch`.
 """
 
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""glimpse"""
+"""The recurrent attention model: a network that chooses where to look."""

@@ -12,7 +12,7 @@ class Config:
     """The recurrent attention model, its data and its training; the defaults are the built-in digits."""
 
     data: str = "digits"
-    """Data set by name (digits, mnist, fashion-mnist, kmnist, qmnist, emnist-SPLIT, svhn, cifar10) or a class folder."""
+    """digits, mnist, fashion-mnist, kmnist, qmnist, emnist-SPLIT, svhn, cifar10, or the path of a class folder."""
     root: str = "data"
     """Folder in which torchvision keeps its data sets."""
     download: bool = False
@@ -76,7 +76,7 @@ class Config:
 
 MNIST28 = Config(
     data="mnist",
-    shift=2,
+    shift=1,
     input_scale=0.3,
     loop=LoopConfig(steps=45_000, learning_rate=3e-3, warm_up=500, validate_every=2500),
 )
@@ -86,8 +86,9 @@ TRANSLATED60 = replace(
     canvas=(60, 60),
     patch=12,
     scales=3,
+    what=256,
     input_scale=0.2,
-    loop=replace(MNIST28.loop, steps=100_000, learning_rate=2e-3, validate_every=5000),
+    loop=replace(MNIST28.loop, steps=80_000, learning_rate=2e-3, validate_every=5000),
 )
 CLUTTERED60 = replace(TRANSLATED60, clutter=4)
 CLUTTERED100 = replace(CLUTTERED60, canvas=(100, 100), scales=4)

@@ -16,7 +16,7 @@ VALIDATION_SEED, TEST_SEED = 1, 2  # of the canvases that every model is judged 
 
 
 def load(config: Config, device: torch.device | str) -> Splits:
-    """Return the splits on `device`: training images as they are, validation and test on canvases of their own.
+    """Return the splits on `device`; training images as they are, the others on canvases of their own.
 
     Raises `InputError` where the data set is missing or does not fit the canvas.
     """

@@ -39,7 +39,10 @@ def probabilities(
 
 
 def monte_carlo(
-    model: RecurrentAttention, images: UInt8[Tensor, "count channels height width"], glimpses: int, samples: int
+    model: RecurrentAttention,
+    images: UInt8[Tensor, "count channels height width"],
+    glimpses: int,
+    samples: int,
 ) -> Float[Tensor, "glimpses count classes"]:
     """Return the mean of p_t over `samples` looks with the noisy policy of training."""
     std, random = model.config.std, batches.generator(images.device, "monte carlo")
@@ -55,7 +58,9 @@ def accuracy(p: Float[Tensor, "glimpses count classes"], labels: Int[Tensor, " c
     return (p.argmax(-1) == labels).float().mean(1).tolist()
 
 
-def confusion(p: Float[Tensor, "count classes"], labels: Int[Tensor, " count"]) -> Int[Tensor, "classes classes"]:
+def confusion(
+    p: Float[Tensor, "count classes"], labels: Int[Tensor, " count"]
+) -> Int[Tensor, "classes classes"]:
     """Count images by true class (row) and predicted class (column)."""
     classes = p.shape[-1]
     return torch.bincount(labels * classes + p.argmax(-1), minlength=classes**2).view(classes, classes)
@@ -99,7 +104,9 @@ def tables(report: Report, split: str) -> list[Table]:
     for t in range(2 * report.glimpses):
         row = [f"{100 * (1 - curve[t]):.2f}" for curve in report.accuracies.values()]
         errors.add_row(str(t + 1), *row, style="bold" if t + 1 == report.glimpses else "")
-    matrix = Table(title=f"confusion after {report.glimpses} glimpses", caption="rows: true class; columns: predicted")
+    matrix = Table(
+        title=f"confusion after {report.glimpses} glimpses", caption="rows: true class; columns: predicted"
+    )
     for heading in ("", *report.classes):
         matrix.add_column(heading, justify="right")
     for name, counts in zip(report.classes, report.confusion, strict=True):

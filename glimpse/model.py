@@ -1,21 +1,20 @@
 """The recurrent attention model (Mnih et al. 2014, "Recurrent Models of Visual Attention"; slide 19).
 
-At every step the core's state says where to look, the glimpse network says what was there and where that was, and the
-core takes it in:
+At every step the core's state says where to look, the glimpse network says what was there and where that was, and
+the core takes it in:
 
-    m_t  = tanh(s V_l h_{t-1})               location network: the mean of the policy
-    l_t  ~ N(m_t, std^2), cut to [-1, 1]^2   or l_t = m_t when greedy
+    m_t = tanh(s V_l h_{t-1})                 location network: the mean of the policy
+    l_t ~ N(m_t, std^2), cut to [-1, 1]^2     or l_t = m_t when greedy
     rho_t = retina(image, l_t)
-    g_t  = relu(W_g [relu(W_what rho_t), relu(W_where l_t)])
-    h_t  = core(g_t, h_{t-1})                relu RNN as in the paper, or LSTM
-    p_t  = softmax(V_a h_t)                  action network: the class, asked for at every step
-    b_t  = V_b h_{t-1}                       baseline: the reward to expect before looking
+    g_t = relu(W_g [relu(W_what rho_t), relu(W_where l_t)])
+    h_t = core(g_t, h_{t-1})                  relu RNN as in the paper, or LSTM
+    p_t = softmax(V_a h_t)                    action network: the class, asked for at every step
+    b_t = V_b h_{t-1}                         baseline: the reward to expect before looking
 
-The factor s slows the location network alone: Adam moves every weight at the same pace, however noisy its gradient,
-and REINFORCE's is the noisiest; at full pace the locations run into the corners before they learn anything.
-
-The first location comes from h_0 = 0, so where to begin is learned like everything else, and each location that is
-chosen is looked at.
+The first location comes from h_0 = 0: where to begin is learned like everything else, and every location that is
+chosen is looked at. The factor s slows down the location network alone. Adam moves all weights at the same pace,
+however noisy their gradients, and REINFORCE's are the noisiest: at full pace locations run into the corners before
+they learn anything.
 """
 
 from collections.abc import Callable
@@ -48,7 +47,9 @@ def sampled(noise: Float[Tensor, "glimpses batch 2"], std: float) -> Policy:
 
 def scattered(random: torch.Generator) -> Policy:
     """Return a policy that looks anywhere, whatever the location network says: a baseline."""
-    return lambda t, mean: torch.rand(mean.shape, generator=random, device=mean.device, dtype=mean.dtype) * 2 - 1
+    return lambda t, mean: (
+        torch.rand(mean.shape, generator=random, device=mean.device, dtype=mean.dtype) * 2 - 1
+    )
 
 
 def centred(t: int, mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
@@ -111,6 +112,7 @@ class RecurrentAttention(nn.Module):
             self.core = LSTMCell(config.glimpse, config.hidden, bias=True, forget_bias=1.0)
         else:
             self.core = RNNCell(config.glimpse, config.hidden, bias=True, activation="relu")
+            nn.init.eye_(self.core.W)  # what was seen stays until it is unlearned (Le, Jaitly & Hinton 2015)
         self.location = nn.Linear(config.hidden, 2)
         self.action = nn.Linear(config.hidden, classes)
         self.baseline = nn.Linear(config.hidden, 1)
@@ -141,7 +143,9 @@ class RecurrentAttention(nn.Module):
                 parts, seen = self.glimpse(patches.flatten(1) / self.config.input_scale, location)
                 h = tape.step(seen)
                 steps.append((chosen, location, patches, parts, seen))
-            chosen, locations, patches, parts, seen = (torch.stack(values) for values in zip(*steps, strict=True))
+            chosen, locations, patches, parts, seen = (
+                torch.stack(values) for values in zip(*steps, strict=True)
+            )
             pixels = patches.flatten(2) / self.config.input_scale
         h = bptt.replay(self.core, self.glimpse.replay(pixels, locations, parts, seen), tape)
         before = torch.cat((first[None], h[:-1]))

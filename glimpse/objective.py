@@ -1,16 +1,16 @@
 """What the recurrent attention model learns from (Mnih et al. 2014, section 3).
 
-    L = mean_t [ -log p_t(y)                                     cross-entropy, at every glimpse
-                 - w A_t log N(l_t; m_t, std^2)                  REINFORCE (Williams 1992)
-                 + (R_t - b_t)^2 ]                               the baseline learns the reward to expect
+    L = mean_t [ -log p_t(y)                     cross-entropy, at every glimpse
+                 - w A_t log N(l_t; m_t, std^2)  REINFORCE (Williams 1992)
+                 + (R_t - b_t)^2 ]               the baseline learns the reward to expect
 
-    r_t = p_t(y)                                                 reward: the probability of the right class
-    R_t = mean of r_t .. r_T                                     what came of looking at l_t
-    A_t = R_t - b_t                                              how much better than expected
+    r_t = p_t(y)                   reward: the probability of the right class
+    R_t = mean of r_t .. r_T       what came of looking at l_t, and of all looks after it
+    A_t = R_t - b_t                how much better than expected: the advantage
 
-The paper's reward is 1 for a right answer and 0 for a wrong one, after the last glimpse. The probability of the right
-class has less variance (measured: benchmarks/RESULTS.md). A classification after every glimpse makes any number of glimpses work at test time. An action is judged by what came
-after it alone. Which term teaches which part:
+The paper asks for the class once, after the last glimpse, and rewards a right answer with 1. Asked for at every
+glimpse, the class can be read off after any number of them; its probability has less variance as a reward than
+right or wrong (both measured: benchmarks/RESULTS.md). Which term teaches which part:
 
     part               cross-entropy   REINFORCE   baseline
     glimpse network    yes             yes         -
@@ -19,8 +19,9 @@ after it alone. Which term teaches which part:
     action network     yes             -           -
     baseline           -               -           yes
 
-The advantage A_t is a number, not a function: REINFORCE sends nothing into the baseline, and the baseline's squared
-error nothing into the core.
+Two things are cut off, for these reasons. A_t is a number, not a function: REINFORCE is the gradient of the expected
+reward only if the reward is held fixed. And the baseline reads the core without teaching it: how well things will go
+is no reason to see them otherwise.
 """
 
 import torch
@@ -44,9 +45,7 @@ def log_density(
     return -((chosen - means) ** 2).sum(-1) / (2 * std**2)
 
 
-def terms(
-    episode: Episode, labels: Int[Tensor, " batch"], *, std: float
-) -> dict[str, Float[Tensor, ""]]:
+def terms(episode: Episode, labels: Int[Tensor, " batch"], *, std: float) -> dict[str, Float[Tensor, ""]]:
     """Return the three terms of L, unweighted, each a mean over glimpses and batch."""
     glimpses = len(episode.logits)
     log_p = F.log_softmax(episode.logits, -1).gather(-1, labels.expand(glimpses, -1)[..., None]).squeeze(-1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Float, Int, Shaped
 from PIL import Image
 from torch import Tensor
 
@@ -73,10 +73,11 @@ def seen_so_far(path: Scanpath, unseen: str, side: int = 240) -> list[Image.Imag
     height, width = path.size
     scale = side / max(path.size)
     scale = round(scale) if scale >= 1 else scale  # whole, so that pixels stay equally wide
-    layers = [Image.new("RGBA", (max(1, round(width * scale)), max(1, round(height * scale)))) for _ in path.widths]
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    layers = [Image.new("RGBA", size) for _ in path.widths]
     frames = []
     for corners, patches in zip(path.corners.tolist(), path.patches, strict=True):
-        frame = Image.new("RGBA", layers[0].size, unseen)
+        frame = Image.new("RGBA", size, unseen)
         for k in reversed(range(len(layers))):
             wide = max(1, round(path.widths[k] * scale))
             patch = to_picture(patches[:, k]).convert("RGBA").resize((wide, wide), Image.Resampling.NEAREST)

@@ -1,21 +1,21 @@
-"""The retina: several patches around one location, each wider and coarser than the last (Mnih et al. 2014, fig. 1A).
+"""The retina: patches around one location, each wider and coarser than the last (Mnih et al. 2014, fig. 1A).
 
-**Locations** are (x, y) in [-1, 1]: (-1, -1) is the top left *corner of the image*, (0, 0) its centre, (1, 1) its
-bottom right corner, whatever the image's size. Column `(x + 1) / 2 * W` (pixel edges are whole numbers) is the
-centre of every patch:
+**Locations** are (x, y) in [-1, 1]: (-1, -1) is the top left corner of the image, (0, 0) its centre, (1, 1) its
+bottom right corner, whatever its size. Pixel edges are whole numbers, so every patch is centred on column
+(x + 1) / 2 * width and on row (y + 1) / 2 * height:
 
     x = -1        0        1
-      +-----------+--------+   y = -1      patch k covers w_k x w_k pixels, w_k = round(g * factor ** k),
-      |       +---+---+    |               and is cut into g x g cells; a cell holds the mean of its pixels.
-      |       | +-+-+ |    |               What lies outside the image is 0.
+      +-----------+--------+   y = -1    patch k is w_k = round(g * factor ** k) pixels wide and cut into g x g
+      |       +---+---+    |             cells; a cell holds the mean of its pixels. Outside the image is 0.
+      |       | +-+-+ |    |
       |       | | . | |    |   y =  0
       |       | +---+ |    |
       +-------+-------+----+   y =  1
 
-Three methods keep one contract, `prepared = sensor.prepare(images)` once, then `sensor(prepared, locations)` for each
-glimpse. `gather` and `integral` snap patches to whole pixels and return the exact means; `mipmap` moves in fractions
-of a pixel, is anti-aliased, and is differentiable in the location. After `prepare` no method's cost grows with the
-image.
+Three methods keep one contract, `prepared = sensor.prepare(images)` once, then `sensor(prepared, locations)` for
+each glimpse. `gather` and `integral` snap patches to whole pixels and return the exact means; `mipmap` moves in
+fractions of a pixel, is anti-aliased, and is differentiable in the location. After `prepare` the cost of a glimpse
+does not grow with the image.
 """
 
 import math
@@ -30,7 +30,7 @@ from core.errors import InputError
 
 
 class Prepared(NamedTuple):
-    """Images made ready for glimpses: what the method looks things up in, and the height and width in pixels."""
+    """Images made ready for glimpses: what the method looks things up in, and their size in pixels."""
 
     tables: tuple[Tensor, ...]
     height: int
@@ -46,11 +46,15 @@ class Sensor(nn.Module):
     def __init__(self, size: int, scales: int = 1, factor: float = 2.0):
         super().__init__()
         if size < 1 or scales < 1:
-            raise InputError(f"a retina needs at least one patch of one cell, not {scales} of {size} x {size}")
+            raise InputError(
+                f"a retina needs at least one patch of one cell, not {scales} of {size} x {size}"
+            )
         self.size, self.scales, self.factor = size, scales, factor
         self.widths = [round(size * factor**k) for k in range(scales)]
         if any(b <= a for a, b in zip(self.widths, self.widths[1:], strict=False)):
-            raise InputError(f"factor {factor} gives patches of {self.widths} pixels: each must be wider than the last")
+            raise InputError(
+                f"factor {factor} gives patches of {self.widths} pixels: each must be wider than the last"
+            )
 
     def prepare(self, images: Shaped[Tensor, "batch channels height width"]) -> Prepared:
         """Do once what every glimpse at these images shares; uint8 images are read as value / 255."""
@@ -62,7 +66,9 @@ class Sensor(nn.Module):
         """Return what the retina sees at `locations`."""
         raise NotImplementedError
 
-    def corner(self, prepared: Prepared, locations: Float[Tensor, "batch 2"]) -> Int[Tensor, "batch scales 2"]:
+    def corner(
+        self, prepared: Prepared, locations: Float[Tensor, "batch 2"]
+    ) -> Int[Tensor, "batch scales 2"]:
         """Top left pixel (x, y) of every patch, the nearest whole pixel to the true one."""
         extent = locations.new_tensor([prepared.width, prepared.height])
         centre = (locations + 1) * (extent / 2)
@@ -71,7 +77,7 @@ class Sensor(nn.Module):
 
 
 class GatherSensor(Sensor):
-    """Cuts the patches out of the padded image and averages their cells: exact, cheapest for one narrow patch."""
+    """Cuts the patches out of the padded image and averages their cells: exact, best for one narrow patch."""
 
     def __init__(self, size: int, scales: int = 1, factor: float = 2.0):
         super().__init__(size, scales, factor)
@@ -160,7 +166,9 @@ class MipmapSensor(Sensor):
         """Return what the retina sees at `locations`, with a gradient in them."""
         extent = locations.new_tensor([prepared.width, prepared.height])
         centre = (locations + 1) * (extent / 2)
-        unit_cells = torch.arange(self.size, device=locations.device, dtype=locations.dtype) + 0.5 - self.size / 2
+        unit_cells = (
+            torch.arange(self.size, device=locations.device, dtype=locations.dtype) + 0.5 - self.size / 2
+        )
         patches = []
         for k, width in enumerate(self.widths):
             level = prepared.tables[self._level(k)]
@@ -176,7 +184,11 @@ class MipmapSensor(Sensor):
         return int(math.log2(self.widths[k] / self.size))
 
 
-METHODS: dict[str, type[Sensor]] = {"gather": GatherSensor, "integral": IntegralSensor, "mipmap": MipmapSensor}
+METHODS: dict[str, type[Sensor]] = {
+    "gather": GatherSensor,
+    "integral": IntegralSensor,
+    "mipmap": MipmapSensor,
+}
 
 
 def make_sensor(size: int, scales: int = 1, factor: float = 2.0, method: str = "auto") -> Sensor:

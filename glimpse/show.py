@@ -2,9 +2,10 @@
 
     uv run glimpse show runs/glimpse/digits three.png letters/    # scanpaths/three.scanpath.png, ...
 
-A retina measures in pixels, so a picture is first brought to the size of the training images: to fit into their
-height and width, its own aspect kept. With --native it stays as large as it is, as a digit cut out for a model of large
-canvases should. Models of light digits on black want --invert for ink on paper.
+A retina measures in pixels, so a picture is first brought to the size of the training images: to fit into
+their height and width, its own aspect kept. With --native it stays as large as it is, which suits pictures of
+many sizes whose things are as large as in training. Models of light digits on black want --invert for ink on
+paper.
 """
 
 import json
@@ -14,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 import tyro
 from PIL import Image, ImageOps
 
@@ -32,9 +32,9 @@ MOST_GLIMPSES = 64  # that a picture can show legibly
 class Arguments:
     """Draw where a trained model looks at pictures."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run directory or checkpoint."""
-    images: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE...")]
     """Pictures of any format Pillow reads, and folders of them."""
     out: Path = Path("scanpaths")
     """Folder for what is drawn: NAME.scanpath.png for each picture NAME."""
@@ -62,13 +62,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not 1 <= glimpses <= MOST_GLIMPSES:
         raise InputError(f"--glimpses must be from 1 to {MOST_GLIMPSES}, not {glimpses}")
     found, failed = _find(arguments.images)
-    if found:
-        with writing(arguments.out):
-            arguments.out.mkdir(parents=True, exist_ok=True)
     told = []
     for file, target in name_outputs(found, arguments.out):
         try:
-            path = look_at(file, model, saved["extras"], glimpses, native=arguments.native, invert=arguments.invert)
+            path = look_at(file, model, saved["extras"], glimpses, arguments)
             drawn = _draw(path, file, target, gif=arguments.gif)
         except InputError as error:
             failed = True
@@ -87,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def look_at(
-    file: Path, model: RecurrentAttention, extras: dict[str, Any], glimpses: int, *, native: bool, invert: bool
+    file: Path, model: RecurrentAttention, extras: dict[str, Any], glimpses: int, arguments: Arguments
 ) -> Scanpath:
     """Look at the picture in a file, with the channels the model was trained on.
 
@@ -96,9 +93,9 @@ def look_at(
     channels, height, width = extras["image_shape"]
     picture = open_picture(file).convert("L" if channels == 1 else "RGB")
     if min(picture.size) < 2:
-        raise InputError(f"{file}: {picture.width} x {picture.height} pixels are too small to look at: 2 x 2 or more")
-    picture = ImageOps.invert(picture) if invert else picture
-    looked_at = picture if native else fit(picture, height, width)
+        raise InputError(f"{file}: {picture.width} x {picture.height} pixels; looking takes at least 2 x 2")
+    picture = ImageOps.invert(picture) if arguments.invert else picture
+    looked_at = picture if arguments.native else fit(picture, height, width)
     device = model.action.weight.device
     (path,) = follow(model, to_tensor(looked_at)[None].to(device), extras["classes"], glimpses, [picture])
     return path
@@ -113,7 +110,8 @@ def fit(picture: Image.Image, height: int, width: int) -> Image.Image:
 def tell(path: Scanpath) -> dict[str, Any]:
     """Return a scanpath as JSON values.
 
-    `location` is (x, y) in [-1, 1], `pixel` the same place in pixels from the upright picture's top left corner.
+    `location` is (x, y) in [-1, 1], `pixel` the same place in pixels from the top left corner of the upright
+    picture as it is in its file.
     """
     name, probability = path.best()
     width, height = path.picture.size
@@ -130,7 +128,10 @@ def tell(path: Scanpath) -> dict[str, Any]:
 
 
 def name_outputs(files: Iterable[Path], out: Path) -> Iterator[tuple[Path, Path]]:
-    """Pair each file with its PNG to write: no two the same (even where case does not count), none of them a file."""
+    """Pair each file with the PNG to write for it: never one of the files, and no two the same.
+
+    Nor do two differ in upper and lower case alone, which some file systems take for the same.
+    """
     files = list(files)
     taken = {str(file.resolve()).lower() for file in files}
     for file in files:
@@ -164,6 +165,8 @@ def _complain(error: InputError) -> None:
 def _draw(path: Scanpath, file: Path, target: Path, *, gif: bool) -> list[Path]:
     from glimpse import drawing  # matplotlib takes seconds to import
 
+    with writing(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
     replace(target, drawing.still(path, file.name))
     if not gif:
         return [target]

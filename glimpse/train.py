@@ -1,7 +1,7 @@
 """Train the recurrent attention model, report it beside its baselines, and draw where it looks.
 
-    uv run glimpse train                                    # built-in digits
-    uv run glimpse train --preset mnist28 --root DIRECTORY  # MNIST
+uv run glimpse train                                    # built-in digits
+uv run glimpse train --preset mnist28 --root DIRECTORY  # MNIST
 """
 
 from collections.abc import Sequence

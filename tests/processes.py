@@ -9,7 +9,7 @@ import toy
 
 ROOT = Path(__file__).parent.parent
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["toy", "torch._dynamo", "torch.utils.tensorboard.writer"])
+_context.set_forkserver_preload(["toy", "torch._dynamo", "tensorboard.compat.proto.event_pb2"])
 
 
 def start(argv: list[str], log: Path, file_limit: int | None = None) -> Any:
@@ -24,5 +24,5 @@ def start(argv: list[str], log: Path, file_limit: int | None = None) -> Any:
 def run(argv: list[str], log: Path, file_limit: int | None = None) -> tuple[int, str]:
     """Run `toy train argv` to its end: its exit code (negative: the signal) and what it printed."""
     process = start(argv, log, file_limit)
-    process.join(60)
+    process.join(300)
     return process.exitcode, log.read_text()

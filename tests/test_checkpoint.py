@@ -78,16 +78,15 @@ def test_every_flipped_byte_of_the_weights_is_told(saved: Path) -> None:
         assert "checksum" in one_line(error, saved)
 
 
-def test_any_flipped_byte_gives_a_line_or_the_same_weights(saved: Path) -> None:
+def test_any_flipped_byte_is_told_or_harmless(saved: Path) -> None:
     content = saved.read_bytes()
     for place in [*range(0, 1500, 13), *range(len(content) - 1500, len(content), 13)]:
         saved.write_bytes(content[:place] + bytes([content[place] ^ 0x41]) + content[place + 1 :])
         try:
             loaded = checkpoint.load(saved, "toy")
-        except InputError as error:
-            assert "\n" not in str(error)
-        else:
-            assert torch.equal(loaded["weights"]["w"], PAYLOAD["weights"]["w"])
+        except InputError:
+            continue
+        assert torch.equal(loaded["weights"]["w"], PAYLOAD["weights"]["w"])
 
 
 @pytest.mark.parametrize("content", [b"hello", b"PK\x05\x06" + bytes(18), b"\x89PNG\r\n\x1a\n" + bytes(100)])
@@ -139,7 +138,7 @@ def test_both_applications_are_named(saved: Path) -> None:
 def test_a_later_format_asks_for_an_upgrade(tmp_path: Path) -> None:
     later = {"project": checkpoint.PROJECT, "format": checkpoint.FORMAT + 1, "app": "toy", "version": "9.9"}
     torch.save(later, tmp_path / "later.pt")
-    with pytest.raises(InputError, match="later version 9.9: upgrade"):
+    with pytest.raises(InputError, match=r"later version 9\.9: upgrade"):
         checkpoint.load(tmp_path / "later.pt", "toy")
 
 
@@ -174,7 +173,7 @@ def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_a_run_gives_its_best_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="neither best.pt nor last.pt"):
+    with pytest.raises(InputError, match=r"neither best\.pt nor last\.pt"):
         checkpoint.open_run(tmp_path, "toy")
     checkpoint.save(tmp_path / "last.pt", "toy", {**PAYLOAD, "step": 9})
     assert checkpoint.open_run(tmp_path, "toy")["step"] == 9

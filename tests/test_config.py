@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -41,7 +42,7 @@ def test_whole_numbers_may_stand_for_floats() -> None:
         ({"name": ...}, "f.json: missing field name"),
         ({"name": 3}, "f.json: name cannot be 3"),
         ({"deep": 1}, "f.json: deep cannot be 1"),
-        ({"size": [1]}, r"f.json: size cannot be \[1\]"),
+        ({"size": [1]}, "f.json: size cannot be [1]"),
         ({"size": [1, "2"]}, "f.json: size cannot be"),
         ({"widths": 3}, "f.json: widths cannot be 3"),
         ({"inner": {"rate": 1, "kind": "c"}}, "f.json: kind cannot be 'c'"),
@@ -51,12 +52,12 @@ def test_whole_numbers_may_stand_for_floats() -> None:
 )
 def test_what_does_not_fit_is_named(change: dict[str, Any], line: str) -> None:
     data = {name: value for name, value in {**to_dict(Outer()), **change}.items() if value is not ...}
-    with pytest.raises(InputError, match=line):
+    with pytest.raises(InputError, match=re.escape(line)):
         from_dict(Outer, data, "f.json")
 
 
 def test_something_else_than_a_dict_is_told() -> None:
-    with pytest.raises(InputError, match="f.json: the whole cannot be 3"):
+    with pytest.raises(InputError, match=r"f\.json: the whole cannot be 3"):
         from_dict(Outer, 3, "f.json")
 
 

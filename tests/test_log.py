@@ -1,6 +1,7 @@
 import io
 import json
 import math
+import resource
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,18 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         pass
 
 
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    run = Run(tmp_path, "toy", Config())
+    with run.open(0, 10):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # the kernel refuses longer files
+        try:
+            with pytest.raises(InputError, match=r"cannot write .*metrics\.jsonl: File too large"):
+                run.log(5, {f"train/{number}": 0.1 for number in range(100)})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
 class Terminal(io.StringIO):
     """A terminal that remembers what is written to it."""
 
@@ -75,14 +88,15 @@ def test_a_terminal_gets_a_bar_unless_it_is_to_be_quiet(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "200")
     run = Run(tmp_path, "toy", Config(), quiet=quiet)
-    with run.open(2, 10):
+    with run.open(2, 10, ("train/loss", "validation/accuracy")):
         for step in (3, 4):
             run.tick(step)
-            run.log(step, {"train/loss": 0.5 / step})
+            run.log(step, {"train/loss": 0.5 / step, "learning_rate": 0.1})
         run.log(4, {"validation/accuracy": 0.75})
     text = terminal.getvalue()
     assert "validation/accuracy 0.75" in text
     assert "train/loss 0.125" in text
     assert "steps/s" in text
     assert ("step 4/10" in text) == quiet
+    assert ("learning_rate" in text) == quiet, "a bar has no room for it"
     assert ("━" in text) != quiet

@@ -1,0 +1,170 @@
+"""The commands of `glimpse`, called as a user calls them."""
+
+import json
+import pickle
+import zipfile
+
+import pytest
+import torch
+from PIL import Image
+
+from core import checkpoint, cli
+from glimpse.__main__ import VERBS
+from glimpse.model import greedy, open_model
+
+TOY = (
+    "--steps 40 --batch 32 --validate-every 20 --log-every 20 --what 16 --where 16 --glimpse 32 --hidden 32 --quiet"
+).split()
+
+
+def glimpse(*argv):
+    return cli.main("glimpse", VERBS, [str(word) for word in argv])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    assert glimpse("train", *TOY, "--runs", runs) == 0
+    return runs / "glimpse" / "digits"
+
+
+def refused(capfd, code=2):
+    """The one line a refused command printed."""
+    error = capfd.readouterr().err.strip()
+    assert error, "nothing was said"
+    assert "Traceback" not in error
+    assert len(error.splitlines()) == 1
+    return error
+
+
+def test_train_leaves_a_whole_run(run, capfd):
+    assert {"config.json", "metrics.jsonl", "last.pt", "best.pt", "scanpaths.png"} <= {f.name for f in run.iterdir()}
+    with Image.open(run / "scanpaths.png") as picture:
+        assert min(picture.size) > 300
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "validation/accuracy" in row] == [20, 40]
+
+
+def test_a_checkpoint_is_all_a_user_needs(run):
+    model, saved = open_model(run, "cpu")
+    assert saved["extras"]["classes"] == list("0123456789")
+    episode = model.look(torch.zeros(1, *saved["extras"]["image_shape"], dtype=torch.uint8), 2, greedy)
+    assert episode.logits.shape == (2, 1, 10)
+
+
+def test_evaluate(run, capfd):
+    assert glimpse("evaluate", run, "--samples", 2) == 0
+    text = capfd.readouterr().out
+    for word in ("greedy", "random", "centre", "mean of 2", "confusion"):
+        assert word in text
+    assert glimpse("evaluate", run, "--json", "--split", "validation") == 0
+    report = json.loads(capfd.readouterr().out)
+    best = checkpoint.open_run(run, "glimpse")
+    assert report["accuracies"]["greedy"][report["glimpses"] - 1] == pytest.approx(best["metrics"]["accuracy"])
+
+
+def test_show(run, tmp_path, capfd):
+    Image.new("L", (30, 20), 128).save(tmp_path / "grey.png")
+    assert glimpse("show", run, tmp_path / "grey.png", "--out", tmp_path / "out") == 0
+    assert (tmp_path / "out" / "grey.scanpath.png").exists()
+
+
+def test_class_folder(tmp_path, capfd):
+    random = torch.Generator().manual_seed(0)
+    for name, level in (("dark", 40), ("light", 200)):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for n in range(12):
+            pixels = (torch.rand(14, 10, 3, generator=random) * 40 + level).byte()
+            Image.fromarray(pixels.numpy()).save(tmp_path / "pictures" / name / f"{n}.png")
+    assert glimpse("train", *TOY, "--data", tmp_path / "pictures", "--runs", tmp_path, "--name", "own") == 0
+    model, saved = open_model(tmp_path / "glimpse" / "own", "cpu")
+    assert saved["extras"] == {"classes": ["dark", "light"], "image_shape": [3, 14, 10]}
+    assert saved["metrics"]["accuracy"] == 1.0
+
+
+def test_resume_to_the_same_bits(run, tmp_path):
+    """Stopped in the middle and resumed, the run ends with the weights of the unbroken one."""
+
+    class Stop(Exception):
+        pass
+
+    from glimpse.data import TrainingBatches
+
+    original = TrainingBatches.__call__
+
+    def stopping(self, step, rows):
+        if step == 30:
+            raise Stop
+        return original(self, step, rows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingBatches, "__call__", stopping)
+        with pytest.raises(Stop):
+            glimpse("train", *TOY, "--runs", tmp_path)
+    assert checkpoint.load(tmp_path / "glimpse" / "digits" / "last.pt", "glimpse")["step"] == 20
+    assert glimpse("train", "--resume", tmp_path / "glimpse" / "digits", "--quiet") == 0
+    ends = [checkpoint.load(r / "last.pt", "glimpse")["weights"] for r in (run, tmp_path / "glimpse" / "digits")]
+    for name, weight in ends[0].items():
+        assert torch.equal(weight, ends[1][name]), name
+
+
+BAD_FLAGS = {
+    "unknown preset": (["--preset", "moon"], "moon"),
+    "unknown data": (["--data", "nowhere"], "nowhere"),
+    "missing data": (["--data", "mnist", "--root", "nothing-here"], "train-images-idx3-ubyte"),
+    "small canvas": (["--canvas", "5", "20"], "8x8"),
+    "clutter without canvas": (["--clutter", "3"], "canvas"),
+    "coinciding patches": (["--scales", "2", "--factor", "1"], "factor"),
+    "no glimpse": (["--glimpses", "0"], "glimpse"),
+    "device": (["--device", "mps"], "mps"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FLAGS)
+def test_bad_flags_are_one_line(name, tmp_path, capfd):
+    flags, word = BAD_FLAGS[name]
+    assert glimpse("train", *flags, "--runs", tmp_path) == 2
+    assert word in refused(capfd)
+    assert not list(tmp_path.iterdir())  # nothing was begun
+
+
+def test_bad_folders_are_one_line(tmp_path, capfd):
+    empty, single = tmp_path / "empty", tmp_path / "single"
+    empty.mkdir()
+    (single / "only").mkdir(parents=True)
+    for n in range(4):
+        Image.new("L", (9, 9)).save(single / "only" / f"{n}.png")
+    for folder in (empty, single):
+        assert glimpse("train", "--data", folder, "--runs", tmp_path / "runs") == 2
+        assert str(folder) in refused(capfd)
+
+
+def test_bad_checkpoints_are_one_line(run, tmp_path, capfd):
+    whole = (run / "best.pt").read_bytes()
+    (tmp_path / "truncated.pt").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.pt").write_bytes(b"")
+    (tmp_path / "text.pt").write_text("weights")
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps({"weights": 1}))
+    checkpoint.save(tmp_path / "other.pt", "video", {"config": {}, "weights": {}})
+    with zipfile.ZipFile(tmp_path / "zip.pt", "w") as archive:
+        archive.writestr("hello", "hello")
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "was-run"), "w"))
+
+    torch.save({"weights": Evil()}, tmp_path / "code.pt")
+    names = ["truncated.pt", "empty.pt", "text.pt", "plain.pkl", "other.pt", "zip.pt", "code.pt", "missing.pt"]
+    for name in names:
+        assert glimpse("evaluate", tmp_path / name) == 2
+        assert name in refused(capfd)
+    assert not (tmp_path / "was-run").exists()
+
+
+def test_a_run_of_another_configuration_is_not_resumed(run, capfd):
+    before = (run / "last.pt").read_bytes()
+    assert glimpse("train", "--resume", run, "--hidden", "64") == 2
+    line = refused(capfd)
+    assert "hidden" in line
+    assert "64" in line
+    assert (run / "last.pt").read_bytes() == before
