@@ -154,9 +154,7 @@ def main(rounds: int = 60, check: bool = False) -> int:
             table.add_row(job, f"{median(each):.2f}", f"{ratios[job]:.2f}")
         console.print(table)
         good = ratios["training step"] <= most
-        console.print(
-            f"step: {ratios['training step']:.2f} floors, at most {most}: {'good' if good else 'MISSED'}\n"
-        )
+        console.print(f"step: {ratios['training step']:.2f} floors, at most {most}: {'good' if good else 'MISSED'}\n")
         failed |= not good
     return int(check and failed)
 

@@ -40,9 +40,7 @@ def permutation(seed: int, epoch: int, size: int, device: torch.device | str = "
     return torch.randperm(size, generator=generator("cpu", seed, epoch, "epoch")).to(device)
 
 
-def indices(
-    seed: int, step: int, size: int, batch: int, device: torch.device | str = "cpu"
-) -> Int[Tensor, " batch"]:
+def indices(seed: int, step: int, size: int, batch: int, device: torch.device | str = "cpu") -> Int[Tensor, " batch"]:
     """The samples of batch `step` out of `size`: stream[step * batch : (step + 1) * batch].
 
     The stream is the permutations of all epochs, one after another: each sample occurs once an epoch, and
@@ -50,9 +48,7 @@ def indices(
     """
     start, stop = step * batch, (step + 1) * batch
     epochs = range(start // size, (stop - 1) // size + 1)
-    return torch.cat(
-        [permutation(seed, e, size, device)[max(start - e * size, 0) : stop - e * size] for e in epochs]
-    )
+    return torch.cat([permutation(seed, e, size, device)[max(start - e * size, 0) : stop - e * size] for e in epochs])
 
 
 def in_order(size: int, batch: int) -> list[slice]:

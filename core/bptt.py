@@ -122,9 +122,7 @@ def record(cell: Cell, batch: int, steps: int, state: State = None) -> Tape:
     return Tape(cell, [batch] * steps, cell.initial_state(batch) if state is None else state)
 
 
-def replay(
-    cell: Cell, x: Float[Tensor, "time batch input"], tape: Tape
-) -> Float[Tensor, "time batch hidden"]:
+def replay(cell: Cell, x: Float[Tensor, "time batch input"], tape: Tape) -> Float[Tensor, "time batch hidden"]:
     """Attach a recorded sequence to the graph: h_1 .. h_T as functions of x, the weights and the first state.
 
     In a closed loop the next input depends on the last output, often through a sample that has no derivative
@@ -255,6 +253,5 @@ class _Layer(torch.autograd.Function):
 def _refuse_double_backward() -> None:
     if torch.is_grad_enabled():  # autograd runs a backward with gradients on only under create_graph=True
         raise RuntimeError(
-            "the backward derived by hand has no derivative of its own: "
-            'for second derivatives use engine="reference"'
+            'the backward derived by hand has no derivative of its own: for second derivatives use engine="reference"'
         )

@@ -115,9 +115,7 @@ class RNNCell(Cell):
         super().__init__(input_size, hidden_size, **options)
         self.kernel = RNNKernel(named(activation))
 
-    def forward(
-        self, x: Float[Tensor, "batch input"], state: State
-    ) -> tuple[Float[Tensor, "batch hidden"], State]:
+    def forward(self, x: Float[Tensor, "batch input"], state: State) -> tuple[Float[Tensor, "batch hidden"], State]:
         """One step: x_t, h_{t-1} -> h_t, h_t."""
         h = self.kernel.sigma(F.linear(x, self.U, self.b) + F.linear(state, self.W))
         return h, h
@@ -162,9 +160,7 @@ class LSTMCell(Cell):
         """(h_0, c_0) = 0, each [batch, hidden]."""
         return super().initial_state(batch), super().initial_state(batch)
 
-    def forward(
-        self, x: Float[Tensor, "batch input"], state: State
-    ) -> tuple[Float[Tensor, "batch hidden"], State]:
+    def forward(self, x: Float[Tensor, "batch input"], state: State) -> tuple[Float[Tensor, "batch hidden"], State]:
         """One step: x_t, (h_{t-1}, c_{t-1}) -> h_t, (h_t, c_t)."""
         h, c = state
         sigma_g, sigma_c, sigma_h = self.kernel.sigma_g, self.kernel.sigma_c, self.kernel.sigma_h
@@ -197,9 +193,7 @@ class GRUCell(Cell):
         super().__init__(input_size, hidden_size, **options)
         self.kernel = GRUKernel(named(gate_activation), named(cell_activation))
 
-    def forward(
-        self, x: Float[Tensor, "batch input"], state: State
-    ) -> tuple[Float[Tensor, "batch hidden"], State]:
+    def forward(self, x: Float[Tensor, "batch input"], state: State) -> tuple[Float[Tensor, "batch hidden"], State]:
         """One step: x_t, h_{t-1} -> h_t, h_t."""
         sigma_g, sigma_c = self.kernel.sigma_g, self.kernel.sigma_c
         u_r, u_z, u_n = F.linear(x, self.U, self.b).chunk(3, -1)

@@ -56,9 +56,7 @@ def load(path: Path | str, app: str) -> dict[str, Any]:
     if not isinstance(payload, dict) or payload.get("project") != PROJECT:
         raise InputError(f"{path} is not a checkpoint of {PROJECT}")
     if payload["format"] > FORMAT:
-        raise InputError(
-            f"{path} was written by the later version {payload['version']}: upgrade {_version()}"
-        )
+        raise InputError(f"{path} was written by the later version {payload['version']}: upgrade {_version()}")
     if payload["app"] != app:
         raise InputError(f"{path} is a checkpoint of {payload['app']}, not of {app}")
     return payload

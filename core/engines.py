@@ -122,9 +122,7 @@ def _fused_rows(cell: Cell, x: Tensor, batch_sizes: list[int], state: State) -> 
     options = cell.b is not None, 1, 0.0, keep, False  # biases, layers, dropout, training, bidirectional
     start = map_state(lambda part: part[None, :first].contiguous(), state)
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "RNN module weights"
-        )  # cuDNN copies them into one block: small work
+        warnings.filterwarnings("ignore", "RNN module weights")  # cuDNN copies them into one block: small work
         if first == batch_sizes[-1]:  # a constant batch
             outputs, *final = kernel(x.unflatten(0, (-1, first)), start, weights, *options, False)
             outputs = outputs.flatten(0, 1)

@@ -9,7 +9,7 @@ from core.loop import LoopConfig
 
 @dataclass(frozen=True)
 class Config:
-    """The recurrent attention model, its data and its training; the defaults are the built-in digits."""
+    """The recurrent attention model, its data and its training; the presets below are instances of it."""
 
     data: str = "digits"
     """digits, mnist, fashion-mnist, kmnist, qmnist, emnist-SPLIT, svhn, cifar10, or the path of a class folder."""
@@ -74,6 +74,24 @@ class Config:
             raise InputError("on a canvas every image is moved already: shift must be 0")
 
 
+DIGITS = Config(
+    canvas=(20, 20),
+    patch=4,
+    scales=3,
+    what=64,
+    where=64,
+    glimpse=128,
+    hidden=128,
+    input_scale=0.3,
+    loop=LoopConfig(steps=8000, batch=64, learning_rate=4e-3, warm_up=200, log_every=500, validate_every=2000),
+)
+IMAGES = Config(
+    patch=12,
+    scales=3,
+    what=256,
+    input_scale=0.5,
+    loop=LoopConfig(steps=10_000, learning_rate=2e-3, warm_up=500),
+)
 MNIST28 = Config(
     data="mnist",
     shift=1,
@@ -94,9 +112,11 @@ CLUTTERED60 = replace(TRANSLATED60, clutter=4)
 CLUTTERED100 = replace(CLUTTERED60, canvas=(100, 100), scales=4)
 
 PRESETS = {
-    "digits": Config(patch=4, loop=LoopConfig(steps=4000, learning_rate=1e-3, validate_every=500)),
+    "digits": DIGITS,
+    "images": IMAGES,
     "mnist28": MNIST28,
     "translated60": TRANSLATED60,
     "cluttered60": CLUTTERED60,
     "cluttered100": CLUTTERED100,
 }
+EXPECTED: dict[str, str] = {}

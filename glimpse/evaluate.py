@@ -58,9 +58,7 @@ def accuracy(p: Float[Tensor, "glimpses count classes"], labels: Int[Tensor, " c
     return (p.argmax(-1) == labels).float().mean(1).tolist()
 
 
-def confusion(
-    p: Float[Tensor, "count classes"], labels: Int[Tensor, " count"]
-) -> Int[Tensor, "classes classes"]:
+def confusion(p: Float[Tensor, "count classes"], labels: Int[Tensor, " count"]) -> Int[Tensor, "classes classes"]:
     """Count images by true class (row) and predicted class (column)."""
     classes = p.shape[-1]
     return torch.bincount(labels * classes + p.argmax(-1), minlength=classes**2).view(classes, classes)

@@ -47,9 +47,7 @@ def sampled(noise: Float[Tensor, "glimpses batch 2"], std: float) -> Policy:
 
 def scattered(random: torch.Generator) -> Policy:
     """Return a policy that looks anywhere, whatever the location network says: a baseline."""
-    return lambda t, mean: (
-        torch.rand(mean.shape, generator=random, device=mean.device, dtype=mean.dtype) * 2 - 1
-    )
+    return lambda t, mean: torch.rand(mean.shape, generator=random, device=mean.device, dtype=mean.dtype) * 2 - 1
 
 
 def centred(t: int, mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
@@ -122,9 +120,7 @@ class RecurrentAttention(nn.Module):
         """Return the mean of the policy in state h."""
         return torch.tanh(self.config.location_scale * self.location(h))
 
-    def look(
-        self, images: Shaped[Tensor, "batch channels height width"], glimpses: int, policy: Policy
-    ) -> Episode:
+    def look(self, images: Shaped[Tensor, "batch channels height width"], glimpses: int, policy: Policy) -> Episode:
         """Look `glimpses` times where `policy` says, and classify after every glimpse.
 
         The loop runs without gradient, for each glimpse depends on the location before it. Its values are then
@@ -143,9 +139,7 @@ class RecurrentAttention(nn.Module):
                 parts, seen = self.glimpse(patches.flatten(1) / self.config.input_scale, location)
                 h = tape.step(seen)
                 steps.append((chosen, location, patches, parts, seen))
-            chosen, locations, patches, parts, seen = (
-                torch.stack(values) for values in zip(*steps, strict=True)
-            )
+            chosen, locations, patches, parts, seen = (torch.stack(values) for values in zip(*steps, strict=True))
             pixels = patches.flatten(2) / self.config.input_scale
         h = bptt.replay(self.core, self.glimpse.replay(pixels, locations, parts, seen), tape)
         before = torch.cat((first[None], h[:-1]))

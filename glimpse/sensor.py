@@ -46,9 +46,7 @@ class Sensor(nn.Module):
     def __init__(self, size: int, scales: int = 1, factor: float = 2.0):
         super().__init__()
         if size < 1 or scales < 1:
-            raise InputError(
-                f"a retina needs at least one patch of one cell, not {scales} of {size} x {size}"
-            )
+            raise InputError(f"a retina needs at least one patch of one cell, not {scales} of {size} x {size}")
         self.size, self.scales, self.factor = size, scales, factor
         self.widths = [round(size * factor**k) for k in range(scales)]
         if any(b <= a for a, b in zip(self.widths, self.widths[1:], strict=False)):
@@ -66,9 +64,7 @@ class Sensor(nn.Module):
         """Return what the retina sees at `locations`."""
         raise NotImplementedError
 
-    def corner(
-        self, prepared: Prepared, locations: Float[Tensor, "batch 2"]
-    ) -> Int[Tensor, "batch scales 2"]:
+    def corner(self, prepared: Prepared, locations: Float[Tensor, "batch 2"]) -> Int[Tensor, "batch scales 2"]:
         """Top left pixel (x, y) of every patch, the nearest whole pixel to the true one."""
         extent = locations.new_tensor([prepared.width, prepared.height])
         centre = (locations + 1) * (extent / 2)
@@ -166,9 +162,7 @@ class MipmapSensor(Sensor):
         """Return what the retina sees at `locations`, with a gradient in them."""
         extent = locations.new_tensor([prepared.width, prepared.height])
         centre = (locations + 1) * (extent / 2)
-        unit_cells = (
-            torch.arange(self.size, device=locations.device, dtype=locations.dtype) + 0.5 - self.size / 2
-        )
+        unit_cells = torch.arange(self.size, device=locations.device, dtype=locations.dtype) + 0.5 - self.size / 2
         patches = []
         for k, width in enumerate(self.widths):
             level = prepared.tables[self._level(k)]

@@ -5,20 +5,25 @@ uv run glimpse train --preset mnist28 --root DIRECTORY  # MNIST
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import torch
 from jaxtyping import Float, Int, UInt8
 from rich.console import Console
 from torch import Tensor
 
 from core import cli
+from core.checkpoint import replace
 from core.loop import fit
+from datasets.splits import Images
 from glimpse import objective
-from glimpse.config import PRESETS, Config
+from glimpse.config import EXPECTED, PRESETS, Config
 from glimpse.data import TrainingBatches, load
 from glimpse.evaluate import accuracy, measure, probabilities, tables
 from glimpse.model import RecurrentAttention, greedy, open_model, sampled
+from glimpse.scanpath import follow
 
-PICTURES = 6  # validation images whose scanpaths are drawn at the end
+PICTURES = 6  # validation images whose scanpaths are drawn at the end, one a class
 
 
 class Learner(RecurrentAttention):
@@ -38,7 +43,7 @@ class Learner(RecurrentAttention):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, test once, draw."""
-    config, session, run = cli.parse_train("glimpse", Config, PRESETS, argv)
+    config, session, run = cli.parse_train("glimpse", Config, PRESETS, argv, EXPECTED)
     device = cli.device(session.device, session.threads)
     splits = load(config, device)
     shape, classes = tuple(splits.validation.images.shape[1:]), splits.train.classes
@@ -60,6 +65,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         best, _ = open_model(run.directory, device)
         report = measure(best, splits.test, config.glimpses)
         Console().print(tables(report, "test")[0])
+        print(f"{run.directory} holds the run; where it looked: {draw(best, splits.validation, run.directory)}")
+
+
+def draw(model: RecurrentAttention, images: Images, folder: Path) -> Path:
+    """Write the scanpaths on a few images, the first of as many classes as there are, and return the file."""
+    from glimpse import drawing  # brings matplotlib, which training can do without
+
+    order = images.labels.argsort(stable=True)
+    firsts = torch.searchsorted(images.labels[order], torch.arange(len(images.classes), device=order.device))
+    few = images[order[firsts.clamp(max=len(order) - 1)[:PICTURES]]]
+    paths = follow(model, few.images, few.classes, model.config.glimpses)
+    replace(folder / "scanpaths.png", drawing.contact_sheet(paths, few.labels.tolist()))
+    return folder / "scanpaths.png"
 
 
 if __name__ == "__main__":

@@ -62,9 +62,7 @@ def test_a_closed_loop_whose_inputs_follow_from_its_outputs():
         inputs.append(x_t)
         x_t = tape.step(x_t).round(decimals=2)  # a choice without a derivative
     x = torch.stack(inputs).requires_grad_()
-    assert_same(
-        bptt.replay(cell, x, tape), by_autograd(cell, x, cell.initial_state(BATCH)), [x, *cell.parameters()]
-    )
+    assert_same(bptt.replay(cell, x, tape), by_autograd(cell, x, cell.initial_state(BATCH)), [x, *cell.parameters()])
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -88,8 +86,7 @@ def test_sequence_passes_gradcheck(name):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_replay_layer_is_the_layer(name):
     x, weight, bias = (
-        torch.randn(*shape, dtype=torch.float64, requires_grad=True)
-        for shape in ((TIME, BATCH, 3), (5, 3), (5,))
+        torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((TIME, BATCH, 3), (5, 3), (5,))
     )
     y = ACTIVATIONS[name](torch.nn.functional.linear(x, weight, bias))
     assert_same(bptt.replay_layer(y.detach(), x, weight, bias, name), y, [x, weight, bias])

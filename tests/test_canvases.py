@@ -60,9 +60,7 @@ def test_every_place_is_drawn_and_no_other():
     canvas = Canvas((5, 4), clutter=2, clutter_size=2)
     layout = canvas.draw(some_images(4, 1, 3, 3), 4000, torch.Generator().manual_seed(0))
     assert {tuple(spot) for spot in layout.spots.tolist()} == {(y, x) for y in range(3) for x in range(2)}
-    assert {tuple(cut) for cut in layout.cuts.flatten(0, 1).tolist()} == {
-        (y, x) for y in range(2) for x in range(2)
-    }
+    assert {tuple(cut) for cut in layout.cuts.flatten(0, 1).tolist()} == {(y, x) for y in range(2) for x in range(2)}
     assert {tuple(paste) for paste in layout.pastes.flatten(0, 1).tolist()} == {
         (y, x) for y in range(4) for x in range(3)
     }

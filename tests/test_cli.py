@@ -100,17 +100,13 @@ def test_a_foreign_package_datasets_is_told(
     monkeypatch.delitem(sys.modules, "datasets", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     assert cli.guard("toy train", print, []) == 2
-    assert capsys.readouterr().err.startswith(
-        f"toy train: the package `datasets` in {tmp_path / 'datasets'} hides"
-    )
+    assert capsys.readouterr().err.startswith(f"toy train: the package `datasets` in {tmp_path / 'datasets'} hides")
 
 
 def test_flags_override_the_preset() -> None:
     assert parse()[0] == PRESETS["small"]
     assert parse("--preset", "large")[0] == PRESETS["large"]
-    config, session, _ = parse(
-        "--preset=large", "--dropout", "0.5", "--steps", "7", "--device", "cpu", "--quiet"
-    )
+    config, session, _ = parse("--preset=large", "--dropout", "0.5", "--steps", "7", "--device", "cpu", "--quiet")
     assert config == replace(PRESETS["large"], dropout=0.5, loop=replace(PRESETS["large"].loop, steps=7))
     assert (session.device, session.threads, session.quiet) == ("cpu", 1, True)
 

@@ -12,9 +12,10 @@ from core import checkpoint, cli
 from glimpse.__main__ import VERBS
 from glimpse.model import greedy, open_model
 
-TOY = (
-    "--steps 40 --batch 32 --validate-every 20 --log-every 20 --what 16 --where 16 --glimpse 32 --hidden 32 --quiet"
-).split()
+TOY = [
+    *["--steps", "40", "--batch", "32", "--validate-every", "20", "--log-every", "20", "--quiet"],
+    *["--what", "16", "--where", "16", "--glimpse", "32", "--hidden", "32"],
+]
 
 
 def glimpse(*argv):
@@ -76,8 +77,8 @@ def test_class_folder(tmp_path, capfd):
         for n in range(12):
             pixels = (torch.rand(14, 10, 3, generator=random) * 40 + level).byte()
             Image.fromarray(pixels.numpy()).save(tmp_path / "pictures" / name / f"{n}.png")
-    assert glimpse("train", *TOY, "--data", tmp_path / "pictures", "--runs", tmp_path, "--name", "own") == 0
-    model, saved = open_model(tmp_path / "glimpse" / "own", "cpu")
+    assert glimpse("train", "--preset", "images", "--data", tmp_path / "pictures", *TOY, "--warm-up", 0, "--runs", tmp_path) == 0
+    _, saved = open_model(tmp_path / "glimpse" / "images", "cpu")
     assert saved["extras"] == {"classes": ["dark", "light"], "image_shape": [3, 14, 10]}
     assert saved["metrics"]["accuracy"] == 1.0
 
@@ -85,7 +86,7 @@ def test_class_folder(tmp_path, capfd):
 def test_resume_to_the_same_bits(run, tmp_path):
     """Stopped in the middle and resumed, the run ends with the weights of the unbroken one."""
 
-    class Stop(Exception):
+    class StoppedError(Exception):
         pass
 
     from glimpse.data import TrainingBatches
@@ -94,12 +95,12 @@ def test_resume_to_the_same_bits(run, tmp_path):
 
     def stopping(self, step, rows):
         if step == 30:
-            raise Stop
+            raise StoppedError
         return original(self, step, rows)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrainingBatches, "__call__", stopping)
-        with pytest.raises(Stop):
+        with pytest.raises(StoppedError):
             glimpse("train", *TOY, "--runs", tmp_path)
     assert checkpoint.load(tmp_path / "glimpse" / "digits" / "last.pt", "glimpse")["step"] == 20
     assert glimpse("train", "--resume", tmp_path / "glimpse" / "digits", "--quiet") == 0
@@ -113,7 +114,7 @@ BAD_FLAGS = {
     "unknown data": (["--data", "nowhere"], "nowhere"),
     "missing data": (["--data", "mnist", "--root", "nothing-here"], "train-images-idx3-ubyte"),
     "small canvas": (["--canvas", "5", "20"], "8x8"),
-    "clutter without canvas": (["--clutter", "3"], "canvas"),
+    "clutter without canvas": (["--preset", "mnist28", "--clutter", "3"], "canvas"),
     "coinciding patches": (["--scales", "2", "--factor", "1"], "factor"),
     "no glimpse": (["--glimpses", "0"], "glimpse"),
     "device": (["--device", "mps"], "mps"),

@@ -7,9 +7,7 @@ from datasets.splits import Images
 from glimpse.config import Config
 from glimpse.data import TrainingBatches, load
 
-SOURCE = Images(
-    torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8), torch.arange(50) % 10, tuple("0123456789")
-)
+SOURCE = Images(torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8), torch.arange(50) % 10, tuple("0123456789"))
 KINDS = {
     "plain": Config(),
     "moved": Config(shift=2),
@@ -54,10 +52,7 @@ def test_every_image_once_an_epoch_and_labels_belong():
 
 
 def test_validation_and_test_canvases_do_not_depend_on_the_training_seed():
-    a, b = (
-        load(Config(canvas=(16, 16), clutter=2, clutter_size=4, loop=LoopConfig(seed=s)), "cpu")
-        for s in (0, 1)
-    )
+    a, b = (load(Config(canvas=(16, 16), clutter=2, clutter_size=4, loop=LoopConfig(seed=s)), "cpu") for s in (0, 1))
     assert a.validation.images.shape[1:] == (1, 16, 16)
     assert torch.equal(a.validation.images, b.validation.images)
     assert torch.equal(a.test.images, b.test.images)

@@ -77,9 +77,7 @@ def test_which_term_teaches_which_part():
     for term, parts in table.items():
         model.zero_grad()
         terms[term].backward(retain_graph=True)
-        reached = {
-            n.split(".")[0] for n, p in model.named_parameters() if p.grad is not None and p.grad.any()
-        }
+        reached = {n.split(".")[0] for n, p in model.named_parameters() if p.grad is not None and p.grad.any()}
         assert reached == parts, term
 
 

@@ -66,9 +66,7 @@ def test_sgd_is_gradient_descent_by_hand(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 def test_optimisers_are_those_of_torch(tmp_path: Path, name: str) -> None:
-    model, _ = train(
-        tmp_path, optimiser=name, learning_rate=0.1, momentum=0.9, weight_decay=0.01, clip=0.5, steps=5
-    )
+    model, _ = train(tmp_path, optimiser=name, learning_rate=0.1, momentum=0.9, weight_decay=0.01, clip=0.5, steps=5)
     twin = Line()
     plain = {
         "adam": lambda p: torch.optim.Adam(p, 0.1, weight_decay=0.01),
@@ -144,9 +142,7 @@ def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     before = [(tmp_path / name).read_bytes() for name in ("metrics.jsonl", "last.pt", "best.pt")]
     model, _ = train(tmp_path)
     assert [(tmp_path / name).read_bytes() for name in ("metrics.jsonl", "last.pt", "best.pt")] == before
-    assert torch.equal(
-        model.get_parameter("a"), checkpoint.load(tmp_path / "last.pt", "line")["weights"]["a"]
-    )
+    assert torch.equal(model.get_parameter("a"), checkpoint.load(tmp_path / "last.pt", "line")["weights"]["a"])
 
 
 class Bad(Line):
@@ -160,11 +156,7 @@ class Bad(Line):
         loss, metrics = super().forward(x, y)
         self.calls += 1
         if self.calls == self.at:
-            loss = (
-                loss.detach() + self.a.sum() * 0 + math.inf
-                if self.what == "loss"
-                else loss + _Steep.apply(self.a)
-            )
+            loss = loss.detach() + self.a.sum() * 0 + math.inf if self.what == "loss" else loss + _Steep.apply(self.a)
         return loss, metrics
 
 
@@ -274,9 +266,7 @@ def test_warm_up_grows_to_the_learning_rate(schedule: Any) -> None:
     assert all(a >= b for a, b in itertools.pairwise(rates[9:]))
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("steps", 0), ("batch", -1), ("log_every", 0), ("clip", math.nan)]
-)
+@pytest.mark.parametrize(("name", "value"), [("steps", 0), ("batch", -1), ("log_every", 0), ("clip", math.nan)])
 def test_numbers_out_of_range_are_named(name: str, value: float) -> None:
     with pytest.raises(InputError, match=f"{name} must"):
         replace(LoopConfig(), **{name: value})
@@ -285,6 +275,4 @@ def test_numbers_out_of_range_are_named(name: str, value: float) -> None:
 def test_weights_that_are_frozen_are_not_touched() -> None:
     model = Line()
     model.b.requires_grad_(False)
-    assert [p for g in optimiser(model.parameters(), LoopConfig()).param_groups for p in g["params"]] == [
-        model.a
-    ]
+    assert [p for g in optimiser(model.parameters(), LoopConfig()).param_groups for p in g["params"]] == [model.a]

@@ -29,9 +29,7 @@ def everything(recurrent: Recurrent, engine: str, x, state, lengths) -> list[tor
     torch.manual_seed(1)  # dropout, and the weighting
     outputs, final = recurrent(leaves[0], start, lengths)
     values = [outputs, *parts(final)]
-    error = sum(
-        torch.vdot(value.flatten(), torch.randn(value.numel(), dtype=value.dtype)) for value in values
-    )
+    error = sum(torch.vdot(value.flatten(), torch.randn(value.numel(), dtype=value.dtype)) for value in values)
     assert isinstance(error, torch.Tensor)
     leaves += recurrent.parameters()
     return [*values, *torch.autograd.grad(error, leaves, materialize_grads=True)]
@@ -62,14 +60,8 @@ def cases(draw) -> tuple[Recurrent, torch.Tensor, State, torch.Tensor | None]:
     recurrent.train(draw(st.booleans()))
     x = torch.randn(time, batch, size, dtype=torch.float64)
     zeros = recurrent.initial_state(batch)
-    state = (
-        tuple(torch.randn_like(part) for part in zeros)
-        if isinstance(zeros, tuple)
-        else torch.randn_like(zeros)
-    )
-    lengths = draw(
-        st.none() | st.lists(st.integers(0, time), min_size=batch, max_size=batch).map(torch.tensor)
-    )
+    state = tuple(torch.randn_like(part) for part in zeros) if isinstance(zeros, tuple) else torch.randn_like(zeros)
+    lengths = draw(st.none() | st.lists(st.integers(0, time), min_size=batch, max_size=batch).map(torch.tensor))
     return recurrent, x, state, lengths
 
 

@@ -85,9 +85,7 @@ def test_kills_at_random_moments_leave_no_trace(unbroken: Path, tmp_path: Path) 
     events = EventAccumulator(str(run)).Reload()
     logged = [(row["step"], row["train/loss"]) for row in rows(run) if "train/loss" in row]
     assert [event.step for event in events.Scalars("train/loss")] == [step for step, _ in logged]
-    assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(
-        [loss for _, loss in logged]
-    )
+    assert [event.value for event in events.Scalars("train/loss")] == pytest.approx([loss for _, loss in logged])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -120,9 +118,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     assert output.splitlines()[-1].startswith("toy train: the loss is not finite at step 25: ")
     assert "Traceback" not in output
     assert saved_step(run) == 20
-    assert all(
-        tensor.isfinite().all() for tensor in checkpoint.load(run / "last.pt", "toy")["weights"].values()
-    )
+    assert all(tensor.isfinite().all() for tensor in checkpoint.load(run / "last.pt", "toy")["weights"].values())
     again, output = processes.run(["--resume", str(run)], log)
     assert (again, output.splitlines()[-1].split(":")[1]) == (2, " the loss is not finite at step 25")
 
@@ -135,9 +131,7 @@ def test_a_full_disk_loses_nothing(unbroken: Path, tmp_path: Path) -> None:
     process.join()
     before = (run / "last.pt").read_bytes()
     for name in ("last.pt", "config.json"):
-        limit = (
-            run / name
-        ).stat().st_size - 100  # the kernel lets no file grow beyond, as if the disk were full
+        limit = (run / name).stat().st_size - 100  # the kernel lets no file grow beyond, as if the disk were full
         code, output = processes.run(["--resume", str(run)], log, file_limit=limit)
         assert code == 2
         assert output.splitlines()[-1] == f"toy train: cannot write {run / name}: File too large"

@@ -47,9 +47,7 @@ def reference(image, location, size, scales, factor):
     floats=st.booleans(),
     seed=st.integers(0, 10**6),
 )
-def test_exact_methods_are_cell_means(
-    method, batch, channels, height, width, size, scales, factor, floats, seed
-):
+def test_exact_methods_are_cell_means(method, batch, channels, height, width, size, scales, factor, floats, seed):
     random = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (batch, channels, height, width), dtype=torch.uint8, generator=random)
     values = images / 255
@@ -60,9 +58,7 @@ def test_exact_methods_are_cell_means(
     assert seen.shape == (batch, channels, scales, size, size)
     assert seen.dtype == torch.float32
     for image, location, got in zip(values, locations.tolist(), seen, strict=True):
-        torch.testing.assert_close(
-            got.double(), reference(image, location, size, scales, factor), atol=1e-6, rtol=0
-        )
+        torch.testing.assert_close(got.double(), reference(image, location, size, scales, factor), atol=1e-6, rtol=0)
 
 
 def test_location_convention_is_x_then_y_from_the_top_left():
@@ -82,9 +78,7 @@ def test_mipmap_equals_the_means_where_patches_sit_on_its_grid(height, width):
     images = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
     centre = torch.tensor([[8.0, 8.0], [8.0, 8.0]])  # every patch's corner is a multiple of its cell: 6, 4, 0
     locations = centre / torch.tensor([width, height]) * 2 - 1
-    seen = {
-        name: (s := make_sensor(size, scales, 2.0, name))(s.prepare(images), locations) for name in METHODS
-    }
+    seen = {name: (s := make_sensor(size, scales, 2.0, name))(s.prepare(images), locations) for name in METHODS}
     torch.testing.assert_close(seen["mipmap"], seen["gather"], atol=1e-5, rtol=0)
     torch.testing.assert_close(seen["integral"], seen["gather"], atol=1e-5, rtol=0)
 
@@ -126,9 +120,7 @@ def test_large_non_square_image_by_every_method():
         sensor = make_sensor(12, 4, 2.0, method)
         seen = sensor(sensor.prepare(image), torch.zeros(1, 2))
         assert seen[..., :6, :].amax() < 0.01 * 200 / 255 or method == "mipmap"
-        torch.testing.assert_close(
-            seen[..., 7:, 7:], torch.full((1, 3, 4, 5, 5), 200 / 255), atol=1e-5, rtol=0
-        )
+        torch.testing.assert_close(seen[..., 7:, 7:], torch.full((1, 3, 4, 5, 5), 200 / 255), atol=1e-5, rtol=0)
 
 
 def test_auto_is_exact():
