@@ -68,8 +68,8 @@ class Canvas:
         """
         digit, pieces = (images.shape[2], images.shape[3]), (batch, self.clutter)
         side = self.clutter_size if self.clutter else 0
-        _check_fit("digits", digit, "the canvas", self.size)
-        _check_fit("clutter pieces", (side, side), "the digits", digit)
+        _check_fit("images", digit, "a canvas", self.size)
+        _check_fit("clutter pieces", (side, side), "images", digit)
         if self.clutter and len(images) < 2:
             raise InputError("clutter is cut from other images: at least two images are needed")
         if self.translate:
@@ -130,7 +130,8 @@ def shift(
 def _check_fit(what: str, inner: tuple[int, int], where: str, outer: tuple[int, int]) -> None:
     if inner[0] > outer[0] or inner[1] > outer[1]:
         raise InputError(
-            f"{what} of {inner[0]}x{inner[1]} do not fit {where} of {outer[0]}x{outer[1]} (height x width)"
+            f"{what} of {inner[0]}x{inner[1]} pixels do not fit {where} of {outer[0]}x{outer[1]} (height x width): "
+            "choose another size"
         )
 
 

@@ -107,11 +107,11 @@ def test_fixed_canvases_follow_their_seed():
 @pytest.mark.parametrize(
     ("canvas", "message"),
     [
-        (Canvas((27, 60)), r"digits of 28x20 do not fit the canvas of 27x60"),
-        (Canvas((60, 19)), r"digits of 28x20 do not fit the canvas of 60x19"),
+        (Canvas((27, 60)), r"images of 28x20 pixels do not fit a canvas of 27x60"),
+        (Canvas((60, 19)), r"images of 28x20 pixels do not fit a canvas of 60x19"),
         (
             Canvas((60, 60), clutter=4, clutter_size=21),
-            r"clutter pieces of 21x21 do not fit the digits of 28x20",
+            r"clutter pieces of 21x21 pixels do not fit images of 28x20",
         ),
     ],
 )

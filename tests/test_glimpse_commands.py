@@ -77,7 +77,8 @@ def test_class_folder(tmp_path, capfd):
         for n in range(12):
             pixels = (torch.rand(14, 10, 3, generator=random) * 40 + level).byte()
             Image.fromarray(pixels.numpy()).save(tmp_path / "pictures" / name / f"{n}.png")
-    assert glimpse("train", "--preset", "images", "--data", tmp_path / "pictures", *TOY, "--warm-up", 0, "--runs", tmp_path) == 0
+    own = ["--preset", "images", "--data", tmp_path / "pictures", "--warm-up", 0]
+    assert glimpse("train", *own, *TOY, "--runs", tmp_path) == 0
     _, saved = open_model(tmp_path / "glimpse" / "images", "cpu")
     assert saved["extras"] == {"classes": ["dark", "light"], "image_shape": [3, 14, 10]}
     assert saved["metrics"]["accuracy"] == 1.0
