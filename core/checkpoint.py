@@ -13,7 +13,9 @@ A checkpoint is a dict of tensors and plain values:
 import io
 import os
 import pickle
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -53,7 +55,8 @@ def load(path: Path | str, app: str) -> dict[str, Any]:
             or was written by a later version.
     """
     payload = _read(Path(path))
-    if not isinstance(payload, dict) or payload.get("project") != PROJECT:
+    header = {"project", "format", "app", "version"}
+    if not isinstance(payload, dict) or not header <= payload.keys() or payload["project"] != PROJECT:
         raise InputError(f"{path} is not a checkpoint of {PROJECT}")
     if payload["format"] > FORMAT:
         raise InputError(f"{path} was written by the later version {payload['version']}: upgrade {_version()}")
@@ -125,7 +128,7 @@ def _read(path: Path) -> object:
         raise InputError(f"{path} carries pickled code or foreign objects; it was not run") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except (RuntimeError, EOFError, LookupError, TypeError, ValueError):
+    except (RuntimeError, EOFError, LookupError, TypeError, ValueError, zlib.error, struct.error):
         raise InputError(f"{path} is not a checkpoint") from None
 
 

@@ -96,6 +96,9 @@ def guard(prog: str, command: Callable[[list[str]], object], argv: Sequence[str]
     except BrokenPipeError:  # the reader, e.g. `head`, has enough; the flush at exit must not fail as well
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except torch.OutOfMemoryError:
+        print(f"{prog}: the GPU's memory is full: use a smaller batch, or --device cpu", file=sys.stderr)
+        return 2
     except OSError as error:
         if error.errno is None:  # not from the system
             raise
@@ -118,7 +121,11 @@ def device(name: str = "auto", threads: int = 1) -> torch.device:
         name = found[0]
     if name not in found:
         raise InputError(f"this machine has no device {name}, only {' and '.join(found)}: change --device")
-    return distributed.gpu() if name == "cuda" else torch.device(name)
+    if name != "cuda":
+        return torch.device(name)
+    if distributed.gpu().index >= torch.cuda.device_count():
+        raise InputError(f"there are {torch.cuda.device_count()} GPUs, one a process: lower --nproc-per-node")
+    return distributed.gpu()
 
 
 def parse_train(

@@ -24,13 +24,16 @@ def from_dict(cls: type[C], data: Any, source: str = "the configuration") -> C:
 
 
 def differences(saved: Any, asked: Any) -> list[str]:
-    """One entry "field: saved X, asked Y" for each field in which two configurations of one class differ."""
+    """One entry "field: saved X, asked Y" for each field in which two configurations of one class differ.
+
+    Fields with the metadata {"place": True} say where files lie, which does not change the result.
+    """
     found = []
     for field in fields(saved):
         old, new = getattr(saved, field.name), getattr(asked, field.name)
         if is_dataclass(old) and type(old) is type(new):
             found += differences(old, new)
-        elif old != new:
+        elif old != new and not field.metadata.get("place"):
             found.append(f"{field.name}: saved {old}, asked {new}")
     return found
 

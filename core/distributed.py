@@ -51,7 +51,7 @@ def replicate(model: nn.Module) -> nn.Module:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return DistributedDataParallel(model)
+    return DistributedDataParallel(model, broadcast_buffers=False)  # buffers are constants
 
 
 def finish() -> None:

@@ -103,9 +103,14 @@ class _Training:
         self.best: float | None = None
         self.metrics: dict[str, float] = {}  # of the last validation
         bf16 = config.precision == "bf16"
-        self.precision = torch.autocast(self.device.type, torch.bfloat16) if bf16 else nullcontext()
+        # No cache: a weight that was cast under no_grad, as in closed loops, would come without its gradient.
+        autocast = torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
+        self.precision = autocast if bf16 else nullcontext()
         seconds = 0.0
         if last := run.last():
+            if last["extras"] != extras:
+                changed = f"saved {last['extras']}, now {extras}"
+                raise InputError(f"the data of {run.directory} have changed ({changed}): begin a new run")
             model.load_state_dict(last["weights"])
             self.optimiser.load_state_dict(last["training"]["optimiser"])
             self.sums.add({name: value.to(self.device) for name, value in last["training"]["sums"].items()})
@@ -180,7 +185,7 @@ class _Training:
         tensors = [v for v in (*self.model.parameters(), *states) if isinstance(v, Tensor)]
         if good < self.unlogged:
             what = f"loss is not finite at step {self.step - self.unlogged + good + 1}"
-        elif not all(torch.isfinite(v).all() for v in tensors):
+        elif not torch.stack([v.isfinite().all().to(self.device) for v in tensors]).all():
             what = f"weights are not finite after step {self.step}"
         else:
             return

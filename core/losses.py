@@ -44,7 +44,7 @@ def cross_entropy(
 
 
 def _within(lengths: Tensor, y: Tensor) -> Tensor:
-    return torch.arange(len(y), device=y.device)[:, None] < lengths
+    return torch.arange(len(y), device=y.device)[:, None] < lengths.to(y.device)
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {"squared_error": squared_error, "cross_entropy": cross_entropy}

@@ -25,7 +25,8 @@ class Pattern(nn.Module):
     def __init__(self, cell: str, input_size: int, hidden_size: int, output_size: int, **options: Any):
         super().__init__()
         self.recurrent = Recurrent(cell, input_size, hidden_size, **options)
-        self.V = nn.Linear(self.recurrent.output_size, output_size, bias=options.get("bias", False))
+        shared = {name: options[name] for name in ("bias", "device", "dtype") if name in options}
+        self.V = nn.Linear(self.recurrent.output_size, output_size, **{"bias": False, **shared})
 
 
 class OneToOne(Pattern):

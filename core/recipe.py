@@ -56,7 +56,8 @@ class LoopConfig:
         for name in ("steps", "batch", "drop_every", "log_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("learning_rate", "warm_up", "weight_decay", "clip", "validate_every", "save_every"):
+        rates = ("learning_rate", "warm_up", "drop", "momentum", "weight_decay", "clip")
+        for name in (*rates, "validate_every", "save_every"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} must not be negative, but is {getattr(self, name)}")
 

@@ -116,15 +116,19 @@ def _idx(name: str, root: Path, download: bool) -> tuple[Images, Images]:
 
 def _read_part(name: str, image_file: Path, label_file: Path, classes: tuple[str, ...]) -> Images:
     images, labels = _read_idx(image_file), _read_idx(label_file)
-    if images.ndim != 3 or len(images) != len(labels):
+    dimensions = 2 if name == "qmnist" else 1
+    shaped = images.dtype == np.uint8 and images.ndim == 3 and labels.ndim == dimensions
+    if not (shaped and 0 < len(images) == len(labels)):
         raise InputError(f"{image_file} {images.shape} and {label_file.name} {labels.shape} do not match")
     if name == "qmnist":
         labels = labels[:, 0]  # the other seven columns tell the writer and the source
     if name == "emnist-letters":
-        labels = labels - 1  # numbered from 1 there
+        labels = labels.astype(np.int64) - 1  # numbered from 1 there
     if name.startswith("emnist"):
         images = images.transpose(0, 2, 1)  # stored with rows and columns exchanged
-    pixels = torch.from_numpy(np.array(images))[:, None]
+    if labels.min() < 0 or labels.max() >= len(classes):
+        raise InputError(f"{label_file}: labels {labels.min()} to {labels.max()} are not {name}'s; fetch it again")
+    pixels = torch.from_numpy(np.array(images, order="C"))[:, None]
     return Images(pixels, torch.from_numpy(labels.astype(np.int64)), classes)
 
 

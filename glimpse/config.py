@@ -1,5 +1,6 @@
 """Everything that decides what a run of the recurrent attention model becomes, and the presets."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -13,9 +14,9 @@ class Config:
 
     data: str = "digits"
     """digits, mnist, fashion-mnist, kmnist, qmnist, emnist-SPLIT, svhn, cifar10, or the path of a class folder."""
-    root: str = "data"
+    root: str = field(default="data", metadata={"place": True})
     """Folder in which torchvision keeps its data sets."""
-    download: bool = False
+    download: bool = field(default=False, metadata={"place": True})
     """Fetch the data set into `root` if it is not there."""
     image_size: tuple[int, int] | None = None
     """Height and width to which the images of a class folder are brought; none: their most common size."""
@@ -64,10 +65,14 @@ class Config:
     """The training loop."""
 
     def __post_init__(self):
-        if self.glimpses < 1:
-            raise InputError(f"at least one glimpse is needed, not {self.glimpses}")
-        if self.std <= 0 or self.input_scale <= 0:
-            raise InputError("std and input_scale must be above 0")
+        for name in ("glimpses", "patch", "scales", "what", "where", "glimpse", "hidden"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("std", "input_scale", "factor", "location_scale"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be above 0 and finite, not {getattr(self, name)}")
+        if self.shift < 0:
+            raise InputError(f"shift must not be negative, but is {self.shift}")
         if self.canvas is None and self.clutter:
             raise InputError("clutter needs a canvas: add --canvas HEIGHT WIDTH")
         if self.canvas is not None and self.shift:
@@ -86,6 +91,7 @@ DIGITS = Config(
     loop=LoopConfig(steps=8000, batch=64, learning_rate=4e-3, warm_up=200, log_every=500, validate_every=2000),
 )
 IMAGES = Config(
+    data="FOLDER",
     patch=12,
     scales=3,
     what=256,

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from core import batches
+from core.errors import InputError
 from datasets import digits
 from datasets.canvases import Canvas, shift
 from datasets.splits import Images, Splits
@@ -25,6 +26,12 @@ def load(config: Config, device: torch.device | str) -> Splits:
     canvas = make_canvas(config)
     if canvas is None:
         return splits
+    if splits.train.images.shape[2] > canvas.size[0] or splits.train.images.shape[3] > canvas.size[1]:
+        height, width = splits.train.images.shape[2:]
+        raise InputError(
+            f"images of {height}x{width} pixels do not fit a canvas of {canvas.size[0]}x{canvas.size[1]}: enlarge "
+            "--canvas, or begin with another --preset (images, for class folders, and mnist28 have none)"
+        )
     return Splits(
         splits.train,
         _on_canvases(splits.validation, canvas, VALIDATION_SEED),

@@ -16,14 +16,17 @@ import tyro
 from jaxtyping import Float, Int, UInt8
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from core import batches, cli
+from core.errors import InputError
 from datasets.splits import Images
 from glimpse.data import load
 from glimpse.model import Policy, RecurrentAttention, centred, greedy, open_model, scattered
 
 BATCH = 500  # images looked at together
+WIDEST = 20  # classes of a confusion matrix that a terminal has room for; JSON has it always
 
 
 @torch.no_grad()
@@ -102,13 +105,15 @@ def tables(report: Report, split: str) -> list[Table]:
     for t in range(2 * report.glimpses):
         row = [f"{100 * (1 - curve[t]):.2f}" for curve in report.accuracies.values()]
         errors.add_row(str(t + 1), *row, style="bold" if t + 1 == report.glimpses else "")
+    if len(report.classes) > WIDEST:
+        return [errors]
     matrix = Table(
         title=f"confusion after {report.glimpses} glimpses", caption="rows: true class; columns: predicted"
     )
     for heading in ("", *report.classes):
-        matrix.add_column(heading, justify="right")
+        matrix.add_column(Text(heading), justify="right")
     for name, counts in zip(report.classes, report.confusion, strict=True):
-        matrix.add_row(name, *(str(count) if count else "." for count in counts))
+        matrix.add_row(Text(name), *(str(count) if count else "." for count in counts))
     return [errors, matrix]
 
 
@@ -138,10 +143,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Open a run, measure it, print the tables."""
     arguments = tyro.cli(Arguments, args=argv, prog="glimpse evaluate")
     device = cli.device(arguments.device, arguments.threads)
-    model, _ = open_model(arguments.run, device)
+    if min(arguments.samples, 1 if arguments.glimpses is None else arguments.glimpses) < 1:
+        raise InputError("--glimpses and --samples must be at least 1")
+    model, saved = open_model(arguments.run, device)
     config = model.config if arguments.root is None else replace(model.config, root=arguments.root)
     images = getattr(load(config, device), arguments.split)
-    report = measure(model, images, arguments.glimpses or config.glimpses, arguments.samples)
+    shape, classes = saved["extras"]["image_shape"], saved["extras"]["classes"]
+    if images.images.shape[1] != shape[0] or list(images.classes) != classes:
+        raise InputError(f"{config.data} has other channels or classes than {arguments.run} was trained on")
+    glimpses = config.glimpses if arguments.glimpses is None else arguments.glimpses
+    report = measure(model, images, glimpses, arguments.samples)
     if arguments.json:
         print(json.dumps(asdict(report)))
     else:

@@ -133,20 +133,22 @@ class RecurrentAttention(nn.Module):
         with torch.no_grad():
             prepared = self.sensor.prepare(images)
             for t in range(glimpses):
-                chosen = policy(t, self.aim(h))
-                location = chosen.clamp(-1, 1)
+                mean = self.aim(h)
+                chosen = policy(t, mean)
+                location = chosen.nan_to_num(0).clamp(-1, 1)  # diverged weights fail in the loss, not here
                 patches = self.sensor(prepared, location)
                 parts, seen = self.glimpse(patches.flatten(1) / self.config.input_scale, location)
                 h = tape.step(seen)
-                steps.append((chosen, location, patches, parts, seen))
-            chosen, locations, patches, parts, seen = (torch.stack(values) for values in zip(*steps, strict=True))
+                steps.append((mean, chosen, location, patches, parts, seen))
+            values = (torch.stack(each) for each in zip(*steps, strict=True))
+            means, chosen, locations, patches, parts, seen = values
             pixels = patches.flatten(2) / self.config.input_scale
         h = bptt.replay(self.core, self.glimpse.replay(pixels, locations, parts, seen), tape)
-        before = torch.cat((first[None], h[:-1]))
+        before, s = torch.cat((first[None], h[:-1])), self.config.location_scale
         return Episode(
             locations=locations,
             chosen=chosen,
-            means=self.aim(before),
+            means=bptt.replay_layer(means, before, s * self.location.weight, s * self.location.bias, "tanh"),
             baselines=self.baseline(before.detach()).squeeze(-1),
             logits=self.action(h),
             patches=patches,

@@ -9,8 +9,8 @@
     A_t = R_t - b_t                how much better than expected: the advantage
 
 The paper asks for the class once, after the last glimpse, and rewards a right answer with 1. Asked for at every
-glimpse, the class can be read off after any number of them; its probability has less variance as a reward than
-right or wrong (both measured: benchmarks/RESULTS.md). Which term teaches which part:
+glimpse, the class can be read off after any number of them; its probability is a reward with less variance than
+right or wrong (measured: benchmarks/RESULTS.md). Which term teaches which part:
 
     part               cross-entropy   REINFORCE   baseline
     glimpse network    yes             yes         -

@@ -14,7 +14,8 @@ bottom right corner, whatever its size. Pixel edges are whole numbers, so every 
 
 Three methods keep one contract, `prepared = sensor.prepare(images)` once, then `sensor(prepared, locations)` for
 each glimpse. `gather` and `integral` snap patches to whole pixels and return the exact means; `mipmap` moves in
-fractions of a pixel, is anti-aliased, and is differentiable in the location. After `prepare` the cost of a glimpse
+fractions of a pixel, is anti-aliased (in full where the factor is a power of 2), and is differentiable in the
+location. After `prepare` the cost of a glimpse
 does not grow with the image.
 """
 
@@ -43,12 +44,15 @@ class Sensor(nn.Module):
     Raises `InputError` for a geometry whose patches would coincide or vanish.
     """
 
+    halves: Tensor
+
     def __init__(self, size: int, scales: int = 1, factor: float = 2.0):
         super().__init__()
         if size < 1 or scales < 1:
             raise InputError(f"a retina needs at least one patch of one cell, not {scales} of {size} x {size}")
         self.size, self.scales, self.factor = size, scales, factor
         self.widths = [round(size * factor**k) for k in range(scales)]
+        self.register_buffer("halves", torch.tensor(self.widths) / 2, persistent=False)
         if any(b <= a for a, b in zip(self.widths, self.widths[1:], strict=False)):
             raise InputError(
                 f"factor {factor} gives patches of {self.widths} pixels: each must be wider than the last"
@@ -66,10 +70,8 @@ class Sensor(nn.Module):
 
     def corner(self, prepared: Prepared, locations: Float[Tensor, "batch 2"]) -> Int[Tensor, "batch scales 2"]:
         """Top left pixel (x, y) of every patch, the nearest whole pixel to the true one."""
-        extent = locations.new_tensor([prepared.width, prepared.height])
-        centre = (locations + 1) * (extent / 2)
-        half = locations.new_tensor(self.widths) / 2
-        return torch.floor(centre[:, None, :] - half[:, None] + 0.5).long()
+        halves = self.halves[:, None].to(locations.dtype)
+        return torch.floor(_centre(prepared, locations)[:, None, :] - halves + 0.5).long()
 
 
 class GatherSensor(Sensor):
@@ -77,7 +79,7 @@ class GatherSensor(Sensor):
 
     def __init__(self, size: int, scales: int = 1, factor: float = 2.0):
         super().__init__(size, scales, factor)
-        for k, width in enumerate(self.widths):
+        for k, width in enumerate(self.widths[1:], 1):
             self.register_buffer(f"mean{k}", _cell_means(size, width), persistent=False)
 
     def prepare(self, images: Shaped[Tensor, "batch channels height width"]) -> Prepared:
@@ -97,8 +99,10 @@ class GatherSensor(Sensor):
             x, y = corners[:, k].unbind(-1)
             # Every window of the image as a view; only the chosen ones are copied.
             pixels = _unit(padded.unfold(2, width, 1).unfold(3, width, 1)[rows, :, y, x])
-            mean = self.get_buffer(f"mean{k}").to(pixels.dtype)
-            patches.append(pixels if width == self.size else mean @ pixels @ mean.T)
+            if k > 0:
+                mean = self.get_buffer(f"mean{k}").to(pixels.dtype)
+                pixels = mean @ pixels @ mean.T
+            patches.append(pixels)
         return torch.stack(patches, 2)
 
 
@@ -160,15 +164,14 @@ class MipmapSensor(Sensor):
         self, prepared: Prepared, locations: Float[Tensor, "batch 2"]
     ) -> Float[Tensor, "batch channels scales size size"]:
         """Return what the retina sees at `locations`, with a gradient in them."""
-        extent = locations.new_tensor([prepared.width, prepared.height])
-        centre = (locations + 1) * (extent / 2)
+        centre_x, centre_y = _centre(prepared, locations).unsqueeze(-1).unbind(1)
         unit_cells = torch.arange(self.size, device=locations.device, dtype=locations.dtype) + 0.5 - self.size / 2
         patches = []
-        for k, width in enumerate(self.widths):
+        for k in range(self.scales):
             level = prepared.tables[self._level(k)]
-            covered = locations.new_tensor([level.shape[-1], level.shape[-2]]) * 2 ** self._level(k)
-            offsets = unit_cells * (width / self.size)
-            x, y = ((centre[..., None] + offsets) * (2 / covered)[:, None] - 1).unbind(1)
+            height, width = (2 ** self._level(k) * pixels for pixels in level.shape[-2:])
+            offsets = unit_cells * (self.widths[k] / self.size)
+            x, y = (centre_x + offsets) * (2 / width) - 1, (centre_y + offsets) * (2 / height) - 1
             grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)
             patches.append(F.grid_sample(level, grid.to(level.dtype), align_corners=False))
         return torch.stack(patches, 2)
@@ -188,14 +191,20 @@ METHODS: dict[str, type[Sensor]] = {
 def make_sensor(size: int, scales: int = 1, factor: float = 2.0, method: str = "auto") -> Sensor:
     """Return the sensor of that method; `auto` is the exact one that is fastest for the shape.
 
-    One patch of single pixels is gathered; wider patches are read off the integral image. Measured in
-    `benchmarks/glimpse_step.py`. Raises `InputError` for an unknown method.
+    One patch of single pixels is gathered; wider patches are read off the integral image. Measured on one CPU
+    thread in `benchmarks/glimpse_step.py`. Raises `InputError` for an unknown method.
     """
     if method == "auto":
         method = "gather" if scales == 1 else "integral"
     if method not in METHODS:
         raise InputError(f"unknown glimpse method {method!r}: choose auto, {', '.join(METHODS)}")
     return METHODS[method](size, scales, factor)
+
+
+def _centre(prepared: Prepared, locations: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
+    """Locations in pixels. Sizes stay numbers of Python's: made into tensors, a GPU would be waited for."""
+    x, y = (locations + 1).unbind(-1)
+    return torch.stack((x * (prepared.width / 2), y * (prepared.height / 2)), -1)
 
 
 def _unit(pixels: Tensor) -> Tensor:

@@ -2,10 +2,10 @@
 
     uv run glimpse show runs/glimpse/digits three.png letters/    # scanpaths/three.scanpath.png, ...
 
-A retina measures in pixels, so a picture is first brought to the size of the training images: to fit into
-their height and width, its own aspect kept. With --native it stays as large as it is, which suits pictures of
-many sizes whose things are as large as in training. Models of light digits on black want --invert for ink on
-paper.
+A retina measures in pixels, so a picture is first brought to the size of the training images, its own aspect
+kept, black where that leaves room: as the pictures of class folders are for training. With --native it stays as
+it is, which suits pictures of many sizes whose things are as large as in training. Models of light digits on
+black want --invert for ink on paper.
 """
 
 import json
@@ -21,6 +21,7 @@ from PIL import Image, ImageOps
 from core import cli
 from core.checkpoint import replace, writing
 from core.errors import InputError
+from datasets.folders import letterbox
 from datasets.pictures import find_pictures, open_picture, to_tensor
 from glimpse.model import RecurrentAttention, open_model
 from glimpse.scanpath import Scanpath, follow
@@ -65,14 +66,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     told = []
     for file, target in name_outputs(found, arguments.out):
         try:
-            path = look_at(file, model, saved["extras"], glimpses, arguments)
+            path, size = look_at(file, model, saved["extras"], glimpses, arguments)
             drawn = _draw(path, file, target, gif=arguments.gif)
         except InputError as error:
             failed = True
             _complain(error)
             continue
         if arguments.json:
-            told.append({"file": str(file), "drawn": [str(each) for each in drawn]} | tell(path))
+            told.append({"file": str(file), "drawn": [str(each) for each in drawn]} | tell(path, size))
         else:
             name, probability = path.best()
             line = f"{file}: {name} ({100 * probability:.1f} %), drawn in {' and '.join(map(str, drawn))}"
@@ -85,8 +86,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def look_at(
     file: Path, model: RecurrentAttention, extras: dict[str, Any], glimpses: int, arguments: Arguments
-) -> Scanpath:
-    """Look at the picture in a file, with the channels the model was trained on.
+) -> tuple[Scanpath, tuple[int, int]]:
+    """Look at the picture in a file, with the channels the model was trained on; return its size too.
 
     Raises `InputError`, naming the file, for what is no picture or too small to look at.
     """
@@ -95,35 +96,37 @@ def look_at(
     if min(picture.size) < 2:
         raise InputError(f"{file}: {picture.width} x {picture.height} pixels; looking takes at least 2 x 2")
     picture = ImageOps.invert(picture) if arguments.invert else picture
-    looked_at = picture if arguments.native else fit(picture, height, width)
+    framed = picture if arguments.native else frame(picture, height, width)
+    looked_at = framed if arguments.native else framed.resize((width, height))
     device = model.action.weight.device
-    (path,) = follow(model, to_tensor(looked_at)[None].to(device), extras["classes"], glimpses, [picture])
-    return path
+    (path,) = follow(model, to_tensor(looked_at)[None].to(device), extras["classes"], glimpses, [framed])
+    return path, picture.size
 
 
-def fit(picture: Image.Image, height: int, width: int) -> Image.Image:
-    """The picture as large as fits into height x width, its aspect kept."""
-    scale = min(height / picture.height, width / picture.width)
-    return picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
+def frame(picture: Image.Image, height: int, width: int) -> Image.Image:
+    """The picture at its own size on black of the aspect height x width."""
+    scale = max(picture.height / height, picture.width / width)
+    return letterbox(picture, (round(height * scale), round(width * scale)))
 
 
-def tell(path: Scanpath) -> dict[str, Any]:
-    """Return a scanpath as JSON values.
+def tell(path: Scanpath, size: tuple[int, int]) -> dict[str, Any]:
+    """Return the scanpath on a picture of that size (width, height) as JSON values.
 
-    `location` is (x, y) in [-1, 1], `pixel` the same place in pixels from the top left corner of the upright
-    picture as it is in its file.
+    `location` is (x, y) in [-1, 1] of what was looked at, `pixel` the same place in pixels from the top left
+    corner of the upright picture as it is in its file.
     """
     name, probability = path.best()
     width, height = path.picture.size
+    left, top = (width - size[0]) // 2, (height - size[1]) // 2
     glimpses = [
         {
             "location": [x, y],
-            "pixel": [(x + 1) / 2 * width, (y + 1) / 2 * height],
+            "pixel": [(x + 1) / 2 * width - left, (y + 1) / 2 * height - top],
             "probabilities": dict(zip(path.classes, probabilities, strict=True)),
         }
         for (x, y), probabilities in zip(path.locations.tolist(), path.probabilities.tolist(), strict=True)
     ]
-    sizes = {"size": [width, height], "looked_at_size": [path.size[1], path.size[0]]}
+    sizes = {"size": list(size), "looked_at_size": [path.size[1], path.size[0]]}
     return {"prediction": name, "probability": probability, **sizes, "glimpses": glimpses}
 
 

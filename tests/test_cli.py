@@ -239,7 +239,11 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
         assert cli.device() == torch.device("mps")
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
         monkeypatch.setenv("LOCAL_RANK", "1")
         assert cli.device() == torch.device("cuda", 1)
+        monkeypatch.setenv("LOCAL_RANK", "2")
+        with pytest.raises(InputError, match="2 GPUs"):
+            cli.device()
     finally:
         torch.set_num_threads(threads)

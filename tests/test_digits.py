@@ -120,11 +120,18 @@ def test_qmnist_labels_are_the_first_column(tmp_path):
     assert load("qmnist", root=tmp_path).test.labels.tolist() == list(range(10))
 
 
+def test_labels_of_another_data_set_are_refused(tmp_path):
+    write_family(tmp_path / "MNIST" / "raw", "train", "t10k", first=40)
+    with pytest.raises(InputError, match=r"train-labels-idx1-ubyte: labels 40 to 49 are not mnist's"):
+        load("mnist", root=tmp_path)
+
+
 def test_emnist_is_put_upright_and_letters_count_from_zero(tmp_path):
     raw = tmp_path / "EMNIST" / "raw"
     write_family(raw, "emnist-letters-train", "emnist-letters-test", first=1)
     test = load("emnist-letters", root=tmp_path).test
     assert test.images.shape == (10, 1, 6, 4)
+    assert test.images.is_contiguous()  # canvases are painted through flat views
     assert (test.images[:, 0, -1, 0] == 255).all()  # the mark of the top right is at the bottom left
     assert test.images[:, 0, 0, 0].tolist() == list(range(10))
     assert [test.classes[label] for label in test.labels] == list("abcdefghij")

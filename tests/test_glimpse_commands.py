@@ -29,7 +29,7 @@ def run(tmp_path_factory):
     return runs / "glimpse" / "digits"
 
 
-def refused(capfd, code=2):
+def refused(capfd):
     """The one line a refused command printed."""
     error = capfd.readouterr().err.strip()
     assert error, "nothing was said"
@@ -118,7 +118,11 @@ BAD_FLAGS = {
     "clutter without canvas": (["--preset", "mnist28", "--clutter", "3"], "canvas"),
     "coinciding patches": (["--scales", "2", "--factor", "1"], "factor"),
     "no glimpse": (["--glimpses", "0"], "glimpse"),
-    "device": (["--device", "mps"], "mps"),
+    "device": (["--device", "cuda" if torch.backends.mps.is_available() else "mps"], "device"),
+    "hidden": (["--hidden", "0"], "hidden"),
+    "std": (["--std", "nan"], "std"),
+    "shift": (["--preset", "mnist28", "--shift", "-1"], "shift"),
+    "no folder": (["--preset", "images"], "FOLDER"),
 }
 
 
@@ -128,6 +132,18 @@ def test_bad_flags_are_one_line(name, tmp_path, capfd):
     assert glimpse("train", *flags, "--runs", tmp_path) == 2
     assert word in refused(capfd)
     assert not list(tmp_path.iterdir())  # nothing was begun
+
+
+def test_divergence_is_one_line(tmp_path, capfd):
+    one_scale = ["--canvas", "None", "--scales", "1", "--learning-rate", "1e38"]
+    assert glimpse("train", *TOY, *one_scale, "--runs", tmp_path) == 2
+    assert "not finite" in refused(capfd)
+
+
+def test_bad_numbers_of_looks_are_one_line(run, capfd):
+    for flags in (["--glimpses", -1], ["--glimpses", 0], ["--samples", 0]):
+        assert glimpse("evaluate", run, *flags) == 2
+        assert "at least 1" in refused(capfd)
 
 
 def test_bad_folders_are_one_line(tmp_path, capfd):
@@ -170,3 +186,26 @@ def test_a_run_of_another_configuration_is_not_resumed(run, capfd):
     assert "hidden" in line
     assert "64" in line
     assert (run / "last.pt").read_bytes() == before
+
+
+def test_a_data_set_that_changed_is_noticed(tmp_path, capfd):
+    def add(name):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for n in range(6):
+            Image.new("L", (9, 9), n).save(tmp_path / "pictures" / name / f"{n}.png")
+
+    add("cat")
+    add("dog")
+    own = ["--preset", "images", "--data", tmp_path / "pictures"]
+    assert glimpse("train", *own, *TOY, "--runs", tmp_path) == 0
+    add("bird")
+    run = tmp_path / "glimpse" / "images"
+    capfd.readouterr()
+    assert glimpse("evaluate", run) == 2
+    assert "classes" in refused(capfd)
+    assert glimpse("train", "--resume", run, "--quiet") == 2
+    assert "bird" in refused(capfd)
+
+
+def test_a_data_set_that_moved_is_no_other_configuration(run, tmp_path):
+    assert glimpse("train", "--resume", run, "--root", tmp_path, "--quiet") == 0

@@ -128,3 +128,16 @@ def test_any_number_of_glimpses_one_image_and_other_sizes():
     alone = model.look(images[:1], 2, greedy)
     torch.testing.assert_close(alone.logits, few.logits[:, :1])
     assert model.look(torch.rand(1, 2, 31, 4, dtype=torch.float64), 3, greedy).logits.shape == (3, 1, CLASSES)
+
+
+def test_every_part_learns_under_bf16_autocast():
+    model, images, labels, noise = make()
+    model.float()
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        episode = model.look(images.float(), SMALL.glimpses, sampled(noise.float(), 0.3))
+        loss, _ = objective.loss(episode, labels, std=0.3, weight=0.7)
+    for name, gradient in gradients(model, loss).items():
+        assert gradient is not None, name
+        assert gradient.dtype == torch.float32
+        assert gradient.isfinite().all(), name
+        assert gradient.any(), name

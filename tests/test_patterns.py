@@ -99,3 +99,8 @@ def test_encoder_decoder_starts_from_each_sequences_own_end():
     torch.testing.assert_close(y[:, 1:], model(x[:2, 1:], previous[:, 1:]))
     with pytest.raises(ValueError, match="bidirectional"):
         EncoderDecoder("lstm", 3, 5, 4, bidirectional=True)
+
+
+def test_options_of_a_tensor_reach_the_output_layer_too():
+    model = ManyToOne("rnn", 3, 4, 2, dtype=torch.float64)
+    assert model(torch.zeros(5, 1, 3, dtype=torch.float64)).dtype == torch.float64

@@ -70,7 +70,7 @@ def test_kills_at_random_moments_leave_no_trace(unbroken: Path, tmp_path: Path) 
         before = saved_step(run)
         wait_for(lambda p=process, before=before: saved_step(run) > before or p.exitcode is not None)
         if len(kills) < 6:
-            time.sleep(moments.uniform(0, 0.1))
+            time.sleep(moments.uniform(0, 0.04))
             process.kill()
         process.join()
         if process.exitcode == -signal.SIGKILL:

@@ -159,10 +159,13 @@ def test_sizes_and_inversion(run: Path, capsys: pytest.CaptureFixture[str]):
     wide.save("wide.png")
     assert call(run, "wide.png", "--json") == 0
     (told,) = json.loads(capsys.readouterr().out)
-    assert (told["size"], told["looked_at_size"]) == ([90, 30], [SIDE, round(SIDE / 3)])
-    resized = episode(wide.resize((SIDE, round(SIDE / 3)))).locations[-1, 0]
-    assert told["glimpses"][-1]["location"] == pytest.approx(resized.tolist())
-    assert told["glimpses"][-1]["pixel"] == pytest.approx(((resized + 1) * torch.tensor([45, 15])).tolist())
+    assert (told["size"], told["looked_at_size"]) == ([90, 30], [SIDE, SIDE])
+    square = Image.new(wide.mode, (90, 90))  # as in training: its own aspect, on black
+    square.paste(wide, (0, 30))
+    location = episode(square.resize((SIDE, SIDE))).locations[-1, 0]
+    assert told["glimpses"][-1]["location"] == pytest.approx(location.tolist())
+    in_picture = (location + 1) * 45 - torch.tensor([0, 30])
+    assert told["glimpses"][-1]["pixel"] == pytest.approx(in_picture.tolist(), abs=1e-4)
 
     assert call(run, "wide.png", "--json", "--native", "--invert") == 0
     (told,) = json.loads(capsys.readouterr().out)
