@@ -1,8 +1,12 @@
 """The commands of `glimpse`, called as a user calls them."""
 
 import json
+import os
 import pickle
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +16,7 @@ from core import checkpoint, cli
 from glimpse.__main__ import VERBS
 from glimpse.model import greedy, open_model
 
+ROOT = Path(__file__).parent.parent
 TOY = [
     *["--steps", "40", "--batch", "32", "--validate-every", "20", "--log-every", "20", "--quiet"],
     *["--what", "16", "--where", "16", "--glimpse", "32", "--hidden", "32"],
@@ -209,3 +214,17 @@ def test_a_data_set_that_changed_is_noticed(tmp_path, capfd):
 
 def test_a_data_set_that_moved_is_no_other_configuration(run, tmp_path):
     assert glimpse("train", "--resume", run, "--root", tmp_path, "--quiet") == 0
+
+
+def test_two_processes_train_as_one(tmp_path):
+    few = [*TOY, "--steps", "6", "--clutter", "2", "--clutter-size", "4", "--device", "cpu"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launch, "-m", "glimpse.train", *few, "--runs", str(tmp_path / "two")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert glimpse("train", *few, "--runs", tmp_path / "one") == 0
+    one, two = (
+        checkpoint.load(tmp_path / n / "glimpse/digits/last.pt", "glimpse")["weights"] for n in ("one", "two")
+    )
+    torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-6)
