@@ -26,17 +26,12 @@ def load(config: Config, device: torch.device | str) -> Splits:
     canvas = make_canvas(config)
     if canvas is None:
         return splits
-    if splits.train.images.shape[2] > canvas.size[0] or splits.train.images.shape[3] > canvas.size[1]:
-        height, width = splits.train.images.shape[2:]
-        raise InputError(
-            f"images of {height}x{width} pixels do not fit a canvas of {canvas.size[0]}x{canvas.size[1]}: enlarge "
-            "--canvas, or begin with another --preset (images, for class folders, and mnist28 have none)"
-        )
-    return Splits(
-        splits.train,
-        _on_canvases(splits.validation, canvas, VALIDATION_SEED),
-        _on_canvases(splits.test, canvas, TEST_SEED),
-    )
+    try:
+        validation = _on_canvases(splits.validation, canvas, VALIDATION_SEED)
+        test = _on_canvases(splits.test, canvas, TEST_SEED)
+    except InputError as error:
+        raise InputError(f"{error}; --preset images (class folders) and mnist28 have no canvas") from None
+    return Splits(splits.train, validation, test)
 
 
 def make_canvas(config: Config) -> Canvas | None:
