@@ -58,8 +58,8 @@ class Config:
     """Standard deviation of the location policy in training; locations run from -1 to 1."""
     location_scale: float = 0.3
     """Factor in front of the location network's output; the smaller, the slower it learns."""
-    reinforce: float = 0.01
-    """Weight of the REINFORCE term."""
+    reinforce: float = 0.2
+    """Weight of the REINFORCE term (its advantages are standardised)."""
 
     loop: LoopConfig = field(default_factory=LoopConfig)
     """The training loop."""

@@ -1,16 +1,19 @@
 """What the recurrent attention model learns from (Mnih et al. 2014, section 3).
 
     L = mean_t [ -log p_t(y)                     cross-entropy, at every glimpse
-                 - w A_t log N(l_t; m_t, std^2)  REINFORCE (Williams 1992)
+                 - w A'_t log N(l_t; m_t, std^2) REINFORCE (Williams 1992)
                  + (R_t - b_t)^2 ]               the baseline learns the reward to expect
 
     r_t = p_t(y)                   reward: the probability of the right class
     R_t = mean of r_t .. r_T       what came of looking at l_t, and of all looks after it
     A_t = R_t - b_t                how much better than expected: the advantage
+    A'_t = A_t / rms(A)            in units of its root mean square over the batch
 
 The paper asks for the class once, after the last glimpse, and rewards a right answer with 1. Asked for at every
 glimpse, the class can be read off after any number of them; its probability is a reward with less variance than
-right or wrong (measured: benchmarks/RESULTS.md). Which term teaches which part:
+right or wrong. As the network learns, it is nearly sure of most images, and advantages shrink to hundredths; in units
+of their root mean square the policy goes on learning (both measured: benchmarks/RESULTS.md). Which term teaches which
+part:
 
     part               cross-entropy   REINFORCE   baseline
     glimpse network    yes             yes         -
@@ -19,7 +22,7 @@ right or wrong (measured: benchmarks/RESULTS.md). Which term teaches which part:
     action network     yes             -           -
     baseline           -               -           yes
 
-Two things are cut off, for these reasons. A_t is a number, not a function: REINFORCE is the gradient of the expected
+Two things are cut off, for these reasons. A'_t is a number, not a function: REINFORCE is the gradient of the expected
 reward only if the reward is held fixed. And the baseline reads the core without teaching it: how well things will go
 is no reason to see them otherwise.
 """
@@ -29,6 +32,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from core import distributed
 from glimpse.model import Episode
 
 
@@ -45,12 +49,18 @@ def log_density(
     return -((chosen - means) ** 2).sum(-1) / (2 * std**2)
 
 
+def standardised(advantages: Float[Tensor, "glimpses batch"]) -> Float[Tensor, "glimpses batch"]:
+    """A', in units of the root mean square of A over the batch of all processes; what is next to nothing stays so."""
+    square = distributed.total((advantages**2).mean()) / distributed.world()
+    return advantages / (square.sqrt() + 1e-3)
+
+
 def terms(episode: Episode, labels: Int[Tensor, " batch"], *, std: float) -> dict[str, Float[Tensor, ""]]:
     """Return the three terms of L, unweighted, each a mean over glimpses and batch."""
     glimpses = len(episode.logits)
     log_p = F.log_softmax(episode.logits, -1).gather(-1, labels.expand(glimpses, -1)[..., None]).squeeze(-1)
     expected = returns(log_p.detach().exp())
-    advantages = expected - episode.baselines.detach()
+    advantages = standardised(expected - episode.baselines.detach())
     return {
         "cross_entropy": -log_p.mean(),
         "reinforce": -(advantages * log_density(episode.chosen, episode.means, std)).mean(),

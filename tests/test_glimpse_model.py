@@ -88,8 +88,10 @@ def test_reinforce_gradient_is_advantage_times_score():
         objective.terms(episode, labels, std=0.3)["reinforce"], episode.means, retain_graph=True
     )
     p = episode.logits.softmax(-1)[:, torch.arange(BATCH), labels]
+    advantages = torch.stack([p[t:].mean(0) - episode.baselines[t] for t in range(SMALL.glimpses)])
+    unit = (advantages**2).mean().sqrt() + 1e-3
     for t in range(SMALL.glimpses):
-        advantage = p[t:].mean(0) - episode.baselines[t]
+        advantage = advantages[t] / unit
         score = noise[t] / 0.3  # the gradient of log N in its mean
         expected = -(advantage[:, None] * score) / (SMALL.glimpses * BATCH)
         torch.testing.assert_close(got[t], expected.detach())
