@@ -26,7 +26,7 @@ INITIALISATIONS = ("uniform", "orthogonal", "small")
 def map_state(function: Callable[..., Tensor], *states: State) -> State:
     """`function` of each part of a state (or of the like parts of several): of h, or of h and of c."""
     if isinstance(states[0], tuple):
-        return tuple(function(*parts) for parts in zip(*states, strict=True))
+        return tuple(map_state(function, *parts) for parts in zip(*states, strict=True))
     return function(*states)
 
 

@@ -1,0 +1,287 @@
+"""Decoding against exhaustive search, greedy search against beam search, samples against their distribution."""
+
+import itertools
+from collections import Counter
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.cells import CELLS
+from core.decoding import beam_search, greedy, sample, truncated
+
+START, END = 0, 1
+
+
+class Model:
+    """A random network, whose logits depend on all that was written, and on the row it began with."""
+
+    def __init__(self, vocabulary=4, cell="rnn", batch=1, seed=0, hidden=6):
+        torch.manual_seed(seed)
+        self.words = torch.randn(vocabulary, 3, dtype=torch.float64) * 2
+        self.cell = CELLS[cell](3, hidden, dtype=torch.float64)
+        self.V = torch.randn(vocabulary, hidden, dtype=torch.float64) * 2
+        self.bias = torch.zeros(vocabulary, dtype=torch.float64)
+        h = torch.randn(batch, hidden, dtype=torch.float64)
+        self.state = (h, torch.randn_like(h)) if cell == "lstm" else h
+
+    def row(self, index):
+        """The state of one row alone."""
+        return (
+            tuple(part[index : index + 1] for part in self.state)
+            if isinstance(self.state, tuple)
+            else self.state[index : index + 1]
+        )
+
+    def __call__(self, tokens, state):
+        with torch.no_grad():
+            h, state = self.cell(self.words[tokens], state)
+            return h @ self.V.T + self.bias, state
+
+    def log_p(self, tokens, state):
+        """log p of a sequence, token by token."""
+        total, last = 0.0, START
+        for token in tokens:
+            logits, state = self(torch.tensor([last]), state)
+            total += F.log_softmax(logits[0], -1)[token].item()
+            last = token
+        return total
+
+
+def exhaustive(model, state, length, penalty, forbidden=()):
+    """All sequences there are, the best first: (score, tokens without end, finished)."""
+    allowed = [token for token in range(len(model.V)) if token not in forbidden]
+    words = [token for token in allowed if token != END]
+    whole: list[tuple[int, ...]] = list(itertools.product(words, repeat=length))
+    whole += [(*t, END) for n in range(length) for t in itertools.product(words, repeat=n) if END in allowed]
+    scored = [(model.log_p(t, state) / len(t) ** penalty, t) for t in whole]
+    return [(s, t[:-1] if t[-1] == END else t, t[-1] == END) for s, t in sorted(scored, reverse=True) if s > -1e30]
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("penalty", [0.0, 0.7, 1.0])
+def test_a_beam_wide_enough_is_exhaustive_search(cell, penalty):
+    model = Model(cell=cell, seed=3)
+    expected = exhaustive(model, model.state, 4, penalty)
+    (found,) = beam_search(model, model.state, start=START, end=END, length=4, width=4**4, penalty=penalty)
+    assert [(h.tokens, h.finished) for h in found] == [(t, f) for _, t, f in expected]
+    assert [h.score for h in found] == pytest.approx([s for s, _, _ in expected], rel=1e-12)
+    for h in found:
+        assert h.log_probability == pytest.approx(h.score * (len(h.tokens) + h.finished) ** penalty, rel=1e-12)
+
+
+def test_a_beam_wide_enough_is_exhaustive_search_without_the_forbidden():
+    model = Model(vocabulary=5, seed=4)
+    expected = exhaustive(model, model.state, 4, 0.7, forbidden=(START, 3))
+    (found,) = beam_search(model, model.state, start=START, end=END, length=4, width=99, forbidden={3, START})
+    assert [h.tokens for h in found] == [t for _, t, _ in expected]
+    assert [h.score for h in found] == pytest.approx([s for s, _, _ in expected], rel=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    cell=st.sampled_from(["rnn", "lstm"]),
+    vocabulary=st.integers(2, 12),
+    width=st.integers(1, 14),
+    length=st.integers(1, 8),
+    penalty=st.sampled_from([0.0, 0.7, 1.3]),
+)
+def test_hypotheses_are_what_they_say_they_are(seed, cell, vocabulary, width, length, penalty):
+    model = Model(vocabulary, cell, batch=3, seed=seed)
+    options = {"start": START, "end": END, "length": length, "width": width, "penalty": penalty}
+    together = beam_search(model, model.state, **options)
+    assert len(together) == 3
+    for row, found in enumerate(together):
+        (alone,) = beam_search(model, model.row(row), **options)
+        assert [h.tokens for h in found] == [h.tokens for h in alone]
+        assert 1 <= len(found) <= width
+        assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
+        assert len({(h.tokens, h.finished) for h in found}) == len(found)
+        for h in found:
+            written = (*h.tokens, END) if h.finished else h.tokens
+            assert END not in h.tokens
+            assert h.finished or len(h.tokens) == length
+            assert h.log_probability == pytest.approx(model.log_p(written, model.row(row)), rel=1e-9, abs=1e-9)
+            assert h.score == pytest.approx(h.log_probability / len(written) ** penalty, rel=1e-12, abs=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), length=st.integers(1, 8), penalty=st.sampled_from([0.0, 0.7, 2.0]))
+def test_width_one_is_greedy(seed, length, penalty):
+    model = Model(6, "lstm", batch=4, seed=seed)
+    options = {"start": START, "end": END, "length": length, "forbidden": (0,)}
+    tokens, log_p = greedy(model, model.state, **options)
+    assert tokens.shape == log_p.shape == (4, length)
+    beams = beam_search(model, model.state, width=1, penalty=penalty, **options)
+    for row, (only,) in enumerate(beams):
+        assert only.tokens == tuple(itertools.takewhile(lambda token: token != END, tokens[row].tolist()))
+        assert only.log_probability == pytest.approx(log_p[row].sum().item(), rel=1e-12)
+        assert tokens[row, len(only.tokens) :].eq(END).all()
+
+
+@pytest.mark.parametrize("width", [1, 3, 50])
+def test_it_never_comes_back_with_nothing(width):
+    model = Model(5, batch=2)
+    options = {"start": START, "end": END, "length": 4, "width": width}
+    model.bias[END] = -torch.inf  # no sentence ends
+    for found in beam_search(model, model.state, **options):
+        assert all(len(h.tokens) == 4 and not h.finished and h.score > -1e30 for h in found)
+    model.bias[END] = 1e4  # no sentence begins
+    for found in beam_search(model, model.state, **options):
+        assert found[0].tokens == ()
+        assert found[0].finished
+        assert found[0].log_probability == pytest.approx(0, abs=1e-12)
+    model.bias[:] = -torch.inf  # nothing is possible
+    for found in beam_search(model, model.state, **options):
+        assert [(h.tokens, h.score, h.finished) for h in found] == [((), 0.0, False)]
+    tokens, log_p = sample(model, model.state, start=START, end=END, length=4)
+    assert tokens.eq(END).all()
+    assert log_p.eq(0).all()
+
+
+def test_a_sequence_stays_where_nothing_may_follow():
+    follows = torch.full((4, 4), -torch.inf)
+    follows[0, 2], follows[0, 1], follows[2, 3] = 3.0, 0.0, 0.0  # 0 -> 2 -> 3, a dead end, or 0 -> end
+
+    def step(tokens, state):
+        return follows[tokens], state
+
+    (found,) = beam_search(step, torch.zeros(1, 1), start=0, end=1, length=9, width=2)
+    assert [(h.tokens, h.finished) for h in found] == [((2, 3), False), ((), True)]
+    assert found[0].score == pytest.approx(F.log_softmax(follows[0], -1)[2].item() / 2**0.7)
+    assert greedy(step, torch.zeros(1, 1), start=0, end=1, length=3).tokens.tolist() == [[2, 3, 1]]
+
+
+def test_a_finished_hypothesis_is_kept_while_a_longer_one_grows():
+    """The longer one has more log p a token, the shorter one more log p: which is first is for the penalty to say."""
+    follows = torch.tensor([[0, 0, 0], [0, 0, 0], [0, 0, 0]]).float()
+    follows[0] = torch.tensor([-9.0, 0.3, 0.0])  # after the start: end a little likelier than 2
+    follows[2] = torch.tensor([-9.0, 0.0, 4.0])  # after 2: more of 2
+
+    def step(tokens, state):
+        return follows[tokens], state
+
+    for penalty, first in ((0.0, ()), (1.0, (2, 2, 2, 2))):
+        (found,) = beam_search(step, torch.zeros(1, 1), start=0, end=1, length=4, width=2, penalty=penalty)
+        assert found[0].tokens == first
+        assert () in [h.tokens for h in found]
+
+
+def test_states_of_any_nesting_follow_their_hypotheses():
+    def step(tokens, state):
+        """Remembers what it read in two places, and wants tokens in rising order, by what it remembers."""
+        (read, (count, _)) = state
+        read = torch.cat((read[:, 1:], tokens[:, None]), 1)
+        assert torch.equal(count + 1, (read >= 0).sum(1))
+        logits = -3.0 * (torch.arange(6) - read[:, -1:] - 1).abs().float() - 0.01 * read.clamp(min=0).sum(1)[:, None]
+        return logits, (read, (count + 1, count))
+
+    read, count = torch.full((2, 9), -1), torch.zeros(2, dtype=torch.int64)
+    found = beam_search(step, (read, (count, count)), start=0, end=5, length=8, width=4)
+    assert [h[0].tokens for h in found] == [(1, 2, 3, 4)] * 2
+
+
+def test_half_precision_logits_are_summed_in_float32():
+    model = Model(batch=2)
+    exact = beam_search(model, model.state, start=START, end=END, length=5, width=3)
+
+    def step(tokens, state):
+        logits, state = model(tokens, state)
+        return logits.bfloat16(), state
+
+    coarse = beam_search(step, model.state, start=START, end=END, length=5, width=3)
+    assert coarse[0][0].score == pytest.approx(exact[0][0].score, abs=0.05)
+    assert greedy(step, model.state, start=START, end=END, length=5).log_probabilities.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [
+        ({}, (0, 1, 2, 3, 4, 5)),
+        ({"temperature": 0.5}, (0, 1, 2, 3, 4, 5)),
+        ({"top_k": 3}, (2, 3, 5)),
+        ({"top_k": 1}, (3,)),
+        ({"top_k": 99}, (0, 1, 2, 3, 4, 5)),
+        ({"top_p": 0.6}, (3, 5)),  # 0.4 is not enough, 0.4 + 0.25 is
+        ({"top_p": 0.39, "temperature": 1.0}, (3,)),
+        ({"top_p": 0.7, "top_k": 3}, (3, 5)),  # of 0.8: (0.4 + 0.25) / 0.8 = 0.81 is enough
+        ({"top_p": 1.0}, (0, 1, 2, 3, 4, 5)),
+        ({"top_p": 1e-9}, (3,)),
+        ({"forbidden": (3, 0)}, (1, 2, 4, 5)),
+    ],
+)
+def test_samples_have_the_distribution_asked_for(options, allowed):
+    p = torch.tensor([0.05, 0.1, 0.15, 0.4, 0.05, 0.25], dtype=torch.float64)
+    expected = torch.zeros_like(p)
+    expected[list(allowed)] = p[list(allowed)] ** (1 / options.get("temperature", 1.0))
+    expected /= expected.sum()
+
+    def step(tokens, state):
+        return p.log().expand(len(tokens), -1), state
+
+    rows = 20_000
+    random = torch.Generator().manual_seed(5)
+    tokens, log_p = sample(step, torch.zeros(rows, 1), start=0, end=5, length=1, generator=random, **options)
+    counts = torch.bincount(tokens.flatten(), minlength=6).double()
+    assert counts[expected == 0].sum() == 0
+    torch.testing.assert_close(log_p.exp(), expected[tokens])
+    deviation = (counts - rows * expected).pow(2)[expected > 0] / (rows * expected[expected > 0])
+    assert deviation.sum() < 25  # chi-square of at most 5 degrees of freedom: 1 in 7000
+
+
+def test_samples_depend_on_the_generator_alone_and_each_token_on_those_before():
+    model = Model(4, "lstm", batch=1, seed=1)
+    state = tuple(part.expand(5000, -1) for part in model.state)
+    first, again, other = (
+        sample(model, state, start=START, end=END, length=3, generator=torch.Generator().manual_seed(seed))
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(first.tokens, again.tokens)
+    assert not torch.equal(first.tokens, other.tokens)
+    for tokens, count in Counter(map(tuple, first.tokens.tolist())).items():
+        written = tokens[: tokens.index(END) + 1] if END in tokens else tokens
+        p = torch.tensor(model.log_p(written, model.state)).exp().item()
+        assert abs(count / 5000 - p) < 5 * (p * (1 - p) / 5000) ** 0.5 + 1e-3
+        row = first.tokens.tolist().index(list(tokens))
+        assert first.log_probabilities[row].sum().exp().item() == pytest.approx(p, rel=1e-5)
+        assert first.log_probabilities[row, len(written) :].eq(0).all()
+
+
+def test_the_nucleus_is_the_smallest_set_that_has_the_probability():
+    torch.manual_seed(0)
+    log_p = F.log_softmax(torch.randn(50, 30, dtype=torch.float64) * 2, -1)
+    p, kept = log_p.exp(), truncated(log_p, None, 0.8).exp()
+    for row, short in zip(p, kept, strict=True):
+        mass = row[short > 0].sum()
+        assert mass >= 0.8
+        assert mass - row[short > 0].min() < 0.8
+        assert row[short > 0].min() >= row[short == 0].max()
+        torch.testing.assert_close(short, torch.where(short > 0, row / mass, 0))
+
+
+def test_nothing_has_gradients():
+    weight = torch.ones(3, 4, requires_grad=True)
+
+    def step(tokens, state):
+        return state @ weight, state
+
+    written = sample(step, torch.ones(2, 3), start=0, end=1, length=3, top_k=2)
+    assert not written.log_probabilities.requires_grad
+    beam_search(step, torch.ones(2, 3), start=0, end=1, length=3, width=2)
+
+
+@pytest.mark.parametrize(
+    "options", [{"temperature": 0}, {"temperature": float("nan")}, {"top_k": 0}, {"top_p": 0.0}, {"length": 0}]
+)
+def test_options_that_make_no_sense_are_errors(options):
+    with pytest.raises(ValueError, match="at least 1"):
+        sample(Model(), torch.zeros(1, 6), **{"start": START, "end": END, "length": 3, **options})
+
+
+@pytest.mark.parametrize("options", [{"width": 0}, {"length": 0}])
+def test_an_empty_beam_is_an_error(options):
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        beam_search(Model(), torch.zeros(1, 6), **{"start": START, "end": END, "length": 3, "width": 2, **options})
