@@ -6,7 +6,13 @@ from pathlib import Path
 import datasets
 
 ROOT = Path(__file__).parent.parent
-MAY_IMPORT = {"core": {"core"}, "datasets": {"core", "datasets"}, "glimpse": {"core", "datasets", "glimpse"}}
+MAY_IMPORT = {
+    "core": {"core"},
+    "datasets": {"core", "datasets"},
+    "glimpse": {"core", "datasets", "glimpse"},
+    "captioning": {"core", "datasets", "captioning"},
+    "video": {"core", "datasets", "video"},
+}
 
 
 def imported(file: Path) -> set[str]:

@@ -1,0 +1,118 @@
+"""EfficientNet-Lite0: the convolutional network whose ImageNet weights come with a package of their own.
+
+Tan and Le 2019 (EfficientNet), in the Lite variant for phones: ReLU6 for swish, no squeeze-and-excitation. The
+weights were converted from TensorFlow, hence the padding that grows to the right, and pixels in (-1, 1).
+"""
+
+from collections.abc import Mapping
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+STAGES = (  # of inverted residual blocks: how many, kernel, stride of the first, expansion, channels
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+STEM, CHANNELS = 32, 1280
+NAMES = {  # our names of the layers in the package's file: of those around the blocks, and of those in a block
+    "_conv_stem": "stem.conv",
+    "_bn0": "stem.norm",
+    "_conv_head": "head.conv",
+    "_bn1": "head.norm",
+}
+BLOCK_NAMES = {
+    "_expand_conv": "expand.conv",
+    "_bn0": "expand.norm",
+    "_depthwise_conv": "depthwise.conv",
+    "_bn1": "depthwise.norm",
+    "_project_conv": "project.conv",
+    "_bn2": "project.norm",
+}
+
+
+class Convolution(nn.Module):
+    """A convolution, and batch normalisation with fixed statistics, which is a scale of its weights and a bias.
+
+    The statistics stay those of ImageNet in fine-tuning too: batches are too small to take them from.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1):
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(outputs, eps=1e-3)
+
+    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch outputs rows columns"]:
+        """Return the normalised convolution of x."""
+        conv, norm = self.conv, self.norm
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        bias = norm.bias - norm.running_mean * scale
+        kernel, stride = conv.kernel_size[0], conv.stride[0]
+        (top, bottom), (left, right) = (same(n, kernel, stride) for n in x.shape[2:])
+        if (top, left) != (bottom, right):
+            x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
+        return F.conv2d(x, conv.weight * scale[:, None, None, None], bias, stride, (top, left), groups=conv.groups)
+
+
+class Block(nn.Module):
+    """An inverted residual block (Sandler et al. 2018): expand, convolve each channel, project."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int):
+        super().__init__()
+        inner = inputs * expansion
+        self.expand = Convolution(inputs, inner, 1) if expansion > 1 else None
+        self.depthwise = Convolution(inner, inner, kernel, stride, groups=inner)
+        self.project = Convolution(inner, outputs, 1)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch outputs rows columns"]:
+        """Return the block's output."""
+        inner = F.relu6(self.expand(x)) if self.expand else x
+        y = self.project(F.relu6(self.depthwise(inner)))
+        return x + y if self.residual else y
+
+
+class Lite0(nn.Module):
+    """The network: pixels in (-1, 1) to a grid of 1280 channels, a 32nd of the picture's size."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = Convolution(3, STEM, 3, stride=2)
+        blocks, inputs = [], STEM
+        for count, kernel, stride, expansion, outputs in STAGES:
+            for number in range(count):
+                blocks.append(Block(inputs, outputs, kernel, 1 if number else stride, expansion))
+                inputs = outputs
+        self.blocks = nn.Sequential(*blocks)
+        self.head = Convolution(inputs, CHANNELS, 1)
+
+    def forward(self, x: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 1280 rows columns"]:
+        """Return the grid of features: 7 x 7 for pictures of 224 x 224."""
+        return F.relu6(self.head(self.blocks(F.relu6(self.stem(x)))))
+
+
+def same(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Return TensorFlow's padding "SAME" before and after `size` pixels, so that ceil(size / stride) come out."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state dict of `Lite0` from that in the package's file; names that are ours already stay."""
+    return {_rename(name): value for name, value in weights.items()}
+
+
+def _rename(name: str) -> str:
+    start, names = "", NAMES
+    if name.startswith("_blocks."):
+        _, number, name = name.split(".", 2)
+        start, names = f"blocks.{number}.", BLOCK_NAMES
+    layer, dot, parameter = name.partition(".")
+    return f"{start}{names.get(layer, layer)}{dot}{parameter}"
