@@ -14,8 +14,9 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, UInt8
@@ -61,12 +62,19 @@ class Preprocessing:
         return to_tensor(picture.convert("RGB").resize((self.size, self.size), filter_))
 
 
+LITE0 = Preprocessing(224, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0), "bicubic")
+TINY = Preprocessing(64, (127.5, 127.5, 127.5), (127.5, 127.5, 127.5), "bilinear")
+
+
 class Encoder(nn.Module):
     """A network that turns pictures into grids, and the preprocessing that belongs to it.
 
     It is always in evaluation mode, in fine-tuning too: the features of a picture depend on it alone, and not on
     the others of its batch or on chance.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, name: str, network: nn.Module, preprocessing: Preprocessing):
         super().__init__()
@@ -131,15 +139,11 @@ def make_encoder(
     return Encoder(name, network, preprocessing or own)
 
 
-LITE0 = Preprocessing(224, (127.0,) * 3, (128.0,) * 3, "bicubic")
-TINY = Preprocessing(64, (127.5,) * 3, (127.5,) * 3, "bilinear")
-
-
 def _tiny() -> nn.Module:
     """Four convolutions that halve the size: 64 x 64 pixels to 4 x 4 cells of 128 channels, 98,000 weights."""
     widths = (3, 16, 32, 64, 128)
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in pairwise(widths):
         layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.GroupNorm(8, outputs), nn.ReLU()]
     return nn.Sequential(*layers)
 
@@ -158,17 +162,23 @@ def _of_torchvision(name: str) -> tuple[nn.Module, Preprocessing]:
     if name not in names:
         raise InputError(f"there is no encoder {name!r}: choose lite0, tiny or of torchvision {', '.join(names)}")
     layers = models.get_model(name, weights=None).named_children()
-    shown = models.get_model_weights(name).DEFAULT.transforms()
-    mean, std = (tuple(255 * value for value in values) for values in (shown.mean, shown.std))
-    preprocessing = Preprocessing(shown.crop_size[0], mean, std, shown.interpolation.value)
+    shown = _best(name).transforms()
+    red, green, blue = (255 * value for value in shown.mean)
+    deviations = tuple(255 * value for value in shown.std)
+    preprocessing = Preprocessing(shown.crop_size[0], (red, green, blue), deviations, shown.interpolation.value)
     return nn.Sequential(OrderedDict((key, layer) for key, layer in layers if key not in HEAD)), preprocessing
+
+
+def _best(name: str) -> Any:
+    """What torchvision knows of the best weights that it has for a network."""
+    from torchvision import models
+
+    return models.get_model_weights(name)["DEFAULT"]
 
 
 def _downloaded(name: str, download: bool) -> Path:
     """The file of torchvision's best weights in torch's own cache, fetched if it is not there."""
-    from torchvision import models
-
-    url = models.get_model_weights(name).DEFAULT.url
+    url = _best(name).url
     if not download:
         raise InputError(f"{name} comes without weights: give their file, or download {url}")
     folder = Path(torch.hub.get_dir()) / "checkpoints"

@@ -89,12 +89,13 @@ class _Cache:
         """Keep the features of a picture."""
         try:
             if self.writable:
-                return _write(path, grid)
+                _write(path, grid)
         except OSError as error:
             self.writable = False
             reason = error.strerror or error
             print(f"warning: cannot write {path.parent} ({reason}): features stay in memory", file=sys.stderr)
-        self.memory[path] = grid
+        if not self.writable:
+            self.memory[path] = grid
 
 
 def default_cache() -> Path:
