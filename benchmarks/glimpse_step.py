@@ -89,7 +89,7 @@ def parts(config: Config, side: int) -> dict[str, Callable[[], object]]:
     labels = torch.randint(0, CLASSES, (BATCH,))
     noise = torch.randn(config.glimpses, BATCH, 2)
     learner = Learner(config, 1, CLASSES)
-    update = optimiser(learner.parameters(), LoopConfig())
+    update = optimiser(learner, LoopConfig())
 
     def step() -> None:
         update.zero_grad()

@@ -43,6 +43,7 @@ def fit(
     monitor: str = "accuracy",
     mode: Literal["max", "min"] = "max",
     extras: Mapping[str, Any] | None = None,
+    rates: Mapping[str, float] | None = None,
 ) -> None:
     """Train `model`, or go on from the run's last.pt. It ends with its last weights, not its best.
 
@@ -55,13 +56,14 @@ def fit(
         monitor: the result of `validate` that decides which checkpoint is best.pt.
         mode: whether more or less of it is better.
         extras: what else each checkpoint is to hold, e.g. class names.
+        rates: factors of the learning rate, for parts of the model by name.
 
     Raises:
         InputError: the loss or the weights are not finite any more, or a file cannot be written. The
             checkpoints from before stay.
         SystemExit: code 130 or 143, after SIGINT or SIGTERM: the step was finished and last.pt written.
     """
-    state = _Training(model, run, config, dict(extras or {}))
+    state = _Training(model, run, config, dict(extras or {}), rates)
     shown = "train/loss", f"validation/{monitor}"
     with run.open(state.step, config.steps, shown), _signals() as received:
         stop = False
@@ -91,11 +93,18 @@ def fit(
 class _Training:
     """What a run carries from step to step, and what is done with it."""
 
-    def __init__(self, model: nn.Module, run: Run, config: LoopConfig, extras: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        run: Run,
+        config: LoopConfig,
+        extras: dict[str, Any],
+        rates: Mapping[str, float] | None,
+    ) -> None:
         self.model, self.run, self.config, self.extras = model, run, config, extras
         self.device = next(model.parameters()).device
         self.rows = distributed.rows(config.batch)
-        self.optimiser = optimiser(model.parameters(), config)
+        self.optimiser = optimiser(model, config, rates)
         self.step = 0  # steps done
         self.sums = Sums()  # of training metrics since the last row of the log
         self.unlogged = 0  # steps since that row, and on the device those before a loss that was not finite:
@@ -127,7 +136,7 @@ class _Training:
         config = self.config
         reseed(self.device, config.seed, self.step, distributed.rank(), "step")
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(config, self.step)
+            group["lr"] = group["factor"] * learning_rate(config, self.step)
         self.optimiser.zero_grad()
         with self.precision:
             loss, metrics = self.replica(*batch(self.step, self.rows))

@@ -1,7 +1,7 @@
 """How to train, as numbers: optimiser and step size are functions of `LoopConfig`."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,12 +62,20 @@ class LoopConfig:
                 raise InputError(f"{name} must not be negative, but is {getattr(self, name)}")
 
 
-def optimiser(parameters: Iterable[nn.Parameter], config: LoopConfig) -> torch.optim.Optimizer:
+def optimiser(
+    model: nn.Module, config: LoopConfig, rates: Mapping[str, float] | None = None
+) -> torch.optim.Optimizer:
     """The optimiser of the recipe, with fused kernels; its learning rate is set before each step.
 
-    "sgd" without momentum is the update of slide 23: w(t+1) = w(t) - ε(t) dE/dw (w(t)).
+    "sgd" without momentum is the update of slide 23: w(t+1) = w(t) - ε(t) dE/dw (w(t)). `rates` are factors of
+    the learning rate for the parts of the model that have these names; each group holds its own as "factor".
     """
-    trained = [p for p in parameters if p.requires_grad]
+    factors = dict(rates or {})
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(factors.get(name.partition(".")[0], 1.0), []).append(parameter)
+    trained = [{"params": parameters, "factor": factor} for factor, parameters in groups.items()]
     decay = config.weight_decay
     if config.optimiser == "sgd":
         return torch.optim.SGD(trained, momentum=config.momentum, weight_decay=decay, fused=True)

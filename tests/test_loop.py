@@ -275,4 +275,26 @@ def test_numbers_out_of_range_are_named(name: str, value: float) -> None:
 def test_weights_that_are_frozen_are_not_touched() -> None:
     model = Line()
     model.b.requires_grad_(False)
-    assert [p for g in optimiser(model.parameters(), LoopConfig()).param_groups for p in g["params"]] == [model.a]
+    assert [p for g in optimiser(model, LoopConfig()).param_groups for p in g["params"]] == [model.a]
+
+
+class Twice(nn.Module):
+    """Two weights with the same gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow, self.fast = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return (self.slow(x) + self.fast(x)).sum(), {}
+
+
+def test_parts_of_a_model_have_learning_rates_of_their_own(tmp_path: Path) -> None:
+    model = Twice()
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    config = LoopConfig(steps=1, optimiser="sgd", learning_rate=0.5, schedule="constant")
+    run = Run(tmp_path / "run", "toy", Config(), quiet=True)
+    fit(model, lambda step, rows: (torch.ones(1, 2),), lambda: {"accuracy": 0.0}, run, config, rates={"slow": 0.1})
+    moved = {name: before[name] - weight.detach() for name, weight in model.named_parameters()}
+    torch.testing.assert_close(moved["slow.weight"], torch.full((2, 2), 0.05))
+    torch.testing.assert_close(moved["fast.weight"], torch.full((2, 2), 0.5))
