@@ -130,7 +130,7 @@ class CiderD:
     def reward(self, image: int, candidate: Words) -> float:
         """Return CIDEr-D of a caption of an image, from 0 to 10."""
         weights, lengths = self._reference(image)
-        g, norms = self._vector(candidate)
+        g, norms = self.vector(candidate)
         similarity = [0.0] * len(lengths)
         for ngram, weight in g.items():
             for which, other, direction in weights.get(ngram, ()):
@@ -138,8 +138,8 @@ class CiderD:
         gauss = [math.exp(-((len(candidate) - n) ** 2) / (2 * SIGMA**2)) for n in lengths]
         return 10 / LONGEST * sum(map(math.prod, zip(gauss, similarity, strict=True))) / len(lengths)
 
-    def _vector(self, words: Words) -> tuple[dict[tuple[Hashable, ...], float], list[float]]:
-        """Return g, and its norms by n; 1 for a norm of 0, which nothing is to be divided by."""
+    def vector(self, words: Words) -> tuple[dict[tuple[Hashable, ...], float], list[float]]:
+        """Return g of a caption, and its norms by n: 1 instead of 0, for nothing is to be divided by that."""
         g, squares = {}, [0.0] * (LONGEST + 1)
         for ngram, count in ngrams(words).items():
             g[ngram] = weight = count * self._idf.get(ngram, self._most)
@@ -150,7 +150,7 @@ class CiderD:
         """The references of an image, by n-gram."""
         weights = defaultdict(list)
         for which, text in enumerate(self.references[image]):
-            g, norms = self._vector(text)
+            g, norms = self.vector(text)
             for ngram, weight in g.items():
                 weights[ngram].append((which, weight, weight / norms[len(ngram)]))
         return _Reference(dict(weights), [len(text) for text in self.references[image]])
