@@ -1,10 +1,14 @@
-"""Opens one picture of any format Pillow reads, or says in one line why it cannot."""
+"""Opens one picture of any format Pillow reads, or says in one line why it cannot; finds and names files."""
 
+import io
 import os
 import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +47,13 @@ def to_tensor(picture: Image.Image) -> UInt8[Tensor, "channels height width"]:
     return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1).contiguous()
 
 
+def encode(picture: Image.Image, form: str, **options: Any) -> bytes:
+    """Return a picture as the bytes of a file of Pillow's format `form`."""
+    file = io.BytesIO()
+    picture.save(file, form, **options)
+    return file.getvalue()
+
+
 def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Return files as they are given, and for each folder the sorted pictures in it and in its sub-folders.
 
@@ -51,11 +62,31 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """
     found: list[Path] = []
     for path in map(Path, paths):
-        inside = pictures_in(path) if path.is_dir() else [_existing(path)]
+        inside = pictures_in(path) if os.path.isdir(path) else [_existing(path)]
         if not inside:
             raise InputError(f"{path}: no picture in this folder (of {' '.join(SUFFIXES)})")
         found += inside
     return found
+
+
+def name_outputs(files: Iterable[Path], out: Path, kind: str) -> Iterator[tuple[Path, Path]]:
+    """Pair each file NAME with the PNG to write for it, out/NAME.kind.png: never one of the files, no two the same.
+
+    Nor do two differ in upper and lower case alone, which some file systems take for the same. A GIF of the same
+    name can be written beside it.
+    """
+    files = list(files)
+    taken = {str(file.resolve()).lower() for file in files}
+    numbers = defaultdict[str, Iterator[int]](lambda: count(1))  # those not yet tried for a name
+
+    def free(target: Path) -> bool:
+        return taken.isdisjoint(str(target.with_suffix(end).resolve()).lower() for end in (".png", ".gif"))
+
+    for file in files:
+        names = (f"{file.stem}-{n}" if n > 1 else file.stem for n in numbers[file.stem.lower()])
+        target = next(filter(free, (out / f"{name}.{kind}.png" for name in names)))
+        taken.add(str(target.resolve()).lower())
+        yield file, target
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -88,9 +119,9 @@ def _has_grey_palette(picture: Image.Image) -> bool:
 
 def _existing(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, no error for what cannot be a name
         raise InputError(f"{path}: is a folder, not a picture")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"{path}: no such file")
     return path
 

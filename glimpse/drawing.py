@@ -14,7 +14,8 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.patheffects import Normal, Stroke
 from PIL import Image
 
-from glimpse.page import GREY, INK, Page, encode, shorten
+from datasets.pictures import encode
+from glimpse.page import GREY, INK, Page, shorten
 from glimpse.scanpath import Scanpath, seen_so_far, to_picture
 
 UNSEEN, RIGHT, WRONG = "#e4e4ee", "#2a7f62", "#c1121f"

@@ -1,6 +1,5 @@
 """A white page to draw on, measured in inches from its top left corner; type sizes are in points."""
 
-import io
 import warnings
 from typing import Any
 
@@ -9,6 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
+
+from datasets.pictures import encode
 
 INK, GREY = "#22223b", "#7d7d92"
 
@@ -59,13 +60,6 @@ class Page:
             warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks: boxes
             canvas.draw()
         return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-
-
-def encode(image: Image.Image, form: str, **options: Any) -> bytes:
-    """Return an image as the bytes of a file."""
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
 
 
 def shorten(text: str, most: int) -> str:

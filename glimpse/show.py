@@ -10,7 +10,7 @@ black want --invert for ink on paper.
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,7 +22,7 @@ from core import cli
 from core.checkpoint import replace, writing
 from core.errors import InputError
 from datasets.folders import letterbox
-from datasets.pictures import find_pictures, open_picture, to_tensor
+from datasets.pictures import find_pictures, name_outputs, open_picture, to_tensor
 from glimpse.model import RecurrentAttention, open_model
 from glimpse.scanpath import Scanpath, follow
 
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError(f"--glimpses must be from 1 to {MOST_GLIMPSES}, not {glimpses}")
     found, failed = _find(arguments.images)
     told = []
-    for file, target in name_outputs(found, arguments.out):
+    for file, target in name_outputs(found, arguments.out, "scanpath"):
         try:
             path, size = look_at(file, model, saved["extras"], glimpses, arguments)
             drawn = _draw(path, file, target, gif=arguments.gif)
@@ -128,22 +128,6 @@ def tell(path: Scanpath, size: tuple[int, int]) -> dict[str, Any]:
     ]
     sizes = {"size": list(size), "looked_at_size": [path.size[1], path.size[0]]}
     return {"prediction": name, "probability": probability, **sizes, "glimpses": glimpses}
-
-
-def name_outputs(files: Iterable[Path], out: Path) -> Iterator[tuple[Path, Path]]:
-    """Pair each file with the PNG to write for it: never one of the files, and no two the same.
-
-    Nor do two differ in upper and lower case alone, which some file systems take for the same.
-    """
-    files = list(files)
-    taken = {str(file.resolve()).lower() for file in files}
-    for file in files:
-        target, n = out / f"{file.stem}.scanpath.png", 1
-        while {str(target.with_suffix(end).resolve()).lower() for end in (".png", ".gif")} & taken:
-            n += 1
-            target = out / f"{file.stem}-{n}.scanpath.png"
-        taken.add(str(target.resolve()).lower())
-        yield file, target
 
 
 def _find(images: Sequence[Path]) -> tuple[list[Path], bool]:

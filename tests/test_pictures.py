@@ -176,6 +176,15 @@ def test_garbage_in_the_middle_never_escapes_as_another_error(tmp_path):
                 assert open_picture(tmp_path / "spoilt").mode in ("L", "RGB")
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "no\0name", ""])
+def test_what_cannot_be_a_name_is_one_line(tmp_path, name):
+    with pytest.raises(InputError, match=r"no such file|is a folder"):
+        open_picture(f"{tmp_path}/{name}")
+    if name:
+        with pytest.raises(InputError, match="no such file"):
+            find_pictures([f"{tmp_path}/{name}"])
+
+
 def test_find_pictures_expands_folders_in_order(tmp_path):
     for name in ("b.png", "a.JPG", "deep/c.webp", "deep/.hidden.png", "notes.txt", "other/d.dat"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -17,6 +17,7 @@ from PIL import Image, ImageSequence
 
 from core import checkpoint, cli
 from core.config import to_dict
+from datasets.pictures import name_outputs
 from glimpse import drawing, retina, show
 from glimpse.config import Config
 from glimpse.model import RecurrentAttention, greedy
@@ -256,7 +257,7 @@ def test_outputs_never_meet(run: Path):
     for folder in ("a", "b", "scanpaths"):
         Path(folder).mkdir()
     files = [Path(name) for name in ("a/x.png", "b/x.png", "a/X.bmp", "scanpaths/x-2.scanpath.png")]
-    targets = [target.name for _, target in show.name_outputs(files, Path("scanpaths"))]
+    targets = [target.name for _, target in name_outputs(files, Path("scanpaths"), "scanpath")]
     assert targets == [
         *("x.scanpath.png", "x-3.scanpath.png", "X-4.scanpath.png"),
         "x-2.scanpath.scanpath.png",
