@@ -99,7 +99,8 @@ def sample(
         u = torch.rand(len(sums), 1, dtype=sums.dtype, device=sums.device, generator=generator)
         # The first sum that is not below a number in (0, sum of all]: never a token of probability 0. This takes a
         # tenth of the time of torch.multinomial, which draws a random number for each token of the vocabulary.
-        return torch.searchsorted(sums, (1 - u) * sums[:, -1:]).squeeze(-1), log_p
+        drawn = torch.searchsorted(sums, (1 - u) * sums[:, -1:]).squeeze(-1)
+        return drawn.clamp(max=sums.shape[-1] - 1), log_p  # NaN is for the training loop to report
 
     return _write(step, state, start, end, length, forbidden, choose)
 

@@ -262,6 +262,18 @@ def test_the_nucleus_is_the_smallest_set_that_has_the_probability():
         torch.testing.assert_close(short, torch.where(short > 0, row / mass, 0))
 
 
+def test_nan_is_passed_on_and_tokens_stay_tokens():
+    model = Model(5, batch=2)
+    model.bias[:] = torch.nan
+    for written in (
+        greedy(model, model.state, start=START, end=END, length=3),
+        sample(model, model.state, start=START, end=END, length=3, top_p=0.9),
+    ):
+        assert written.log_probabilities.isnan().any()
+        assert written.tokens.max() < 5
+    assert all(beam_search(model, model.state, start=START, end=END, length=3, width=3))
+
+
 def test_nothing_has_gradients():
     weight = torch.ones(3, 4, requires_grad=True)
 
