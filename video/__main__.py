@@ -1,0 +1,19 @@
+"""The command `video`: `uv run video label film.mp4`, or `python -m video label film.mp4`."""
+
+from core import cli
+
+VERBS = {
+    "train": "train a net that labels every frame",
+    "evaluate": "measure a trained net beside the majority class",
+    "label": "label the frames of your videos, cameras and streams",
+    "sample": "write a generated video to try the others on",
+}
+
+
+def main() -> int:
+    """Run the verb named on the command line."""
+    return cli.main("video", VERBS)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
