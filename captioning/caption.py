@@ -1,6 +1,6 @@
 """Captions of your own pictures.
 
-    uv run captioning caption photo.jpg                        # photo.jpg: a dog runs through the grass .
+    uv run captioning caption photo.jpg                        # photo.jpg: a dog runs through the grass
     uv run captioning caption holiday/ --html holiday.html     # a page of all pictures in a folder
     find . -name "*.jpg" | uv run captioning caption - --json  # one JSON object a line
 
@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 import tyro
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
@@ -31,7 +31,7 @@ from core.checkpoint import replace, writing
 from core.errors import InputError
 from datasets.pictures import encode, find_pictures, name_outputs, open_picture
 
-BATCH = 16  # pictures captioned together
+BATCH = 16  # pictures written about together
 KEPT = 640  # longer side of a picture as it is kept until it is drawn
 
 
@@ -59,20 +59,18 @@ class Arguments:
     """CPU threads."""
 
 
-class Opened(NamedTuple):
-    """A picture that is to be captioned."""
+class Viewed(NamedTuple):
+    """A picture that the encoder has seen."""
 
     file: Path
     picture: Image.Image  # small
-    pixels: UInt8[Tensor, "3 size size"]  # as the encoder wants it
+    features: Float[Tensor, "cells channels"]
 
 
 class Captioned(NamedTuple):
-    """A picture that is captioned."""
+    """A picture and what was written about it."""
 
-    file: Path
-    picture: Image.Image
-    features: Float[Tensor, "cells channels"]
+    viewed: Viewed
     captions: list[Caption]  # the best first
 
 
@@ -89,11 +87,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     trained = _open_captioner(arguments.run, device)
     files = find(arguments.paths, complain)
+    if not files and not failed:
+        raise InputError("no path on standard input: give one a line")
     targets = dict(name_outputs(dict.fromkeys(files), arguments.overlay, "caption")) if arguments.overlay else {}
     cards, count = [], 0
-    for each in caption(trained, open_all(trained, files, complain), arguments.beam, arguments.n_best):
+    for each in caption(trained, view(trained, files, complain), arguments.beam, arguments.n_best):
         count += 1
-        target = targets.get(each.file)
+        target = targets.get(each.viewed.file)
         _tell(each, target, as_json=arguments.json)
         if target:
             try:
@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 complain(error)
         if arguments.html:
             captions = [(caption.text, _percent(caption)) for caption in each.captions]
-            cards.append(page.card(each.picture, str(each.file), captions))
+            cards.append(page.card(each.viewed.picture, str(each.viewed.file), captions))
     if arguments.html and cards:
         about = f"{count} picture{'s' * (count > 1)}, described by {arguments.run or 'the default model'}"
         replace(arguments.html, page.page(cards, arguments.html.stem, about))
@@ -122,32 +122,34 @@ def find(paths: Iterable[Path], complain: Callable[[InputError], None]) -> list[
     return found
 
 
-def open_all(trained: Trained, files: Iterable[Path], complain: Callable[[InputError], None]) -> Iterator[Opened]:
-    """Open pictures one by one; those that cannot be opened are complained of and left out."""
+def view(trained: Trained, files: Iterable[Path], complain: Callable[[InputError], None]) -> Iterator[Viewed]:
+    """Open pictures and let the encoder see them; those that cannot be opened are complained of and left out.
+
+    One by one: on a CPU the encoder is no faster with several at a time, which its cache has no room for.
+    """
     for file in files:
         try:
             picture = open_picture(file).convert("RGB")
         except InputError as error:
             complain(error)
             continue
-        pixels = trained.encoder.preprocessing(picture)
+        features = trained.look(trained.encoder.preprocessing(picture)[None])[0]
         picture.thumbnail((KEPT, KEPT))  # shrinks what is larger, in place
-        yield Opened(file, picture, pixels)
+        yield Viewed(file, picture, features)
 
 
-def caption(trained: Trained, pictures: Iterable[Opened], beam: int, best: int) -> Iterator[Captioned]:
-    """Caption pictures in batches, of which one at a time is in memory."""
+def caption(trained: Trained, pictures: Iterable[Viewed], beam: int, best: int) -> Iterator[Captioned]:
+    """Write about pictures in batches, of which one at a time is in memory."""
     pictures = iter(pictures)
     while batch := list(islice(pictures, BATCH)):
-        features = trained.look(torch.stack([each.pixels for each in batch]))
-        for each, seen, captions in zip(batch, features, describe(trained, features, beam, best), strict=True):
-            yield Captioned(each.file, each.picture, seen, captions)
+        found = describe(trained, torch.stack([each.features for each in batch]), beam, best)
+        yield from map(Captioned, batch, found)
 
 
 def tell(captioned: Captioned) -> dict[str, Any]:
     """Return the captions of a picture as JSON values."""
     captions = [{"text": each.text, "log_probability": each.log_probability} for each in captioned.captions]
-    return {"file": str(captioned.file), "caption": captioned.captions[0].text, "captions": captions}
+    return {"file": str(captioned.viewed.file), "caption": captioned.captions[0].text, "captions": captions}
 
 
 def _check(arguments: Arguments) -> None:
@@ -182,7 +184,7 @@ def _tell(captioned: Captioned, target: Path | None, *, as_json: bool) -> None:
         print(json.dumps(tell(captioned) | ({"overlay": str(target)} if target else {})), flush=True)
         return
     best, *others = captioned.captions
-    lines = [f"{captioned.file}: {best.text}" + (f" ({_percent(best)})" if others else "")]
+    lines = [f"{captioned.viewed.file}: {best.text}" + (f" ({_percent(best)})" if others else "")]
     lines += [f"    {each.text} ({_percent(each)})" for each in others]
     print("\n".join(lines).encode("utf-8", "replace").decode(), flush=True)
 
@@ -194,9 +196,9 @@ def _percent(caption: Caption) -> str:
 def _draw(trained: Trained, captioned: Captioned, target: Path) -> None:
     from captioning import overlay  # matplotlib, which has the font, takes long to import
 
-    best = captioned.captions[0]
-    alphas = attention(trained, captioned.features[None], best.tokens) if trained.config.attention else None
-    replace(target, encode(overlay.draw(captioned.picture, best.text, best.words, alphas), "PNG"))
+    seen, best = captioned.viewed, captioned.captions[0]
+    alphas = attention(trained, seen.features[None], best.tokens) if trained.config.attention else None
+    replace(target, encode(overlay.draw(seen.picture, best.text, best.words, alphas), "PNG"))
 
 
 if __name__ == "__main__":

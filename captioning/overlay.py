@@ -103,7 +103,7 @@ def _strip(picture: Image.Image, words: Sequence[str], alphas: Float[np.ndarray,
     for n, word in enumerate(words):
         x, y = GAP + n % columns * (column + GAP), n // columns * row
         strip.paste(heat(thumbnail, weights[n]), (x + (column - thumbnail.width) // 2, y))
-        text = cut(word, font, column + GAP)
+        text = cut(" ".join(word.split()), font, column + GAP)  # Pillow cannot measure line breaks
         ImageDraw.Draw(strip).text((x + column / 2, y + thumbnail.height + 13), text, GREY, font, "mm")
     return strip
 

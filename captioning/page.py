@@ -89,5 +89,4 @@ def _data_uri(picture: Image.Image) -> str:
 
 def _mean_colour(picture: Image.Image) -> str:
     """The colour of the borders beside a picture that is narrower or wider than its place."""
-    red, green, blue = picture.resize((1, 1), Image.Resampling.BOX).getdata()[0]
-    return f"rgb({red} {green} {blue})"
+    return f"#{picture.resize((1, 1), Image.Resampling.BOX).tobytes().hex()}"

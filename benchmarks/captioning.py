@@ -1,0 +1,120 @@
+"""How fast pictures are captioned on one core, and what of it goes where.
+
+    uv run python -m benchmarks.captioning            # tables, about three minutes
+    uv run python -m benchmarks.captioning --check    # exit code 1 if a batched beam is slower than one by one
+
+One process, one thread, everything interleaved; every figure is the median over rounds, every ratio the median of
+the ratios within a round, all of CPU time. The captioner has the size of the preset `attention` and random weights.
+It never ends a sentence: each has as many words as it may have, more than people write.
+"""
+
+import tempfile
+from collections.abc import Callable
+from itertools import islice, product
+from pathlib import Path
+from statistics import median
+
+import torch
+import tyro
+from jaxtyping import Float, UInt8
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from sklearn.datasets import load_sample_images
+from torch import Tensor
+
+from benchmarks.glimpse_step import measure
+from captioning.caption import caption, view
+from captioning.config import ATTENTION
+from captioning.describe import describe
+from captioning.model import Captioner
+from captioning.trained import Trained, encoder_of
+from core.errors import InputError
+from datasets.pictures import open_picture
+from datasets.text import Vocabulary
+
+WHOLE, BEAMS = "end to end, beam 3", (1, 3, 5)
+PICTURES, SIZE = 32, (500, 333)
+WORDS = 2500
+
+
+def captioner() -> Trained:
+    """An untrained captioner of real size that never ends a sentence."""
+    torch.manual_seed(0)
+    words = ("".join(letters) for letters in islice(product("abcdefghijklmn", repeat=3), WORDS))
+    encoder, vocabulary = encoder_of(ATTENTION), Vocabulary.train([" ".join(words)])
+    decoder = Captioner(ATTENTION, encoder.channels, len(vocabulary)).eval()
+    with torch.no_grad():
+        decoder.bias[vocabulary.end] = -1e4
+    return Trained(ATTENTION, encoder, decoder, vocabulary)
+
+
+def write_pictures(folder: Path) -> list[Path]:
+    """Two photographs, each mirrored or not and cut in several ways, as JPEG files of a common size."""
+    photographs = [Image.fromarray(pixels) for pixels in load_sample_images().images]
+    files = []
+    for n in range(PICTURES):
+        photograph = photographs[n % 2].crop((n, n, 640 - n, 427 - n)).resize(SIZE)
+        files.append(folder / f"{n}.jpg")
+        photograph.save(files[-1], quality=90)
+    return files
+
+
+def complain(error: InputError) -> None:
+    """Refuse to measure with less pictures than there should be."""
+    raise error
+
+
+def jobs(made: Trained, files: list[Path]) -> dict[str, Callable[[], object]]:
+    """What to time on all pictures, by name."""
+
+    def opened() -> list[UInt8[Tensor, "3 size size"]]:
+        return [made.encoder.preprocessing(open_picture(file)) for file in files]
+
+    pixels = torch.stack(opened())
+    features = made.look(pixels)
+
+    def decode(parts: tuple[Float[Tensor, "images cells channels"], ...], beam: int) -> Callable[[], object]:
+        return lambda: [describe(made, part, beam) for part in parts]
+
+    found: dict[str, Callable[[], object]] = {
+        WHOLE: lambda: list(caption(made, view(made, files, complain), 3, 1)),
+        "open and resize": opened,
+        "encoder, one by one": lambda: [made.look(part) for part in pixels.split(1)],
+        "encoder, 16 at a time": lambda: [made.look(part) for part in pixels.split(16)],
+    }
+    for beam in BEAMS:
+        found[f"decode, beam {beam}, {PICTURES} at a time"] = decode((features,), beam)
+        found[f"decode, beam {beam}, one by one"] = decode(features.split(1), beam)
+    return found
+
+
+def main(rounds: int = 15, check: bool = False) -> int:
+    """Time all parts and print what they cost an image, and what batches gain."""
+    torch.set_num_threads(1)
+    made = captioner()
+    with tempfile.TemporaryDirectory() as folder:
+        times = measure(jobs(made, write_pictures(Path(folder))), rounds)
+    whole = times[WHOLE]
+    title = f"{PICTURES} JPEGs of {SIZE[0]} x {SIZE[1]}, lite0, one thread, torch {torch.__version__}"
+    table = Table("", title=title)
+    for heading in ("CPU ms an image", "images/s", "share of the whole"):
+        table.add_column(heading, justify="right")
+    for job, each in times.items():
+        cost = median(each) / PICTURES
+        share = median(t / w for t, w in zip(each, whole, strict=True))
+        table.add_row(job, f"{cost:.2f}", f"{1e3 / cost:.1f}", f"{share:.0%}")
+    gains = Table("beam search", title=f"{PICTURES} at a time against one by one", caption="CPU time")
+    gains.add_column("times faster", justify="right")
+    slower = False
+    for beam in BEAMS:
+        batched, single = (times[f"decode, beam {beam}, {how}"] for how in (f"{PICTURES} at a time", "one by one"))
+        gain = median(s / b for s, b in zip(single, batched, strict=True))
+        gains.add_row(f"beam {beam}", f"{gain:.2f}")
+        slower |= gain < 1
+    Console().print(table, gains, sep="\n")
+    return int(check and slower)
+
+
+if __name__ == "__main__":
+    raise SystemExit(tyro.cli(main))
