@@ -12,13 +12,13 @@ class Config:
     """The captioner, its data and its training; the presets below are instances of it."""
 
     data: str = "scenes"
-    """scenes (drawn here, nothing to download), or your own: a caption file or a folder (see datasets/captions.py)."""
+    """scenes (drawn, nothing to download), or your own: a caption file or a folder (see datasets/captions.py)."""
     images: str | None = field(default=None, metadata={"place": True})
     """Folder of the pictures, if it is not found beside the captions."""
     min_count: int = 5
     """Words seen less often in training captions are unknown to the captioner."""
-    longest: int = 20
-    """Words at which training captions are cut."""
+    longest: int = 17
+    """Words that a caption may have, its end counted as one; training captions are cut there."""
 
     encoder: str = "tiny"
     """tiny (trained from scratch), lite0 (its weights come with a package), or a torchvision model by name."""

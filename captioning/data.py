@@ -2,16 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Int, Shaped, UInt8
 from torch import Tensor
 
 from captioning.config import Config
+from captioning.encoder import Encoder, Preprocessing
+from captioning.features import extract, readable, report_broken
 from core import batches
-from datasets.captions import CaptionedImages
+from core.errors import InputError
+from datasets import captions
+from datasets.captions import CaptionedImage
 from datasets.text import Vocabulary
+
+IN_MEMORY = 1 << 30  # bytes of pixels that are kept; more are opened again whenever they are needed
 
 
 class Source(Protocol):
@@ -24,11 +31,75 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
 
-def encode(images: CaptionedImages, vocabulary: Vocabulary, longest: int) -> list[list[list[int]]]:
-    """Return the captions of each image as word ids from <start> to <end>, cut at `longest` words."""
+class Pixels:
+    """Pictures as an encoder wants to be shown them, for one that is trained."""
+
+    def __init__(self, images: Sequence[CaptionedImage], preprocessing: Preprocessing, *, mirrored: bool = False):
+        self.images, self.preprocessing, self.mirrored = images, preprocessing, mirrored
+        self.kept: dict[int, Tensor] = {}
+        self.room = IN_MEMORY // (3 * preprocessing.size**2)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __call__(self, rows: Sequence[int]) -> UInt8[Tensor, "images 3 size size"]:
+        """The pixels of these pictures; raises `InputError` for one that cannot be read."""
+        pixels = torch.stack([self._one(row) for row in rows])
+        return pixels.flip(-1) if self.mirrored else pixels
+
+    def _one(self, row: int) -> UInt8[Tensor, "3 size size"]:
+        if row in self.kept:
+            return self.kept[row]
+        pixels = self.preprocessing(self.images[row].open())
+        if len(self.kept) < self.room:
+            self.kept[row] = pixels
+        return pixels
+
+
+@dataclass(frozen=True)
+class Part:
+    """A split: its images, and the pictures themselves for the decoder."""
+
+    images: Sequence[CaptionedImage]
+    source: Source
+    mirrored: Source | None = None
+
+
+def load(config: Config, encoder: Encoder, splits: Sequence[str], *, quiet: bool = False) -> dict[str, Part]:
+    """Return those of `splits` that the data have; of the images, those that can be read.
+
+    Raises `InputError` where the data are missing or malformed, or no picture can be read.
+    """
+    found = captions.load(config.data, config.images)
+    images = {name: getattr(found, name) for name in splits}
+    return {name: _part(config, encoder, part, name, quiet) for name, part in images.items() if len(part)}
+
+
+def _part(config: Config, encoder: Encoder, images: Sequence[CaptionedImage], name: str, quiet: bool) -> Part:
+    mirrored = config.mirror and name == "train"
+    if config.trains_encoder:
+        broken: dict[int, InputError] = {}
+        good = [n for n, _ in readable(images, range(len(images)), lambda image: image.open(), broken)]
+        report_broken(images, broken)
+        images = [images[n] for n in good]
+        pixels = Pixels(images, encoder.preprocessing)
+        return Part(images, pixels, Pixels(images, encoder.preprocessing, mirrored=True) if mirrored else None)
+    cache = Path(config.cache) if config.cache else None
+    features = extract(encoder, images, cache, quiet=quiet)
+    if not len(features):
+        raise InputError(f"{config.data}: not one of the {len(images)} {name} pictures can be read")
+    images = [images[n] for n in features.items]
+    return Part(images, features, extract(encoder, images, cache, mirrored=True, quiet=quiet) if mirrored else None)
+
+
+def encode(images: Sequence[CaptionedImage], vocabulary: Vocabulary, longest: int) -> list[list[list[int]]]:
+    """Return the captions of each image as word ids from <start> to <end>; of long ones the first `longest` ids.
+
+    What is cut has no <end>: to stop in the middle of a sentence is not to be learned.
+    """
     start, end = vocabulary.start, vocabulary.end
     return [
-        [[start, *vocabulary.encode(caption)[:longest], end] for caption in image.captions] for image in images
+        [[start, *vocabulary.encode(caption), end][: longest + 1] for caption in image.captions] for image in images
     ]
 
 

@@ -45,7 +45,7 @@ def describe(
     )
     return [
         [
-            Caption(vocabulary.decode(h.tokens), vocabulary.words_of(h.tokens), h.tokens, h.log_probability)
+            Caption(vocabulary.decode(h.tokens), tuple(vocabulary.spoken(h.tokens)), h.tokens, h.log_probability)
             for h in hypotheses[:best]
         ]
         for hypotheses in found
@@ -69,5 +69,5 @@ def attention(
 ) -> Float[Tensor, "words cells"]:
     """Where the captioner looked for each word of a caption of one image."""
     ids = torch.tensor([[trained.vocabulary.start, *tokens]], device=trained.decoder.bias.device)
-    _, alphas = trained.decoder(features.to(ids.device), ids)
+    _, _, alphas = trained.decoder(features.to(ids.device), ids)
     return alphas[0, : len(tokens)]

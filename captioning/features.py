@@ -131,14 +131,14 @@ def extract(
     store = _Cache((cache or default_cache()) / kind, encoder)
     broken: dict[int, InputError] = {}
     paths = {
-        n: store.path(digest) for n, digest in _readable(items, range(len(items)), lambda item: item.digest(), broken)
+        n: store.path(digest) for n, digest in readable(items, range(len(items)), lambda item: item.digest(), broken)
     }
     missing = [n for n, path in paths.items() if path not in store]
     progress = display(len(items) - len(missing), len(items), (), quiet=quiet)
     told = time.monotonic()
     for part in batches.in_order(len(missing), batch):
         still = [n for n in missing[part] if paths[n] not in store]  # another process may have been here
-        pixels = dict(_readable(items, still, lambda item: encoder.preprocessing(item.open()), broken))
+        pixels = dict(readable(items, still, lambda item: encoder.preprocessing(item.open()), broken))
         if pixels:
             grids = _encode(encoder, [x.flip(-1) if mirrored else x for x in pixels.values()], batch)
             for n, grid in zip(pixels, grids, strict=True):
@@ -149,15 +149,15 @@ def extract(
             told = time.monotonic()
             progress.show(done, {})
     progress.close()
-    _report(items, broken)
+    report_broken(items, broken)
     kept = [n for n in paths if n not in broken]
     return Features(kept, [store.memory.get(paths[n], paths[n]) for n in kept])
 
 
-def _readable(
+def readable(
     items: Sequence[Item], numbers: Iterable[int], read: Callable[[Item], T], broken: dict[int, InputError]
 ) -> Iterator[tuple[int, T]]:
-    """What `read` makes of the items with these numbers; the errors of those that are broken go to `broken`."""
+    """Yield what `read` makes of the items with these numbers; the errors of those that are broken go to `broken`."""
     for number in numbers:
         try:
             yield number, read(items[number])
@@ -202,7 +202,7 @@ def _read(entry: Path | np.ndarray) -> np.ndarray:
         raise InputError(f"{entry}: these features are gone or damaged; start again to compute them anew") from None
 
 
-def _report(items: Sequence[Item], broken: Mapping[int, InputError]) -> None:
+def report_broken(items: Sequence[Item], broken: Mapping[int, InputError]) -> None:
     """Name the pictures that could not be read, each with the reason, on standard error."""
     for number in sorted(broken):
         reason = str(broken[number])

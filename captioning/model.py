@@ -5,10 +5,13 @@ The recurrent core writes the sentence word by word (Vinyals et al. 2015), E bei
 
     h_0 = tanh(W_h a),  c_0 = tanh(W_c a)
     z_t = a                                              pooled: the whole image at every word, or
-    e_ti = v^T tanh(K a_i + Q h_{t-1})                   attention (Xu et al. 2015, eqs. 4-6, 13)
+    e_ti = (K a_i)^T Q h_{t-1} / sqrt(d)                 attention (Xu et al. 2015, eqs. 4-6, 13)
     alpha_t = softmax(e_t),  z_t = sigmoid(g h_{t-1}) sum_i alpha_ti a_i
     h_t, c_t = core([E w_{t-1}, z_t], (h_{t-1}, c_{t-1}))
-    p(w_t) = softmax(E (L_h h_t + L_z z_t + E w_{t-1}))  deep output (eq. 7), E shared with the input (Press & Wolf 2017)
+    p(w_t) = softmax(E (L_h h_t + L_z z_t + E w_{t-1}))  deep output (eq. 7), E tied to the input's (Press & Wolf 2017)
+
+The paper scores cells by a tanh layer, which takes a tensor [rows, cells, d] for each word; the scaled product
+(Luong et al. 2015, Vaswani et al. 2017) takes none, and a third of the time.
 
 Rows are captions. There may be several of one image; they stand side by side, so that the image's own terms are
 computed once: `rows = images * captions`.
@@ -22,7 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from captioning.config import Config
-from core.cells import State, map_state
+from core.cells import State
 from core.recurrent import CELLS
 
 
@@ -39,9 +42,8 @@ class Attention(nn.Module):
 
     def __init__(self, visual: int, hidden: int, scores: int):
         super().__init__()
-        self.key = nn.Linear(visual, scores)
-        self.query = nn.Linear(hidden, scores, bias=False)
-        self.score = nn.Linear(scores, 1, bias=False)  # softmax takes no notice of a bias
+        self.key = nn.Linear(visual, scores, bias=False)  # softmax takes no notice of what is the same for all cells
+        self.query = nn.Linear(hidden, scores)
         self.gate = nn.Linear(hidden, 1)
 
     def forward(
@@ -50,8 +52,7 @@ class Attention(nn.Module):
         """Return z and alpha: what is looked at in state h, and where."""
         assert seen.keys is not None
         query = self.query(h).unflatten(0, (len(seen.cells), -1))
-        scores = self.score(torch.tanh(seen.keys[:, None] + query[:, :, None])).squeeze(-1)
-        alpha = scores.softmax(-1)  # [images, captions, cells]
+        alpha = (query @ seen.keys.mT * seen.keys.shape[-1] ** -0.5).softmax(-1)  # [images, captions, cells]
         z = (alpha @ seen.cells).flatten(0, 1)
         return torch.sigmoid(self.gate(h)) * z, alpha.flatten(0, 1)
 

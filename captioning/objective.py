@@ -1,13 +1,12 @@
 """What the captioner learns from.
 
-    cross-entropy       L = - mean_t log p(w_t)  of the words of a reference, teacher-forced, with label smoothing
-                            + w mean_i (1 - sum_t alpha_ti)^2       doubly stochastic (Xu et al. 2015, eq. 14)
-    self-critical       L = - mean_t (r(s) - b(s)) log p(s_t)       of sampled sentences s (Rennie et al. 2017):
-                            r is CIDEr-D against the references, b the mean of r over the other samples of the
-                            same image (Luo 2020), so that a sample is learned if it is better than its siblings
+cross-entropy       L = - mean_t log p(w_t)  of the words of a reference, teacher-forced, with label smoothing
+                        + w mean_i (1 - sum_t alpha_ti)^2       doubly stochastic (Xu et al. 2015, eq. 14)
+self-critical       L = - mean_t (r(s) - b(s)) log p(s_t)       of sampled sentences s (Rennie et al. 2017):
+                        r is CIDEr-D against the references, b the mean of r over the other samples of the
+                        same image (Luo 2020), so that a sample is learned if it is better than its siblings
 """
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -22,9 +21,7 @@ def cross_entropy(
     return -((1 - smoothing) * right + smoothing * log_p.mean(-1)).mean()
 
 
-def doubly_stochastic(
-    alphas: Float[Tensor, "rows time cells"], mask: Bool[Tensor, "rows time"]
-) -> Float[Tensor, ""]:
+def doubly_stochastic(alphas: Float[Tensor, "rows time cells"], mask: Bool[Tensor, "rows time"]) -> Float[Tensor, ""]:
     """How far each sentence is from having looked at every cell alike in sum (Xu et al. 2015, eq. 14)."""
     looked = (alphas * mask[..., None]).sum(1)
     return ((1 - looked) ** 2).mean()

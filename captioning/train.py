@@ -5,9 +5,7 @@ uv run captioning train --preset attention --data FOLDER       # your own captio
 uv run captioning train --preset self-critical --data FOLDER --start runs/captioning/attention
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -17,33 +15,38 @@ from torch import Tensor, nn
 
 from captioning import objective
 from captioning.config import EXPECTED, PRESETS, Config
-from captioning.data import TrainingBatches, encode
-from captioning.describe import describe
-from captioning.evaluate import report, table
-from captioning.metrics import CiderD, scores
+from captioning.data import TrainingBatches, encode, load
+from captioning.evaluate import baselines, measure, table
+from captioning.metrics import CiderD
 from captioning.model import Captioner
-from captioning.trained import Trained, open_model
+from captioning.trained import Trained, encoder_of, open_model
 from core import cli, decoding
+from core.config import to_dict
 from core.errors import InputError
 from core.loop import fit
-from datasets import captions
 from datasets.text import Vocabulary
+
+END = "<end>"  # of a sentence, as a word that is rewarded
 
 
 class Learner(nn.Module):
-    """The captioner together with what it learns from."""
+    """The captioner together with what it learns from.
 
-    def __init__(self, trained: Trained, rewards: CiderD | None):
+    An encoder that is trained, or was, is part of it; one whose weights come with a package is not.
+    """
+
+    def __init__(self, trained: Trained, rewards: CiderD | None = None, *, own_encoder: bool = False):
         super().__init__()
         self.config, self.decoder, self.vocabulary = trained.config, trained.decoder, trained.vocabulary
-        self.encoder = trained.encoder if self.config.trains_encoder else None  # a frozen one is no weight of ours
+        self.encoder = trained.encoder if self.config.trains_encoder or own_encoder else None
+        trained.encoder.requires_grad_(self.config.trains_encoder)
         self.rewards = rewards
 
     def forward(
         self, images: Shaped[Tensor, "images ..."], tokens: Int[Tensor, "rows time"], chosen: Int[Tensor, " images"]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Learn from a batch; return the loss and what to log."""
-        features = self.encoder(images) if self.encoder else images
+        features = self.encoder(images) if self.encoder and self.config.trains_encoder else images
         if self.rewards:
             return self._self_critical(features, chosen, self.rewards)
         logits, targets, alphas, mask = self._read(features, tokens)
@@ -58,7 +61,7 @@ class Learner(nn.Module):
         samples = self.config.captions
         tokens = self._sample(features, samples)
         images = chosen.repeat_interleave(samples).tolist()
-        sentences = [[word for word in row if word != self.vocabulary.pad] for row in tokens[:, 1:].tolist()]
+        sentences = [self._ended(row) for row in tokens.tolist()]
         earned = [rewards.reward(image, sentence) for image, sentence in zip(images, sentences, strict=True)]
         reward = torch.tensor(earned, device=tokens.device)
         logits, words, _, mask = self._read(features, tokens)
@@ -71,6 +74,11 @@ class Learner(nn.Module):
         mask = tokens[:, 1:] != self.vocabulary.pad
         return self.decoder.score(known[mask], embedded[mask]), tokens[:, 1:][mask], alphas, mask
 
+    def _ended(self, row: list[int]) -> list[str]:
+        """The words that are rewarded, the end as one of them: to stop at the right place is to be learned too."""
+        words = self.vocabulary.spoken(row)
+        return [*words, END] if self.vocabulary.end in row else words
+
     @torch.no_grad()
     def _sample(self, features: Tensor, samples: int) -> Int[Tensor, "rows time"]:
         """Draw sentences of each image, without dropout: <start>, the words, <end>, and padding after that."""
@@ -82,7 +90,7 @@ class Learner(nn.Module):
             self.decoder.initial_state(seen, samples),
             start=vocabulary.start,
             end=vocabulary.end,
-            length=self.config.longest + 1,
+            length=self.config.longest,
             forbidden=vocabulary.unspoken,
         ).tokens
         self.decoder.train()
@@ -91,8 +99,61 @@ class Learner(nn.Module):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Train, judge on the validation images, report."""
+    """Train, judge by free-running captions of the validation images, report."""
     config, session, run = cli.parse_train("captioning", Config, PRESETS, argv, EXPECTED)
     device = cli.device(session.device, session.threads)
-    splits = captions.load(config.data, config.images)
-    vocabulary = ...
+    first = open_model(config.start, device)[0] if config.start else None
+    encoder = first.encoder if first else encoder_of(config).to(device)
+    parts = load(config, encoder, ("train", "validation", "test"), quiet=session.quiet)
+    for needed in ("train", "validation"):
+        if needed not in parts:
+            raise InputError(f"{config.data} has no {needed} images with captions")
+    train, validation = parts["train"], parts["validation"]
+    sentences = [caption for image in train.images for caption in image.captions]
+    vocabulary = first.vocabulary if first else Vocabulary.train(sentences, config.min_count)
+    trained = Trained(config, encoder, Captioner(config, encoder.channels, len(vocabulary)).to(device), vocabulary)
+    if first:
+        take_over(trained.decoder, first.decoder, str(config.start))
+    rewards = None
+    if config.self_critical:
+        rewards = CiderD([[(*vocabulary.words(text), END) for text in image.captions] for image in train.images])
+    own_encoder = config.trains_encoder or (first is not None and first.config.trains_encoder)
+    learner = Learner(trained, rewards, own_encoder=own_encoder).to(device)
+    fit(
+        learner,
+        TrainingBatches(
+            [source for source in (train.source, train.mirrored) if source is not None],
+            encode(train.images, vocabulary, config.longest),
+            config,
+            device,
+            vocabulary.pad,
+        ),
+        lambda: measure(trained, validation, config.beam),
+        run,
+        config.loop,
+        monitor="CIDEr",
+        extras={
+            "vocabulary": vocabulary.to_json(),
+            "preprocessing": to_dict(encoder.preprocessing),
+            "fingerprint": "" if own_encoder else encoder.fingerprint,
+        },
+        rates={"encoder": config.tune_rate} if config.tune else None,
+    )
+    if run.writes:
+        name = "test" if "test" in parts else "validation"
+        best, _ = open_model(run.directory, device)
+        results = {"this captioner": measure(best, parts[name], config.beam)} | baselines(best, train, parts[name])
+        Console().print(table(results, f"{name}: {len(parts[name].images)} images, scores x 100"))
+        print(f"{run.directory} holds the run; now: captioning caption PICTURE --run {run.directory}")
+
+
+def take_over(decoder: Captioner, first: Captioner, source: str) -> None:
+    """Give a decoder the weights of another; raises `InputError` if their sizes differ."""
+    try:
+        decoder.load_state_dict(first.state_dict())
+    except RuntimeError:
+        raise InputError(f"{source} has a decoder of other sizes: give the sizes it was trained with") from None
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.guard("captioning train", main))

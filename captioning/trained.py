@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from captioning.config import Config
-from captioning.encoder import Encoder, make_encoder
+from captioning.encoder import Encoder, Preprocessing, make_encoder
 from captioning.model import Captioner
 from core import checkpoint
 from core.config import from_dict
@@ -28,48 +28,44 @@ class Trained:
     decoder: Captioner
     vocabulary: Vocabulary
 
-    def to(self, device: torch.device | str) -> "Trained":
-        """Return itself, its networks on `device`."""
-        self.encoder.to(device)
-        self.decoder.to(device)
-        return self
-
     @torch.no_grad()
     def look(self, pixels: UInt8[Tensor, "images 3 size size"]) -> Float[Tensor, "images cells channels"]:
         """Return what the encoder sees of pictures that it has preprocessed."""
         return self.encoder(pixels.to(self.decoder.bias.device))
 
 
-def build(config: Config, vocabulary: Vocabulary, *, pretrained: bool = True) -> Trained:
-    """Return a captioner whose decoder is untrained; `pretrained` asks for the encoder's own weights.
+def encoder_of(config: Config, *, pretrained: bool = True, preprocessing: Preprocessing | None = None) -> Encoder:
+    """Return the encoder that a configuration names; `pretrained` asks for its own weights.
 
-    Raises `InputError` where the encoder is unknown or its weights are not to be had.
+    Raises `InputError` where it is unknown or its weights are not to be had.
     """
     weights = Path(config.encoder_weights) if config.encoder_weights else None
-    encoder = make_encoder(config.encoder, weights, download=config.download, pretrained=pretrained)
-    return Trained(config, encoder, Captioner(config, encoder.channels, len(vocabulary)), vocabulary)
+    return make_encoder(
+        config.encoder, weights, download=config.download, pretrained=pretrained, preprocessing=preprocessing
+    )
 
 
 def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, dict[str, Any]]:
     """Return a trained captioner, ready to write, and the checkpoint it came in.
 
-    Raises `InputError` for a file that is no checkpoint of this application.
+    Raises `InputError` for a file that is no checkpoint of this application, or an encoder whose own weights are
+    not those it was trained with.
     """
     saved = checkpoint.open_run(path, "captioning")
-    config = from_dict(Config, saved["config"], str(path))
-    vocabulary = Vocabulary.from_json(saved["extras"]["vocabulary"])
-    trained = build(config, vocabulary, pretrained=not config.trains_encoder)
-    if trained.encoder.fingerprint != saved["extras"]["encoder"] and not config.trains_encoder:
+    config, extras = from_dict(Config, saved["config"], str(path)), saved["extras"]
+    preprocessing = from_dict(Preprocessing, extras["preprocessing"], str(path))
+    parts = {name: _part(saved["weights"], name) for name in ("encoder", "decoder")}
+    encoder = encoder_of(config, pretrained=not parts["encoder"], preprocessing=preprocessing)
+    if parts["encoder"]:
+        encoder.load_state_dict(parts["encoder"])
+    elif encoder.fingerprint != extras["fingerprint"]:
         raise InputError(f"{path} was trained with other weights of the encoder {config.encoder}")
-    load(trained, saved["weights"])
-    for network in (trained.encoder, trained.decoder):
-        network.to(device).eval()
-    return trained, saved
+    vocabulary = Vocabulary.from_json(extras["vocabulary"])
+    decoder = Captioner(config, encoder.channels, len(vocabulary))
+    decoder.load_state_dict(parts["decoder"])
+    return Trained(config, encoder.to(device), decoder.to(device).eval(), vocabulary), saved
 
 
-def load(trained: Trained, weights: dict[str, Tensor]) -> None:
-    """Put the weights of a checkpoint into a captioner."""
-    for name in ("decoder", "encoder"):
-        part = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
-        if part:
-            getattr(trained, name).load_state_dict(part)
+def _part(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The weights of one of the networks."""
+    return {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}

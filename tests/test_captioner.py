@@ -1,0 +1,109 @@
+"""The decoder: one step against the whole sentence, attention against its formula, and the objectives."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from captioning import objective
+from captioning.config import Config
+from captioning.model import Attention, Captioner
+from core import decoding
+from core.cells import State
+
+IMAGES, CELLS, CHANNELS, WORDS = 3, 4, 6, 11
+SMALL = {"embedding": 5, "hidden": 7, "visual": 8, "scores": 3}
+
+
+def make(**options) -> tuple[Captioner, Tensor]:
+    torch.manual_seed(0)
+    model = Captioner(Config(**SMALL, **options), CHANNELS, WORDS).double().eval()
+    return model, torch.rand(IMAGES, CELLS, CHANNELS, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("attention", [True, False])
+@pytest.mark.parametrize("core", ["lstm", "gru", "rnn"])
+def test_writing_word_by_word_is_teacher_forcing(core, attention):
+    model, features = make(core=core, attention=attention)
+    tokens = torch.randint(WORDS, (2 * IMAGES, 5))
+    known, embedded, alphas = model(features, tokens)
+    whole = model.score(known, embedded)
+    seen = model.see(features)
+    step, state = model.stepper(seen), model.initial_state(seen, 2)
+    for t in range(tokens.shape[1]):
+        logits, state = step(tokens[:, t], state)
+        torch.testing.assert_close(logits, whole[:, t])
+    torch.testing.assert_close(alphas.sum(-1), torch.ones(2 * IMAGES, 5, dtype=torch.float64))
+
+
+def test_captions_of_an_image_stand_side_by_side():
+    model, features = make()
+    tokens = torch.randint(WORDS, (2 * IMAGES, 4))
+    together = model(features, tokens)[0]
+    for image in range(IMAGES):
+        rows = slice(2 * image, 2 * image + 2)
+        torch.testing.assert_close(model(features[image : image + 1], tokens[rows])[0], together[rows])
+
+
+def test_attention_is_its_formula():
+    model, features = make()
+    assert isinstance(model.attention, Attention)
+    seen, h = model.see(features), torch.rand(IMAGES, 7, dtype=torch.float64)
+    z, alpha = model.attention(h, seen)
+    part = model.attention
+    for image in range(IMAGES):
+        scores = torch.stack([(part.key.weight @ a) @ part.query(h[image]) / 3**0.5 for a in seen.cells[image]])
+        torch.testing.assert_close(alpha[image], scores.softmax(0))
+        gate = torch.sigmoid(part.gate(h[image]))
+        torch.testing.assert_close(z[image], gate * (scores.softmax(0)[:, None] * seen.cells[image]).sum(0))
+
+
+def test_pooled_shows_the_mean_at_every_word():
+    model, features = make(attention=False)
+    seen = model.see(features)
+    torch.testing.assert_close(seen.mean, F.relu(model.visual(features)).mean(1))
+    known, _, alphas = model(features, torch.zeros(IMAGES, 3, dtype=torch.int64))
+    torch.testing.assert_close(known[..., 7:], seen.mean[:, None].expand(-1, 3, -1))
+    assert (alphas == 1 / CELLS).all()
+
+
+def test_beam_search_over_the_captioner_equals_one_image_at_a_time():
+    model, features = make()
+    options = {"start": 2, "end": 3, "length": 6, "width": 4, "forbidden": (0, 1, 2)}
+
+    def search(images: Tensor) -> list[list[decoding.Hypothesis]]:
+        seen = model.see(images)
+        state: State = model.initial_state(seen)
+        return decoding.beam_search(model.stepper(seen), state, **options)
+
+    together = search(features)
+    for image in range(IMAGES):
+        (alone,) = search(features[image : image + 1])
+        assert [h.tokens for h in alone] == [h.tokens for h in together[image]]
+        assert [h.score for h in alone] == pytest.approx([h.score for h in together[image]])
+
+
+def test_cross_entropy_is_torchs():
+    logits, targets = torch.randn(9, WORDS), torch.randint(WORDS, (9,))
+    for smoothing in (0.0, 0.1):
+        expected = F.cross_entropy(logits, targets, label_smoothing=smoothing)
+        torch.testing.assert_close(objective.cross_entropy(logits, targets, smoothing), expected)
+
+
+def test_doubly_stochastic_counts_words_in_the_mask_alone():
+    alphas = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]])
+    assert objective.doubly_stochastic(alphas, torch.tensor([[True, True, False]])) == 0
+    assert objective.doubly_stochastic(alphas, torch.tensor([[True, False, False]])) == pytest.approx(0.5)
+
+
+def test_a_sample_is_compared_with_its_siblings():
+    rewards = torch.tensor([3.0, 0.0, 0.0, 1.0, 1.0, 1.0])
+    torch.testing.assert_close(objective.advantages(rewards, 3), torch.tensor([3.0, -1.5, -1.5, 0.0, 0.0, 0.0]))
+
+
+def test_self_critical_gradient_is_advantage_times_score():
+    logits = torch.randn(4, WORDS, requires_grad=True)
+    words, advantage = torch.tensor([1, 5, 2, 2]), torch.tensor([1.0, 1.0, -2.0, 0.0])
+    objective.self_critical(logits, words, advantage).backward()
+    score = F.one_hot(words, WORDS) - logits.detach().softmax(-1)  # the gradient of log p(word) in the logits
+    torch.testing.assert_close(logits.grad, -advantage[:, None] * score / 4)

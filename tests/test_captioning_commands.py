@@ -1,0 +1,162 @@
+"""captioning train and evaluate at toy size: on drawn scenes, on a folder of pictures, killed and resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from captioning import evaluate, train
+from captioning.config import Config
+from captioning.data import Pixels, TrainingBatches, encode, pad
+from captioning.encoder import make_encoder
+from captioning.trained import open_model
+from core import checkpoint, cli
+from core.loop import LoopConfig
+from datasets import captions, scenes
+from datasets.text import Vocabulary
+
+ROOT = Path(__file__).parent.parent
+TINY = ["--embedding", "8", "--hidden", "8", "--visual", "8", "--scores", "4", "--batch", "4", "--captions", "2"]
+FAST = [*TINY, "--steps", "4", "--log-every", "2", "--validate-every", "2", "--min-count", "1", "--quiet"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Forty pictures with a text file each: a folder as users have them."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, scene in enumerate(scenes.splits()["train"][:40]):
+        scene.open().save(folder / f"{number:02}.png")
+        (folder / f"{number:02}.txt").write_text("\n".join(scene.captions), encoding="utf8")
+    return folder
+
+
+def run(command, *argv: object) -> int:
+    return cli.guard("captioning", command.main, [str(word) for word in argv])
+
+
+def test_batches_are_functions_of_the_step_and_share_rows():
+    images = scenes.splits()["train"][:10]
+    vocabulary = Vocabulary.train(caption for image in images for caption in image.captions)
+    config = Config(captions=3, loop=LoopConfig(batch=4))
+    pixels = Pixels(images, make_encoder("tiny").preprocessing)
+    mirror = Pixels(images, make_encoder("tiny").preprocessing, mirrored=True)
+    sentences = encode(images, vocabulary, config.longest)
+    batches = TrainingBatches([pixels, mirror], sentences, config, torch.device("cpu"), vocabulary.pad)
+    shown, tokens, chosen = batches(5, slice(0, 4))
+    assert shown.shape == (4, 3, 64, 64)
+    assert len(tokens) == 12
+    for again, first in zip(batches(5, slice(2, 4)), (shown[2:], tokens[6:], chosen[2:]), strict=True):
+        assert torch.equal(again, first)
+    for row, image in enumerate(chosen.tolist()):
+        assert any(torch.equal(shown[row], source([image])[0]) for source in (pixels, mirror))
+        own = {tuple(sentence) for sentence in sentences[image]}
+        read = {tuple(t for t in line if t != vocabulary.pad) for line in tokens[3 * row : 3 * row + 3].tolist()}
+        assert len(read) == 3, "each caption before any a second time"
+        assert read <= own
+
+
+def test_long_captions_are_cut_without_an_end():
+    class Image:
+        captions = ("one two three", "one")
+
+    vocabulary = Vocabulary.train(["one two three"])
+    (sentences,) = encode([Image()], vocabulary, 3)  # type: ignore[list-item]
+    assert vocabulary.end not in sentences[0]
+    assert len(sentences[0]) == 4
+    assert sentences[1] == [vocabulary.start, *vocabulary.encode("one"), vocabulary.end]
+    assert pad(sentences, 0).tolist()[1][3:] == [0]
+
+
+def test_train_on_a_folder_evaluate_and_learn_from_rewards(photos, tmp_path, capsys):
+    runs = tmp_path / "runs"
+    assert run(train, "--data", photos, *FAST, "--runs", runs, "--name", "first") == 0
+    assert "nearest neighbour" in capsys.readouterr().out
+    saved = checkpoint.open_run(runs / "captioning/first", "captioning")
+    assert {name.split(".")[0] for name in saved["weights"]} == {"decoder", "encoder"}
+
+    assert run(evaluate, runs / "captioning/first", "--split", "validation", "--json", "--beam", "2") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told["scores"]) == {"this captioner", "nearest neighbour", "consensus of 30"}
+    assert told["images"] == len(captions.load(str(photos)).validation)
+
+    first = runs / "captioning/first"
+    start = ["--start", first, "--self-critical", "--runs", runs, "--name", "second"]
+    assert run(train, "--data", photos, *FAST, *start) == 0
+    rows = [json.loads(line) for line in (runs / "captioning/second/metrics.jsonl").read_text().splitlines()]
+    assert any("train/reward" in row for row in rows)
+    vocabularies = {
+        open_model(runs / "captioning" / name, "cpu")[0].vocabulary.to_json() for name in ("first", "second")
+    }
+    assert len(vocabularies) == 1, "the second stage speaks the words of the first"
+
+    capsys.readouterr()
+    assert run(train, "--data", photos, *FAST, "--start", first, "--hidden", "9", "--runs", runs) == 2
+    assert "decoder of other sizes" in capsys.readouterr().err
+
+
+def test_frozen_encoder_is_no_part_of_the_checkpoint_but_a_tuned_one_is(photos, tmp_path):
+    options = ["--data", photos, *FAST, "--steps", "1", "--encoder", "lite0", "--cache", tmp_path / "cache"]
+    for name, flags, parts in (("frozen", [], {"decoder"}), ("tuned", ["--tune"], {"decoder", "encoder"})):
+        assert run(train, *options, *flags, "--runs", tmp_path, "--name", name) == 0
+        weights = checkpoint.open_run(tmp_path / "captioning" / name, "captioning")["weights"]
+        assert {key.split(".")[0] for key in weights} == parts
+    own = make_encoder("lite0").state_dict()
+    tuned = open_model(tmp_path / "captioning/tuned", "cpu")[0].encoder.state_dict()
+    assert any(not torch.equal(own[key], tuned[key]) for key in own), "it learned"
+
+
+def test_broken_pictures_are_named_and_left_out(photos, tmp_path, capsys):
+    (photos / "00.png").write_bytes(b"no picture")
+    assert run(train, "--data", photos, *FAST, "--runs", tmp_path, "--name", "rest") == 0
+    told = capsys.readouterr().err
+    assert "00.png" in told
+    assert "left out" in told
+
+
+def test_killed_and_resumed_ends_with_the_same_bits(photos, tmp_path):
+    flags = ["--data", photos, *TINY, "--min-count", "1", "--quiet", "--steps", "40", "--log-every", "5"]
+    flags += ["--encoder", "lite0", "--mirror", "--validate-every", "20", "--save-every", "4"]
+    whole = [*flags, "--runs", tmp_path, "--name", "whole", "--cache", tmp_path / "cache-1"]
+    assert run(train, *whole) == 0
+    directory = tmp_path / "captioning/killed"
+    start = [*flags, "--runs", tmp_path, "--name", "killed", "--cache", tmp_path / "cache-2"]
+
+    def features_begun() -> bool:
+        return len(list((tmp_path / "cache-2").rglob("*.npy"))) >= 10
+
+    def saved() -> bool:
+        return (directory / "last.pt").exists()
+
+    for attempt in range(3):
+        argv = (
+            start if not directory.exists() else ["--resume", directory, "--cache", tmp_path / "cache-2", "--quiet"]
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-m", "captioning.train", *map(str, argv)],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+        )
+        if attempt < 2:  # once among the features, once in training
+            wait_for([features_begun, saved][attempt], process)
+            process.send_signal(signal.SIGKILL)
+        process.wait()
+    one, two = (checkpoint.load(tmp_path / "captioning" / n / "last.pt", "captioning") for n in ("whole", "killed"))
+    assert two["step"] == 40
+    for key, value in one["weights"].items():
+        assert torch.equal(value, two["weights"][key]), key
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    end = time.monotonic() + 240
+    while not condition():
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < end
+        time.sleep(0.02)
