@@ -46,7 +46,7 @@ class Arguments:
     beam: int = 3
     """Sentences followed at a time; 1 is greedy."""
     n_best: int = 1
-    """Sentences to tell of each picture."""
+    """Sentences to tell of each picture; in percent, how probable their words were on average."""
     json: bool = False
     """Print a JSON object for each picture, on a line of its own."""
     overlay: Path | None = None
@@ -105,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             cards.append(page.card(each.viewed.picture, str(each.viewed.file), captions))
     if arguments.html and cards:
         about = f"{count} picture{'s' * (count > 1)}, described by {arguments.run or 'the default model'}"
+        about += "; in percent, how probable the words were on average" if arguments.n_best > 1 else ""
         replace(arguments.html, page.page(cards, arguments.html.stem, about))
     if failed:
         raise SystemExit(1 if count else 2)
@@ -186,11 +187,13 @@ def _tell(captioned: Captioned, target: Path | None, *, as_json: bool) -> None:
     best, *others = captioned.captions
     lines = [f"{captioned.viewed.file}: {best.text}" + (f" ({_percent(best)})" if others else "")]
     lines += [f"    {each.text} ({_percent(each)})" for each in others]
-    print("\n".join(lines).encode("utf-8", "replace").decode(), flush=True)
+    encoding = sys.stdout.encoding  # a terminal may lack letters of a sentence, and a file name need not be text
+    print("\n".join(lines).encode(encoding, "replace").decode(encoding), flush=True)
 
 
 def _percent(caption: Caption) -> str:
-    return f"{100 * math.exp(caption.log_probability):.2g} %"
+    """How probable each word was on average (geometric mean), the end counted as one."""
+    return f"{100 * math.exp(caption.log_probability / (len(caption.words) + 1)):.1f} %"
 
 
 def _draw(trained: Trained, captioned: Captioned, target: Path) -> None:

@@ -91,7 +91,10 @@ def _band(caption: str) -> Image.Image:
 
 
 def _strip(picture: Image.Image, words: Sequence[str], alphas: Float[np.ndarray, "words cells"]) -> Image.Image:
-    """Thumbnails side by side, in as many rows as it takes, each above its word."""
+    """Thumbnails side by side, in as many rows as it takes, each above its word.
+
+    They glow where attention is higher than if it were even, all on one scale, so that words can be compared.
+    """
     rows = math.ceil(len(words) / ((SIDE - GAP) // (COLUMN + GAP)))
     columns = math.ceil(len(words) / rows)
     column = min((SIDE - GAP) // columns - GAP, 2 * COLUMN)
@@ -99,7 +102,8 @@ def _strip(picture: Image.Image, words: Sequence[str], alphas: Float[np.ndarray,
     row = thumbnail.height + 22 + GAP
     strip = Image.new("RGB", (columns * (column + GAP) + GAP, rows * row), PAPER)
     side = math.isqrt(alphas.shape[1])
-    weights = np.sqrt(alphas.reshape(-1, side, side) / alphas.max())  # one scale, so that words can be compared
+    even = 1 / alphas.shape[1]
+    weights = ((alphas - even) / max(alphas.max() - even, even)).reshape(-1, side, side)
     for n, word in enumerate(words):
         x, y = GAP + n % columns * (column + GAP), n // columns * row
         strip.paste(heat(thumbnail, weights[n]), (x + (column - thumbnail.width) // 2, y))

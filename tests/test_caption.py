@@ -113,7 +113,7 @@ def test_n_best(run: Path, capsys: pytest.CaptureFixture[str]):
     for line, each in zip(others, captions[1:], strict=True):
         assert line.startswith(f"    {each.text} (")
         percent = float(line.rpartition("(")[2].removesuffix(" %)"))
-        assert percent == pytest.approx(100 * math.exp(each.log_probability), rel=0.06)
+        assert percent == pytest.approx(100 * math.exp(each.log_probability / (len(each.words) + 1)), abs=0.06)
 
 
 def test_json_lines(run: Path, capsys: pytest.CaptureFixture[str]):
