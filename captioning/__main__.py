@@ -6,6 +6,7 @@ VERBS = {
     "caption": "write sentences about your pictures",
     "train": "train a captioner",
     "evaluate": "measure a trained captioner beside the nearest neighbour",
+    "pack": "make one small file of a trained captioner",
 }
 
 

@@ -10,13 +10,13 @@ from jaxtyping import Int, Shaped, UInt8
 from torch import Tensor
 
 from captioning.config import Config
-from captioning.encoder import Encoder, Preprocessing
-from captioning.features import extract, readable, report_broken
 from core import batches
 from core.errors import InputError
 from datasets import captions
 from datasets.captions import CaptionedImage
 from datasets.text import Vocabulary
+from vision.encoder import Encoder, Preprocessing
+from vision.features import extract, readable, report_broken
 
 IN_MEMORY = 1 << 30  # bytes of pixels that are kept; more are opened again whenever they are needed
 

@@ -7,6 +7,7 @@ without punctuation.
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from rich.table import Table
 
 from captioning.data import Part, load
 from captioning.describe import describe_all
+from captioning.java_metrics import java_scores
 from captioning.metrics import scores
 from captioning.neighbours import consensus, nearest, pooled
 from captioning.trained import Trained, open_model
@@ -27,10 +29,24 @@ from core.errors import InputError
 NEIGHBOURS = 30  # whose captions are compared for a consensus (Devlin et al. 2015)
 
 
-def measure(trained: Trained, part: Part, beam: int) -> dict[str, float]:
+Words = Sequence[str]
+
+
+def judge(candidates: Sequence[Words], truth: Sequence[Sequence[Words]], *, java: bool = False) -> dict[str, float]:
+    """Return the scores of captions; with `java` METEOR and SPICE too, or a line on why not."""
+    figures = scores(candidates, truth)
+    if java:
+        more, left_out = java_scores(candidates, truth)
+        figures |= more
+        for line in left_out:
+            print(line, file=sys.stderr)
+    return figures
+
+
+def measure(trained: Trained, part: Part, beam: int, *, java: bool = False) -> dict[str, float]:
     """Return the scores of a captioner on a part of its data."""
     written = [caption.words for caption in describe_all(trained, part.source, beam)]
-    return scores(written, references(trained, part))
+    return judge(written, references(trained, part), java=java)
 
 
 def references(trained: Trained, part: Part) -> list[list[tuple[str, ...]]]:
@@ -38,13 +54,13 @@ def references(trained: Trained, part: Part) -> list[list[tuple[str, ...]]]:
     return [[tuple(trained.vocabulary.words(caption)) for caption in image.captions] for image in part.images]
 
 
-def baselines(trained: Trained, train: Part, part: Part) -> dict[str, dict[str, float]]:
+def baselines(trained: Trained, train: Part, part: Part, *, java: bool = False) -> dict[str, dict[str, float]]:
     """Return the scores of captions taken over from training images that look alike to the encoder."""
     known, asked = pooled(trained.look, train.source), pooled(trained.look, part.source)
     captions, truth = references(trained, train), references(trained, part)
     return {
-        "nearest neighbour": scores(nearest(known, captions, asked), truth),
-        f"consensus of {NEIGHBOURS}": scores(consensus(known, captions, asked, NEIGHBOURS), truth),
+        "nearest neighbour": judge(nearest(known, captions, asked), truth, java=java),
+        f"consensus of {NEIGHBOURS}": judge(consensus(known, captions, asked, NEIGHBOURS), truth, java=java),
     }
 
 
@@ -77,6 +93,8 @@ class Arguments:
     """Beam width; by default as in training."""
     baselines: bool = True
     """Measure captions taken over from the nearest training images, too."""
+    java: bool = False
+    """Measure METEOR and SPICE too, with pycocoevalcap's Java programs; SPICE needs its models there."""
     json: bool = False
     """Print the scores as JSON instead of a table."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -96,9 +114,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     split = arguments.split or ("test" if "test" in parts else "validation")
     if split not in parts:
         raise InputError(f"{given.get('data', trained.config.data)} has no {split} images")
-    results = {"this captioner": measure(trained, parts[split], arguments.beam or trained.config.beam)}
+    beam = arguments.beam or trained.config.beam
+    results = {"this captioner": measure(trained, parts[split], beam, java=arguments.java)}
     if arguments.baselines:
-        results |= baselines(trained, parts["train"], parts[split])
+        results |= baselines(trained, parts["train"], parts[split], java=arguments.java)
     if arguments.json:
         print(json.dumps({"split": split, "images": len(parts[split].images), "scores": results}))
     else:

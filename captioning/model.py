@@ -8,7 +8,7 @@ The recurrent core writes the sentence word by word (Vinyals et al. 2015), E bei
     e_ti = (K a_i)^T Q h_{t-1} / sqrt(d)                 attention (Xu et al. 2015, eqs. 4-6, 13)
     alpha_t = softmax(e_t),  z_t = sigmoid(g h_{t-1}) sum_i alpha_ti a_i
     h_t, c_t = core([E w_{t-1}, z_t], (h_{t-1}, c_{t-1}))
-    p(w_t) = softmax(E (L_h h_t + L_z z_t + E w_{t-1}))  deep output (eq. 7), E tied to the input's (Press & Wolf 2017)
+    p(w_t) = softmax(E (L_h h_t + L_z z_t + E w_{t-1}))  deep output (eq. 7), E as for the input (Press & Wolf 2017)
 
 The paper scores cells by a tanh layer, which takes a tensor [rows, cells, d] for each word; the scaled product
 (Luong et al. 2015, Vaswani et al. 2017) takes none, and a third of the time.

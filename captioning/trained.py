@@ -9,12 +9,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from captioning.config import Config
-from captioning.encoder import Encoder, Preprocessing, make_encoder
 from captioning.model import Captioner
 from core import checkpoint
 from core.config import from_dict
 from core.errors import InputError
 from datasets.text import Vocabulary
+from vision.encoder import Encoder, Preprocessing, make_encoder
 
 DEFAULT = Path(__file__).parent / "default.pt"
 
@@ -54,7 +54,7 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
     saved = checkpoint.open_run(path, "captioning")
     config, extras = from_dict(Config, saved["config"], str(path)), saved["extras"]
     preprocessing = from_dict(Preprocessing, extras["preprocessing"], str(path))
-    parts = {name: _part(saved["weights"], name) for name in ("encoder", "decoder")}
+    parts = {name: checkpoint.part(saved["weights"], name) for name in ("encoder", "decoder")}
     encoder = encoder_of(config, pretrained=not parts["encoder"], preprocessing=preprocessing)
     if parts["encoder"]:
         encoder.load_state_dict(parts["encoder"])
@@ -64,8 +64,3 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
     decoder = Captioner(config, encoder.channels, len(vocabulary))
     decoder.load_state_dict(parts["decoder"])
     return Trained(config, encoder.to(device), decoder.to(device).eval(), vocabulary), saved
-
-
-def _part(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The weights of one of the networks."""
-    return {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}

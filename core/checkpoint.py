@@ -80,6 +80,11 @@ def open_run(path: Path | str, app: str) -> dict[str, Any]:
     raise InputError(f"{path} holds neither best.pt nor last.pt: give the directory of a run, or a .pt file")
 
 
+def part(weights: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the state dict of one part of a model from that of the whole; empty if it is not in it."""
+    return {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn the error of a full disk or an unwritable folder into one line that names `path`."""

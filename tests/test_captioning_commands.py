@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from captioning import evaluate, train
+from captioning import evaluate, pack, train
 from captioning.config import Config
 from captioning.data import Pixels, TrainingBatches, encode, pad
-from captioning.encoder import make_encoder
+from vision.encoder import make_encoder
 from captioning.trained import open_model
 from core import checkpoint, cli
 from core.loop import LoopConfig
@@ -87,6 +87,14 @@ def test_train_on_a_folder_evaluate_and_learn_from_rewards(photos, tmp_path, cap
     assert told["images"] == len(captions.load(str(photos)).validation)
 
     first = runs / "captioning/first"
+    packed = tmp_path / "small.pt"
+    assert run(pack, first, packed) == 0
+    weights = checkpoint.load(packed, "captioning")["weights"]
+    for name, value in saved["weights"].items():
+        assert torch.equal(weights[name], value.half()), name
+    words = open_model(packed, "cpu")[0].decoder.words.weight
+    assert words.dtype == torch.float32, "computed with in float32 all the same"
+
     start = ["--start", first, "--self-critical", "--runs", runs, "--name", "second"]
     assert run(train, "--data", photos, *FAST, *start) == 0
     rows = [json.loads(line) for line in (runs / "captioning/second/metrics.jsonl").read_text().splitlines()]

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import nn
 from torchvision import models
 
-from captioning.encoder import LITE0, TINY, Encoder, Preprocessing, make_encoder
-from captioning.lite0 import Convolution, same
+from vision.encoder import LITE0, TINY, Encoder, Preprocessing, make_encoder
+from vision.lite0 import Convolution, same
 from core import checkpoint
 from core.config import from_dict, to_dict
 from core.errors import InputError

@@ -14,14 +14,14 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from captioning import features
-from captioning.encoder import TINY, Encoder, make_encoder
-from captioning.features import extract
+from vision import features
+from vision.encoder import TINY, Encoder, make_encoder
+from vision.features import extract
 from core.errors import InputError
 from datasets.pictures import open_picture
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["captioning.features"])
+CONTEXT.set_forkserver_preload(["vision.features"])
 SIZE = replace(TINY, size=32)
 
 

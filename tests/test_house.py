@@ -9,9 +9,10 @@ ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "core": {"core"},
     "datasets": {"core", "datasets"},
+    "vision": {"core", "datasets", "vision"},
     "glimpse": {"core", "datasets", "glimpse"},
-    "captioning": {"core", "datasets", "captioning"},
-    "video": {"core", "datasets", "video"},
+    "captioning": {"core", "datasets", "vision", "captioning"},
+    "video": {"core", "datasets", "vision", "video"},
 }
 
 

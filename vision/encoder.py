@@ -23,10 +23,10 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor, nn
 
-from captioning.lite0 import Lite0, renamed
 from core.config import to_dict
 from core.errors import InputError
 from datasets.pictures import to_tensor
+from vision.lite0 import Lite0, renamed
 
 FAMILIES = (
     "convnext",

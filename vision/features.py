@@ -19,10 +19,10 @@ from jaxtyping import Float16, UInt8
 from PIL import Image
 from torch import Tensor
 
-from captioning.encoder import Encoder
 from core import batches
 from core.errors import InputError
 from core.progress import display
+from vision.encoder import Encoder
 
 T = TypeVar("T")
 HEADER = 128  # bytes of a .npy file before the numbers
