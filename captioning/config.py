@@ -97,21 +97,24 @@ POOLED = Config(
     visual=320,
     dropout=0.4,
     loop=LoopConfig(
-        steps=3000,
+        steps=1800,
         batch=40,
         optimiser="adamw",
         learning_rate=2e-3,
         warm_up=100,
         weight_decay=1e-3,
         clip=1.0,
-        validate_every=300,
+        validate_every=600,
     ),
 )
 ATTENTION = replace(POOLED, attention=True, scores=256)
-SELF_CRITICAL = replace(
+SELF_CRITICAL = replace(  # without dropout: the net that is rewarded is the net that spoke
     ATTENTION,
     self_critical=True,
-    loop=replace(ATTENTION.loop, steps=1500, learning_rate=1e-4, weight_decay=0.0, warm_up=50),
+    dropout=0.0,
+    loop=replace(
+        ATTENTION.loop, steps=600, learning_rate=2e-4, weight_decay=0.0, warm_up=20, log_every=50, validate_every=200
+    ),
 )
 PRESETS = {"scenes": SCENES, "attention": ATTENTION, "pooled": POOLED, "self-critical": SELF_CRITICAL}
 EXPECTED: dict[str, str] = {}

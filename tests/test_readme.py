@@ -11,12 +11,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import captioning.__main__ as captioning
+import glimpse.__main__ as glimpse
+import video.__main__ as video
 from core import cli
-from glimpse.__main__ import VERBS
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 COMMANDS = [shlex.split(line, comments=True)[2:] for line in README.splitlines() if line.startswith("uv run ")]
-TOY = ["--steps", "2", "--batch", "4", "--what", "8", "--where", "8", "--glimpse", "8", "--hidden", "8", "--quiet"]
+VERBS = {"glimpse": glimpse.VERBS, "captioning": captioning.VERBS, "video": video.VERBS}
+SMALL = ["--steps", "2", "--batch", "4", "--hidden", "8", "--quiet"]
+TOY = {
+    "glimpse": [*SMALL, "--what", "8", "--where", "8", "--glimpse", "8"],
+    "captioning": [*SMALL, "--min-count", "1", "--visual", "8", "--embedding", "8", "--cache", "cache"],
+    "video": [*SMALL, "--frame", "8"],
+}
+CAPTIONED = "captions.html", "drawn/photo.caption.png", "captioner.pt", "labelled.webm"
 ELSEWHERE = ("pytest", "torchrun")  # this very run, and tests/test_distributed.py
 
 
@@ -38,18 +47,27 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_mnist(tmp_path / "data/MNIST/raw")
     random = np.random.default_rng(0)
-    for name in ("photo.png", "folder/a.png", *(f"FOLDER/{c}/{n}.png" for c in ("cat", "dog") for n in range(5))):
+    for name in (
+        "photo.png",
+        "photo.jpg",
+        "folder/a.png",
+        *(f"FOLDER/{c}/{n}.png" for c in ("cat", "dog") for n in range(5)),
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(tmp_path / name)
+    for name in (f"CAPTIONS/{n}" for n in range(8)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text("a picture of noise\nnothing to see here\n")
     return tmp_path
 
 
 def test_readme_commands(place, monkeypatch):
     assert len(COMMANDS) >= 8
     for program, *words in COMMANDS:
-        if program == "glimpse":
-            toy = TOY if words[0] == "train" and "--resume" not in words else []
-            assert cli.main("glimpse", VERBS, [*words, *toy]) == 0, words
+        if program in VERBS:
+            toy = TOY[program] if words[0] == "train" and "--resume" not in words else []
+            assert cli.main(program, VERBS[program], [*words, *toy]) == 0, words
         elif program == "python":
             assert words[0] == "-m"
             toy = ["--rounds", "1"] if words[1].startswith("benchmarks") else []
@@ -60,5 +78,10 @@ def test_readme_commands(place, monkeypatch):
             assert not end.value.code, words
         else:
             assert program in ELSEWHERE, program
-    for left in ("runs/glimpse/digits/scanpaths.png", "scanpaths/photo.scanpath.png", "gradient_flow.png"):
+    for left in (
+        "runs/glimpse/digits/scanpaths.png",
+        "scanpaths/photo.scanpath.png",
+        "gradient_flow.png",
+        *CAPTIONED,
+    ):
         assert (place / left).stat().st_size > 1000, left

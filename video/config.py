@@ -1,0 +1,97 @@
+"""Everything that decides what a run of the labeller becomes, and the presets."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from core.errors import InputError
+from core.loop import LoopConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """The labeller, its data and its training; the presets below are instances of it."""
+
+    data: str = "sprites"
+    """sprites (drawn, nothing to download), or your own: a folder or a table (see datasets/videos.py)."""
+    split: int = 1
+    """Which of several given splits."""
+    background: str = "background"
+    """The label of frames in no segment, for tables of segments."""
+    stride: int = 1
+    """Of how many frames one is read."""
+
+    encoder: str = "tiny"
+    """tiny (trained from scratch), lite0 (its weights come with a package), or a torchvision model by name."""
+    encoder_weights: str | None = field(default=None, metadata={"place": True})
+    """File of the encoder's weights, for encoders that come without."""
+    download: bool = field(default=False, metadata={"place": True})
+    """Let torchvision fetch the encoder's weights."""
+    cache: str | None = field(default=None, metadata={"place": True})
+    """Folder of the frozen encoder's features; none: recurrent-vision/features in the user's cache."""
+    side: int = 64
+    """Pixels a side that tiny is shown of a frame."""
+
+    core: Literal["lstm", "gru", "rnn", "none"] = "lstm"
+    """The recurrent core; none: every frame is labelled by itself."""
+    bidirectional: bool = False
+    """Look ahead too: for files, not for live streams."""
+    frame: int = 128
+    """Units for what a frame shows."""
+    hidden: int = 128
+    """Units of the recurrent core, in each direction."""
+    layers: int = 1
+    """Recurrent layers."""
+    dropout: float = 0.2
+    """Share of the units for a frame that is dropped."""
+
+    window: int = 64
+    """Frames between two cuts of the gradient; the state is carried on (one direction)."""
+    weighted: bool = True
+    """Weigh each class in the loss by the inverse of its share of the frames."""
+    smooth: float = 0.15
+    """Weight of the term that keeps neighbouring frames alike (Farha and Gall 2019)."""
+
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    """The training loop; a batch counts clips."""
+
+    def __post_init__(self):
+        for name in ("stride", "frame", "hidden", "layers", "window", "side"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout must be from 0 to below 1, not {self.dropout}")
+        if self.bidirectional and self.core == "none":
+            raise InputError("without a recurrent core there is no direction: leave out --bidirectional")
+
+    @property
+    def trains_encoder(self) -> bool:
+        """Whether the encoder's weights change, so that its features cannot be kept."""
+        return self.encoder == "tiny"
+
+
+SPRITES = Config(
+    side=32,
+    loop=LoopConfig(steps=1500, batch=16, learning_rate=2e-3, warm_up=50, clip=1.0, validate_every=500),
+)
+VIDEOS = Config(
+    data="FOLDER",
+    encoder="lite0",
+    loop=LoopConfig(
+        steps=300,
+        batch=4,
+        optimiser="adamw",
+        learning_rate=1e-3,
+        warm_up=20,
+        weight_decay=1e-2,
+        clip=1.0,
+        log_every=20,
+        validate_every=50,
+    ),
+)
+PRESETS = {
+    "sprites": SPRITES,
+    "videos": VIDEOS,
+    "videos-both-ways": replace(VIDEOS, bidirectional=True, window=10_000),
+    "videos-by-frame": replace(VIDEOS, core="none"),
+}
+EXPECTED: dict[str, str] = {}

@@ -1,0 +1,82 @@
+"""The labeller: a label for every frame (synced many-to-many, slide 17).
+
+    a_t = relu(A encoder(frame_t))              what frame t shows
+    h_t = core(a_t, h_{t-1})                    what was seen so far; both ways: and what comes
+    p(y_t) = softmax(V h_t)
+
+In one direction, a net that reads a stream frame by frame carries the same state as one that is given the whole
+sequence.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from core.cells import State
+from core.recurrent import Recurrent
+from video.config import Config
+
+
+class Labeller(nn.Module):
+    """From what the encoder sees in each frame to the scores of labels."""
+
+    def __init__(self, config: Config, features: int, classes: int):
+        super().__init__()
+        self.config = config
+        self.frame = nn.Linear(features, config.frame)
+        self.core = None
+        if config.core != "none":
+            options: dict[str, Any] = {"forget_bias": 1.0} if config.core == "lstm" else {}
+            self.core = Recurrent(
+                config.core,
+                config.frame,
+                config.hidden,
+                layers=config.layers,
+                dropout=config.dropout,
+                bidirectional=config.bidirectional,
+                bias=True,
+                **options,
+            )
+        self.V = nn.Linear(self.core.output_size if self.core else config.frame, classes)
+
+    def forward(
+        self, features: Float[Tensor, "time batch features"], state: State = None
+    ) -> tuple[Float[Tensor, "time batch classes"], State]:
+        """Return the scores of each frame's labels, and the state to go on from."""
+        dropout = self.config.dropout
+        a = F.dropout(F.relu(self.frame(features.to(self.frame.weight.dtype))), dropout, self.training)
+        if self.core is None:
+            return self.V(a), state
+        h, state = self.core(a, state)
+        return self.V(F.dropout(h, dropout, self.training)), state
+
+
+def describe(grid: Float[Tensor, "frames cells channels"], *, whole: bool) -> Float[Tensor, "frames features"]:
+    """Return what an encoder's grid says of each frame: the `whole` of it, or the mean and the maximum of the cells.
+
+    A small thing fills few of the cells: it shows in the maximum and is lost in the mean.
+    """
+    return grid.flatten(1) if whole else torch.cat((grid.mean(1), grid.amax(1)), -1)
+
+
+def loss(
+    logits: Float[Tensor, "time batch classes"],
+    labels: Int[Tensor, "time batch"],
+    weights: Float[Tensor, " classes"],
+    smooth: float,
+) -> Float[Tensor, ""]:
+    """Cross-entropy, weighted by class, and the truncated smoothing term of MS-TCN (Farha and Gall 2019, eqs. 7-9).
+
+    That is the mean square of what log p changes by between two frames, as far as it is below 4: neighbours have
+    the same label nearly always, and where they have not the change should be free. Labels below 0 are padding.
+    """
+    log_p = F.log_softmax(logits, -1)
+    right = F.nll_loss(log_p.flatten(0, 1), labels.flatten(), weights, ignore_index=-1, reduction="sum")
+    valid = labels >= 0
+    both = valid[1:] & valid[:-1]
+    change = (log_p[1:] - log_p[:-1].detach()).abs().clamp(max=4.0) ** 2
+    mean = (change.mean(-1) * both).sum() / both.sum().clamp(min=1)
+    return right / weights[labels.clamp(min=0)].mul(valid).sum().clamp(min=1e-8) + smooth * mean

@@ -1,0 +1,117 @@
+"""Train a labeller of video frames, and report it beside the majority class.
+
+uv run video train                                  # moving sprites, nothing to download
+uv run video train --preset videos --data FOLDER    # your own labelled videos, with the lite0 encoder
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Int, Shaped
+from rich.console import Console
+from torch import Tensor, nn
+
+from core import cli, distributed
+from core.bptt import detach
+from core.cells import State
+from core.config import to_dict
+from core.loop import fit
+from datasets import videos
+from video.config import EXPECTED, PRESETS, Config
+from video.data import Read, TrainingBatches, read
+from video.evaluate import compare, measure, table
+from video.model import describe, loss
+from video.trained import Trained, build, encoder_of, open_model
+
+
+class Learner(nn.Module):
+    """The labeller together with what it learns from, and the state that one window hands to the next.
+
+    The state is kept in buffers, so that it is in the checkpoint: a run that was resumed goes on with it.
+    """
+
+    def __init__(self, trained: Trained, weights: Tensor, rows: int):
+        super().__init__()
+        self.config, self.labeller = trained.config, trained.labeller
+        self.encoder = trained.encoder if self.config.trains_encoder else None  # a frozen one is no weight of ours
+        trained.encoder.requires_grad_(self.config.trains_encoder)
+        self.register_buffer("weights", weights)
+        self.parts = 0  # of the state that is carried: none for nets without one, or with two directions
+        if self.labeller.core is not None and not self.config.bidirectional:
+            state = self.labeller.core.initial_state(rows)
+            for part in state if isinstance(state, tuple) else (state,):
+                self.register_buffer(f"state{self.parts}", part)
+                self.parts += 1
+
+    def forward(
+        self,
+        frames: Shaped[Tensor, "time batch *shape"],
+        labels: Int[Tensor, "time batch"],
+        first: Bool[Tensor, ""],
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Learn from a window; return the loss and what to log."""
+        if self.encoder:
+            grid = self.encoder(frames.flatten(0, 1))
+            frames = describe(grid, whole=True).unflatten(0, labels.shape)
+        logits, state = self.labeller(frames, self._before(first))
+        self._keep(state)
+        valid = labels >= 0
+        accuracy = ((logits.argmax(-1) == labels) & valid).sum() / valid.sum().clamp(min=1)
+        return loss(logits, labels, self.get_buffer("weights"), self.config.smooth), {"accuracy": accuracy}
+
+    def _before(self, first: Bool[Tensor, ""]) -> State:
+        """The state the last window ended with; where clips begin, zeros."""
+        if not self.parts:
+            return None
+        state = tuple(torch.where(first, 0.0, self.get_buffer(f"state{n}")) for n in range(self.parts))
+        return state if self.parts > 1 else state[0]
+
+    def _keep(self, state: State) -> None:
+        if self.parts:
+            parts = detach(state)
+            for n, part in enumerate(parts if isinstance(parts, tuple) else (parts,)):
+                self.get_buffer(f"state{n}").copy_(part)
+
+
+def class_weights(clips: Sequence[Read], classes: int) -> Tensor:
+    """Return the inverse of each class's share of the frames, 1 on average over frames; 0 for those without any."""
+    counts = torch.bincount(torch.cat([clip.labels for clip in clips]), minlength=classes).float()
+    present = counts > 0
+    return torch.where(present, counts.sum() / (counts.clamp(min=1) * present.sum()), 0.0)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train, judge by the validation clips, report."""
+    config, session, run = cli.parse_train("video", Config, PRESETS, argv, EXPECTED)
+    device = cli.device(session.device, session.threads)
+    splits = videos.load(config.data, background=config.background, split=config.split)
+    encoder = encoder_of(config).to(device)
+    train, validation = read(config, encoder, splits.train), read(config, encoder, splits.validation)
+    trained = build(config, encoder, splits.classes)
+    trained.labeller.to(device)
+    weights = class_weights(train, len(splits.classes)) if config.weighted else torch.ones(len(splits.classes))
+    rows = distributed.rows(config.loop.batch)
+    learner = Learner(trained, weights, rows.stop - rows.start).to(device)
+    fit(
+        learner,
+        TrainingBatches(train, config, device),
+        lambda: measure(trained, validation),
+        run,
+        config.loop,
+        monitor="balanced accuracy",
+        extras={
+            "classes": list(splits.classes),
+            "preprocessing": to_dict(encoder.preprocessing),
+            "fingerprint": "" if config.trains_encoder else encoder.fingerprint,
+        },
+    )
+    if run.writes:
+        best, _ = open_model(run.directory, device)
+        name = "test" if splits.test else "validation"
+        clips = read(config, best.encoder, splits.test) if splits.test else validation
+        Console().print(table(compare(best, train, clips), f"{name}: {len(clips)} clips, %"))
+        print(f"{run.directory} holds the run; now: video label VIDEO --run {run.directory}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.guard("video train", main))
