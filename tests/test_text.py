@@ -1,12 +1,14 @@
 """Vocabularies: which words there are, their numbers, and sentences there and back."""
 
 import json
+import shutil
 import unicodedata
 from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from datasets.text import SPECIAL, Vocabulary
 
@@ -39,6 +41,19 @@ def tokens(vocabulary: Vocabulary) -> list[str]:
 )
 def test_words_are_those_that_captions_are_compared_by(sentence: str, words: str):
     assert Vocabulary.train([]).words(sentence) == words.split()
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="the tokens of the Penn Treebank are made in Java")
+def test_words_are_those_of_pycocoevalcap():
+    sentences = [
+        "A man's dog doesn't run; they're -- he said -- \"tired\"...",
+        "The dog 's t-shirt , is n't black-and-white !",
+        "Can't you see: the boys' ball at 10:30 , 2.5 of 10,000 ? I'd say we'll win",
+        "Žluťoučký kůň - příšerně ' úpěl ' ódy",
+    ]
+    tokens = PTBTokenizer().tokenize({n: [{"caption": text}] for n, text in enumerate(sentences)})
+    words = Vocabulary.train([]).words
+    assert [words(text) for text in sentences] == [tokens[n][0].split() for n in range(len(sentences))]
 
 
 def test_punctuation_if_asked_for():
