@@ -1,0 +1,84 @@
+"""Reads files of labels: lines and tables of text in whatever dialect; errors name the file and the line."""
+
+import csv
+import io
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a text file, or a row of a table, of which `values` are the fields by column."""
+
+    file: Path
+    number: int  # from 1
+    text: str = ""
+    values: dict[str, str] = field(default_factory=dict)
+
+    def error(self, message: str) -> InputError:
+        """Return the error to raise for what is wrong in this line."""
+        return InputError(f"{self.file}: line {self.number}: {message}")
+
+
+def read_text(file: Path) -> str:
+    """Return the text of a file, without a byte order mark.
+
+    Raises InputError if it cannot be opened, is empty or not UTF-8.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = file.read_bytes()[: error.start].count(b"\n") + 1
+        raise InputError(f"{file}: line {number} is not UTF-8; save the file in that encoding") from None
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror or error}") from None
+    if not text.strip():
+        raise InputError(f"{file}: the file is empty")
+    return text
+
+
+def read_lines(file: Path) -> list[Line]:
+    """Return the lines of a file, at least one, without white space at their ends.
+
+    Raises InputError as `read_text`, and for an empty line before the last one.
+    """
+    lines = [Line(file, number, text.strip()) for number, text in enumerate(read_text(file).rstrip().split("\n"), 1)]
+    for line in lines:
+        if not line.text:
+            raise line.error("the line is empty")
+    return lines
+
+
+def read_table(file: Path) -> list[Line]:
+    """Return the rows of a table, at least one, whose first line names the columns.
+
+    Fields are parted by commas, semicolons or tabs, and may be quoted. Names of columns are brought to one form:
+    "Start (s)" is `start_s`. Raises InputError as `read_text`, if there is no row, if two columns have the same
+    name, or if a row has not as many fields as there are columns.
+    """
+    (number, heading), *rows = _rows(file) or [(1, [])]
+    columns = [re.sub(r"\W+", "_", name.lower()).strip("_") for name in heading]
+    if len(set(columns)) < len(columns):
+        raise Line(file, number).error("two columns have the same name")
+    table = []
+    for number, row in rows:
+        if len(row) != len(columns):
+            raise Line(file, number).error(f"{len(row)} fields, but the first line names {len(columns)} columns")
+        table.append(Line(file, number, values=dict(zip(columns, row, strict=True))))
+    if not table:
+        raise InputError(f"{file}: there is no row below the names of the columns")
+    return table
+
+
+def _rows(file: Path) -> list[tuple[int, list[str]]]:
+    """Return the rows that are not empty, each with the number of its last line."""
+    text = read_text(file)
+    first = text.lstrip().partition("\n")[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
+    try:
+        return [(reader.line_num, [field.strip() for field in row]) for row in reader if any(row)]
+    except csv.Error as error:
+        raise Line(file, reader.line_num).error(f"{error}; correct the quotes") from None

@@ -1,0 +1,174 @@
+"""Labelled videos by name, or the user's own, in whichever of these layouts they are:
+
+    splits = load("sprites")                    # moving sprites, drawn: see `datasets.sprites`
+    splits = load("breakfast", split=2)         # a folder
+
+    MS-TCN              videos/NAME.mp4, groundTruth/NAME.txt (a label a line), mapping.txt ("0 label"), and
+                        splits/train.split1.bundle, test.split1.bundle (NAME.txt a line)
+    tables              labels.csv, of segments or of frames: see `datasets.video_tables`
+    a clip a class      CLASS/NAME.avi; perhaps with trainlist01.txt, testlist01.txt of UCF101 (CLASS/NAME.avi 1)
+                        in the folder, or in ucfTrainTestlist/ in or beside it
+
+Where there are no splits the clips are split by a hash of their names, UCF101's groups (v_CLASS_g01_c01) whole.
+Nothing opens a video here: what is in it is known when its frames are read, and checked by `Clip.labels`.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import cv2
+import torch
+
+from core.errors import InputError
+from datasets import sprites, video_tables
+from datasets.clips import Clip, FrameLabels, OneLabel, VideoSplits, make_splits
+from datasets.text_files import Line, read_lines
+from datasets.video_files import find_video, videos_in
+
+NAMES = ("sprites",)
+
+
+def load(source: str | Path, *, background: str = "background", split: int = 1) -> VideoSplits:
+    """Load the data set `source`: one of `NAMES`, the path of a folder, or of a table.
+
+    Args:
+        source: what to load.
+        background: the label of frames in no segment, for tables of segments.
+        split: which of several given splits, for MS-TCN's and UCF101's numbered ones.
+
+    Raises:
+        InputError: nothing is called so, or its labels are malformed, or a video is missing.
+    """
+    if source in NAMES:
+        return sprites.load()
+    path = Path(source)
+    if path.is_file():
+        return video_tables.load([path], path.parent, background)
+    if not path.is_dir():
+        raise InputError(f"no folder or table is called {str(source)!r}, and no data set but {', '.join(NAMES)}")
+    if (path / "groundTruth").is_dir():
+        return _mstcn(path, split)
+    if tables := sorted(file for file in path.iterdir() if file.suffix.lower() in (".csv", ".tsv")):
+        return video_tables.load(tables, path, background)
+    return _class_folders(path, split)
+
+
+def suspects(clips: Iterable[Clip]) -> Iterator[str]:
+    """Yield a line for each file that claims to have another number of frames than are labelled.
+
+    It is an early hint before hours of reading, no more: what a file claims may be wrong.
+    """
+    for clip in clips:
+        if isinstance(clip.given, FrameLabels) and isinstance(clip.source, Path) and clip.source.is_file():
+            video = cv2.VideoCapture(str(clip.source))
+            claimed = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+            video.release()
+            if claimed != len(clip.given.each):
+                yield f"{clip.source}: {claimed} frames, it claims, but {len(clip.given.each)} are labelled"
+
+
+def _mstcn(root: Path, number: int) -> VideoSplits:
+    """Load the layout of Farha and Gall's MS-TCN (2019), and of most that came after it."""
+    index = _mapping(root / "mapping.txt")
+    bundles = {
+        part: root / "splits" / f"{name}.split{number}.bundle"
+        for part, name in (("train", "train"), ("validation", "val"), ("test", "test"))
+    }
+    if not (root / "splits").is_dir():
+        files = sorted((root / "groundTruth").glob("*.txt"))
+        parts = {"all": [_mstcn_clip(root, Line(file, 1, file.name), index) for file in files]}
+    else:
+        parts = {
+            part: [_mstcn_clip(root, line, index) for line in read_lines(file)]
+            for part, file in bundles.items()
+            if file.exists() or part == "train"
+        }
+        _check_apart(bundles, parts)
+    return make_splits(root, parts, tuple(index))
+
+
+def _mapping(file: Path) -> dict[str, int]:
+    """Return the number of each label, in the order of the numbers, which must be 0, 1, 2, ..."""
+    index = {}
+    for line in read_lines(file):
+        number, _, name = line.text.partition(" ")
+        if not (number.isdecimal() and name.strip()):
+            raise line.error(f"{line.text!r} is not a number and a label, as in '0 walk'")
+        if int(number) in index.values() or name.strip() in index:
+            raise line.error(f"{line.text!r}: this number or this label stands above already")
+        index[name.strip()] = int(number)
+    if sorted(index.values()) != list(range(len(index))):
+        raise InputError(f"{file}: the numbers of {len(index)} labels must be 0 to {len(index) - 1}")
+    if len(index) < 2:
+        raise InputError(f"{file}: one class only ({next(iter(index))}); at least two are needed")
+    return dict(sorted(index.items(), key=lambda item: item[1]))
+
+
+def _mstcn_clip(root: Path, line: Line, index: Mapping[str, int]) -> Clip:
+    """Return the clip that a line of a bundle names."""
+    name = line.text.removesuffix(".txt")
+    file = root / "groundTruth" / f"{name}.txt"
+    if not file.is_file():
+        raise line.error(f"there is no {file}")
+    labels = read_lines(file)
+    for each in labels:
+        if each.text not in index:
+            raise each.error(f"unknown label {each.text!r}; mapping.txt has {', '.join(index)}")
+    video = find_video(root, name, line)
+    return Clip(name, video, FrameLabels(torch.tensor([index[each.text] for each in labels]), file), group=name)
+
+
+def _check_apart(files: Mapping[str, Path], parts: Mapping[str, Iterable[Clip]]) -> None:
+    """Demand that no clip is listed twice, least of all in two splits."""
+    seen: dict[str, str] = {}
+    for part, clips in parts.items():
+        for clip in clips:
+            if clip.name in seen:
+                raise InputError(f"{files[part]}: {clip.name} is already in {files[seen[clip.name]].name}")
+            seen[clip.name] = part
+
+
+def _class_folders(root: Path, number: int) -> VideoSplits:
+    """Load clips of one label each, in a folder for each class."""
+    found = {folder.name: videos_in(folder) for folder in sorted(root.iterdir()) if folder.is_dir()}
+    classes = tuple(name for name, videos in found.items() if videos)
+    if not classes:
+        raise InputError(f"{root}: neither groundTruth/, nor a table (.csv), nor a folder of videos for each class")
+    if len(classes) == 1:
+        raise InputError(f"{root}: one class only ({classes[0]}); at least two are needed")
+    clips = {
+        clip.name: clip
+        for label, name in enumerate(classes)
+        for clip in (_whole_clip(video, label) for video in found[name])
+    }
+    lists = _lists(root, number)
+    if not lists:
+        return make_splits(root, {"all": list(clips.values())}, classes)
+    parts = {part: [_listed(clips, line) for line in read_lines(file)] for part, file in lists.items()}
+    _check_apart(lists, parts)
+    return make_splits(root, parts, classes)
+
+
+def _whole_clip(video: Path, label: int) -> Clip:
+    """Return a clip of a class folder; UCF101 cuts clips that look alike from one longer video, a group."""
+    name = f"{video.parent.name}/{video.name}"
+    group = re.match(r"v_.*_g\d+(?=_c\d+$)", video.stem)
+    return Clip(name, video, OneLabel(label), group=f"{video.parent.name}/{group[0]}" if group else name)
+
+
+def _lists(root: Path, number: int) -> dict[str, Path]:
+    """Return UCF101's lists of the training and test clips, if they are there."""
+    for folder in (root, root / "ucfTrainTestlist", root.parent / "ucfTrainTestlist"):
+        files = {part: folder / f"{part}list{number:02}.txt" for part in ("train", "test")}
+        if any(folder.glob("trainlist*.txt")):
+            return files
+    return {}
+
+
+def _listed(clips: Mapping[str, Clip], line: Line) -> Clip:
+    """Return the clip of a line such as "Archery/v_Archery_g01_c01.avi 3"; the number says what the folder does."""
+    name = re.sub(r"\s+\d+$", "", line.text)
+    if name not in clips:
+        raise line.error(f"there is no video {name!r} in a folder of its class")
+    return clips[name]

@@ -1,0 +1,217 @@
+"""Segments and frames in tables: their labels frame by frame, units, splits, and what is wrong with them."""
+
+import pytest
+import torch
+from videos import put, text
+
+from core.errors import InputError
+from datasets import videos
+from video.export import frames_csv, segments_csv
+from video.reader import open_source
+
+TENTHS = [i / 10 for i in range(12)]  # the times of the frames of a video of 12 at 10 a second
+
+
+def names(splits, number, seconds=TENTHS, stride=1):
+    """The labels of clip `number`, as one word of initials."""
+    clips = {clip.name: clip for part in (splits.train, splits.validation, splits.test) for clip in part}
+    labels = clips[f"clip{number}"].labels(seconds, stride=stride)
+    assert labels.dtype == torch.int64
+    return "".join(splits.classes[label][0] for label in labels)
+
+
+def load(folder, content, clips=3, **options):
+    """Load videos clip0, clip1, ... with a table, which by default labels the last of them too little to matter."""
+    for number in range(clips):
+        put(folder / "videos" / f"clip{number}.mp4")
+    return videos.load(text(folder / "labels.csv", content).parent, **options)
+
+
+def rows(*lines, clips=3, filler="{clip},0,1,walk"):
+    """A table of segments: `lines`, then one segment for each clip but the first."""
+    return "\n".join([*lines, *(filler.format(clip=f"clip{number}") for number in range(1, clips))])
+
+
+def test_segments_in_seconds_hold_the_frames_from_their_start_to_before_their_end(tmp_path):
+    splits = load(
+        tmp_path,
+        rows("clip,start,end,label", "clip0,0.2,0.5,walk", "clip0,0.5,0.75,run", filler="{clip},0.0,1.0,run"),
+    )
+    assert splits.classes == ("background", "run", "walk")
+    assert names(splits, 0) == "bbwwwrrrbbbb"
+    assert names(splits, 0, [0, 0.19, 0.21, 0.49, 0.74, 0.76]) == "bbwwrb"  # of a variable rate
+    assert names(splits, 1) == "rrrrrrrrrrbb"
+
+
+def test_segments_in_frames(tmp_path):
+    splits = load(tmp_path, rows("clip,start,end,label", "clip0,2,5,walk", "clip0,5,8,run"))
+    assert names(splits, 0) == "bbwwwrrrbbbb"
+    assert names(splits, 0, [9.0] * 12) == "bbwwwrrrbbbb"  # whatever their times
+    assert names(splits, 0, [0.0] * 4, stride=3) == "bwrb"
+    assert names(splits, 1) == "wbbbbbbbbbbb"
+
+
+def test_an_end_that_is_the_last_frame_shows_from_what_follows(tmp_path):
+    splits = load(tmp_path, rows("clip,start,end,label", "clip0,2,4,walk", "clip0,5,7,run", "clip0,10,10,run"))
+    assert names(splits, 0) == "bbwwwrrrbbrb"
+
+
+@pytest.mark.parametrize(
+    ("heading", "row", "expected"),
+    [
+        ("file;Start (s);End (s);label", "clip0.mp4;0,2;0,5;walk", "bbwwwbbbbbbb"),
+        ("video\tstart_time\tend_time\tlabel", "videos/clip0.mp4\t0:00:00.2\t0:0.5\twalk", "bbwwwbbbbbbb"),
+        ("start_seconds,end_seconds,clip,label", "0,1,clip0,walk", "wwwwwwwwwwbb"),  # whole, but seconds
+        ("clip,start_frame,stop_frame,label", "clip0,2.0,5.0,walk", "bbwwwbbbbbbb"),  # decimals, but frames
+        ("clip,start_frame,end_frame,start,end,label", "clip0,2,5,0.9,0.9,walk", "bbwwwbbbbbbb"),
+    ],
+)
+def test_columns_tell_the_unit(tmp_path, heading, row, expected):
+    again = [row.replace("clip0", f"clip{number}") for number in (1, 2)]
+    splits = load(tmp_path, "\ufeff" + "\r\n".join([heading, row, *again]))
+    clips = [*splits.train, *splits.validation, *splits.test]
+    clip = next(clip for clip in clips if "clip0" in clip.name)
+    assert clip.source == tmp_path / "videos" / "clip0.mp4"
+    assert "".join(splits.classes[label][0] for label in clip.labels(TENTHS)) == expected
+
+
+def test_the_background_has_the_name_that_is_asked_for(tmp_path):
+    splits = load(tmp_path, rows("clip,start,end,label", "clip0,0,2,walk", "clip0,4,6,idle"), background="idle")
+    assert splits.classes == ("idle", "walk")
+    assert names(splits, 0) == "wwiiiiiiiiii"
+
+
+def test_frames(tmp_path):
+    lines = [f"clip{number},{frame},{frame // 4 + 8}" for number in range(3) for frame in range(12)]
+    splits = load(tmp_path, "\n".join(["clip,frame,label", *lines]))
+    assert splits.classes == ("8", "9", "10")  # as numbers
+    assert names(splits, 0) == "888899991111"
+    assert names(splits, 0, TENTHS[:3], stride=5) == "891"
+
+
+def test_given_splits(tmp_path):
+    parts = ["train", "train", "val", "test", "validation"]
+    lines = [f"clip{number},{frame},{frame % 2},{part}" for number, part in enumerate(parts) for frame in range(4)]
+    splits = load(tmp_path, "\n".join(["clip,frame,label,suggested_split", *lines]), clips=5)
+    assert [[clip.name for clip in part] for part in (splits.train, splits.validation, splits.test)] == [
+        ["clip0", "clip1"],
+        ["clip2", "clip4"],
+        ["clip3"],
+    ]
+
+
+def test_exported_labels_are_read_again(tmp_path):
+    labels = torch.tensor([0, 0, 0, 1, 1, 1, 1, 0, 0, 2, 2, 2])
+    classes = ("background", "run", "walk")
+    video = put(tmp_path / "clip0.mp4")
+    seconds = [frame.seconds for frame in open_source(str(video))]
+    for number in range(3):
+        put(tmp_path / f"clip{number}.mp4")
+        text(tmp_path / f"clip{number}.csv", segments_csv(labels, seconds, classes))
+    splits = videos.load(tmp_path)
+    assert splits.classes == classes
+    assert names(splits, 2, seconds) == "bbbrrrrbbwww"
+    for number in range(3):
+        exported = frames_csv(labels, seconds, classes, torch.ones(12), range(12))
+        text(tmp_path / f"clip{number}.csv", exported)
+    assert names(videos.load(tmp_path), 2, seconds) == "bbbrrrrbbwww"
+
+
+def test_a_folder_of_frames_is_a_video(tmp_path):
+    from PIL import Image
+
+    for number in range(3):
+        (tmp_path / "frames" / f"clip{number}").mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / "frames" / f"clip{number}" / "000.png")
+    splits = videos.load(text(tmp_path / "labels.csv", rows("clip,start,end,label", "clip0,0,1,walk")))
+    assert splits.train[0].source == tmp_path / "frames" / splits.train[0].name
+    file = put(tmp_path / "clips" / f"{splits.train[0].name}.MP4")
+    assert videos.load(tmp_path / "labels.csv").train[0].source == file
+
+
+@pytest.mark.parametrize(
+    ("lines", "seconds", "message"),
+    [
+        (["clip,start,end,label", "clip0,2,13,walk"], TENTHS, "12 frames long, but {} labels a segment up to 13"),
+        (
+            ["clip,start,end,label", "clip0,2.0,2.2,walk"],
+            TENTHS,
+            "1.1 seconds long, but {} labels a segment up to 2.2",
+        ),
+        (["clip,start,end,label", "clip0,2.0,2.2,walk"], [], "0 seconds long, but {} labels a segment up to 2.2"),
+        (["clip,frame,label", "clip0,0,walk", "clip0,1,run"], TENTHS, "12 frames, but 2 are labelled in {}"),
+    ],
+)
+def test_labels_of_another_length_than_the_video_name_both(tmp_path, lines, seconds, message):
+    filler = "{clip},0,walk" if "frame" in lines[0] else "{clip},0,1,walk"
+    splits = load(tmp_path, rows(*lines, filler=filler))
+    with pytest.raises(InputError) as caught:
+        names(splits, 0, seconds)
+    expected = f"{tmp_path / 'videos' / 'clip0.mp4'}: " + message.format(tmp_path / "labels.csv")
+    assert str(caught.value).startswith(expected)
+
+
+def test_the_last_segment_may_end_with_the_last_frame(tmp_path):
+    splits = load(
+        tmp_path, rows("clip,start,end,label", "clip0,1.0,1.2,walk", "clip1,2,12,walk", filler="{clip},0,1.,run")
+    )
+    assert names(splits, 0) == "bbbbbbbbbbww"
+
+
+HEAD = "clip,start,end,label\n"
+FRAMES = "clip,frame,label\n"
+SPLIT = "clip,frame,label,split\n"
+GOOD = "clip0,0,1,walk\nclip1,0,1,walk\nclip2,0,1,walk\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", ": the file is empty"),
+        (HEAD, ": there is no row"),
+        ("clip,begin,end,label\nclip0,0,1,walk\n", ": line 2: neither start and end, nor a frame; name the columns"),
+        ("clip,start,end\nclip0,0,1\n", ": line 2: there is no label; a column label is needed"),
+        (HEAD + "clip0,0,1,\n", ": line 2: there is no label"),
+        (HEAD + ",0,1,walk\n", ": line 2: no video is named"),
+        (HEAD + GOOD + "clip9,0,1,walk\n", ": line 5: there is no video 'clip9'; put it into "),
+        (HEAD + "clip\0,0,1,walk\n", ": line 2: there is no video 'clip\\x00'"),
+        (HEAD + f"{'x' * 300},0,1,walk\n", ": line 2: there is no video 'xxx"),
+        (HEAD + GOOD + "clip0,5,4,walk\n", ": line 5: the segment ends at 4 and begins at 5"),
+        (HEAD + GOOD + "clip0,5,5,walk\n", ": line 5: the segment ends at 5 and begins at 5"),
+        (HEAD + GOOD + "clip0,3,7,run\nclip0,1,4,walk\n", ": line 5: the segment overlaps that of line 6"),
+        (HEAD + GOOD + "clip0,-1,4,walk\n", ": line 5: start is '-1', not a time in seconds"),
+        (HEAD + "clip0,0,x,walk\n", ": line 2: end is 'x', not a time in seconds"),
+        (HEAD + "clip0,0,nan,walk\n", ": line 2: end is 'nan', not a time in seconds"),
+        (HEAD + "clip0,0,1e999,walk\n", ": line 2: end is '1e999', not a time in seconds"),
+        ("clip,start_frame,end_frame,label\nclip0,0,1.5,a\n", ": line 2: end_frame is '1.5', not the number of a"),
+        (HEAD + "clip0,0,1,background\n", ": one class only (background); at least two are needed"),
+        (FRAMES + "clip0,0,a\n", ": one class only (a); at least two are needed"),
+        (FRAMES + "clip0,0,a\nclip0,2,b\n", ": line 3: frame 2 of clip0, where 1 is the next (from 0)"),
+        (FRAMES + "clip0,0,a\nclip0,0,b\n", ": line 3: frame 0 of clip0, where 1 is the next (from 0)"),
+        (FRAMES + "clip0,1,a\nclip0,2,b\n", ": line 2: frame 1 of clip0, where 0 is the next (from 0)"),
+        (FRAMES + "clip0,0,a\nclip1,0,b\n", ": 3 clips or groups of clips are needed to split, not clip0, clip1"),
+        (SPLIT + "clip0,0,a,all\nclip1,0,b,all\n", ": line 2: unknown split 'all'; it must be train, val"),
+        (SPLIT + "clip0,0,a,train\nclip0,1,b,val\n", ": line 3: clip0 is in the split val here, and in train"),
+        (SPLIT + "clip0,0,a,val\nclip1,0,b,val\n", ": no clip is in the train split"),
+        (SPLIT + "clip0,0,a,train\nclip1,0,b,test\n", ": 2 clips or groups of clips are needed to split, not clip0"),
+    ],
+)
+def test_a_malformed_table_is_one_line(tmp_path, content, message):
+    with pytest.raises(InputError) as caught:
+        load(tmp_path, content)
+    assert str(caught.value).startswith(f"{tmp_path}/labels.csv{message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_tables_must_be_alike(tmp_path):
+    load(tmp_path, HEAD + GOOD)
+    other = text(tmp_path / "more.csv", "clip,start_seconds,end_seconds,label\nclip1,5,6,run\n")
+    with pytest.raises(InputError, match=r"labels.csv and .*more.csv: name the columns alike$"):
+        videos.load(tmp_path)
+    text(other, "clip,start,end,label,split\nclip0,5,6,run,train\n")
+    with pytest.raises(InputError, match="clip0 is in the split train here, and in None above"):
+        videos.load(tmp_path)
+    put(tmp_path / "new.mp4")
+    text(other, "clip,start,end,label,split\nnew,5,6,run,train\n")
+    with pytest.raises(InputError, match="the split of clip0 is not named, as others are"):
+        videos.load(tmp_path)
