@@ -26,7 +26,7 @@ from torch import Tensor
 
 from video.segments import to_segments
 
-FRAME = 0.04  # seconds a frame lasts where no two are at different times
+FRAME = 0.04  # seconds that the only frame of a video lasts
 EAF = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 SCHEMA = "http://www.w3.org/2001/XMLSchema-instance"
 NOT_IN_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -47,7 +47,7 @@ def spans(labels: Labels, seconds: Sequence[float], classes: Sequence[str]) -> l
 
     Args:
         labels: label of each frame.
-        seconds: time of each frame. A clock that goes back, as in damaged files, counts as one that stands.
+        seconds: time of each frame, later than that of the frame before.
         classes: names of the labels.
 
     Raises:
@@ -57,10 +57,8 @@ def spans(labels: Labels, seconds: Sequence[float], classes: Sequence[str]) -> l
         raise ValueError(f"{len(labels)} labels at {len(seconds)} times: each frame has one of both")
     if len(labels) == 0:
         return []
-    times = np.maximum.accumulate(np.asarray(seconds, dtype=np.float64))
-    steps = np.diff(times)
-    frame = float(np.median(steps[steps > 0])) if (steps > 0).any() else FRAME
-    times = [*times.tolist(), float(times[-1]) + frame]
+    last = float(np.median(np.diff(seconds))) if len(seconds) > 1 else FRAME
+    times = [*seconds, seconds[-1] + last]
     return [Span(times[start], times[stop], classes[label]) for label, start, stop in to_segments(labels)]
 
 
@@ -186,7 +184,7 @@ def _xml(text: str) -> str:
 
 
 def _milliseconds(found: Iterable[Span]) -> list[tuple[int, int, str]]:
-    """Spans in whole milliseconds, of one at least each, none before 0."""
+    """Spans in whole milliseconds, of one at least each."""
     rounded, clock = [], 0
     for start, end, label in found:
         begin = max(clock, _floor(start))
