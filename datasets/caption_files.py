@@ -1,199 +1,254 @@
 """The formats of caption files, told apart by looking.
 
-    COCO captions       {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}
-    Karpathy's splits   {"images": [{"filename", "split", "sentences": [{"raw"}]}]}
-    Flickr token        NAME.jpg#0<tab>caption, perhaps with Flickr_8k.trainImages.txt and the like beside it
-    Kaggle              image,caption (captions.csv, captions.txt); Flickr30k's image_name| comment_number| comment
-    pictures and texts  NAME.jpg and NAME.txt in one folder, a caption a line
+    COCO's captions       {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}
+    Karpathy's splits     {"images": [{"filename", "split", "sentences": [{"raw"}]}]}
+    Flickr8k's tokens     NAME.jpg#0<tab>caption; the splits are Flickr_8k.trainImages.txt and the like beside it
+    tables                image,caption as Kaggle has them, or Flickr30k's image_name| comment_number| comment
+    pictures with texts   NAME.jpg and NAME.txt in one folder, a caption a line
 
-A folder is searched for such files, in itself and in annotations/; COCO's names say of which split they are.
+In a folder they are looked for by their names and first lines; captions_train.json and captions_val.json are
+two splits.
 """
 
 import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.errors import InputError
-from datasets.pictures import pictures_in
+from datasets.pictures import SUFFIXES, pictures_in
+from datasets.text_files import read_text
+
+FOLDERS = ("annotations", "captions", "flickr8k_text")  # in which the caption files of a folder may be
+SPLITS = {"train": "train", "restval": "train", "test": "test"}
+SPLITS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
+TOKEN = re.compile(r"([^\t]+)#\d+\t(.*)")
+NAMES = ("image", "image_name", "image_file", "file", "file_name", "filename")
+CAPTIONS = ("caption", "captions", "comment", "text")
+DELIMITERS = ",;|\t"
 
 Captions = dict[str, list[str]]
-"""Captions by the name of their picture, in the order of the file."""
-
-SPLIT_OF = {
-    "train": "train",
-    "restval": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-}
-SPLIT_OF |= {"dev": "validation", "test": "test"}
-TOKEN = re.compile(r"^(?P<name>[^\t]+)#\d+\t(?P<caption>.*)$")
-DELIMITERS = ",|;\t"
+"""Captions, perhaps empty ones, by the name of their picture, in the order of the file."""
 
 
-def read(path: Path) -> dict[str, Captions]:
-    """Return captions by split: "train", "validation", "test", or "all" where no splits are given.
+class Part(NamedTuple):
+    """Captions of one split ("train", "validation", "test"), or "all" where none is told."""
+
+    split: str
+    captions: Captions
+    base: Path  # the folder of the file they are from
+    told: str  # the split that the name of a file tells, even if it is the only one to be read
+
+
+def read(path: Path) -> list[Part]:
+    """Return the captions in a file or a folder.
 
     Raises:
-        InputError: the path is not there, or nothing in it has a known format.
+        InputError: nothing is there, or nothing in it has a known format.
     """
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder of captions")
-    if path.is_file():
+    if not path.is_dir():
         return _read_file(path)
-    folders = [path, path / "annotations"]
-    files = sorted(file for folder in folders if folder.is_dir() for file in folder.iterdir() if _may_be(file))
-    given = {}
-    for file in files:
-        split = _split_in(file.stem)
-        if file.suffix == ".json" and split and "captions" in file.stem:
-            given.setdefault(split, {}).update(_read_file(file)["all"])
-    if given:
-        return given
-    for file in files:
-        if _looks_right(file):
-            return _read_file(file)
-    if pairs := _pairs(path):
-        return {"all": pairs}
-    raise InputError(f"{path}: no captions there: neither a caption file, nor pictures with a .txt file each")
+    for folder in (path, *(sub for sub in sorted(path.iterdir()) if sub.name.lower() in FOLDERS and sub.is_dir())):
+        if files := _caption_files(folder):
+            return [part for file in files for part in _read_file(file, split_in(file.stem) or "all")]
+    if parts := _pairs(path):
+        return parts
+    raise InputError(f"{path}: no captions there, neither a caption file nor pictures with a .txt file each")
 
 
-def _may_be(file: Path) -> bool:
-    return file.is_file() and file.suffix.lower() in (".json", ".csv", ".txt", ".token") and file.name[0] != "."
+def split_in(name: str) -> str | None:
+    """Return the split that a name such as captions_val2017 tells."""
+    words = re.findall("[a-z]+", name.lower())
+    return next((SPLITS[word] for word in words if word in SPLITS), None)
 
 
-def _split_in(stem: str) -> str | None:
-    """The split that a name such as captions_val2017 tells."""
-    words = re.findall(r"[a-z]+", stem.lower())
-    return next((SPLIT_OF[word] for word in words if word in SPLIT_OF), None)
+def warn(source: Path, what: str, names: Sequence[str], whole: int | None = None) -> None:
+    """Tell in one line what is left out, how many of them, and the first names; say nothing of none."""
+    if names:
+        count = f"{len(names)} of {whole}" if whole else f"{len(names)}"
+        first = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        print(f"warning: {source}: left out: {what} ({count}): {first}", file=sys.stderr)
+
+
+def _caption_files(folder: Path) -> list[Path]:
+    """The caption files in a folder: those that tell their split, or else the only one."""
+    inside = sorted(folder.iterdir())
+    texts = {file.with_suffix(".txt") for file in inside if file.suffix.lower() in SUFFIXES}  # of one picture each
+    files = [file for file in inside if file not in texts and file.is_file() and _looks_right(file)]
+    split = [file for file in files if split_in(file.stem)]
+    if not split and len(files) > 1:
+        names = ", ".join(file.name for file in files)
+        raise InputError(f"{folder}: it holds more than one caption file ({names}); name the one to use")
+    if split:
+        unused = [file.name for file in files if file not in split]
+        warn(folder, "caption files whose names tell no split", unused)
+    return split or files
 
 
 def _looks_right(file: Path) -> bool:
-    """Whether a file of a folder is one of captions, by its first lines."""
-    if file.suffix == ".json":
-        return file.stem.startswith(("dataset", "captions"))
-    lines = _text(file).splitlines()[:1]
-    return bool(lines) and (bool(TOKEN.match(lines[0])) or _columns(lines[0]) is not None)
+    """Whether a file in a folder is one of captions, by its name and first line."""
+    name = file.name.lower()
+    if name[0] == "." or "lemma" in name:  # Flickr8k has its captions once more, in ground forms of words
+        return False
+    if name.endswith(".json"):
+        return "caption" in name or name.startswith("dataset")
+    if not name.endswith((".csv", ".tsv", ".txt", ".token")):
+        return False
+    with file.open(encoding="utf-8-sig", errors="replace") as lines:
+        first = lines.readline(1000)
+    return TOKEN.match(first) is not None or _columns(first) is not None
 
 
-def _read_file(path: Path) -> dict[str, Captions]:
-    text = _text(path)
-    if not text.strip():
-        raise InputError(f"{path}: the file is empty")
-    if text.lstrip()[0] in "{[":
-        return _read_json(path, text)
-    first = text.lstrip().splitlines()[0]
-    if TOKEN.match(first):
-        return _with_lists(path, _collect(_token_lines(path, text)))
-    if columns := _columns(first):
-        return {"all": _collect(_table_rows(path, text, *columns))}
-    raise InputError(
-        f"{path}: not a caption file: neither COCO's or Karpathy's JSON, nor NAME#0<tab>caption lines, nor a table "
-        "with a header such as image,caption"
-    )
-
-
-def _text(path: Path) -> str:
-    """The text of a file in UTF-8, with or without a byte order mark."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise InputError(f"{path}: line {line} is not UTF-8: save the file in that encoding") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
+def _read_file(path: Path, split: str = "all") -> list[Part]:
+    """The captions of one file, in the splits that it tells, or else in `split`."""
+    text = read_text(path)
+    first = text.lstrip().partition("\n")[0]
+    if first[0] in "{[":
+        parts = _read_json(path, text)
+    elif TOKEN.match(first):
+        parts = _listed(path, _collect(_token_lines(path, text)))
+    elif columns := _columns(first):
+        parts = {"all": _collect(_table_rows(path, text, *columns))}
+    else:
+        raise InputError(
+            f"{path}: not a file of captions: neither COCO's or Karpathy's JSON, nor lines NAME.jpg#0<tab>caption, "
+            "nor a table that begins with image,caption"
+        )
+    if "all" in parts:
+        return [Part(split, parts["all"], path.parent, split_in(path.stem) or "all")]
+    return [Part(name, captions, path.parent, name) for name, captions in parts.items()]
 
 
 def _collect(pairs: Iterable[tuple[str, str]]) -> Captions:
-    """Captions by name, without empty ones; an image all of whose captions are empty stays, with none."""
     captions: Captions = {}
     for name, caption in pairs:
-        sentences = captions.setdefault(name, [])
-        if caption := " ".join(caption.split()):
-            sentences.append(caption)
+        captions.setdefault(name, []).append(caption)
     return captions
 
 
 def _read_json(path: Path, text: str) -> dict[str, Captions]:
     try:
         data: Any = json.loads(text)
-        images = data["images"]
-        if "annotations" in data:
-            names = {image["id"]: image["file_name"] for image in images}
-            captions = _collect((name, "") for name in names.values())
-            said = _collect((names[each["image_id"]], each["caption"]) for each in data["annotations"])
-            return {"all": captions | said}
-        found: dict[str, Captions] = {}
-        for image in images:
-            name = "/".join(filter(None, (image.get("filepath"), image["filename"])))
-            said = _collect((name, sentence["raw"]) for sentence in image["sentences"])
-            found.setdefault(SPLIT_OF[image["split"]], {}).update({name: []} | said)
-        return found
+        return _coco(path, data) if "annotations" in data else _karpathy(data)
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: line {error.lineno} is not JSON ({error.msg})") from None
-    except (KeyError, TypeError, AttributeError) as error:
-        what = (
-            f"{error.args[0]!r} is missing or unknown" if isinstance(error, KeyError) else "its parts are other ones"
-        )
-        raise InputError(f"{path}: neither COCO's caption format nor Karpathy's: {what}") from None
+    except KeyError as error:
+        what = f"nothing is called {error} where they have it"
+        raise InputError(f"{path}: neither COCO's captions nor Karpathy's: {what}") from None
+    except (TypeError, AttributeError, RecursionError):
+        raise InputError(f"{path}: neither COCO's captions nor Karpathy's") from None
+
+
+def _coco(path: Path, data: Any) -> dict[str, Captions]:
+    names: dict[int, str] = {image["id"]: str(image["file_name"]) for image in data["images"]}
+    captions: Captions = {name: [] for name in names.values()}
+    strange = []
+    for each in data["annotations"]:
+        if each["image_id"] in names:
+            captions[names[each["image_id"]]].append(_string(each["caption"]))
+        else:
+            strange.append(str(each["image_id"]))
+    warn(path, "captions of images that it does not list", strange, len(data["annotations"]))
+    return {"all": captions}
+
+
+def _karpathy(data: Any) -> dict[str, Captions]:
+    parts: dict[str, Captions] = {}
+    for image in data["images"]:
+        name = "/".join(filter(None, (image.get("filepath"), image["filename"])))
+        said = [_string(sentence["raw"]) for sentence in image["sentences"]]
+        parts.setdefault(SPLITS[image["split"]], {}).setdefault(name, []).extend(said)
+    return parts
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def _token_lines(path: Path, text: str) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        if not (found := TOKEN.match(line)):
-            raise InputError(f"{path}: line {number} is not NAME#number<tab>caption: {line[:40]!r}")
-        yield found["name"], found["caption"]
+    for number, line in enumerate(text.split("\n"), 1):
+        if found := TOKEN.match(line):
+            yield found[1].strip(), found[2]
+        elif line.strip():
+            raise InputError(f"{path}: line {number} is not NAME.jpg#0<tab>caption")
 
 
-def _with_lists(path: Path, captions: Captions) -> dict[str, Captions]:
-    """Split by the lists Flickr_8k.trainImages.txt, devImages and testImages, if they lie beside the file."""
-    lists = {SPLIT_OF[name]: list(path.parent.glob(f"*{name}Images.txt")) for name in ("train", "dev", "test")}
-    found = {
-        split: {name: captions[name] for name in _text(files[0]).split() if name in captions}
-        for split, files in lists.items()
-        if files
-    }
-    return found if found.get("train") else {"all": captions}
+def _listed(path: Path, captions: Captions) -> dict[str, Captions]:
+    """Split by the lists of names Flickr_8k.trainImages.txt and the like, if they lie beside the file."""
+    parts: dict[str, Captions] = {}
+    for file in sorted(path.parent.glob("*Images.txt")):
+        if split := split_in(file.stem.removesuffix("Images")):
+            names = [line.strip() for line in read_text(file).split("\n")]
+            parts[split] = {name: captions[name] for name in names if name in captions}
+    if parts:
+        unused = [name for name in captions if not any(name in part for part in parts.values())]
+        warn(path, "images that are in none of the lists beside it", unused, len(captions))
+    return parts or {"all": captions}
 
 
 def _columns(header: str) -> tuple[str, int, int] | None:
     """The delimiter of a table and its columns of names and captions, or None if this is no header of one."""
     for delimiter in DELIMITERS:
         titles = [title.strip().strip('"').lower() for title in header.split(delimiter)]
-        name = next((n for n, title in enumerate(titles) if title in ("image", "image_name", "file_name")), None)
-        caption = next((n for n, title in enumerate(titles) if title in ("caption", "comment", "caption_text")), None)
+        name = next((n for n, title in enumerate(titles) if title in NAMES), None)
+        caption = next((n for n, title in enumerate(titles) if title in CAPTIONS), None)
         if name is not None and caption is not None:
             return delimiter, name, caption
     return None
 
 
 def _table_rows(path: Path, text: str, delimiter: str, name: int, caption: int) -> Iterator[tuple[str, str]]:
-    """The rows of a table; a last column that holds unquoted delimiters is put together again."""
-    rows = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
-    width = len(next(rows))
-    for row in rows:
-        if not row:
-            continue
-        if len(row) < width:
-            raise InputError(f"{path}: line {rows.line_num} has {len(row)} columns, not {width}")
-        if caption == width - 1:
-            row[caption:] = [delimiter.join(row[caption:])]
-        yield row[name].strip(), row[caption]
+    """The rows of a table; a last column whose captions have unquoted delimiters is put together again.
+
+    Only in tables of commas or semicolons quotes mean anything. A row with too few fields (Flickr30k's results.csv
+    has one) is left out.
+    """
+    quoting = csv.QUOTE_MINIMAL if delimiter in ",;" else csv.QUOTE_NONE
+    lines = io.StringIO(text, newline="")
+    rows = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+    short = []
+    try:
+        width = len(next(row for row in rows if row))
+        for row in rows:
+            if 0 < len(row) < width:
+                short.append(f"line {rows.line_num}")
+            elif row:
+                last = delimiter.join(row[caption:]) if caption == width - 1 else row[caption]
+                yield _unquoted(row[name]), _unquoted(last)
+    except csv.Error as error:
+        raise InputError(f"{path}: line {rows.line_num}: {error}; correct the quotes") from None
+    warn(path, "rows with too few fields", short)
 
 
-def _pairs(folder: Path) -> Captions:
-    """Pictures with a text file of the same name; those without one have no caption."""
-    pictures = {str(file.relative_to(folder)): file.with_suffix(".txt") for file in pictures_in(folder)}
-    if not any(text.is_file() for text in pictures.values()):
-        return {}
-    return {name: _lines(text) if text.is_file() else [] for name, text in pictures.items()}
+def _unquoted(value: str) -> str:
+    """A field without spaces around it, and without the quotes that these may have hidden."""
+    value = value.strip()
+    return value[1:-1].replace('""', '"') if len(value) > 1 and value[0] == value[-1] == '"' else value
+
+
+def _pairs(folder: Path) -> list[Part]:
+    """Pictures with a text file of the same name; none if not one has. Folders train/, val/, test/ are splits."""
+    pictures = pictures_in(folder)
+    if not any(picture.with_suffix(".txt").is_file() for picture in pictures):
+        return []
+    parts: dict[str, Captions] = {}
+    for picture in pictures:
+        inside = picture.relative_to(folder)
+        split = SPLITS.get(inside.parts[0].lower(), "all")
+        parts.setdefault(split, {})[inside.as_posix()] = _lines(picture.with_suffix(".txt"))
+    if parts.keys() > {"all"}:  # some are in such folders and others are not
+        parts = {"all": {name: said for part in parts.values() for name, said in part.items()}}
+    return [Part(split, captions, folder, split) for split, captions in parts.items()]
 
 
 def _lines(text: Path) -> list[str]:
-    return [" ".join(line.split()) for line in _text(text).splitlines() if line.strip()]
+    """The lines of a text file that say something, none if there is no such file."""
+    if not text.is_file() or not text.read_bytes().strip():
+        return []
+    return [line for line in read_text(text).split("\n") if line.strip()]

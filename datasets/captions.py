@@ -1,20 +1,19 @@
 """Captioned images: drawn scenes, or the user's own in any of the usual formats, told apart by looking.
 
-    load("scenes")                     drawn here, nothing to download
-    load("flickr8k/")                  a folder with annotations/captions_train.json, captions_val.json and pictures
-    load("dataset_coco.json")          one file in a format of `datasets.caption_files`, pictures beside it
-    load("photos/")                    pictures with a text file each, a caption a line
+    load("scenes")                      drawn here, nothing to download: see `datasets.scenes`
+    load("captions.csv")                a file in one of the formats of `datasets.caption_files`
+    load("coco/")                       a folder with such files, and pictures in one of `FOLDERS` or train2017/
+    load("holiday/")                    pictures with a text file each, a caption a line
 
-torchvision reads some of these, but its `Flickr8k` is silently empty on Flickr8k.token.txt (pytorch/vision#8748), and
-its `CocoCaptions` takes pycocotools. Splits are the given ones; where there are none, 90 / 5 / 5 % by a hash of the
-names: the same in every run, and hardly changed by a picture that is added.
+torchvision reads some of them: its `Flickr8k` is made for a web page, and silently empty with Flickr8k.token.txt
+(pytorch/vision#8748); its `CocoCaptions` needs pycocotools. Here all are read, in one way.
 """
 
 import hashlib
 import os
-import sys
+import string
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -22,11 +21,12 @@ from PIL import Image
 
 from core.errors import InputError
 from datasets import caption_files, scenes
+from datasets.caption_files import SPLITS, Part, warn
 from datasets.pictures import open_picture
+from datasets.splits import name_hash
 
-SPLITS = "train", "validation", "test"
-SHARE = 0.05  # of the images that are held out for validation, and as many for the test
-FOLDERS = "images", "Images", "Flicker8k_Dataset", "Flickr8k_Dataset", "flickr30k_images", "flickr30k-images"
+FOLDERS = ("images", "flicker8k_dataset", "flickr8k_dataset", "flickr30k_images", "flickr30k-images")
+_SHARE = 0.05
 
 
 class CaptionedImage(Protocol):
@@ -39,7 +39,7 @@ class CaptionedImage(Protocol):
 
     @property
     def captions(self) -> tuple[str, ...]:
-        """What people wrote about it."""
+        """What people said about it; at least one sentence."""
         ...
 
     def open(self) -> Image.Image:
@@ -47,7 +47,7 @@ class CaptionedImage(Protocol):
         ...
 
     def digest(self) -> str:
-        """Return the hash of its content; raises `InputError` if that cannot be read."""
+        """Return the SHA-256 of its content, hexadecimal; raises `InputError` if that cannot be read."""
         ...
 
 
@@ -56,8 +56,8 @@ class Photo:
     """A picture in a file, and its captions."""
 
     name: str
-    file: Path
     captions: tuple[str, ...]
+    file: Path
 
     def open(self) -> Image.Image:
         """Return the RGB picture; raises `InputError`, naming the file, if it cannot be read."""
@@ -74,91 +74,104 @@ class Photo:
 
 @dataclass(frozen=True)
 class CaptionSplits:
-    """Train on `train`, choose the model on `validation`, report once on `test`; there may be no test."""
+    """Train on `train`, choose the model on `validation`, report once on `test`; any of them may be empty."""
 
     train: Sequence[CaptionedImage]
     validation: Sequence[CaptionedImage]
     test: Sequence[CaptionedImage] = ()
 
 
-def load(source: str, images: str | None = None) -> CaptionSplits:
-    """Load captioned images; what is missing of them is told in warning lines and left out.
+def load(source: str | Path, images: str | Path | None = None) -> CaptionSplits:
+    """Load captioned images; what is missing of them is left out, and told in one line of each kind.
+
+    Given splits are kept, and if there is no validation part, it is 5 % of train. Without any, they are 90 / 5 / 5 %
+    by a hash of the names: the same in every run and on every machine; a picture added later moves few others.
 
     Args:
         source: "scenes", or a caption file, or a folder that holds caption files or pictures with text files.
-        images: folder of the pictures; by default looked for beside the captions.
+        images: folder of the pictures; by default they are looked for beside the captions and above.
 
     Raises:
         InputError: nothing is there, its format is none of those known, or no picture is found.
     """
     if source == "scenes":
         return CaptionSplits(**scenes.splits())
-    path = Path(source)
-    found = caption_files.read(path)
-    if not any(found.values()):
-        raise InputError(f"{path}: no caption in it")
-    finder = _Finder(path, Path(images) if images else None)
-    photos = {split: _photos(captions, finder, path) for split, captions in found.items()}
+    source, images = Path(source), None if images is None else Path(images)
+    if images and not images.is_dir():
+        raise InputError(f"{images}: no such folder of pictures")
+    parts = caption_files.read(source)
+    photos: dict[str, dict[Path, Photo]] = {}
+    for part in parts:
+        places = [images] if images else _places(part)
+        photos.setdefault(part.split, {}).update({photo.file: photo for photo in _photos(source, part, places)})
     if not any(photos.values()):
-        raise InputError(f"{path}: not one of its pictures is found; name their folder with --images")
-    if set(photos) == {"all"}:
-        photos = _split(photos["all"])
-    elif photos.get("train") and not photos.get("validation"):
-        held = _split(photos["train"])
-        photos |= {"train": [*held["train"], *held["test"]], "validation": held["validation"]}
-    return CaptionSplits(*(tuple(photos.get(split, ())) for split in SPLITS))
+        raise _nothing(source, parts, images)
+    return _splits({split: list(found.values()) for split, found in photos.items()})
 
 
-@dataclass(frozen=True)
-class _Finder:
-    """Finds pictures by the names that captions call them."""
-
-    source: Path
-    images: Path | None
-    places: list[Path] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if self.images is not None:
-            if not self.images.is_dir():
-                raise InputError(f"{self.images}: no such folder of pictures")
-            self.places.append(self.images)
-            return
-        beside = self.source if self.source.is_dir() else self.source.parent
-        for folder in (beside, beside.parent):
-            inside = sorted(each for each in folder.iterdir() if each.is_dir() and each.name[0] != ".")
-            known = [folder / name for name in FOLDERS]
-            self.places.extend([folder, *known, *(each for each in inside if each not in known)])
-
-    def __call__(self, name: str) -> Path | None:
-        """The file of a picture, or None; the places where others were found are looked at first."""
-        for number, place in enumerate(self.places):
-            if (file := place / name).is_file():
-                self.places.insert(0, self.places.pop(number))
-                return file
-        return None
+def _places(part: Part) -> list[Path]:
+    """Where the pictures of a part may lie: in a folder called after its split, or else in one for all splits."""
+    roots = [part.base, part.base.absolute().parent]
+    pictures = roots + [sub for root in roots for sub in _subfolders(root) if sub.name.lower() in FOLDERS]
+    known = [
+        (SPLITS.get(sub.name.lower().rstrip(string.digits)), sub) for place in pictures for sub in _subfolders(place)
+    ]
+    return [part.base, *(sub for split, sub in known if split and part.told in (split, "all")), *pictures]
 
 
-def _photos(captions: caption_files.Captions, finder: _Finder, source: Path) -> list[Photo]:
-    """The images that have a picture and a caption; the others are counted and named."""
-    photos, missing, silent = [], [], []
-    for name, sentences in captions.items():
-        file = finder(name)
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder / entry.name for entry in os.scandir(folder) if entry.is_dir())
+    except OSError:  # what may not be listed has no pictures for us
+        return []
+
+
+def _photos(source: Path, part: Part, places: list[Path]) -> list[Photo]:
+    """The images that have a picture and a caption; the others, and empty captions, are counted and named."""
+    photos, missing, silent, empty = [], [], [], []
+    for name, captions in part.captions.items():
+        sentences = tuple(filter(None, map(_clean, captions)))
+        empty += [name] * (len(captions) - len(sentences))
         if not sentences:
             silent.append(name)
-        elif file is None:
-            missing.append(name)
+        elif file := _find(name, places):
+            photos.append(Photo(name, sentences, file))
         else:
-            photos.append(Photo(name, file, tuple(sentences)))
-    for names, what in ((missing, "pictures are not there"), (silent, "images have no caption")):
-        if names:
-            first = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-            count = f"{len(names)} of {len(captions)}"
-            print(f"warning: {source}: {count} {what} and are left out: {first}", file=sys.stderr)
+            missing.append(name)
+    if photos:
+        warn(source, "empty captions", empty)
+        warn(source, "images without a caption", silent, len(part.captions))
+        warn(source, "pictures that are not there", missing, len(part.captions))
     return photos
 
 
-def _split(photos: Sequence[Photo]) -> dict[str, list[Photo]]:
-    """Hold out a share for validation and one for the test, at least an image each if there are three."""
-    order = sorted(photos, key=lambda photo: hashlib.sha256(os.fsencode(photo.name)).digest())
-    held = min(max(1, round(SHARE * len(order))), max(0, (len(order) - 1) // 2))
-    return {"validation": order[:held], "test": order[held : 2 * held], "train": order[2 * held :]}
+def _clean(caption: str) -> str:
+    """A caption in one line; halves of characters, which JSON may have, cannot be written anywhere."""
+    return " ".join(caption.encode(errors="replace").decode().split())
+
+
+def _find(name: str, places: list[Path]) -> Path | None:
+    """The first file of that name, or else of the last part of that name."""
+    files = (place / each for each in dict.fromkeys((name, Path(name).name)) for place in places)
+    return next(filter(os.path.isfile, files), None)  # unlike Path.is_file, no error for what cannot be a name
+
+
+def _nothing(source: Path, parts: Sequence[Part], images: Path | None) -> InputError:
+    """The error that no image has both a picture and a caption."""
+    names = [name for part in parts for name, captions in part.captions.items() if any(map(_clean, captions))]
+    if not names:
+        return InputError(f"{source}: there is not one caption in it")
+    place = f"in {images}" if images else "beside it; name their folder with --images"
+    return InputError(f"{source}: not one of its {len(names)} pictures, such as {names[0]}, is {place}")
+
+
+def _splits(photos: dict[str, list[Photo]]) -> CaptionSplits:
+    """The given splits; what is not given is held out of what is, at least one image if enough remain."""
+    train, validation, test = (photos.get(split, []) for split in ("train", "validation", "test"))
+    everything = sorted(photos.get("all", train), key=lambda photo: name_hash(photo.name))
+    held = min(max(1, round(_SHARE * len(everything))), (len(everything) - 1) // 2)
+    if "all" in photos:
+        validation, test, train = everything[:held], everything[held : 2 * held], everything[2 * held :]
+    elif not validation and train:
+        validation, train = everything[:held], everything[held:]
+    return CaptionSplits(tuple(train), tuple(validation), tuple(test))

@@ -5,8 +5,6 @@ splits, `pets/train/cat/*.jpg` ... `pets/test/dog/*.jpg`, where validation/ (or 
 then 15% of train.
 """
 
-import hashlib
-import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -16,7 +14,7 @@ from PIL import Image
 
 from core.errors import InputError
 from datasets.pictures import open_picture, pictures_in, to_tensor
-from datasets.splits import Images, Splits, hold_out
+from datasets.splits import Images, Splits, hold_out, name_hash
 
 LONGEST_SIDE = 128
 _SHARE = 0.15
@@ -40,7 +38,7 @@ def load(folder: str | Path, *, size: tuple[int, int] | None = None) -> Splits:
     parts = _given_splits(folder) or {"all": folder}
     classes = _classes(parts.get("train", folder))
     labels = {file: label for part in parts.values() for file, label in _labelled(part, classes).items()}
-    files = sorted(labels, key=lambda file: _hash(file.relative_to(folder)))
+    files = sorted(labels, key=lambda file: name_hash(file.relative_to(folder).as_posix()))
     pictures = _open_all(folder, files, size)
     box = size or _most_common_size(pictures)
     mode = "L" if all(picture.mode == "L" for picture in pictures.values()) else "RGB"
@@ -60,10 +58,6 @@ def load(folder: str | Path, *, size: tuple[int, int] | None = None) -> Splits:
         validation, train = hold_out(images("train", 2), _SHARE)
         test = images("test", 0)
     return Splits(train, validation, test)
-
-
-def _hash(name: Path) -> bytes:
-    return hashlib.sha256(os.fsencode(name.as_posix())).digest()
 
 
 def _given_splits(folder: Path) -> dict[str, Path]:
