@@ -103,7 +103,7 @@ class Frames(ABC, Iterator[Frame]):
                 if (self.read - 1) % stride == 0:
                     pixels = self._pixels()
                     size = size or pixels.shape[:2]
-                    yield Frame(self.read - 1, seconds, _resize(pixels, size))
+                    yield Frame(self.read - 1, seconds, resize(pixels, size))
         finally:
             self._release()
 
@@ -288,7 +288,8 @@ def _natural(file: Path) -> list[str | int]:
     return [int(part) if n % 2 else part for n, part in enumerate(re.split("([0-9]+)", file.name))]
 
 
-def _resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Return the frame at a size (height, width), averaging where it shrinks."""
     height, width = size
     if pixels.shape[:2] == size:
         return pixels

@@ -1,0 +1,191 @@
+"""Draws labels over time: a video's timeline as a picture, and the strip under the frames of an overlay.
+
+A class has the same colour in all of them, and however many classes there are: see `palette`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from PIL import Image, ImageDraw
+
+from datasets.lettering import cut, font
+from datasets.pictures import encode
+from video.export import Span
+from video.segments import to_segments
+
+OKABE_ITO = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00")
+PAPER, INK, GREY, EMPTY = "#ffffff", "#1f1f2b", "#6c6c7c", "#ececf1"
+
+WIDTH, MARGIN, LEFT = 1600, 40, 180  # pixels of a timeline picture: whole, around, and to where bars begin
+BAR, GAP, LINE = 72, 12, 36  # heights of a bar, of what is between two, and of a line of the legend
+TO_CONES = np.array([[0.41222, 0.21190, 0.08830], [0.53633, 0.68070, 0.28172], [0.05145, 0.10740, 0.62998]])
+FROM_CONES = np.array([[0.21045, 1.97800, 0.02590], [0.79362, -2.42859, 0.78277], [-0.00407, 0.45059, -0.80868]])
+STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)  # seconds between ticks
+TICKS = 12  # at most, unless the video lasts more than a day
+
+
+@cache
+def palette(count: int) -> UInt8[np.ndarray, "count 3"]:
+    """Return colours that look as different as can be, RGB; those of fewer classes are the first ones.
+
+    Seven are those of Okabe and Ito, told apart by people of every colour vision (https://jfly.uni-koeln.de/color).
+    Each further one is, among those of a grid, farthest from the ones before it, and from PAPER, INK and EMPTY.
+    """
+    chosen = [_rgb(text) for text in OKABE_ITO]
+    levels = np.linspace(40, 220, 8).round()
+    grid = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(-1, 3)
+    avoid = np.array([*chosen, _rgb(PAPER), _rgb(INK), _rgb(EMPTY)])
+    gaps = np.linalg.norm(_oklab(grid)[:, None] - _oklab(avoid), axis=-1).min(1)
+    while len(chosen) < count:
+        chosen.append(grid[gaps.argmax()])
+        gaps = np.minimum(gaps, np.linalg.norm(_oklab(grid) - _oklab(chosen[-1]), axis=-1))
+    return np.array(chosen, dtype=np.uint8)[:count]
+
+
+def ink(background: UInt8[np.ndarray, "3"]) -> str:
+    """Return black or white, whichever is read more easily on a colour."""
+    return INK if background @ (0.299, 0.587, 0.114) > 130 else PAPER
+
+
+def columns(
+    spans: Sequence[Span], classes: Sequence[str], start: float, end: float, width: int
+) -> Int[np.ndarray, " width"]:
+    """Return the class in each of `width` columns of pixels that stand for `start` to `end` seconds; -1: none.
+
+    However short a span is, it has a column, unless a shorter one is in the same.
+    """
+    numbers = {name: n for n, name in enumerate(classes)}
+    row = np.full(width, -1)
+    seen = [span for span in spans if span.start < end and span.end > start]
+    for span in sorted(seen, key=lambda span: span.start - span.end):  # the longest first
+        left, right = (round(width * (time - start) / (end - start)) for time in (span.start, span.end))
+        left = min(max(left, 0), width - 1)
+        row[left : max(right, left + 1)] = numbers[span.label]
+    return row
+
+
+def paint(row: Int[np.ndarray, " width"], count: int, empty: str = EMPTY) -> UInt8[np.ndarray, "width 3"]:
+    """Return columns of `count` classes in their colours, RGB; those of none in the colour `empty`."""
+    return np.concatenate([palette(count), _rgb(empty)[None].astype(np.uint8)])[row]
+
+
+def timeline(rows: Mapping[str, Sequence[Span]], classes: Sequence[str], title: str = "") -> bytes:
+    """Return the PNG of segments over an axis of time, with a legend of the classes that occur.
+
+    Args:
+        rows: for each row its name, such as "prediction" and "truth", and its segments. Marks under two rows show
+            where they differ.
+        classes: names of the labels, in the order that gives them their colours.
+        title: a line above.
+
+    Raises:
+        ValueError: there is no segment.
+    """
+    spans = [span for row in rows.values() for span in row]
+    if not spans:
+        raise ValueError("a timeline needs a segment")
+    start, end = min(span.start for span in spans), max(span.end for span in spans)
+    bars = [columns(row, classes, start, end, WIDTH - MARGIN - LEFT) for row in rows.values()]
+    parts = [_title(title)] if title else []
+    parts += [_row(name, bar, classes) for name, bar in zip(rows, bars, strict=True)]
+    if len(bars) == 2:
+        parts.append(_differences(bars[0] != bars[1]))
+    parts.append(_axis(start, end))
+    parts.append(_legend([n for n in range(len(classes)) if any(n in bar for bar in bars)], classes))
+    return encode(_stack(parts), "PNG")
+
+
+def clock(seconds: float, digits: int = 0) -> str:
+    """Return a time as 0:07 or 1:02:03, with `digits` decimals, rounded down."""
+    ticks = math.floor(seconds * 10**digits + 1e-6)
+    minutes, rest = divmod(ticks, 60 * 10**digits)
+    text = f"{rest / 10**digits:0{digits + 3 if digits else 2}.{digits}f}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{text}" if hours else f"{minutes}:{text}"
+
+
+def _rgb(text: str) -> Float[np.ndarray, "3"]:
+    return np.array([*bytes.fromhex(text[1:])], dtype=np.float64)
+
+
+def _oklab(rgb: Float[np.ndarray, "*colours 3"]) -> Float[np.ndarray, "*colours 3"]:
+    """Colours in a space where distance is how different they look (https://bottosson.github.io/posts/oklab)."""
+    linear = np.where(rgb <= 10.31, rgb / 255 / 12.92, ((rgb / 255 + 0.055) / 1.055) ** 2.4)
+    return np.cbrt(linear @ TO_CONES) @ FROM_CONES
+
+
+def _sheet(height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    sheet = Image.new("RGB", (WIDTH, height), PAPER)
+    return sheet, ImageDraw.Draw(sheet)
+
+
+def _stack(parts: Sequence[Image.Image]) -> Image.Image:
+    """All parts below one another, with a margin."""
+    whole, _ = _sheet(sum(part.height for part in parts) + 2 * MARGIN)
+    top = MARGIN
+    for part in parts:
+        whole.paste(part, (0, top))
+        top += part.height
+    return whole
+
+
+def _title(text: str) -> Image.Image:
+    sheet, draw = _sheet(52)
+    draw.text((MARGIN, 2), cut(text, font(26, "Bold"), WIDTH - 2 * MARGIN), INK, font(26, "Bold"), "la")
+    return sheet
+
+
+def _row(name: str, bar: Int[np.ndarray, " width"], classes: Sequence[str]) -> Image.Image:
+    """A name and its bar; segments that are long enough have their names in them."""
+    sheet, draw = _sheet(BAR + GAP)
+    draw.text((LEFT - 16, BAR / 2), cut(name, font(20), LEFT - 16 - MARGIN / 2), INK, font(20), "rm")
+    sheet.paste(Image.fromarray(np.tile(paint(bar, len(classes)), (BAR, 1, 1))), (LEFT, 0))
+    for label, left, right in to_segments(torch.from_numpy(bar)):
+        if label < 0 or right - left < 8:
+            continue
+        draw.line([(LEFT + right, 0), (LEFT + right, BAR)], PAPER, 2)
+        text = cut(classes[label], font(18), right - left - 16)
+        if len(text) > 4 or text == classes[label]:
+            draw.text((LEFT + (left + right) / 2, BAR / 2), text, ink(palette(len(classes))[label]), font(18), "mm")
+    return sheet
+
+
+def _differences(differ: np.ndarray) -> Image.Image:
+    sheet, draw = _sheet(12 + GAP)
+    draw.text((LEFT - 16, 6), "differ", GREY, font(16), "rm")
+    marks = np.where(differ[:, None], _rgb(INK), _rgb(EMPTY)).astype(np.uint8)
+    sheet.paste(Image.fromarray(np.tile(marks, (12, 1, 1))), (LEFT, 0))
+    return sheet
+
+
+def _axis(start: float, end: float) -> Image.Image:
+    """Ticks at round seconds, as seconds, or minutes and seconds in videos of more than two minutes."""
+    sheet, draw = _sheet(64)
+    step = next((step for step in STEPS if (end - start) / step <= TICKS), 86400)
+    for n in range(math.ceil(start / step), math.floor(end / step + 1e-6) + 1):
+        x = LEFT + (WIDTH - MARGIN - LEFT) * (n * step - start) / (end - start)
+        draw.line([(x, 0), (x, 8)], GREY, 2)
+        text = clock(n * step) if end > 120 else f"{n * step:.4g}"
+        draw.text((x, 14), text if end > 120 or n else "0 s", GREY, font(18), "ma")
+    return sheet
+
+
+def _legend(labels: Sequence[int], classes: Sequence[str]) -> Image.Image:
+    """The colour and name of each class, in as many lines as it takes."""
+    places, x, y = [], LEFT, 0
+    for label in labels:
+        name = cut(classes[label], font(20), WIDTH - MARGIN - LEFT - 32)
+        width = 32 + font(20).getlength(name)
+        if x + width > WIDTH - MARGIN:
+            x, y = LEFT, y + LINE
+        places.append((label, name, x, y))
+        x += width + 36
+    sheet, draw = _sheet(y + 22)
+    for label, name, x, y in places:
+        draw.rounded_rectangle((x, y, x + 20, y + 20), 4, tuple(palette(len(classes))[label].tolist()))
+        draw.text((x + 30, y + 10), name, INK, font(20), "lm")
+    return sheet
