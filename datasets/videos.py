@@ -49,7 +49,7 @@ def load(source: str | Path, *, background: str = "background", split: int = 1) 
         raise InputError(f"no folder or table is called {str(source)!r}, and no data set but {', '.join(NAMES)}")
     if (path / "groundTruth").is_dir():
         return _mstcn(path, split)
-    if tables := sorted(file for file in path.iterdir() if file.suffix.lower() in (".csv", ".tsv")):
+    if tables := sorted(file for file in path.glob("[!.]*") if file.suffix.lower() in (".csv", ".tsv")):
         return video_tables.load(tables, path, background)
     return _class_folders(path, split)
 
@@ -76,7 +76,7 @@ def _mstcn(root: Path, number: int) -> VideoSplits:
         for part, name in (("train", "train"), ("validation", "val"), ("test", "test"))
     }
     if not (root / "splits").is_dir():
-        files = sorted((root / "groundTruth").glob("*.txt"))
+        files = sorted((root / "groundTruth").glob("[!.]*.txt"))
         parts = {"all": [_mstcn_clip(root, Line(file, 1, file.name), index) for file in files]}
     else:
         parts = {

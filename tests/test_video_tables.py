@@ -1,11 +1,16 @@
 """Segments and frames in tables: their labels frame by frame, units, splits, and what is wrong with them."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from videos import put, text
 
 from core.errors import InputError
 from datasets import videos
+from datasets.clips import SegmentLabels
 from video.export import frames_csv, segments_csv
 from video.reader import open_source
 
@@ -73,6 +78,32 @@ def test_columns_tell_the_unit(tmp_path, heading, row, expected):
     clip = next(clip for clip in clips if "clip0" in clip.name)
     assert clip.source == tmp_path / "videos" / "clip0.mp4"
     assert "".join(splits.classes[label][0] for label in clip.labels(TENTHS)) == expected
+
+
+@given(
+    cuts=st.lists(st.integers(0, 40), min_size=2, max_size=8, unique=True),
+    frames=st.integers(0, 30),
+    stride=st.integers(1, 4),
+    in_frames=st.booleans(),
+    data=st.data(),
+)
+@settings(deadline=None)
+def test_segments_agree_with_looking_for_each_frame(cuts, frames, stride, in_frames, data):
+    cuts = sorted(cuts)[: len(cuts) // 2 * 2]
+    starts, ends = cuts[::2], cuts[1::2]
+    labels = data.draw(st.lists(st.integers(1, 3), min_size=len(starts), max_size=len(starts)))
+    seconds = sorted(data.draw(st.lists(st.floats(0, 50), min_size=frames, max_size=frames)))
+    segments = SegmentLabels(starts, ends, labels, 0, in_frames, Path("labels.csv"))
+    times = range(0, frames * stride, stride) if in_frames else seconds
+    stop = frames * stride if in_frames else max(seconds, default=0) + 1
+    if ends[-1] > stop:
+        with pytest.raises(InputError):
+            segments.at(seconds, stride)
+    else:
+        found = (
+            [each for start, end, each in zip(starts, ends, labels, strict=True) if start <= t < end] for t in times
+        )
+        assert segments.at(seconds, stride).tolist() == [each[0] if each else 0 for each in found]
 
 
 def test_the_background_has_the_name_that_is_asked_for(tmp_path):

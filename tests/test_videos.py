@@ -125,6 +125,16 @@ def test_a_malformed_mstcn_folder_is_one_line(tmp_path, file, content, message):
     assert str(caught.value).startswith(f"{root}/{message}".replace("/:", ":").format(root))
 
 
+def test_hidden_files_are_none(tmp_path):
+    root = mstcn(tmp_path, splits=False)
+    (root / "groundTruth" / "._vid0.txt").write_bytes(b"\0\xff")
+    assert len(load(root).train) == 2
+    shutil.rmtree(root / "groundTruth")
+    (root / "._labels.csv").write_bytes(b"\0\xff")
+    text(root / "labels.csv", "clip,start,end,label\nvid0,0,1,a\nvid1,0,1,a\nvid2,0,1,b\n")
+    assert load(root).classes == ("background", "a", "b")
+
+
 def test_mstcn_without_labels_is_one_line(tmp_path):
     text(tmp_path / "mapping.txt", "0 SIL\n1 cut\n")
     (tmp_path / "groundTruth").mkdir()
