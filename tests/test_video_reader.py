@@ -15,6 +15,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+import rtsp
 from PIL import Image
 
 from core.errors import InputError
@@ -331,6 +332,17 @@ def test_a_camera_over_http_is_live_and_its_times_are_those_of_arrival(address):
     assert seen[0].seconds == 0
     assert 0 < seen[-1].seconds <= passed + 0.3
     assert all(later.seconds > frame.seconds for frame, later in itertools.pairwise(seen))
+
+
+def test_a_camera_over_rtsp_is_live_and_its_times_are_those_of_the_sender(tmp_path):
+    intervals = np.random.default_rng(0).integers(20, 200, 39) / 1000
+    with rtsp.camera(write(tmp_path / "a.mp4"), np.cumsum([7, *intervals])) as address:
+        frames = open_source(address)
+        assert frames.live
+        seen = list(frames)
+    assert [number(frame.pixels) for frame in seen] == list(range(40))
+    # FFmpeg takes the first frame for one interval of its supposed rate before the second.
+    assert np.diff([frame.seconds for frame in seen])[1:] == pytest.approx(intervals[1:], abs=1e-3)
 
 
 def test_an_address_without_a_video_is_one_line_without_its_password(tmp_path, address):

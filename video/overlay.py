@@ -18,6 +18,7 @@ from typing import Self, cast
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
 from core.checkpoint import writing
@@ -57,6 +58,7 @@ class Overlay:
         self._spans, self._foreseen = list(spans), bool(spans)
         self._writer: cv2.VideoWriter | None = None
         self._picture: Pixels | None = None
+        self._whole: UInt8[np.ndarray, "width 3"] | None = None  # the strip, if its spans are known
         self._seconds, self._written = 0.0, 0
 
     @property
@@ -93,15 +95,19 @@ class Overlay:
         """Labels over time as colours: of the whole video with a mark at `seconds`, or of the last half minute."""
         if self._foreseen:
             start, end = self._spans[0].start, self._spans[-1].end
+            mark = round((width - 1) * (seconds - start) / (end - start))
+            colours = self._colours(start, end, width) if self._whole is None else self._whole
+            self._whole, colours = colours, colours.copy()
+            colours[mark:] = colours[mark:] * TO_COME
+            colours[max(0, mark - 2) : mark + 3], colours[max(0, mark - 1) : mark + 2] = 0, 255
         else:
             start, end = seconds - RECENT, seconds + 1 / self.rate
             self._note(Span(seconds, end, self.classes[label]), start)
-        colours = paint(columns(self._spans, self.classes, start, end, width), len(self.classes), EMPTY)
-        if self._foreseen:
-            mark = round((width - 1) * (seconds - start) / (end - start))
-            colours[mark:] = colours[mark:] * TO_COME
-            colours[max(0, mark - 2) : mark + 3], colours[max(0, mark - 1) : mark + 2] = 0, 255
+            colours = self._colours(start, end, width)
         return np.tile(colours, (_even(STRIP * _band_height(width)), 1, 1))
+
+    def _colours(self, start: float, end: float, width: int) -> UInt8[np.ndarray, "width 3"]:
+        return paint(columns(self._spans, self.classes, start, end, width), len(self.classes), EMPTY)
 
     def _note(self, span: Span, start: float) -> None:
         """Add what is labelled now to the spans; forget those that ended before `start`."""
