@@ -1,7 +1,7 @@
 """Moving sprites: clips whose actions only time can tell apart, drawn from a seed.
 
-    splits = load()                                 # 1,000 clips to train on, 100 and 200 more
-    write(Path("sample.mp4"), seed=0, number=7)     # one of them as a video file
+    splits = load()                                     # 4,000 clips to train on, 100 and 200 more
+    write(Path("sample.mp4"), seed=0, number=100)       # the first one of the test as a video file
 
 A clip shows one sprite, a disc, square, diamond or ring, that does three things one after another, each from a
 place and in a size of its own. Right is left played backwards, shrink is grow and anticlockwise is clockwise
@@ -28,6 +28,7 @@ from datasets.clips import Clip, FrameLabels, VideoSplits
 CLASSES = ("still", "left", "right", "grow", "shrink", "clockwise", "anticlockwise", "bounce")
 SIZE = 32  # pixels, height and width
 RATE = 10.0  # frames a second
+VALIDATION, TEST = range(100), range(100, 300)  # clips by number; training has those that follow
 _BACKWARDS = {"right": "left", "shrink": "grow", "anticlockwise": "clockwise"}
 _ACTIONS = 3  # of a clip, no two the same
 _FRAMES = 20, 40  # of an action, at least and at most
@@ -39,11 +40,14 @@ _NOISE = 8.0  # grey levels, standard deviation
 _SCALE = 10  # pixels of a file for one drawn
 
 
-def load(seed: int = 0, counts: tuple[int, int, int] = (1000, 100, 200)) -> VideoSplits:
-    """Return so many clips for training, validation and test; they are drawn whenever their frames are asked for."""
-    clips = [clip(seed, number) for number in range(sum(counts))]
-    train, validation = counts[0], counts[0] + counts[1]
-    return VideoSplits(clips[:train], clips[train:validation], clips[validation:], CLASSES)
+def load(seed: int = 0, train: int = 4000) -> VideoSplits:
+    """Return clips, drawn whenever their frames are asked for: 100 for validation, 200 for the test, then `train`.
+
+    A small net learns 1,000 clips by heart; hence so many.
+    """
+    training = range(TEST.stop, TEST.stop + train)
+    parts = (tuple(clip(seed, number) for number in part) for part in (training, VALIDATION, TEST))
+    return VideoSplits(*parts, classes=CLASSES)
 
 
 def clip(seed: int, number: int) -> Clip:

@@ -120,12 +120,11 @@ def test_the_most_similar_frame_hardly_tells_the_action():
 
 
 def test_splits_are_apart_and_reached_by_name():
-    splits = sprites.load(seed=2, counts=(5, 3, 4))
-    parts = splits.train, splits.validation, splits.test
-    assert [len(part) for part in parts] == [5, 3, 4]
-    assert [clip.name for part in parts for clip in part] == [f"sprites-2-{number}" for number in range(12)]
-    assert splits.classes == CLASSES
-    assert videos.load("sprites").classes == CLASSES
+    splits = sprites.load(seed=2, train=5)
+    names = [[clip.name for clip in part] for part in (splits.validation, splits.test, splits.train)]
+    assert [len(part) for part in names] == [100, 200, 5]
+    assert [name for part in names for name in part] == [f"sprites-2-{number}" for number in range(305)]
+    assert videos.load("sprites").classes == splits.classes == CLASSES
 
 
 def test_labels_of_another_length_are_an_error():
