@@ -14,11 +14,11 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
+from core.errors import InputError
+from datasets.pictures import open_picture
 from vision import features
 from vision.encoder import TINY, Encoder, make_encoder
 from vision.features import extract
-from core.errors import InputError
-from datasets.pictures import open_picture
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["vision.features"])

@@ -14,7 +14,6 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -140,11 +139,20 @@ def make_encoder(
 
 
 def _tiny() -> nn.Module:
-    """Four convolutions that halve the size: 64 x 64 pixels to 4 x 4 cells of 128 channels, 98,000 weights."""
-    widths = (3, 16, 32, 64, 128)
+    """64 x 64 pixels to 4 x 4 cells of 96 channels, with 116,000 weights.
+
+    Strides instead of the pooling would take half the time, but then shapes are learned far more slowly than colours.
+    """
     layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.GroupNorm(8, outputs), nn.ReLU()]
+    for inputs, outputs, stride, pool in (
+        (3, 16, 2, 1),
+        (16, 32, 1, 2),
+        (32, 64, 1, 2),
+        (64, 64, 1, 1),
+        (64, 96, 1, 2),
+    ):
+        layers += [nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.GroupNorm(8, outputs), nn.ReLU()]
+        layers += [nn.MaxPool2d(pool)] * (pool > 1)
     return nn.Sequential(*layers)
 
 
@@ -188,7 +196,8 @@ def _downloaded(name: str, download: bool) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rpartition("-")[2])
         except (OSError, RuntimeError) as error:  # no network, or a file that is not what its name says
-            raise InputError(f"cannot download {url} ({error}); give a file of the weights") from None
+            reason = getattr(error, "reason", error)
+            raise InputError(f"cannot download {url} ({reason}); give a file of the weights") from None
     return path
 
 
