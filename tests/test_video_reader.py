@@ -336,7 +336,7 @@ def test_a_camera_over_http_is_live_and_its_times_are_those_of_arrival(address):
 
 def test_a_camera_over_rtsp_is_live_and_its_times_are_those_of_the_sender(tmp_path):
     intervals = np.random.default_rng(0).integers(20, 200, 39) / 1000
-    with rtsp.camera(write(tmp_path / "a.mp4"), np.cumsum([7, *intervals])) as address:
+    with rtsp.camera(write(tmp_path / "a.mp4"), np.cumsum([7, *intervals]).tolist()) as address:
         frames = open_source(address)
         assert frames.live
         seen = list(frames)
