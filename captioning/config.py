@@ -108,12 +108,11 @@ POOLED = Config(
     ),
 )
 ATTENTION = replace(POOLED, attention=True, scores=256)
-SELF_CRITICAL = replace(  # without dropout: the net that is rewarded is the net that spoke
+SELF_CRITICAL = replace(
     ATTENTION,
     self_critical=True,
-    dropout=0.0,
     loop=replace(
-        ATTENTION.loop, steps=600, learning_rate=2e-4, weight_decay=0.0, warm_up=20, log_every=50, validate_every=200
+        ATTENTION.loop, steps=500, learning_rate=1e-4, weight_decay=0.0, warm_up=20, log_every=50, validate_every=200
     ),
 )
 PRESETS = {"scenes": SCENES, "attention": ATTENTION, "pooled": POOLED, "self-critical": SELF_CRITICAL}
