@@ -30,8 +30,8 @@ class Config:
     """Folder of the frozen encoder's features; none: recurrent-vision/features in the user's cache."""
     tune: bool = False
     """Train the encoder too; tiny always is."""
-    tune_rate: float = 0.1
-    """Learning rate of an encoder that came with weights, as a part of the decoder's."""
+    tune_rate: float = 1.0
+    """Learning rate of a trained encoder, as a part of the decoder's: 0.1 or less if it came with weights."""
     mirror: bool = False
     """Show half of the training pictures mirrored."""
 

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from captioning import objective
 from captioning.config import EXPECTED, PRESETS, Config
-from captioning.data import TrainingBatches, encode, load
+from captioning.data import Part, TrainingBatches, encode, load
 from captioning.evaluate import baselines, measure, table
 from captioning.metrics import CiderD
 from captioning.model import Captioner
 from captioning.trained import Trained, encoder_of, open_model
-from core import cli, decoding
+from core import checkpoint, cli, decoding
 from core.config import to_dict
 from core.errors import InputError
 from core.loop import fit
@@ -102,33 +102,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train, judge by free-running captions of the validation images, report."""
     config, session, run = cli.parse_train("captioning", Config, PRESETS, argv, EXPECTED)
     device = cli.device(session.device, session.threads)
-    first = open_model(config.start, device)[0] if config.start else None
+    first, saved = open_model(config.start, device) if config.start else (None, {"weights": {}})
     encoder = first.encoder if first else encoder_of(config).to(device)
     parts = load(config, encoder, ("train", "validation", "test"), quiet=session.quiet)
     for needed in ("train", "validation"):
         if needed not in parts:
             raise InputError(f"{config.data} has no {needed} images with captions")
-    train, validation = parts["train"], parts["validation"]
-    sentences = [caption for image in train.images for caption in image.captions]
-    vocabulary = first.vocabulary if first else Vocabulary.train(sentences, config.min_count)
-    trained = Trained(config, encoder, Captioner(config, encoder.channels, len(vocabulary)).to(device), vocabulary)
+    train = parts["train"]
+    vocabulary = first.vocabulary if first else _vocabulary(train, config.min_count)
+    decoder = Captioner(config, encoder.channels, len(vocabulary)).to(device)
     if first:
-        take_over(trained.decoder, first.decoder, str(config.start))
-    rewards = None
-    if config.self_critical:
-        rewards = CiderD([[(*vocabulary.words(text), END) for text in image.captions] for image in train.images])
-    own_encoder = config.trains_encoder or (first is not None and first.config.trains_encoder)
-    learner = Learner(trained, rewards, own_encoder=own_encoder).to(device)
+        take_over(decoder, first.decoder, str(config.start))
+    trained = Trained(config, encoder, decoder, vocabulary)
+    own_encoder = config.trains_encoder or bool(checkpoint.part(saved["weights"], "encoder"))
+    learner = Learner(trained, _rewards(train, vocabulary) if config.self_critical else None, own_encoder=own_encoder)
+    sources = [source for source in (train.source, train.mirrored) if source is not None]
+    sentences = encode(train.images, vocabulary, config.longest)
     fit(
-        learner,
-        TrainingBatches(
-            [source for source in (train.source, train.mirrored) if source is not None],
-            encode(train.images, vocabulary, config.longest),
-            config,
-            device,
-            vocabulary.pad,
-        ),
-        lambda: measure(trained, validation, config.beam),
+        learner.to(device),
+        TrainingBatches(sources, sentences, config, device, vocabulary.pad),
+        lambda: measure(trained, parts["validation"], config.beam),
         run,
         config.loop,
         monitor="CIDEr",
@@ -137,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "preprocessing": to_dict(encoder.preprocessing),
             "fingerprint": "" if own_encoder else encoder.fingerprint,
         },
-        rates={"encoder": config.tune_rate} if config.tune else None,
+        rates={"encoder": config.tune_rate},
     )
     if run.writes:
         name = "test" if "test" in parts else "validation"
@@ -145,6 +138,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         results = {"this captioner": measure(best, parts[name], config.beam)} | baselines(best, train, parts[name])
         Console().print(table(results, f"{name}: {len(parts[name].images)} images, scores x 100"))
         print(f"{run.directory} holds the run; now: captioning caption PICTURE --run {run.directory}")
+
+
+def _vocabulary(train: Part, min_count: int) -> Vocabulary:
+    return Vocabulary.train((text for image in train.images for text in image.captions), min_count)
+
+
+def _rewards(train: Part, vocabulary: Vocabulary) -> CiderD:
+    return CiderD([[(*vocabulary.words(text), END) for text in image.captions] for image in train.images])
 
 
 def take_over(decoder: Captioner, first: Captioner, source: str) -> None:

@@ -31,9 +31,9 @@ RATE = 10.0  # frames a second
 VALIDATION, TEST = range(100), range(100, 300)  # clips by number; training has those that follow
 _BACKWARDS = {"right": "left", "shrink": "grow", "anticlockwise": "clockwise"}
 _ACTIONS = 3  # of a clip, no two the same
-_FRAMES = 20, 40  # of an action, at least and at most
-_RADII = 2.5, 6.0  # pixels, the smallest and the largest
-_PERIODS = 12, 18  # frames of a turn or a hop, at least and at most
+_FRAMES = 24, 40  # of an action, at least and at most
+_RADII = 2.0, 6.5  # pixels, the smallest and the largest
+_PERIODS = 10, 16  # frames of a turn or a hop, at least and at most
 _REACH = 0.2, 0.3  # radius of a turn and half the height of a hop, as shares of all the room there is
 _DARK, _LIGHT = (0, 60), (150, 230)  # grey levels of the ground and of the sprite
 _NOISE = 8.0  # grey levels, standard deviation
@@ -59,7 +59,7 @@ def clip(seed: int, number: int) -> Clip:
 
 
 def draw(seed: int, number: int) -> UInt8[Tensor, "frames 1 height width"]:
-    """Draw the 60 to 120 grey frames of a clip."""
+    """Draw the 72 to 120 grey frames of a clip."""
     random = _random(seed, number)
     path = _paths(random)
     shape = int(torch.randint(len(_SHAPES), (), generator=random))
@@ -134,7 +134,7 @@ def _path(action: str, length: int, u: Float[Tensor, "6"]) -> Float[Tensor, "len
 
 def _cover(path: Float[Tensor, "frames 3"], shape: int) -> Float[Tensor, "frames height width"]:
     """Return how much of each pixel the sprite covers; its edge is soft, one pixel wide."""
-    margin = _RADII[1] + 1
+    margin = _RADII[1]
     places = _between((margin, SIZE - margin), path[:, :2])
     x, y = (torch.arange(SIZE) + 0.5 - places[:, :, None]).abs().unbind(1)
     beyond = _SHAPES[shape](x[:, None, :], y[:, :, None], _between(_RADII, path[:, 2])[:, None, None])

@@ -14,12 +14,12 @@ import torch
 from captioning import evaluate, pack, train
 from captioning.config import Config
 from captioning.data import Pixels, TrainingBatches, encode, pad
-from vision.encoder import make_encoder
 from captioning.trained import open_model
 from core import checkpoint, cli
 from core.loop import LoopConfig
 from datasets import captions, scenes
 from datasets.text import Vocabulary
+from vision.encoder import make_encoder
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--embedding", "8", "--hidden", "8", "--visual", "8", "--scores", "4", "--batch", "4", "--captions", "2"]

@@ -6,9 +6,10 @@ import sys
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from core import batches
-from core.checkpoint import replace
+from core.checkpoint import replace, writing
 from core.errors import InputError
 from datasets.clips import Clip
 from datasets.sprites import RATE
@@ -43,19 +44,17 @@ class Read:
 def read(config: Config, encoder: Encoder, clips: Sequence[Clip]) -> list[Read]:
     """Return clips with their frames; those that cannot be read are told in a line each and left out.
 
-    Raises `InputError` if not one can be read, or labels and frames are of different number.
+    So are those of which labels and frames are of different number. Raises `InputError` if no clip is left.
     """
-    found, broken = [], 0
+    found = []
     for clip in clips:
         try:
             frames, seconds = (
                 _pixels(clip, encoder, config) if config.trains_encoder else _kept(clip, encoder, config)
             )
+            found.append(Read(clip.name, frames, seconds, clip.labels(seconds, stride=config.stride)))
         except InputError as error:
             print(f"warning: {error}; this clip is left out", file=sys.stderr)
-            broken += 1
-            continue
-        found.append(Read(clip.name, frames, seconds, clip.labels(seconds, stride=config.stride)))
     if not found:
         raise InputError(f"{config.data}: not one of {len(clips)} clips can be read")
     return found
@@ -87,7 +86,7 @@ def _kept(clip: Clip, encoder: Encoder, config: Config) -> tuple[Tensor, list[fl
     try:
         with np.load(path) as saved:
             return torch.from_numpy(saved["features"]), saved["seconds"].tolist()
-    except (OSError, ValueError, EOFError, KeyError):
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile):
         pass  # not there yet, or spoilt
     features, seconds, waiting = [], [], []
     for time, pixels in shown(clip.source, encoder, config.stride):
@@ -101,8 +100,12 @@ def _kept(clip: Clip, encoder: Encoder, config: Config) -> tuple[Tensor, list[fl
     whole = torch.cat(features)
     content = io.BytesIO()
     np.savez(content, features=whole.numpy(), seconds=np.array(seconds))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace(path, content.getbuffer())
+    try:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        replace(path, content.getbuffer())
+    except InputError as error:
+        print(f"warning: {error}; its features stay in memory", file=sys.stderr)
     return whole, seconds
 
 
@@ -113,12 +116,12 @@ def _features(encoder: Encoder, pixels: Tensor) -> Shaped[Tensor, "frames featur
 
 
 def _digest(source: Path) -> str:
-    """The hash of a file, or of the files in a folder of frames."""
-    found = hashlib.sha256()
-    for file in sorted(source.iterdir()) if source.is_dir() else [source]:
-        if file.is_file():
-            found.update(file.read_bytes())
-    return found.hexdigest()
+    """The hash of a file, or of the files in a folder of frames and their names, which give the order."""
+    if source.is_dir():
+        files = sorted(file for file in source.iterdir() if file.is_file())
+        return hashlib.sha256(repr([(file.name, _digest(file)) for file in files]).encode()).hexdigest()
+    with source.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +170,7 @@ class TrainingBatches:
         order += order[: -count % loop.batch] * loop.batch  # the last group is filled up with the first clips
         return [order[n : n + loop.batch] for n in range(0, count, loop.batch)]
 
-    @lru_cache(maxsize=4)  # noqa: B019 - it lives as long as the training
+    @cache  # noqa: B019 - it lives as long as the training, and each step asks for all epochs before it
     def _ends(self, epoch: int) -> list[int]:
         """After how many steps of an epoch each group is done."""
         longest = (max(len(self.clips[n].labels) for n in group) for group in self._groups(epoch))

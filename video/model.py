@@ -43,14 +43,20 @@ class Labeller(nn.Module):
         self.V = nn.Linear(self.core.output_size if self.core else config.frame, classes)
 
     def forward(
-        self, features: Float[Tensor, "time batch features"], state: State = None
+        self,
+        features: Float[Tensor, "time batch features"],
+        state: State = None,
+        lengths: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "time batch classes"], State]:
-        """Return the scores of each frame's labels, and the state to go on from."""
+        """Return the scores of each frame's labels, and the state to go on from.
+
+        With lengths, what lies beyond a clip's length has no influence: it would on what reads from the end.
+        """
         dropout = self.config.dropout
         a = F.dropout(F.relu(self.frame(features.to(self.frame.weight.dtype))), dropout, self.training)
         if self.core is None:
             return self.V(a), state
-        h, state = self.core(a, state)
+        h, state = self.core(a, state, lengths)
         return self.V(F.dropout(h, dropout, self.training)), state
 
 

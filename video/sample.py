@@ -26,8 +26,8 @@ class Arguments:
     """File to write."""
     seed: int = 0
     """Of the clips; training by default has those of seed 0."""
-    number: int = 1100
-    """Which clip; by default the first that training keeps for the test."""
+    number: int = sprites.TEST.start
+    """Which clip; by default the first of the test, which no training sees."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:

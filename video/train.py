@@ -27,18 +27,20 @@ from video.trained import Trained, build, encoder_of, open_model
 class Learner(nn.Module):
     """The labeller together with what it learns from, and the state that one window hands to the next.
 
-    The state is kept in buffers, so that it is in the checkpoint: a run that was resumed goes on with it.
+    The state is kept in buffers, so that it is in the checkpoint: a run that was resumed goes on with it. Each
+    process has that of all rows, for one alone writes, and as many others may go on.
     """
 
-    def __init__(self, trained: Trained, weights: Tensor, rows: int):
+    def __init__(self, trained: Trained, weights: Tensor, batch: int):
         super().__init__()
         self.config, self.labeller = trained.config, trained.labeller
         self.encoder = trained.encoder if self.config.trains_encoder else None  # a frozen one is no weight of ours
         trained.encoder.requires_grad_(self.config.trains_encoder)
         self.register_buffer("weights", weights)
+        self.rows = distributed.rows(batch)
         self.parts = 0  # of the state that is carried: none for nets without one, or with two directions
         if self.labeller.core is not None and not self.config.bidirectional:
-            state = self.labeller.core.initial_state(rows)
+            state = self.labeller.core.initial_state(batch)
             for part in state if isinstance(state, tuple) else (state,):
                 self.register_buffer(f"state{self.parts}", part)
                 self.parts += 1
@@ -53,9 +55,10 @@ class Learner(nn.Module):
         if self.encoder:
             grid = self.encoder(frames.flatten(0, 1))
             frames = describe(grid, whole=True).unflatten(0, labels.shape)
-        logits, state = self.labeller(frames, self._before(first))
-        self._keep(state)
         valid = labels >= 0
+        lengths = valid.sum(0) if self.config.bidirectional else None  # one direction meets padding last
+        logits, state = self.labeller(frames, self._before(first), lengths)
+        self._keep(state)
         accuracy = ((logits.argmax(-1) == labels) & valid).sum() / valid.sum().clamp(min=1)
         return loss(logits, labels, self.get_buffer("weights"), self.config.smooth), {"accuracy": accuracy}
 
@@ -63,14 +66,16 @@ class Learner(nn.Module):
         """The state the last window ended with; where clips begin, zeros."""
         if not self.parts:
             return None
-        state = tuple(torch.where(first, 0.0, self.get_buffer(f"state{n}")) for n in range(self.parts))
+        state = tuple(torch.where(first, 0.0, self.get_buffer(f"state{n}")[:, self.rows]) for n in range(self.parts))
         return state if self.parts > 1 else state[0]
 
     def _keep(self, state: State) -> None:
         if self.parts:
             parts = detach(state)
             for n, part in enumerate(parts if isinstance(parts, tuple) else (parts,)):
-                self.get_buffer(f"state{n}").copy_(part)
+                whole = torch.zeros_like(self.get_buffer(f"state{n}"))
+                whole[:, self.rows] = part
+                self.get_buffer(f"state{n}").copy_(distributed.total(whole))
 
 
 def class_weights(clips: Sequence[Read], classes: int) -> Tensor:
@@ -90,8 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     trained = build(config, encoder, splits.classes)
     trained.labeller.to(device)
     weights = class_weights(train, len(splits.classes)) if config.weighted else torch.ones(len(splits.classes))
-    rows = distributed.rows(config.loop.batch)
-    learner = Learner(trained, weights, rows.stop - rows.start).to(device)
+    learner = Learner(trained, weights, config.loop.batch).to(device)
     fit(
         learner,
         TrainingBatches(train, config, device),
