@@ -4,15 +4,17 @@ uv run captioning pack runs/captioning/attention captioner.pt    # some 6 MB; `c
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from captioning.config import Config
 from core import checkpoint, cli
+from core.config import from_dict, to_dict
 
-KEPT = "config", "step", "seconds", "metrics", "extras"  # beside the weights
+KEPT = "step", "seconds", "metrics", "extras"  # beside weights and configuration
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read the run's best checkpoint and write the file."""
     arguments = tyro.cli(Arguments, args=argv, prog="captioning pack")
     saved = checkpoint.open_run(arguments.run, "captioning")
+    config = without_places(from_dict(Config, saved["config"], str(arguments.run)))
     weights = {name: value.half() for name, value in saved["weights"].items()}
-    checkpoint.save(arguments.file, "captioning", {**{name: saved[name] for name in KEPT}, "weights": weights})
+    kept = {name: saved[name] for name in KEPT}
+    checkpoint.save(arguments.file, "captioning", {**kept, "config": to_dict(config), "weights": weights})
     print(f"{arguments.file}: {arguments.file.stat().st_size / 1e6:.1f} MB")
+
+
+def without_places(config: Config) -> Config:
+    """Return a configuration that does not tell where files lie on the machine that trained it."""
+    places = {each.name: each.default for each in fields(Config) if each.metadata.get("place")}
+    return replace(config, **places, data=Path(config.data).name)
 
 
 if __name__ == "__main__":

@@ -92,6 +92,9 @@ def test_train_on_a_folder_evaluate_and_learn_from_rewards(photos, tmp_path, cap
     weights = checkpoint.load(packed, "captioning")["weights"]
     for name, value in saved["weights"].items():
         assert torch.equal(weights[name], value.half()), name
+    assert str(tmp_path) not in str(checkpoint.load(packed, "captioning")["config"]), (
+        "where files lie is nobody's affair"
+    )
     words = open_model(packed, "cpu")[0].decoder.words.weight
     assert words.dtype == torch.float32, "computed with in float32 all the same"
 
