@@ -116,4 +116,10 @@ SELF_CRITICAL = replace(
     ),
 )
 PRESETS = {"scenes": SCENES, "attention": ATTENTION, "pooled": POOLED, "self-critical": SELF_CRITICAL}
-EXPECTED: dict[str, str] = {}
+EXPECTED = {
+    "scenes": "an example that learns with no data",
+    "attention": "on Flickr8k CIDEr 48 in 34 CPU minutes",
+    "pooled": "the same without attention",
+    "self-critical": "from there, CIDEr 51 in 10 more",
+}
+"""For each preset the result to expect and its time on one core (benchmarks/RESULTS.md)."""
