@@ -45,11 +45,12 @@ def label_recording(trained: Trained, frames: Iterable[Frame]) -> Record:
         for frame, log_p in follow(trained, frames):
             record.add(frame.index, frame.seconds, log_p)
         return record
-    places, features = [], []
+    places, kept = [], bytearray()  # one block: as many small ones would leave gaps in memory
     for frame in frames:
         places.append((frame.index, frame.seconds))
-        features.append(look(trained, frame).cpu())
-    for (index, seconds), log_p in zip(places, trained.label(torch.cat(features))[0].cpu(), strict=True):
+        kept += look(trained, frame).cpu().numpy().tobytes()
+    features = torch.frombuffer(kept, dtype=_precision(trained)).view(len(places), -1)
+    for (index, seconds), log_p in zip(places, trained.label(features)[0].cpu(), strict=True):
         record.add(index, seconds, log_p)
     return record
 
@@ -63,7 +64,11 @@ def follow(trained: Trained, frames: Iterable[Frame]) -> Iterator[tuple[Frame, F
 
 
 def look(trained: Trained, frame: Frame) -> Float[Tensor, "1 features"]:
-    """Return what the encoder sees in a frame, in half precision if that is what the net was trained on."""
+    """Return what the encoder sees in a frame."""
     pixels = trained.encoder.preprocessing(Image.fromarray(frame.pixels))
-    features = trained.features(pixels[None])
-    return features if trained.config.trains_encoder else features.half()
+    return trained.features(pixels[None]).to(_precision(trained))
+
+
+def _precision(trained: Trained) -> torch.dtype:
+    """That of the features that the net was trained on: those of a frozen encoder are kept in half precision."""
+    return torch.float32 if trained.config.trains_encoder else torch.float16
