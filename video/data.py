@@ -84,7 +84,7 @@ def _kept(clip: Clip, encoder: Encoder, config: Config) -> tuple[Tensor, list[fl
     folder = (Path(config.cache) if config.cache else default_cache()) / f"{encoder.name}-{encoder.fingerprint[:16]}"
     path = folder / "videos" / f"{_digest(clip.source)}-{config.stride}.npz"
     try:
-        with np.load(path) as saved:
+        with path.open("rb") as file, np.load(file) as saved:  # np.load leaves a spoilt file open
             return torch.from_numpy(saved["features"]), saved["seconds"].tolist()
     except (OSError, ValueError, EOFError, KeyError, BadZipFile):
         pass  # not there yet, or spoilt
