@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from core import checkpoint, cli
@@ -98,7 +100,7 @@ def test_every_window_of_every_clip_comes_in_each_epoch(lengths, batch):
         assert len({clip for clip, _ in again}) <= -len(lengths) % batch, "only those that fill the last group up"
         assert all(len(chosen) == batch for chosen, _ in places)
         orders.add(tuple(chosen[0] for chosen, _ in places))
-        for (before, start), (chosen, then) in zip(places, places[1:], strict=False):
+        for (before, start), (chosen, then) in pairwise(places):
             assert then == 0 or (chosen == before and then == start + 4), "the state goes on with the same clips"
     assert len(lengths) == 1 or len(orders) > 1, "each epoch has an order of its own"
 
@@ -186,6 +188,7 @@ def test_another_encoder_stride_or_video_has_features_of_its_own(clips, tmp_path
     (every_third,) = read(replace(config, stride=3), tiny(), [clip])
     torch.testing.assert_close(every_third.frames, first[0].frames[::3], rtol=1e-2, atol=1e-2)
     assert every_third.labels.tolist() == first[0].labels[::3].tolist()
+    assert isinstance(clip.source, Path)
     write(clip.source, [255 - 9 * n for n in range(23)])
     assert not torch.equal(read(config, tiny(), [clip])[0].frames, first[0].frames)
 
@@ -307,7 +310,7 @@ def by_hand(directory: Path, folder: Path) -> float:
     for clip in videos.load(folder).test:
         state, labels = None, []
         for frame in open_source(clip.source):  # type: ignore[arg-type]
-            shown = trained.encoder.preprocessing(data.Image.fromarray(frame.pixels))
+            shown = trained.encoder.preprocessing(Image.fromarray(frame.pixels))
             log_p, state = trained.label(trained.features(shown[None]), state)
             labels.append(log_p.argmax(-1))
         right.append(torch.cat(labels) == clip.labels([0.0] * len(labels)))
@@ -359,10 +362,7 @@ def assert_same(one: Path, other: Path) -> None:
 
 
 def test_broken_off_among_windows_and_across_epochs_it_ends_with_the_same_bits(clips, tmp_path, whole, monkeypatch):
-    lengths = [
-        len(clip.labels([0.0] * n)) for clip, n in zip(videos.load(clips).train, LENGTHS["train"], strict=True)
-    ]
-    batches = batches_of(lengths, 2)
+    batches = batches_of(LENGTHS["train"], 2)
     epoch = batches._ends(0)[-1]
     amid = next(step for step in range(epoch + 2, STEPS) if batches.place(step)[1])  # of the windows of a group
     assert epoch < amid < STEPS

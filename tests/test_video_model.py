@@ -71,6 +71,22 @@ def test_padding_has_no_influence_on_the_loss():
     assert gradient[labels >= 0].all()
 
 
+def test_the_mean_of_the_losses_of_processes_is_that_of_the_batch(monkeypatch: pytest.MonkeyPatch):
+    logits, labels, weights = torch.randn(FRAMES, CLIPS, CLASSES), labels_of(11, 4, 0), torch.rand(CLASSES) + 0.1
+    whole = loss(logits, labels, weights, 0.3)
+
+    def each() -> list[Tensor]:
+        return [loss(logits[:, n : n + 1], labels[:, n : n + 1], weights, 0.3) for n in range(CLIPS)]
+
+    monkeypatch.setenv("WORLD_SIZE", str(CLIPS))
+    asked: list[Tensor] = []
+    monkeypatch.setattr("video.model.distributed.total", lambda value: asked.append(value) or value)
+    each()
+    totals = iter([sum(asked[0::2]), sum(asked[1::2])] * CLIPS)  # of two things each process asked for a sum
+    monkeypatch.setattr("video.model.distributed.total", lambda _: next(totals))
+    torch.testing.assert_close(torch.stack(each()).mean(), whole)
+
+
 def test_the_loss_of_nothing_but_padding_is_zero():
     value = loss(torch.randn(FRAMES, CLIPS, CLASSES), labels_of(0, 0, 0), torch.ones(CLASSES), 0.15)
     assert value == 0

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from core import distributed
 from core.cells import State
 from core.recurrent import Recurrent
 from video.config import Config
@@ -78,11 +79,15 @@ def loss(
 
     That is the mean square of what log p changes by between two frames, as far as it is below 4: neighbours have
     the same label nearly always, and where they have not the change should be free. Labels below 0 are padding.
+    Where many processes share a batch, the mean of their losses is that of the batch, however long each one's
+    clips are.
     """
     log_p = F.log_softmax(logits, -1)
     right = F.nll_loss(log_p.flatten(0, 1), labels.flatten(), weights, ignore_index=-1, reduction="sum")
     valid = labels >= 0
     both = valid[1:] & valid[:-1]
     change = (log_p[1:] - log_p[:-1].detach()).abs().clamp(max=4.0) ** 2
-    mean = (change.mean(-1) * both).sum() / both.sum().clamp(min=1)
-    return right / weights[labels.clamp(min=0)].mul(valid).sum().clamp(min=1e-8) + smooth * mean
+    seen, pairs = weights[labels.clamp(min=0)].mul(valid).sum(), both.sum()
+    cross_entropy = right / distributed.total(seen).clamp(min=1e-8)
+    smoothing = (change.mean(-1) * both).sum() / distributed.total(pairs).clamp(min=1)
+    return distributed.world() * (cross_entropy + smooth * smoothing)
