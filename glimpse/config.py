@@ -130,7 +130,7 @@ PRESETS = {
 EXPECTED = {
     "digits": "2 % test error in 2 CPU minutes",
     "images": "your own, with --data FOLDER; as many steps as they need",
-    "mnist28": "1.4 % test error in 21 CPU minutes",
+    "mnist28": "1.3 % test error in 16 CPU minutes",
     "translated60": "1.7 % test error in 19 CPU minutes",
     "cluttered60": "4.0 % test error in 35 CPU minutes",
     "cluttered100": "not measured yet",
