@@ -15,7 +15,6 @@ from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
-from rich.table import Table
 
 from captioning.data import Part, load
 from captioning.describe import describe_all
@@ -25,6 +24,7 @@ from captioning.neighbours import consensus, nearest, pooled
 from captioning.trained import Trained, open_model
 from core import cli
 from core.errors import InputError
+from core.tables import scores_table
 
 NEIGHBOURS = 30  # whose captions are compared for a consensus (Devlin et al. 2015)
 
@@ -62,17 +62,6 @@ def baselines(trained: Trained, train: Part, part: Part, *, java: bool = False) 
         "nearest neighbour": judge(nearest(known, captions, asked), truth, java=java),
         f"consensus of {NEIGHBOURS}": judge(consensus(known, captions, asked, NEIGHBOURS), truth, java=java),
     }
-
-
-def table(results: dict[str, dict[str, float]], title: str) -> Table:
-    """Lay scores out, in percent as usual; CIDEr too is given times 100."""
-    laid = Table(title=title)
-    laid.add_column("captions by")
-    for name in next(iter(results.values())):
-        laid.add_column(name, justify="right")
-    for name, values in results.items():
-        laid.add_row(name, *(f"{100 * value:.1f}" for value in values.values()))
-    return laid
 
 
 @dataclass(frozen=True)
@@ -121,7 +110,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.json:
         print(json.dumps({"split": split, "images": len(parts[split].images), "scores": results}))
     else:
-        Console().print(table(results, f"{split}: {len(parts[split].images)} images, scores x 100"))
+        Console().print(
+            scores_table(results, f"{split}: {len(parts[split].images)} images, scores x 100", "captions by", 100)
+        )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from captioning import objective
 from captioning.config import EXPECTED, PRESETS, Config
 from captioning.data import Part, TrainingBatches, encode, load
-from captioning.evaluate import baselines, measure, table
+from captioning.evaluate import baselines, measure
 from captioning.metrics import CiderD
 from captioning.model import Captioner
 from captioning.trained import Trained, encoder_of, open_model
@@ -24,6 +24,7 @@ from core import checkpoint, cli, decoding
 from core.config import to_dict
 from core.errors import InputError
 from core.loop import fit
+from core.tables import scores_table
 from datasets.text import Vocabulary
 
 END = "<end>"  # of a sentence, as a word that is rewarded
@@ -136,7 +137,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         name = "test" if "test" in parts else "validation"
         best, _ = open_model(run.directory, device)
         results = {"this captioner": measure(best, parts[name], config.beam)} | baselines(best, train, parts[name])
-        Console().print(table(results, f"{name}: {len(parts[name].images)} images, scores x 100"))
+        Console().print(
+            scores_table(results, f"{name}: {len(parts[name].images)} images, scores x 100", "captions by", 100)
+        )
         print(f"{run.directory} holds the run; now: captioning caption PICTURE --run {run.directory}")
 
 

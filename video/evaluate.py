@@ -13,11 +13,11 @@ import torch
 import tyro
 from jaxtyping import Float, Int
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from core import cli
 from core.errors import InputError
+from core.tables import scores_table
 from datasets import videos
 from video.data import TOGETHER, Read, read
 from video.metrics import majority, mean_over_clips, scores
@@ -66,17 +66,6 @@ def compare(
     }
 
 
-def table(results: dict[str, dict[str, float]], title: str) -> Table:
-    """Lay scores out."""
-    laid = Table(title=title)
-    laid.add_column("labels by")
-    for name in next(iter(results.values())):
-        laid.add_column(name, justify="right")
-    for name, values in results.items():
-        laid.add_row(name, *(f"{value:.1f}" for value in values.values()))
-    return laid
-
-
 def _background(trained: Trained) -> str | None:
     """The name of the label of frames in no segment, if the data have one."""
     name = trained.config.background
@@ -123,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.json:
         print(json.dumps({"part": part, "clips": len(clips), "scores": results}))
     else:
-        Console().print(table(results, f"{part}: {len(clips)} clips, %"))
+        Console().print(scores_table(results, f"{part}: {len(clips)} clips, %", "labels by"))
 
 
 if __name__ == "__main__":

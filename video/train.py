@@ -16,10 +16,11 @@ from core.bptt import detach
 from core.cells import State
 from core.config import to_dict
 from core.loop import fit
+from core.tables import scores_table
 from datasets import videos
 from video.config import EXPECTED, PRESETS, Config
 from video.data import Read, TrainingBatches, read
-from video.evaluate import compare, measure, table
+from video.evaluate import compare, measure
 from video.model import describe, loss
 from video.trained import Trained, build, encoder_of, open_model
 
@@ -113,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         best, _ = open_model(run.directory, device)
         name = "test" if splits.test else "validation"
         clips = read(config, best.encoder, splits.test) if splits.test else validation
-        Console().print(table(compare(best, train, clips), f"{name}: {len(clips)} clips, %"))
+        Console().print(scores_table(compare(best, train, clips), f"{name}: {len(clips)} clips, %", "labels by"))
         print(f"{run.directory} holds the run; now: video label VIDEO --run {run.directory}")
 
 
