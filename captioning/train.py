@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     vocabulary = first.vocabulary if first else _vocabulary(train, config.min_count)
     decoder = Captioner(config, encoder.channels, len(vocabulary)).to(device)
     if first:
-        take_over(decoder, first.decoder, str(config.start))
+        checkpoint.restore(decoder, first.decoder.state_dict(), str(config.start))
     trained = Trained(config, encoder, decoder, vocabulary)
     own_encoder = config.trains_encoder or bool(checkpoint.part(saved["weights"], "encoder"))
     learner = Learner(trained, _rewards(train, vocabulary) if config.self_critical else None, own_encoder=own_encoder)
@@ -149,14 +149,6 @@ def _vocabulary(train: Part, min_count: int) -> Vocabulary:
 
 def _rewards(train: Part, vocabulary: Vocabulary) -> CiderD:
     return CiderD([[(*vocabulary.words(text), END) for text in image.captions] for image in train.images])
-
-
-def take_over(decoder: Captioner, first: Captioner, source: str) -> None:
-    """Give a decoder the weights of another; raises `InputError` if their sizes differ."""
-    try:
-        decoder.load_state_dict(first.state_dict())
-    except RuntimeError:
-        raise InputError(f"{source} has a decoder of other sizes: give the sizes it was trained with") from None
 
 
 if __name__ == "__main__":

@@ -57,10 +57,10 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
     parts = {name: checkpoint.part(saved["weights"], name) for name in ("encoder", "decoder")}
     encoder = encoder_of(config, pretrained=not parts["encoder"], preprocessing=preprocessing)
     if parts["encoder"]:
-        encoder.load_state_dict(parts["encoder"])
+        checkpoint.restore(encoder, parts["encoder"], path)
     elif encoder.fingerprint != extras["fingerprint"]:
         raise InputError(f"{path} was trained with other weights of the encoder {config.encoder}")
     vocabulary = Vocabulary.from_json(extras["vocabulary"])
     decoder = Captioner(config, encoder.channels, len(vocabulary))
-    decoder.load_state_dict(parts["decoder"])
+    checkpoint.restore(decoder, parts["decoder"], path)
     return Trained(config, encoder.to(device), decoder.to(device).eval(), vocabulary), saved

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from core.errors import InputError
@@ -83,6 +84,14 @@ def open_run(path: Path | str, app: str) -> dict[str, Any]:
 def part(weights: dict[str, Any], name: str) -> dict[str, Any]:
     """Return the state dict of one part of a model from that of the whole; empty if it is not in it."""
     return {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
+
+
+def restore(network: nn.Module, weights: dict[str, Any], source: Path | str) -> None:
+    """Load a state dict into a network; raises `InputError`, naming `source`, if it is that of another network."""
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError:
+        raise InputError(f"{source} holds the weights of a network of other parts or sizes") from None
 
 
 @contextmanager

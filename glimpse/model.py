@@ -165,5 +165,5 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[RecurrentA
     config = from_dict(Config, saved["config"], str(path))
     channels = saved["extras"]["image_shape"][0]
     model = RecurrentAttention(config, channels, len(saved["extras"]["classes"]))
-    model.load_state_dict(saved["weights"])
+    checkpoint.restore(model, saved["weights"], path)
     return model.to(device).eval(), saved

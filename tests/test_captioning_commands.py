@@ -109,7 +109,7 @@ def test_train_on_a_folder_evaluate_and_learn_from_rewards(photos, tmp_path, cap
 
     capsys.readouterr()
     assert run(train, "--data", photos, *FAST, "--start", first, "--hidden", "9", "--runs", runs) == 2
-    assert "decoder of other sizes" in capsys.readouterr().err
+    assert "a network of other parts or sizes" in capsys.readouterr().err
 
 
 def test_frozen_encoder_is_no_part_of_the_checkpoint_but_a_tuned_one_is(photos, tmp_path):

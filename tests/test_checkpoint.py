@@ -180,3 +180,12 @@ def test_a_run_gives_its_best_checkpoint(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "best.pt", "toy", {**PAYLOAD, "step": 5})
     assert checkpoint.open_run(str(tmp_path), "toy")["step"] == 5
     assert checkpoint.open_run(tmp_path / "last.pt", "toy")["step"] == 9
+
+
+def test_weights_of_another_network_are_one_line():
+    network = torch.nn.Linear(2, 3)
+    checkpoint.restore(network, {"weight": torch.ones(3, 2), "bias": torch.zeros(3)}, "run")
+    assert (network.weight == 1).all()
+    for weights in ({"weight": torch.ones(2, 2), "bias": torch.zeros(3)}, {"other": torch.ones(1)}):
+        with pytest.raises(InputError, match="run holds the weights of a network of other parts or sizes"):
+            checkpoint.restore(network, weights, "run")

@@ -75,7 +75,7 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
     trained = build(config, encoder, tuple(extras["classes"]))
     for name in ("encoder", "labeller"):
         if part := checkpoint.part(saved["weights"], name):
-            getattr(trained, name).load_state_dict(part)
+            checkpoint.restore(getattr(trained, name), part, path)
     encoder.to(device)
     trained.labeller.to(device).eval()
     return trained, saved
