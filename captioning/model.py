@@ -11,7 +11,7 @@ The recurrent core writes the sentence word by word (Vinyals et al. 2015), E bei
     p(w_t) = softmax(E (L_h h_t + L_z z_t + E w_{t-1}))  deep output (eq. 7), E as for the input (Press & Wolf 2017)
 
 The paper scores cells by a tanh layer, which takes a tensor [rows, cells, d] for each word; the scaled product
-(Luong et al. 2015, Vaswani et al. 2017) takes none, and a third of the time.
+(Luong et al. 2015, Vaswani et al. 2017) takes none.
 
 Rows are captions. There may be several of one image; they stand side by side, so that the image's own terms are
 computed once: `rows = images * captions`.
