@@ -33,6 +33,7 @@ class TrainConfig(Protocol):
 
 
 C = TypeVar("C", bound=TrainConfig)
+Verbs = Mapping[str, "str | Verbs"]  # each with a summary of one line, or with the verbs of a part of the application
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,12 @@ class Session:
     """Directory of a run to go on with, in its own configuration."""
 
 
-def main(app: str, verbs: Mapping[str, str], argv: Sequence[str] | None = None) -> int:
+def main(app: str, verbs: Verbs, argv: Sequence[str] | None = None) -> int:
     """Run the verb named first in `argv`: `main` of the module app.verb, imported only now.
 
     Args:
-        app: the application's package and console script.
-        verbs: its commands, each with a summary of one line.
+        app: the application as it is called, its package with dots: "glimpse", "sequences charlm".
+        verbs: its commands, each with a summary of one line or with commands of its own.
         argv: the arguments; by default the process's.
 
     Returns:
@@ -66,11 +67,15 @@ def main(app: str, verbs: Mapping[str, str], argv: Sequence[str] | None = None) 
     """
     given = sys.argv[1:] if argv is None else argv
     verb, *rest = given or [""]
-    if verb in verbs:
-        return guard(f"{app} {verb}", lambda rest: importlib.import_module(f"{app}.{verb}").main(rest), rest)
+    chosen, prog = verbs.get(verb), f"{app} {verb}"
+    if isinstance(chosen, Mapping):
+        return main(prog, chosen, rest)
+    if chosen:
+        return guard(prog, lambda rest: importlib.import_module(_module(prog)).main(rest), rest)
     asked = verb in ("-h", "--help")
     lines = [f"usage: {app} {{{','.join(verbs)}}} ...", ""]
-    lines += [f"  {name:12}{summary}" for name, summary in verbs.items()]
+    summaries = {name: says if isinstance(says, str) else ", ".join(says) for name, says in verbs.items()}
+    lines += [f"  {name:12}{summary}" for name, summary in summaries.items()]
     lines += ["", f"{app} {next(iter(verbs))} --help says more about one of them."]
     if verb and not asked:
         lines = [f"{app}: there is no command {verb!r}", *lines]
@@ -138,7 +143,7 @@ def parse_train(
     """Parse the flags of a training command, and seed torch.
 
     Args:
-        app: the application.
+        app: the application as it is called; its last word names it in files, `runs/charlm` for "sequences charlm".
         cls: its configuration; each field, those of `loop` too, is a flag.
         presets: named configurations for flags to start from; the first is the default.
         argv: the arguments; by default the process's.
@@ -159,7 +164,7 @@ def parse_train(
     preset = asked.preset or next(iter(presets))
     if preset not in presets:
         raise InputError(f"there is no preset {preset!r}, only {', '.join(presets)}")
-    saved = read_config(asked.resume, app, cls) if asked.resume else None
+    saved = read_config(asked.resume, _name(app), cls) if asked.resume else None
     start = presets[preset] if asked.preset or saved is None else saved
 
     about = " ".join(f"{name}: {note}." for name, note in (notes or {}).items())
@@ -182,7 +187,7 @@ def parse_train(
 
 def _run(app: str, config: TrainConfig, session: Session, preset: str) -> Run:
     """The run that a session asks for."""
-    directory = session.resume or session.runs / app / (session.name or preset)
+    directory = session.resume or session.runs / _name(app) / (session.name or preset)
     if session.name and session.resume:
         raise InputError("--name is for a new run and --resume for an old one: give one of them")
     if session.name and (directory / "config.json").exists():
@@ -191,7 +196,7 @@ def _run(app: str, config: TrainConfig, session: Session, preset: str) -> Run:
     options += [f"--threads {session.threads}"] * (session.threads != 1)
     return Run(
         directory,
-        app,
+        _name(app),
         config,
         resume=" ".join([_invocation(app), *options, "--resume"]),
         numbered=not session.name and not session.resume,
@@ -202,10 +207,19 @@ def _run(app: str, config: TrainConfig, session: Session, preset: str) -> Run:
 
 def _invocation(app: str) -> str:
     """How this training command was started."""
+    module = _module(f"{app} train")
     if distributed.world() > 1:
-        return f"torchrun --nproc-per-node {os.environ['LOCAL_WORLD_SIZE']} -m {app}.train"
-    start = f"{app} train" if Path(sys.argv[0]).stem == app else f"python -m {app}.train"
+        return f"torchrun --nproc-per-node {os.environ['LOCAL_WORLD_SIZE']} -m {module}"
+    start = f"{app} train" if Path(sys.argv[0]).stem == app.split()[0] else f"python -m {module}"
     return f"uv run {start}" if "UV" in os.environ else start
+
+
+def _module(command: str) -> str:
+    return command.replace(" ", ".")
+
+
+def _name(app: str) -> str:
+    return app.split()[-1]
 
 
 def _require_own_datasets() -> None:

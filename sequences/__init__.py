@@ -1,0 +1,1 @@
+"""Other networks of the lecture: addition, character models, sentiment, translation."""

@@ -1,0 +1,1 @@
+"""Many-to-one (slide 17): a sentence in, its sentiment out."""
