@@ -32,12 +32,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from core.activations import activation as named
-from core.cells import Cell, State, map_state
+from core.cells import Cell, Inputs, State, map_state
 from core.sequence_kernels import Kernel
+
+Rows = Float[Tensor, "rows input"] | Integer[Tensor, " rows"]  # the inputs of all steps, one step after another
+Sequences = Float[Tensor, "time batch input"] | Integer[Tensor, "time batch"]
 
 
 def detach(state: State) -> State:
@@ -51,7 +54,7 @@ def detach(state: State) -> State:
 
 def truncated(
     run: Callable[[Tensor, State], tuple[Tensor, State]],
-    x: Float[Tensor, "time batch input"],
+    x: Sequences,
     window: int,
     state: State = None,
 ) -> Iterator[tuple[Tensor, State]]:
@@ -85,13 +88,13 @@ class Tape:
         self._W_T = cell.W.detach().t().contiguous()  # the product of every step reads it: lay it out once
 
     @torch.no_grad()
-    def step(self, x: Float[Tensor, "batch input"]) -> Float[Tensor, "batch hidden"]:
+    def step(self, x: Inputs) -> Float[Tensor, "batch hidden"]:
         """Take the next step of a closed loop: h_t from x_t, without gradient."""
         self._input_product(x, self.steps[self.taken][0])
         return self._advance()
 
     @torch.no_grad()
-    def run(self, x: Float[Tensor, "rows input"]) -> None:
+    def run(self, x: Rows) -> None:
         """Take all steps, their inputs being known: U x_t of every step is one product before the loop."""
         self._input_product(x, self.buffers[0])
         for _ in self.steps:
@@ -107,8 +110,14 @@ class Tape:
         return final
 
     def _input_product(self, x: Tensor, out: Tensor) -> None:
-        x = x.to(out.dtype)
-        torch.mm(x, self._U_T, out=out) if self._b is None else torch.addmm(self._b, x, self._U_T, out=out)
+        if x.is_floating_point():
+            x = x.to(out.dtype)
+            torch.mm(x, self._U_T, out=out) if self._b is None else torch.addmm(self._b, x, self._U_T, out=out)
+        else:  # the product of U and a one-hot vector is a column of U
+            columns = self._U_T if len(x) < len(self._U_T) else self._U_T.contiguous()
+            torch.index_select(columns, 0, x.long(), out=out)
+            if self._b is not None:
+                out += self._b
 
     def _advance(self) -> Tensor:
         step = self.steps[self.taken]
@@ -122,7 +131,7 @@ def record(cell: Cell, batch: int, steps: int, state: State = None) -> Tape:
     return Tape(cell, [batch] * steps, cell.initial_state(batch) if state is None else state)
 
 
-def replay(cell: Cell, x: Float[Tensor, "time batch input"], tape: Tape) -> Float[Tensor, "time batch hidden"]:
+def replay(cell: Cell, x: Sequences, tape: Tape) -> Float[Tensor, "time batch hidden"]:
     """Attach a recorded sequence to the graph: h_1 .. h_T as functions of x, the weights and the first state.
 
     In a closed loop the next input depends on the last output, often through a sample that has no derivative
@@ -139,7 +148,7 @@ def replay(cell: Cell, x: Float[Tensor, "time batch input"], tape: Tape) -> Floa
 
 
 def sequence(
-    cell: Cell, x: Float[Tensor, "rows input"], batch_sizes: Sequence[int], state: State
+    cell: Cell, x: Rows, batch_sizes: Sequence[int], state: State
 ) -> tuple[Float[Tensor, "rows hidden"], State]:
     """Run a cell over known inputs: record all steps, then attach them to the graph.
 
@@ -153,7 +162,9 @@ def sequence(
 
 
 def _attach(cell: Cell, x: Tensor, tape: Tape) -> Any:
-    return _Sequence.apply(tape, x.to(cell.U.dtype), cell.U, cell.W, cell.b, cell.b_W, *tape.start)
+    return _Sequence.apply(
+        tape, x.to(cell.U.dtype) if x.is_floating_point() else x, cell.U, cell.W, cell.b, cell.b_W, *tape.start
+    )
 
 
 class _Sequence(torch.autograd.Function):
@@ -186,12 +197,19 @@ class _Sequence(torch.autograd.Function):
         return (
             None,
             dz @ U if need_x else None,
-            dz.t() @ x if need_U else None,
+            _input_gradient(dz, x, U) if need_U else None,
             _recurrent_gradient(da, before, buffers[-1], ctx.batch_sizes) if need_W else None,
             dz.sum(0) if need_b else None,
             da[:, -W.shape[1] :].sum(0) if need_b_W else None,
             *d_state,
         )
+
+
+def _input_gradient(dz: Tensor, x: Tensor, U: Tensor) -> Float[Tensor, "gates_hidden input"]:
+    """dU = sum_t dz_t^T x_t; for one-hot x_t, which adds dz_t to a column, in a fixed order on any device."""
+    if x.is_floating_point():
+        return dz.t() @ x
+    return torch.ops.aten.embedding_dense_backward(dz, x.long(), U.shape[1], -1, False).t()
 
 
 def _recurrent_gradient(

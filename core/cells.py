@@ -4,7 +4,8 @@
     output, state = cell(x, state)         # the state is h; for the LSTM the pair (h, c)
 
 U multiplies the input and W the previous output, as on the slides; both stack the gates along their first
-dimension in the order of torch.nn. There is no bias unless asked for.
+dimension in the order of torch.nn. There is no bias unless asked for. Inputs that are integers (characters,
+words) stand for one-hot vectors: U x_t is then a column of U, and none is multiplied.
 """
 
 import math
@@ -13,12 +14,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from core.activations import activation as named
 from core.sequence_kernels import GRUKernel, LSTMKernel, RNNKernel
 
+Inputs = Float[Tensor, "batch input"] | Integer[Tensor, " batch"]
 State = Any  # h [batch, hidden], or for the LSTM the tuple (h, c)
 INITIALISATIONS = ("uniform", "orthogonal", "small")
 
@@ -101,6 +103,13 @@ class Cell(nn.Module):
         """h_0 = 0 (slide 5): zeros [batch, hidden]; for the LSTM also c_0 = 0."""
         return self.W.new_zeros(batch, self.hidden_size)
 
+    def input_product(self, x: Inputs) -> Float[Tensor, "batch gates_hidden"]:
+        """U x_t + b; of integers x_t within 0..input_size - 1, the columns of U at x_t, plus b."""
+        if x.is_floating_point():
+            return F.linear(x, self.U, self.b)
+        columns = F.embedding(x.long(), self.U.t())
+        return columns if self.b is None else columns + self.b
+
     def extra_repr(self) -> str:
         """Sizes, for print(model)."""
         return f"{self.input_size}, {self.hidden_size}, bias={self.b is not None}"
@@ -115,9 +124,9 @@ class RNNCell(Cell):
         super().__init__(input_size, hidden_size, **options)
         self.kernel = RNNKernel(named(activation))
 
-    def forward(self, x: Float[Tensor, "batch input"], state: State) -> tuple[Float[Tensor, "batch hidden"], State]:
+    def forward(self, x: Inputs, state: State) -> tuple[Float[Tensor, "batch hidden"], State]:
         """One step: x_t, h_{t-1} -> h_t, h_t."""
-        h = self.kernel.sigma(F.linear(x, self.U, self.b) + F.linear(state, self.W))
+        h = self.kernel.sigma(self.input_product(x) + F.linear(state, self.W))
         return h, h
 
 
@@ -160,11 +169,11 @@ class LSTMCell(Cell):
         """(h_0, c_0) = 0, each [batch, hidden]."""
         return super().initial_state(batch), super().initial_state(batch)
 
-    def forward(self, x: Float[Tensor, "batch input"], state: State) -> tuple[Float[Tensor, "batch hidden"], State]:
+    def forward(self, x: Inputs, state: State) -> tuple[Float[Tensor, "batch hidden"], State]:
         """One step: x_t, (h_{t-1}, c_{t-1}) -> h_t, (h_t, c_t)."""
         h, c = state
         sigma_g, sigma_c, sigma_h = self.kernel.sigma_g, self.kernel.sigma_c, self.kernel.sigma_h
-        i, f, g, o = (F.linear(x, self.U, self.b) + F.linear(h, self.W)).chunk(4, -1)
+        i, f, g, o = (self.input_product(x) + F.linear(h, self.W)).chunk(4, -1)
         i, f, g, o = sigma_g(i), sigma_g(f), sigma_c(g), sigma_g(o)
         c = f * c + i * g
         h = o * sigma_h(c)
@@ -193,10 +202,10 @@ class GRUCell(Cell):
         super().__init__(input_size, hidden_size, **options)
         self.kernel = GRUKernel(named(gate_activation), named(cell_activation))
 
-    def forward(self, x: Float[Tensor, "batch input"], state: State) -> tuple[Float[Tensor, "batch hidden"], State]:
+    def forward(self, x: Inputs, state: State) -> tuple[Float[Tensor, "batch hidden"], State]:
         """One step: x_t, h_{t-1} -> h_t, h_t."""
         sigma_g, sigma_c = self.kernel.sigma_g, self.kernel.sigma_c
-        u_r, u_z, u_n = F.linear(x, self.U, self.b).chunk(3, -1)
+        u_r, u_z, u_n = self.input_product(x).chunk(3, -1)
         w_r, w_z, w_n = F.linear(state, self.W).chunk(3, -1)
         r, z = sigma_g(u_r + w_r), sigma_g(u_z + w_z)
         n = sigma_c(u_n + r * (w_n if self.b_W is None else w_n + self.b_W))

@@ -6,7 +6,7 @@ fused       torch.nn's kernels (cuDNN, oneDNN or ATen's loop), the activations t
 
 Each is a function `(cell, x, state, lengths, reverse) -> outputs, final state`. With lengths [batch], outputs
 beyond a sequence's end are 0 and the final state is the one at its end; in reverse each sequence starts at
-its own end.
+its own end. Inputs that are integers stand for one-hot vectors.
 """
 
 import functools
@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -22,7 +23,7 @@ from core.activations import ACTIVATIONS
 from core.cells import Cell, State, map_state
 from core.sequence_kernels import GRUKernel, Kernel, LSTMKernel, RNNKernel
 
-Inputs = Float[Tensor, "time batch input"]
+Inputs = bptt.Sequences
 Outputs = Float[Tensor, "time batch hidden"]
 Lengths = Int[Tensor, " batch"] | None
 Engine = Callable[[Cell, Inputs, State, Lengths, bool], tuple[Outputs, State]]
@@ -41,8 +42,9 @@ def reference(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bo
     """The cell, step by step; where a sequence has ended (in reverse: not begun) its state stays."""
     alive = None
     if lengths is not None:
-        alive = (torch.arange(len(x), device=x.device)[:, None] < lengths.to(x.device))[:, :, None]
-        x = torch.where(alive, x, 0)  # padding may hold anything, NaN too
+        alive = torch.arange(len(x), device=x.device)[:, None] < lengths.to(x.device)
+        x = x.where(alive if x.dim() == 2 else alive[:, :, None], 0)  # padding may hold anything, NaN too
+        alive = alive[:, :, None]
     times, inputs, outputs = range(len(x)), x.unbind(0), []
     for t in times[::-1] if reverse else times:
         output, new = cell(inputs[t], state)
@@ -100,7 +102,7 @@ def _over_rows(
 
     rows, order, batch_sizes = _pack(lengths.cpu(), batch, reverse)
     if not batch_sizes:
-        return x.new_zeros(time, batch, cell.hidden_size), state
+        return cell.U.new_zeros(time, batch, cell.hidden_size), state
     rows, order = rows.to(x.device), order.to(x.device)
     done, final = run(cell, x.flatten(0, 1)[rows], batch_sizes, map_state(lambda part: part[order], state))
     outputs = done.new_zeros(time * batch, cell.hidden_size).index_copy(0, rows, done)
@@ -117,6 +119,8 @@ def _pack(lengths: Int[Tensor, " batch"], batch: int, reverse: bool) -> tuple[Te
 
 
 def _fused_rows(cell: Cell, x: Tensor, batch_sizes: list[int], state: State) -> tuple[Tensor, State]:
+    if not x.is_floating_point():  # these kernels only multiply
+        x = F.one_hot(x.long(), cell.input_size).to(cell.U.dtype)
     kernel, weights, first = FUSED[cell.kernel], _torch_weights(cell), batch_sizes[0]
     keep = torch.is_grad_enabled()  # is called `training`, but means: keep what backward will read
     options = cell.b is not None, 1, 0.0, keep, False  # biases, layers, dropout, training, bidirectional

@@ -3,6 +3,7 @@
     recurrent = Recurrent("lstm", input_size=10, hidden_size=32, layers=2, bias=True)
     outputs, state = recurrent(x)                     # x [time, batch, input]
     outputs, state = recurrent(x, state, lengths)     # go on from there, sequences of several lengths
+    outputs, state = recurrent(characters)            # integers [time, batch]: one-hot vectors, never formed
 
 Its weights go to torch.nn and back: `to_torch`, `from_torch`.
 """
@@ -16,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from core.cells import CELLS, Cell, LSTMCell, State, map_state
-from core.engines import ENGINES
+from core.engines import ENGINES, Inputs
 
 
 class Recurrent(nn.Module):
@@ -77,14 +78,15 @@ class Recurrent(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "time batch input"],
+        x: Inputs,
         state: State = None,
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "time batch output"], State]:
         """Outputs of the last layer, and the final state of all.
 
         Args:
-            x: the inputs; what lies beyond a sequence's length is never read.
+            x: the inputs; what lies beyond a sequence's length is never read. Integers within
+                0..input_size - 1 stand for one-hot vectors.
             state: where to start, as returned; None for zeros.
             lengths: each within 0..time; None if all sequences fill x.
 
@@ -93,10 +95,13 @@ class Recurrent(nn.Module):
             reverse direction: at its start). Length 0 keeps the state.
 
         Raises:
-            ValueError: for shapes that do not fit.
+            ValueError: for shapes that do not fit, or integers outside 0..input_size - 1 (found on the CPU; a
+                GPU's own assertion stops there, as looking would make the CPU wait for it).
         """
         state = self.initial_state(x.shape[1]) if state is None else state
         self._check(x, state, lengths)
+        if x.dim() == 2:
+            self._check_integers(x, lengths)
         parts = zip(*(part.unbind(0) for part in state), strict=True) if isinstance(state, tuple) else state
         run, starts, finals = ENGINES[self.engine], iter(parts), []
         for layer in self.layers:
@@ -109,8 +114,12 @@ class Recurrent(nn.Module):
 
     def _check(self, x: Tensor, state: State, lengths: Tensor | None) -> None:
         first = self.layers[0][0]
-        if x.dim() != 3 or x.shape[2] != first.input_size or 0 in x.shape[:2]:
-            raise ValueError(f"x is {list(x.shape)}, not [time >= 1, batch >= 1, {first.input_size}]")
+        widths = [first.input_size] if x.is_floating_point() else []
+        if x.dim() != 2 + len(widths) or list(x.shape[2:]) != widths or 0 in x.shape[:2]:
+            raise ValueError(
+                f"x is {x.dtype} {list(x.shape)}, not floats [time >= 1, batch >= 1, {first.input_size}] "
+                "or integers [time, batch]"
+            )
         expected = [len(self.cells) * self.directions, x.shape[1], first.hidden_size]
         given = [list(part.shape) for part in (state if isinstance(state, tuple) else (state,))]
         if given != [expected] * (2 if isinstance(first, LSTMCell) else 1):
@@ -121,6 +130,14 @@ class Recurrent(nn.Module):
             raise ValueError(f"lengths are {lengths.dtype} {list(lengths.shape)}, not one integer a sequence")
         if lengths.min() < 0 or lengths.max() > len(x):
             raise ValueError(f"lengths from {lengths.min()} to {lengths.max()} leave the range 0..{len(x)}")
+
+    def _check_integers(self, x: Tensor, lengths: Tensor | None) -> None:
+        if x.device.type != "cpu":
+            return
+        read = x if lengths is None else x[torch.arange(len(x))[:, None] < lengths.cpu()]
+        size = self.layers[0][0].input_size
+        if len(read) and not 0 <= read.min() <= read.max() < size:
+            raise ValueError(f"x has numbers from {read.min()} to {read.max()}, outside the range 0..{size - 1}")
 
 
 def _stack(states: list[State]) -> State:

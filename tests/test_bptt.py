@@ -55,6 +55,14 @@ def test_replay_is_the_recorded_loop_with_gradient(name, bias):
     assert_same(bptt.replay(cell, x, tape), by_autograd(cell, x, state), leaves)
 
 
+def test_a_closed_loop_over_integers_is_that_over_one_hot_vectors():
+    cell, _, _, _ = case("lstm")
+    numbers = torch.randint(0, 3, (TIME, BATCH))
+    floats = torch.nn.functional.one_hot(numbers, 3).double()
+    outputs = bptt.replay(cell, numbers, recorded(cell, numbers))
+    assert_same(outputs, by_autograd(cell, floats, cell.initial_state(BATCH)), list(cell.parameters()))
+
+
 def test_a_closed_loop_whose_inputs_follow_from_its_outputs():
     cell = CELLS["gru"](5, 5, dtype=torch.float64)
     x_t, tape, inputs = torch.randn(BATCH, 5, dtype=torch.float64), bptt.record(cell, BATCH, TIME), []

@@ -174,10 +174,44 @@ def test_auto_without_gradient_agrees_too():
         torch.testing.assert_close(ours, recurrent(x, lengths=lengths))
 
 
+@pytest.mark.parametrize("engine", ["reference", *FAST])
+@pytest.mark.parametrize("cell", CELLS)
+def test_integers_are_one_hot_vectors(cell, engine):
+    recurrent = Recurrent(cell, 6, 4, layers=2, bidirectional=True, bias=True, engine=engine, dtype=torch.float64)
+    numbers, lengths = torch.randint(0, 6, (7, 3)), torch.tensor([7, 0, 4])
+    one_hot = torch.nn.functional.one_hot(numbers, 6).double()
+    start = torch.randn(4, 3, 4, dtype=torch.float64)
+    state = (start, start.flip(0)) if cell == "lstm" else start
+    few = numbers[:1, :1].to(torch.uint8), one_hot[:1, :1], recurrent.initial_state(1), None
+    for integers, floats, begin, ends in ((numbers, one_hot, state, None), (numbers, one_hot, state, lengths), few):
+        ours = [weighted(recurrent, x, begin, ends) for x in (integers, floats)]
+        torch.testing.assert_close(*ours, rtol=1e-10, atol=1e-12)
+
+
+def weighted(recurrent: Recurrent, x, state, lengths) -> list[torch.Tensor]:
+    """Outputs, and the gradients of a weighting of them to the weights."""
+    outputs, _ = recurrent(x, state, lengths)
+    weighting = torch.linspace(-1, 1, outputs.numel(), dtype=outputs.dtype)
+    return [outputs, *torch.autograd.grad(torch.vdot(outputs.flatten(), weighting), list(recurrent.parameters()))]
+
+
+@pytest.mark.parametrize("engine", ["reference", *FAST])
+def test_integers_must_be_within_the_width_but_padding_may_be_anything(engine):
+    recurrent, lengths = Recurrent("lstm", 5, 4, engine=engine), torch.tensor([3, 2])
+    x = torch.tensor([[0, 4], [1, 2], [2, -100]])
+    outputs, _ = recurrent(x, lengths=lengths)
+    assert torch.equal(outputs, recurrent(x.clamp(min=0), lengths=lengths)[0])
+    for wrong in (-100, 5):
+        x[2, 1] = wrong
+        with pytest.raises(ValueError, match=r"outside the range 0\.\.4"):
+            recurrent(x)
+
+
 def test_shapes_are_as_annotated():
     checked = jaxtyped(typechecker=beartype)
     x = torch.randn(5, 2, 3)
     checked(Recurrent.forward)(Recurrent("lstm", 3, 4, bidirectional=True), x, None, torch.tensor([5, 1]))
+    checked(Recurrent.forward)(Recurrent("lstm", 3, 4), torch.ones(5, 2, dtype=torch.uint8))
     for cell_class in CELLS.values():
         cell = cell_class(3, 4)
         checked(cell_class.forward)(cell, x[0], cell.initial_state(2))
@@ -198,8 +232,10 @@ def test_mistakes_are_named():
     with pytest.raises(ValueError, match="layers=0"):
         Recurrent("rnn", 3, 4, layers=0)
     recurrent, x = Recurrent("rnn", 3, 4), torch.zeros(5, 2, 3)
-    with pytest.raises(ValueError, match=r"x is \[5, 3\]"):
+    with pytest.raises(ValueError, match=r"x is torch.float32 \[5, 3\]"):
         recurrent(x[:, 0])
+    with pytest.raises(ValueError, match=r"x is torch.int64 \[5, 2, 3\]"):
+        recurrent(x.long())
     with pytest.raises(ValueError, match=r"the state is \[\[2, 2, 4\]\]"):
         recurrent(x, torch.zeros(2, 2, 4))
     with pytest.raises(ValueError, match="not one integer a sequence"):
