@@ -133,6 +133,12 @@ def device(name: str = "auto", threads: int = 1) -> torch.device:
     return distributed.gpu()
 
 
+def say(line: str) -> None:
+    """Print a line at once, also where the terminal lacks letters of it or a file name is no text."""
+    encoding = sys.stdout.encoding
+    print(line.encode(encoding, "replace").decode(encoding), flush=True)
+
+
 def parse_train(
     app: str,
     cls: type[C],

@@ -14,18 +14,15 @@ import csv
 import io
 import json
 import re
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from core.errors import InputError
 from datasets.pictures import SUFFIXES, pictures_in
-from datasets.text_files import read_text
+from datasets.text_files import SPLITS, read_text, split_in, warn
 
 FOLDERS = ("annotations", "captions", "flickr8k_text")  # in which the caption files of a folder may be
-SPLITS = {"train": "train", "restval": "train", "test": "test"}
-SPLITS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
 TOKEN = re.compile(r"([^\t]+)#\d+\t(.*)")
 NAMES = ("image", "image_name", "image_file", "file", "file_name", "filename")
 CAPTIONS = ("caption", "captions", "comment", "text")
@@ -58,20 +55,6 @@ def read(path: Path) -> list[Part]:
     if parts := _pairs(path):
         return parts
     raise InputError(f"{path}: no captions there, neither a caption file nor pictures with a .txt file each")
-
-
-def split_in(name: str) -> str | None:
-    """Return the split that a name such as captions_val2017 tells."""
-    words = re.findall("[a-z]+", name.lower())
-    return next((SPLITS[word] for word in words if word in SPLITS), None)
-
-
-def warn(source: Path, what: str, names: Sequence[str], whole: int | None = None) -> None:
-    """Tell in one line what is left out, how many of them, and the first names; say nothing of none."""
-    if names:
-        count = f"{len(names)} of {whole}" if whole else f"{len(names)}"
-        first = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        print(f"warning: {source}: left out: {what} ({count}): {first}", file=sys.stderr)
 
 
 def _caption_files(folder: Path) -> list[Path]:

@@ -21,9 +21,10 @@ from PIL import Image
 
 from core.errors import InputError
 from datasets import caption_files, scenes
-from datasets.caption_files import SPLITS, Part, warn
+from datasets.caption_files import Part
 from datasets.pictures import open_picture
 from datasets.splits import name_hash
+from datasets.text_files import SPLITS, warn
 
 FOLDERS = ("images", "flicker8k_dataset", "flickr8k_dataset", "flickr30k_images", "flickr30k-images")
 _SHARE = 0.05

@@ -3,10 +3,16 @@
 import csv
 import io
 import re
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import InputError
+
+SPLITS = {"train": "train", "restval": "train", "test": "test"}
+SPLITS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
+"""The split that a word names."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Line:
 def read_text(file: Path) -> str:
     """Return the text of a file, without a byte order mark.
 
-    Raises InputError if it cannot be opened, is empty or not UTF-8.
+    Raises InputError if it cannot be opened, is empty, not UTF-8, or no text.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -37,6 +43,9 @@ def read_text(file: Path) -> str:
         raise InputError(f"{file}: {error.strerror or error}") from None
     if not text.strip():
         raise InputError(f"{file}: the file is empty")
+    if "\0" in text:  # as in UTF-16 without a mark, and in nearly all that is no text
+        number = text[: text.index("\0")].count("\n") + 1
+        raise InputError(f"{file}: line {number} is no text in UTF-8; save the file in that encoding")
     return text
 
 
@@ -71,6 +80,20 @@ def read_table(file: Path) -> list[Line]:
     if not table:
         raise InputError(f"{file}: there is no row below the names of the columns")
     return table
+
+
+def split_in(name: str) -> str | None:
+    """Return the split that a name such as captions_val2017 tells."""
+    words = re.findall("[a-z]+", name.lower())
+    return next((SPLITS[word] for word in words if word in SPLITS), None)
+
+
+def warn(source: Path, what: str, names: Sequence[str], whole: int | None = None) -> None:
+    """Tell in one line what is left out, how many of them, and the first names; say nothing of none."""
+    if names:
+        count = f"{len(names)} of {whole}" if whole else f"{len(names)}"
+        first = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        print(f"warning: {source}: left out: {what} ({count}): {first}", file=sys.stderr)
 
 
 def _rows(file: Path) -> list[tuple[int, list[str]]]:

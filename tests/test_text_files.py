@@ -19,6 +19,7 @@ def test_text_has_no_byte_order_mark(tmp_path):
         (b"", "a.txt: the file is empty"),
         (b"\xef\xbb\xbf \r\n", "a.txt: the file is empty"),
         (b"one\ntwo\xff\n", "a.txt: line 2 is not UTF-8; save the file in that encoding"),
+        (b"o\x00n\x00e\x00\n\x00", "a.txt: line 1 is no text in UTF-8; save the file in that encoding"),
         (b"\xff\xfeo\x00n\x00", "a.txt: line 1 is not UTF-8; save the file in that encoding"),
     ],
 )

@@ -30,7 +30,7 @@ from video.evaluate import decide
 from video.export import Span
 from video.labelling import Record, follow, label_recording
 from video.latest import Latest
-from video.outputs import KINDS, Labelled, name_outputs, say, tell, write
+from video.outputs import KINDS, Labelled, name_outputs, tell, write
 from video.overlay import CODES, Overlay
 from video.reader import Frame, Frames, open_source
 from video.trained import DEFAULT, Trained, open_model
@@ -92,9 +92,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 live = frames.live
                 labelled = _follow(frames, trained, arguments) if live else _label(source, frames, trained, arguments)
             written = _finish(labelled, source, name, arguments)
-            say(f"{labelled.name}: {labelled.summary()}")
+            cli.say(f"{labelled.name}: {labelled.summary()}")
             if written:
-                say(f"    written: {', '.join(map(str, written))}")
+                cli.say(f"    written: {', '.join(map(str, written))}")
             elif not live:  # whose segments were told as they came
                 tell(labelled.spans)
         except InputError as error:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.checkpoint import replace
+from core.cli import say
 from video import export
 from video.export import Span
 
@@ -80,12 +80,6 @@ def tell(spans: Iterable[Span]) -> None:
     """Print when each segment begins."""
     for span in spans:
         say(f"{span.start:8.1f} s  {span.label}")
-
-
-def say(line: str) -> None:
-    """Print a line at once, also where the terminal lacks letters of it or a file name is no text."""
-    encoding = sys.stdout.encoding
-    print(line.encode(encoding, "replace").decode(encoding), flush=True)
 
 
 def _stem(source: str) -> str:

@@ -15,7 +15,7 @@ from core import cli
 from core.errors import InputError
 from datasets import sprites
 from video.export import spans
-from video.outputs import say, tell
+from video.outputs import tell
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     clip = sprites.write(arguments.path, arguments.seed, arguments.number)
     frames = len(clip.source()) if callable(clip.source) else 0
     seconds = [n / sprites.RATE for n in range(frames)]
-    say(f"{arguments.path}: {frames} frames, {frames / sprites.RATE:.1f} s, in truth:")
+    cli.say(f"{arguments.path}: {frames} frames, {frames / sprites.RATE:.1f} s, in truth:")
     tell(spans(clip.labels(seconds), seconds, sprites.CLASSES))
 
 

@@ -1,0 +1,209 @@
+"""Labelled sentences: made-up reviews, or the user's own in any of the usual layouts, told apart by looking.
+
+    load(["reviews"])                     made up here, nothing to download: see `datasets.reviews`
+    load(["talk.pos", "talk.neg"])        a file for each label, a sentence a line
+    load(["reviews.csv"])                 a table with a column of texts and one of labels, perhaps one of splits
+    load(["train.csv", "test.csv"])       such tables, whose names tell the splits
+    load(["reviews/"])                    a folder with such files, or with a folder for each label and in it .txt
+                                          files, a text each; or with train/ and test/, each as one of these
+
+Empty texts are left out. A text that occurs twice, capitals and spaces aside, is in one split only.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from core.errors import InputError
+from datasets import reviews
+from datasets.splits import name_hash
+from datasets.text_files import SPLITS, Line, read_table, read_text, split_in, warn
+
+BUILT_IN = "reviews"
+TEXTS = ("text", "sentence", "review", "phrase", "comment", "content", "message", "tweet")
+LABELS = ("label", "sentiment", "class", "category", "polarity", "target")
+UNLABELLED = "unsup"  # a folder of texts without labels, beside those of the labels, in the Large Movie Review set
+LEAST = 3  # different texts of a label, so that each split has one
+
+
+class Labelled(NamedTuple):
+    """A text and the name of its label."""
+
+    text: str
+    label: str
+
+
+@dataclass(frozen=True)
+class TextSplits:
+    """Train on `train`, choose the model on `validation`, report once on `test`, which may be empty."""
+
+    train: Sequence[Labelled]
+    validation: Sequence[Labelled]
+    test: Sequence[Labelled]
+    classes: tuple[str, ...]  # sorted
+
+
+Parts = Mapping[str, Sequence[Labelled]]
+"""Texts by split: "train", "validation" and "test", or "all" where none is told."""
+
+
+def load(sources: Sequence[str | Path], validation_share: float = 0.1, test_share: float = 0.1) -> TextSplits:
+    """Load labelled texts; given splits are kept.
+
+    Where none is given, of each label's different texts the first `test_share` in the order of a hash are test, and
+    the next `validation_share` validation, at least one; where only these are missing, validation texts are held
+    out of train. That is the same in every run and on every machine; a text added later moves few others. Training
+    texts that are in the given validation or test part too are left out, and counted in one line.
+
+    Raises:
+        InputError: nothing is there, a file is empty, not UTF-8 or no text, a table has no such columns, there is
+            one label only, or too few texts have it.
+    """
+    parts, where = read(sources), str(sources[0])
+    found = {name: list(part) for name, part in parts.items()}
+    if not found.keys() & {"all", "train"}:
+        raise InputError(f"{where}: no texts to train on, only {' and '.join(found)}")
+    classes = tuple(sorted({row.label for part in parts.values() for row in part}))
+    _require(where, parts.get("all", parts.get("train", ())), classes)
+    if "all" in found:
+        found["test"], rest = hold_out(found["all"], test_share)
+        found["validation"], found["train"] = hold_out(rest, validation_share / (1 - test_share))
+    elif "validation" not in found:
+        found["validation"], found["train"] = hold_out(found["train"], validation_share)
+    held = {_key(row.text) for name in ("validation", "test") for row in found.get(name, ())}
+    train = [row for row in found["train"] if _key(row.text) not in held]
+    twice = [row.text[:40] for row in found["train"] if _key(row.text) in held]
+    warn(Path(where), "training texts that are in the validation or test part too", twice, len(found["train"]))
+    return TextSplits(train, found["validation"], found.get("test", []), classes)
+
+
+def read(sources: Sequence[str | Path]) -> Parts:
+    """Return all texts of files or a folder, in the splits they tell, or under "all"; raises as `load`."""
+    if list(sources) == [BUILT_IN]:
+        return {"all": [Labelled(*row) for row in reviews.sentences()]}
+    paths = [Path(source) for source in sources]
+    if missing := [path for path in paths if not path.exists()]:
+        raise InputError(f"{missing[0]}: no such file or folder of labelled sentences")
+    return _folder(paths[0]) if len(paths) == 1 and paths[0].is_dir() else _files(paths)
+
+
+def hold_out(rows: Sequence[Labelled], share: float) -> tuple[list[Labelled], list[Labelled]]:
+    """Split into (held out, rest), both in order: of each label's different texts a share, and at least one if any.
+
+    Texts that are alike stay together, also if their labels are not.
+    """
+    label: dict[bytes, str] = {}
+    for row in rows:
+        label[_key(row.text)] = min(row.label, label.get(_key(row.text), row.label))
+    held: set[bytes] = set()
+    for name in set(label.values()):
+        keys = sorted(key for key, of in label.items() if of == name)
+        held.update(keys[: max(1, round(share * len(keys)))] if share else ())
+    return [row for row in rows if _key(row.text) in held], [row for row in rows if _key(row.text) not in held]
+
+
+def _key(text: str) -> bytes:
+    """The same for texts that differ in capitals and spaces only; the order of keys is random but fixed."""
+    return name_hash(" ".join(text.casefold().split()))
+
+
+def _require(where: str, rows: Sequence[Labelled], classes: Sequence[str]) -> None:
+    """Raise InputError if there are not two labels, or too few texts of one."""
+    if len(classes) < 2:
+        raise InputError(f"{where}: one label only ({', '.join(classes)}); at least two are needed")
+    texts: dict[str, set[bytes]] = {name: set() for name in classes}
+    for row in rows:
+        texts[row.label].add(_key(row.text))
+    for name, different in texts.items():
+        if len(different) < LEAST:
+            raise InputError(f"{where}: {len(different)} different texts with the label {name}; give {LEAST} or more")
+
+
+def _folder(folder: Path) -> Parts:
+    """The texts in a folder, whatever its layout."""
+    inside = [path for path in sorted(folder.iterdir()) if path.name[0] != "."]
+    folders = [path for path in inside if path.is_dir()]
+    if splits := {SPLITS[path.name.lower()]: path for path in folders if path.name.lower() in SPLITS}:
+        return {name: [row for part in _folder(path).values() for row in part] for name, path in splits.items()}
+    if folders:
+        return _by_label([path for path in folders if path.name != UNLABELLED])
+    files = [path for path in inside if path.stem.lower() not in ("readme", "license", "licence")]
+    if not files:
+        raise InputError(f"{folder}: the folder is empty")
+    return _files([file for file in files if _columns(file)] or files)
+
+
+def _files(paths: Sequence[Path]) -> Parts:
+    """The texts in tables, or in a file or folder for each label."""
+    tables = [path for path in paths if _columns(path)]
+    if not tables and len(paths) > 1:
+        return _by_label(paths)
+    if len(tables) < len(paths):
+        other = next(path for path in paths if path not in tables)
+        raise InputError(
+            f"{other}: its first line names no columns of texts ({TEXTS[0]}, say) and of labels ({LABELS[0]}, say); "
+            "without a table, give two files or more, one for each label"
+        )
+    found: dict[str, list[Labelled]] = {}
+    for table in tables:
+        for name, rows in _table(table).items():
+            told = split_in(table.stem) if name == "all" and len(tables) > 1 else None
+            found.setdefault(told or name, []).extend(rows)
+    if "all" in found and len(found) > 1:
+        raise InputError(f"{tables[0]}: some texts have a split ({', '.join(found.keys() - {'all'})}), others none")
+    return found
+
+
+def _columns(file: Path) -> tuple[str, str] | None:
+    """The columns of texts and of labels that the first line of a file names, or None."""
+    if file.is_dir():
+        return None
+    with file.open(encoding="utf-8-sig", errors="replace") as lines:
+        names = [name.strip().strip('"').lower() for name in re.split(r"[,;\t]", lines.readline(10_000))]
+    text = next((name for name in TEXTS if name in names), None)
+    label = next((name for name in LABELS if name in names), None)
+    return (text, label) if text and label else None
+
+
+def _table(file: Path) -> Parts:
+    """The rows of a table, by what its column `split` says."""
+    columns = _columns(file)
+    assert columns
+    text, label = columns
+    found: dict[str, list[Labelled]] = {}
+    rows = read_table(file)
+    for row in rows:
+        if not row.values[label]:
+            raise row.error("there is no label")
+        if row.values[text]:
+            found.setdefault(_split(row), []).append(Labelled(row.values[text], row.values[label]))
+    warn(file, "rows without a text", [f"line {row.number}" for row in rows if not row.values[text]], len(rows))
+    return found
+
+
+def _split(row: Line) -> str:
+    told = row.values.get("split")
+    if told is None:
+        return "all"
+    if told.lower() not in SPLITS:
+        raise row.error(f"unknown split {told!r}; it must be one of {', '.join(SPLITS)}")
+    return SPLITS[told.lower()]
+
+
+def _by_label(paths: Sequence[Path]) -> Parts:
+    """The texts of a file or folder for each label, which is what their names differ by: talk.pos, or pos.txt."""
+    endings = len({path.stem for path in paths}) == 1
+    names = [path.suffix[1:] if endings else path.stem for path in paths]
+    return {"all": [Labelled(text, name) for path, name in zip(paths, names, strict=True) for text in _texts(path)]}
+
+
+def _texts(path: Path) -> Iterable[str]:
+    """The lines of a file, or the texts in the .txt files of a folder."""
+    if not path.is_dir():
+        return [line.strip() for line in read_text(path).split("\n") if line.strip()]
+    files = sorted(path.glob("*.txt"))
+    if not files:
+        raise InputError(f"{path}: no .txt file there; each text is to have one")
+    return [" ".join(read_text(file).split()) for file in files]

@@ -1,0 +1,51 @@
+"""Classify the lines of standard input.
+
+    echo "not a dull minute" | uv run sequences sentiment classify runs/sentiment/reviews    # pos<tab>0.99
+    uv run sequences sentiment classify RUN < lines.txt | paste - lines.txt
+
+Line n of what is printed is about line n of what is read: the most probable label and its probability, parted by a
+tab; nothing for a line that is empty. Each line is answered at once.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from core import cli
+from sequences.sentiment.trained import Trained, open_model
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Classify the lines of standard input."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run directory or checkpoint."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    threads: int = 1
+    """CPU threads."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Answer line by line until the input ends."""
+    arguments = tyro.cli(Arguments, args=argv, prog="sequences sentiment classify")
+    trained = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
+    for line in sys.stdin.buffer:
+        cli.say(answer(trained, line.decode(errors="replace").strip()))  # what is no UTF-8 is no word either
+
+
+def answer(trained: Trained, text: str) -> str:
+    """Return the label of a text and its probability; nothing for an empty one."""
+    if not text:
+        return ""
+    log_p, label = trained.classify([text])[0].max(-1)
+    return f"{trained.classes[int(label)]}\t{log_p.exp().item():.4f}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.guard("sequences sentiment classify", main))

@@ -1,0 +1,87 @@
+"""Everything that decides what a run of the classifier becomes, and the presets."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from core.errors import InputError
+from core.loop import LoopConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """The classifier, its data and its training; the presets below are instances of it."""
+
+    data: tuple[str, ...] = ("reviews",)
+    """reviews (made up, nothing to download), or your own: a file for each label with a sentence a line, tables with
+    columns text and label, or a folder (see datasets/labelled_text.py)."""
+    validation_share: float = 0.1
+    """Share of the sentences that choose the checkpoint, if the data have no such part."""
+    test_share: float = 0.1
+    """Share of the sentences that are measured once, at the end, if the data have no such part; 0: none."""
+    min_count: int = 2
+    """Words seen less often in training sentences are unknown to the classifier."""
+    longest: int = 400
+    """Words that are read of a text; what comes after them is not."""
+
+    core: Literal["lstm", "gru", "rnn"] = "lstm"
+    """The recurrent core."""
+    bidirectional: bool = True
+    """Read each sentence from its end, too."""
+    embedding: int = 64
+    """Size of the word embedding."""
+    hidden: int = 64
+    """Units of the recurrent core, in each direction."""
+    layers: int = 1
+    """Recurrent layers."""
+    pooling: Literal["max", "mean", "last"] = "max"
+    """What becomes of the outputs: the largest or the mean of each unit over the words, or those at the end."""
+    dropout: float = 0.5
+    """Share of units dropped: of the embedding, between layers, and of what is pooled."""
+    word_dropout: float = 0.1
+    """Share of words that are shown as unknown in training."""
+    smoothing: float = 0.0
+    """Share of the target that is spread over all labels."""
+
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    """The training loop; a batch counts sentences."""
+
+    def __post_init__(self):
+        if not self.data:
+            raise InputError("data must name a file or folder at least")
+        for name in ("min_count", "longest", "embedding", "hidden", "layers"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("validation_share", "test_share", "dropout", "word_dropout", "smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
+        if self.validation_share == 0 or self.validation_share + self.test_share >= 1:
+            raise InputError("validation_share must be above 0, and leave something to train on beside test_share")
+
+
+REVIEWS = Config(
+    min_count=1,
+    embedding=32,
+    hidden=32,
+    dropout=0.2,
+    loop=LoopConfig(
+        steps=400, batch=50, optimiser="adamw", learning_rate=5e-3, warm_up=20, clip=1.0, validate_every=100
+    ),
+)
+SENTENCES = Config(
+    data=("FILE.neg", "FILE.pos"),
+    test_share=0.0,
+    loop=LoopConfig(
+        steps=850,
+        batch=50,
+        optimiser="adamw",
+        learning_rate=2e-3,
+        warm_up=50,
+        weight_decay=1e-2,
+        clip=1.0,
+        log_every=50,
+        validate_every=170,
+    ),
+)
+PRESETS = {"reviews": REVIEWS, "sentences": SENTENCES}
+EXPECTED: dict[str, str] = {}
+"""For each preset the result to expect and its time on one core (benchmarks/RESULTS.md)."""

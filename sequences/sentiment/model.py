@@ -1,0 +1,67 @@
+"""The classifier: a sentence in, its label out (many-to-one, slide 17).
+
+e_t = E w_t                            word t of the sentence; rare ones are one word <unk>
+h_t = core(e_t, h_{t-1})               read from both ends, the two side by side
+z_j = max_t h_tj                       max pooling over the words (Collobert et al. 2011, section 3.3), or the
+                                       mean over them, or h at the end: of each direction, where it has read all
+p(y) = softmax(V z + b)
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from core.cells import State
+from core.recurrent import Recurrent
+from datasets.text import Vocabulary
+from sequences.sentiment.config import Config
+
+
+class Classifier(nn.Module):
+    """From the words of a sentence to the scores of labels."""
+
+    def __init__(self, config: Config, words: int, classes: int):
+        super().__init__()
+        self.config = config
+        self.words = nn.Embedding(words, config.embedding)
+        nn.init.normal_(self.words.weight, std=0.1)
+        options: dict[str, Any] = {"forget_bias": 1.0} if config.core == "lstm" else {}
+        self.core = Recurrent(
+            config.core,
+            config.embedding,
+            config.hidden,
+            layers=config.layers,
+            dropout=config.dropout,
+            bidirectional=config.bidirectional,
+            bias=True,
+            **options,
+        )
+        self.V = nn.Linear(self.core.output_size, classes)
+
+    def forward(
+        self, tokens: Int[Tensor, "time batch"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch classes"]:
+        """Return the scores of each sentence's labels; what lies beyond its length, at least 1, has no influence."""
+        if self.training:
+            hidden = torch.rand(tokens.shape, device=tokens.device) < self.config.word_dropout
+            tokens = tokens.masked_fill(hidden, Vocabulary.unknown)
+        outputs, state = self.core(self._drop(self.words(tokens)), lengths=lengths)
+        return self.V(self._drop(self.pool(outputs, state, lengths)))
+
+    def pool(
+        self, outputs: Float[Tensor, "time batch units"], state: State, lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch units"]:
+        """Make one vector of a sentence's outputs."""
+        if self.config.pooling == "last":
+            h = state[0] if isinstance(state, tuple) else state
+            return h[-self.core.directions :].movedim(0, 1).flatten(1)
+        if self.config.pooling == "mean":
+            return outputs.sum(0) / lengths[:, None]  # outputs beyond the length are 0
+        inside = torch.arange(len(outputs), device=outputs.device)[:, None] < lengths
+        return outputs.masked_fill(~inside[:, :, None], -torch.inf).amax(0)
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.config.dropout, self.training)

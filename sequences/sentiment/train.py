@@ -1,0 +1,68 @@
+"""Train a classifier of sentences, and report it beside the majority class and a bag of words.
+
+uv run sequences sentiment train                                                # made-up reviews, no data needed
+uv run sequences sentiment train --preset sentences --data talk.neg talk.pos    # your own sentences
+"""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from jaxtyping import Int
+from rich.console import Console
+from torch import Tensor, nn
+
+from core import cli
+from core.loop import fit
+from core.tables import scores_table
+from datasets.text import Vocabulary
+from sequences.sentiment.config import EXPECTED, PRESETS, Config
+from sequences.sentiment.data import TrainingBatches, encode, label_numbers
+from sequences.sentiment.evaluate import compare, load, measure
+from sequences.sentiment.model import Classifier
+from sequences.sentiment.trained import Trained, open_model
+
+
+class Learner(nn.Module):
+    """The classifier together with what it learns from."""
+
+    def __init__(self, classifier: Classifier):
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(
+        self, tokens: Int[Tensor, "time batch"], lengths: Int[Tensor, " batch"], labels: Int[Tensor, " batch"]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Learn from a batch; return the loss and what to log."""
+        scores = self.classifier(tokens, lengths)
+        loss = F.cross_entropy(scores, labels, label_smoothing=self.classifier.config.smoothing)
+        return loss, {"accuracy": (scores.argmax(-1) == labels).float().mean()}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train, judge by the validation sentences, report."""
+    config, session, run = cli.parse_train("sequences sentiment", Config, PRESETS, argv, EXPECTED)
+    device = cli.device(session.device, session.threads)
+    splits = load(config)
+    texts = [row.text for row in splits.train]
+    vocabulary = Vocabulary.train(texts, config.min_count, punctuation=True)
+    classifier = Classifier(config, len(vocabulary), len(splits.classes)).to(device)
+    trained = Trained(config, classifier, vocabulary, splits.classes)
+    labels = label_numbers(splits.train, splits.classes, config.data[0])
+    fit(
+        Learner(classifier),
+        TrainingBatches(encode(texts, vocabulary, config.longest), labels, config, device),
+        lambda: measure(trained, splits.validation),
+        run,
+        config.loop,
+        extras={"vocabulary": vocabulary.to_json(), "classes": list(splits.classes)},
+    )
+    if run.writes:
+        name = "test" if splits.test else "validation"
+        rows = splits.test or splits.validation
+        results = compare(open_model(run.directory, device), rows, splits.train)
+        Console().print(scores_table(results, f"{name}: {len(rows)} sentences, %", "labels by", 100))
+        print(f"{run.directory} holds the run; now: sequences sentiment classify {run.directory} < SENTENCES")
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.guard("sequences sentiment train", main))

@@ -1,0 +1,52 @@
+"""A classifier that is ready for use: net, vocabulary and the names of the labels, from a run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from core import batches, checkpoint
+from core.config import from_dict
+from datasets.text import Vocabulary
+from sequences.sentiment.config import Config
+from sequences.sentiment.data import encode, pad
+from sequences.sentiment.model import Classifier
+
+TOGETHER = 64  # sentences classified at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """All that turns a sentence into a label."""
+
+    config: Config
+    classifier: Classifier
+    vocabulary: Vocabulary
+    classes: tuple[str, ...]
+
+    @torch.no_grad()
+    def classify(self, texts: Sequence[str]) -> Float[Tensor, "texts classes"]:
+        """Return log p of each text's labels, on the CPU."""
+        numbers = encode(texts, self.vocabulary, self.config.longest)
+        order = sorted(range(len(texts)), key=lambda n: len(numbers[n]))  # texts of like length side by side
+        training, device = self.classifier.training, self.classifier.V.weight.device
+        self.classifier.eval()
+        found = torch.empty(len(texts), len(self.classes))
+        for part in batches.in_order(len(texts), TOGETHER):
+            tokens, lengths = pad([numbers[n] for n in order[part]])
+            found[order[part]] = self.classifier(tokens.to(device), lengths.to(device)).log_softmax(-1).cpu()
+        self.classifier.train(training)
+        return found
+
+
+def open_model(path: str | Path, device: torch.device | str) -> Trained:
+    """Return a trained classifier; raises `InputError` for a file that is no checkpoint of this application."""
+    saved = checkpoint.open_run(path, "sentiment")
+    config, extras = from_dict(Config, saved["config"], str(path)), saved["extras"]
+    vocabulary, classes = Vocabulary.from_json(extras["vocabulary"]), tuple(extras["classes"])
+    classifier = Classifier(config, len(vocabulary), len(classes))
+    checkpoint.restore(classifier, checkpoint.part(saved["weights"], "classifier"), path)
+    return Trained(config, classifier.to(device).eval(), vocabulary, classes)

@@ -1,0 +1,203 @@
+"""sequences sentiment at toy size: the net, its batches, its baselines, and the three commands."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from videos import text
+
+from core import checkpoint, cli
+from core.loop import LoopConfig
+from core.patterns import ManyToOne
+from datasets.text import Vocabulary
+from sequences.__main__ import VERBS
+from sequences.sentiment import baselines
+from sequences.sentiment.config import Config
+from sequences.sentiment.data import TrainingBatches, encode, pad
+from sequences.sentiment.model import Classifier
+from sequences.sentiment.trained import Trained, open_model
+
+TINY = ["--embedding", "6", "--hidden", "5", "--batch", "8", "--log-every", "2", "--min-count", "1", "--quiet"]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> list[str]:
+    """Two files of sentences, one for each label."""
+    good = "".join(f"{word} , good and {word} {n}\n" for word in ("fine", "nice", "great") for n in range(10))
+    bad = "".join(f"{word} , bad or {word} {n}\n" for word in ("poor", "dire", "grim") for n in range(10))
+    return [str(text(tmp_path / "talk.pos", good)), str(text(tmp_path / "talk.neg", bad))]
+
+
+def run(*argv: object) -> int:
+    return cli.main("sequences", VERBS, ["sentiment", *map(str, argv)])
+
+
+def train(tmp_path: Path, *argv: object) -> int:
+    return run("train", *TINY, "--runs", tmp_path / "runs", *argv)
+
+
+@pytest.mark.parametrize("pooling", ["max", "mean", "last"])
+@pytest.mark.parametrize(("core", "both", "layers"), [("lstm", True, 2), ("gru", False, 1), ("rnn", True, 1)])
+def test_padding_has_no_influence(pooling, core, both, layers):
+    torch.manual_seed(0)
+    config = Config(core=core, bidirectional=both, layers=layers, pooling=pooling, embedding=4, hidden=3)
+    net = Classifier(config, 20, 3).eval()
+    sentences = [torch.randint(4, 20, (length,)) for length in (7, 1, 4)]
+    together = net(*pad(sentences))
+    alone = torch.cat([net(*pad([sentence])) for sentence in sentences])
+    torch.testing.assert_close(together, alone)
+    together.sum().backward()
+    assert net.words.weight.grad is not None
+    assert not net.words.weight.grad[Vocabulary.pad].any()
+
+
+def test_pooling_is_what_it_is_called():
+    torch.manual_seed(0)
+    x = torch.randint(4, 20, (5, 2))
+    lengths = torch.tensor([5, 5])
+    config = Config(embedding=4, hidden=3)
+    net = Classifier(config, 20, 2).eval()
+    outputs, state = net.core(net.words(x), lengths=lengths)
+    torch.testing.assert_close(net(x, lengths), net.V(outputs.amax(0)))
+    mean = Classifier(Config(embedding=4, hidden=3, pooling="mean"), 20, 2).eval()
+    torch.testing.assert_close(mean.pool(outputs, state, lengths), outputs.mean(0))
+    last = Classifier(Config(embedding=4, hidden=3, pooling="last"), 20, 2).eval()
+    pattern = ManyToOne("lstm", 4, 3, 2, bidirectional=True, bias=True)
+    pattern.recurrent, pattern.V = last.core, last.V
+    torch.testing.assert_close(last(x, lengths), pattern(last.words(x), lengths))
+
+
+def test_words_are_hidden_in_training_only():
+    config = Config(embedding=4, hidden=3, dropout=0.0, word_dropout=0.9)
+    net = Classifier(config, 20, 2)
+    x, lengths = torch.randint(4, 20, (6, 3)), torch.tensor([6, 6, 6])
+    first = net.eval()(x, lengths)
+    assert torch.equal(net(x, lengths), first)
+    assert not torch.equal(net.train()(x, lengths), first)
+
+
+def test_texts_are_cut_and_none_is_without_a_word():
+    vocabulary = Vocabulary.train(["one two three four !"], punctuation=True)
+    numbers = encode(["one two three", "", "five", "Two !"], vocabulary, 2)
+    assert [row.tolist() for row in numbers[1:3]] == [[vocabulary.unknown]] * 2
+    assert [vocabulary.decode(row.tolist()) for row in numbers] == ["one two", "<unk>", "<unk>", "two!"]
+    tokens, lengths = pad(numbers)
+    assert tokens.shape == (2, 4)
+    assert lengths.tolist() == [2, 1, 1, 2]
+    assert tokens[1].tolist()[1:3] == [vocabulary.pad] * 2
+
+
+def test_batches_are_functions_of_the_step_and_share_rows():
+    sentences = [torch.full((1 + n % 4,), n) for n in range(10)]
+    make = TrainingBatches(sentences, torch.arange(10), Config(loop=LoopConfig(batch=6)), CPU)
+    tokens, lengths, labels = make(3, slice(0, 6))
+    part_tokens, part_lengths, part_labels = make(3, slice(2, 4))
+    assert torch.equal(part_labels, labels[2:4])
+    assert torch.equal(part_lengths, lengths[2:4])
+    assert torch.equal(part_tokens, tokens[: len(part_tokens), 2:4])
+    for row, (number, length) in enumerate(zip(labels.tolist(), lengths.tolist(), strict=True)):
+        assert tokens[:length, row].tolist() == sentences[number].tolist()
+
+
+def test_sentences_are_classified_in_the_order_they_came():
+    torch.manual_seed(0)
+    vocabulary = Vocabulary.train(["a b c d e f"])
+    config = Config(embedding=4, hidden=3)
+    trained = Trained(config, Classifier(config, len(vocabulary), 2).train(), vocabulary, ("x", "y"))
+    texts = [" ".join("abcdef"[: 1 + n % 6]) for n in range(70)]
+    log_p = trained.classify(texts)
+    torch.testing.assert_close(log_p, torch.cat([trained.classify([each]) for each in texts]))
+    torch.testing.assert_close(log_p.exp().sum(1), torch.ones(70))
+    assert trained.classifier.training
+
+
+def test_baselines():
+    train = np.array([0, 1, 1, 2])
+    assert baselines.majority(train, 3).tolist() == [1, 1, 1]
+    scores = baselines.scores(np.array([1, 1, 1, 1]), np.array([1, 1, 1, 0]))
+    assert scores == {"accuracy": 0.75, "macro F1": pytest.approx((2 * 0.75 / 1.75 + 0) / 2)}
+    vocabulary = Vocabulary.train([], punctuation=True)
+    known = ["good good film", "a good one", "bad film", "a bad one"] * 3
+    labels = baselines.bag_of_words(vocabulary, known, np.array([1, 1, 0, 0] * 3), ["Good !", "unseen bad", "film a"])
+    assert labels.tolist()[:2] == [1, 0]
+
+
+def test_train_evaluate_classify(talk, tmp_path, capsys, monkeypatch):
+    assert train(tmp_path, "--data", *talk, "--steps", "60", "--learning-rate", "0.05", "--validate-every", "20") == 0
+    assert "bag of words" in capsys.readouterr().out
+    directory = tmp_path / "runs/sentiment/reviews"
+
+    assert run("evaluate", directory, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["part"], told["sentences"]) == ("test", 6)
+    assert {name: scores["accuracy"] for name, scores in told["scores"].items()} == {
+        "this net": 1,
+        "bag of words": 1,
+        "majority class": 0.5,
+    }
+    assert run("evaluate", directory, "--part", "validation") == 0
+    assert "validation: 6 sentences" in capsys.readouterr().out
+    other = text(tmp_path / "new.csv", "text,label\nfine and nice,pos\ngrim and dire,pos\n")
+    assert run("evaluate", directory, "--data", other, "--no-baselines", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["scores"]["this net"]["accuracy"] == 0.5
+
+    said = b"a nice one\n\n  \r\ngrim\xff\n" + b"dire " * 20_000 + b"\nGOOD, and no end of line"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(said)))
+    assert run("classify", directory) == 0
+    answers = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [answer[0] for answer in answers] == ["pos", "", "", "neg", "neg", "pos"]
+    assert all(0.5 < float(answer[1]) <= 1 for answer in answers if answer[0])
+
+
+def test_interrupted_and_resumed_ends_with_the_same_bits(talk, tmp_path, monkeypatch):
+    flags = ["--data", *talk, "--steps", "8", "--validate-every", "4", "--save-every", "3", "--smoothing", "0.1"]
+    assert train(tmp_path, *flags, "--name", "whole") == 0
+    make = TrainingBatches.__call__
+
+    def stopped(self, step, rows):
+        if step == 5:
+            raise KeyboardInterrupt
+        return make(self, step, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingBatches, "__call__", stopped)
+        assert train(tmp_path, *flags, "--name", "broken") == 130
+    broken, whole = (tmp_path / "runs/sentiment" / name for name in ("broken", "whole"))
+    assert checkpoint.load(broken / "last.pt", "sentiment")["step"] == 3
+    assert run("train", "--resume", broken, "--quiet") == 0
+    one, two = (checkpoint.load(folder / "last.pt", "sentiment")["weights"] for folder in (whole, broken))
+    for name, value in one.items():
+        assert torch.equal(value, two[name]), name
+
+
+def test_mistakes_are_one_line(talk, tmp_path, capsys):
+    assert train(tmp_path, "--data", *talk, "--steps", "1", "--test-share", "0", "--name", "short") == 0
+    directory = tmp_path / "runs/sentiment/short"
+    assert open_model(directory, CPU).classes == ("neg", "pos")
+    other = text(tmp_path / "other.csv", "text,label\nx,good\n")
+    empty = text(tmp_path / "empty.neg", "\n")
+    for argv, message in (
+        (("evaluate", directory, "--part", "test"), f"{directory} has no test part"),
+        (
+            ("evaluate", directory, "--data", other),
+            "other.csv: the label 'good' is none of those trained on: neg, pos",
+        ),
+        (("evaluate", directory, "--data", other, "--part", "test"), "--part is a part of the run's own data"),
+        (("evaluate", tmp_path), "holds neither best.pt nor last.pt"),
+        (("classify", tmp_path / "none.pt"), "none.pt: No such file or directory"),
+        (("train", "--data", talk[0], empty), "empty.neg: the file is empty"),
+        (("train", "--data", "FILE.neg"), "FILE.neg: no such file or folder of labelled sentences"),
+        (("train", "--test-share", "0.95"), "validation_share must be above 0"),
+        (("train", "--dropout", "1"), "dropout must be from 0 to below 1, not 1.0"),
+        (("train", "--hidden", "0"), "hidden must be at least 1, not 0"),
+    ):
+        capsys.readouterr()
+        assert run(*argv) == 2, argv
+        told = capsys.readouterr().err
+        assert message in told, argv
+        assert told.count("\n") == 1
