@@ -25,21 +25,22 @@ GRU.  q = W_n h_{t-1} + b_W,  n = sigma_c(U_n x_t + r * q),  h_t = (1 - z) * n +
     The input product sees (dr dz dn) and the recurrent one (dr dz dq): the first forms dU, the second dW.
 
 Each sigma' is a function of sigma's value (`core.activations`). So values suffice: the pass forward leaves
-them on a `Tape` and the pass back reads them. The steps themselves stand in `core.sequence_kernels`.
+them on a `Tape` (`core.tape`) and the pass back reads them. The steps themselves stand in
+`core.sequence_kernels`, and once more, for speed, in kernel.c.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+import torch._C._autograd as autograd
 from jaxtyping import Float, Integer
 from torch import Tensor
 
 from core.activations import activation as named
-from core.cells import Cell, Inputs, State, map_state
-from core.sequence_kernels import Kernel
+from core.cells import Cell, State, map_state
+from core.tape import Rows, Tape, tape_for
 
-Rows = Float[Tensor, "rows input"] | Integer[Tensor, " rows"]  # the inputs of all steps, one step after another
 Sequences = Float[Tensor, "time batch input"] | Integer[Tensor, "time batch"]
 
 
@@ -70,65 +71,9 @@ def truncated(
         state = detach(state)
 
 
-class Tape:
-    """The values of one pass over a sequence, as the pass back needs them; they carry no gradient.
-
-    Step t holds `batch_sizes[t]` rows, which may fall but not rise with t: sequences are sorted by falling
-    length and each leaves the batch where it ends. The buffers are allocated once, for all steps.
-    """
-
-    def __init__(self, cell: Cell, batch_sizes: Sequence[int], state: State):
-        self.kernel: Kernel = cell.kernel
-        self.batch_sizes = list(batch_sizes)
-        self.start: tuple[Tensor, ...] = state if isinstance(state, tuple) else (state,)
-        self.buffers = self.kernel.buffers(sum(batch_sizes), cell.W)
-        self.steps, self.before = _views(self.kernel, self.buffers, self.start, self.batch_sizes)
-        self.taken = 0
-        self._U_T, self._b, self._b_W = cell.U.detach().t(), cell.b, cell.b_W
-        self._W_T = cell.W.detach().t().contiguous()  # the product of every step reads it: lay it out once
-
-    @torch.no_grad()
-    def step(self, x: Inputs) -> Float[Tensor, "batch hidden"]:
-        """Take the next step of a closed loop: h_t from x_t, without gradient."""
-        self._input_product(x, self.steps[self.taken][0])
-        return self._advance()
-
-    @torch.no_grad()
-    def run(self, x: Rows) -> None:
-        """Take all steps, their inputs being known: U x_t of every step is one product before the loop."""
-        self._input_product(x, self.buffers[0])
-        for _ in self.steps:
-            self._advance()
-
-    def final(self) -> tuple[Tensor, ...]:
-        """Each sequence's state at its own end [batch, hidden]; without a step, its first state."""
-        final = tuple(part.clone() for part in self.start)
-        for step, rows, later in zip(self.steps, self.batch_sizes, [*self.batch_sizes[1:], 0], strict=True):
-            if rows > later:
-                for end, part in zip(final, self.kernel.state(step), strict=True):
-                    end[later:rows] = part[later:]
-        return final
-
-    def _input_product(self, x: Tensor, out: Tensor) -> None:
-        if x.is_floating_point():
-            x = x.to(out.dtype)
-            torch.mm(x, self._U_T, out=out) if self._b is None else torch.addmm(self._b, x, self._U_T, out=out)
-        else:  # the product of U and a one-hot vector is a column of U
-            columns = self._U_T if len(x) < len(self._U_T) else self._U_T.contiguous()
-            torch.index_select(columns, 0, x.long(), out=out)
-            if self._b is not None:
-                out += self._b
-
-    def _advance(self) -> Tensor:
-        step = self.steps[self.taken]
-        self.kernel.step(step, self.before[self.taken], self._W_T, self._b_W)
-        self.taken += 1
-        return step[-1]
-
-
 def record(cell: Cell, batch: int, steps: int, state: State = None) -> Tape:
     """A tape for `steps` steps of a closed loop from `state` (None: zeros); call its `step(x)` for each."""
-    return Tape(cell, [batch] * steps, cell.initial_state(batch) if state is None else state)
+    return tape_for(cell, [batch] * steps, cell.initial_state(batch) if state is None else state)
 
 
 def replay(cell: Cell, x: Sequences, tape: Tape) -> Float[Tensor, "time batch hidden"]:
@@ -142,9 +87,9 @@ def replay(cell: Cell, x: Sequences, tape: Tape) -> Float[Tensor, "time batch hi
     Raises:
         ValueError: if not all steps of the tape were taken, or `x` has another number of them.
     """
-    if not len(x) == tape.taken == len(tape.steps):
-        raise ValueError(f"{len(x)} inputs for a tape with {tape.taken} of {len(tape.steps)} steps taken")
-    return _attach(cell, x.flatten(0, 1), tape)[0].unflatten(0, x.shape[:2])
+    if not len(x) == tape.taken == len(tape.batch_sizes):
+        raise ValueError(f"{len(x)} inputs for a tape with {tape.taken} of {len(tape.batch_sizes)} steps taken")
+    return _attach(cell, x.flatten(0, 1), tape, once=False)[0].unflatten(0, x.shape[:2])
 
 
 def sequence(
@@ -155,15 +100,15 @@ def sequence(
     `x` holds the steps one after another, `batch_sizes[t]` rows for step t (see `Tape`). Returns every h_t in
     the same layout and the final state.
     """
-    tape = Tape(cell, batch_sizes, state)
+    tape = tape_for(cell, batch_sizes, state)
     tape.run(x)
-    outputs, *final = _attach(cell, x, tape)
+    outputs, *final = _attach(cell, x, tape, once=True)
     return outputs, tuple(final) if isinstance(state, tuple) else final[0]
 
 
-def _attach(cell: Cell, x: Tensor, tape: Tape) -> Any:
+def _attach(cell: Cell, x: Tensor, tape: Tape, once: bool) -> Any:
     return _Sequence.apply(
-        tape, x.to(cell.U.dtype) if x.is_floating_point() else x, cell.U, cell.W, cell.b, cell.b_W, *tape.start
+        tape, once, x.to(cell.U.dtype) if x.is_floating_point() else x, cell.U, cell.W, cell.b, cell.b_W, *tape.start
     )
 
 
@@ -171,8 +116,9 @@ class _Sequence(torch.autograd.Function):
     """A recorded sequence as one node: forward returns what is recorded, backward is derived by hand."""
 
     @staticmethod
-    def forward(ctx: Any, tape: Tape, x: Any, U: Any, W: Any, b: Any, b_W: Any, *start: Tensor) -> Any:
-        ctx.kernel, ctx.batch_sizes, ctx.parts = tape.kernel, tape.batch_sizes, len(start)
+    def forward(ctx: Any, tape: Tape, once: bool, x: Any, U: Any, W: Any, b: Any, b_W: Any, *start: Tensor) -> Any:
+        ctx.back, ctx.batch_sizes, ctx.parts = tape.way_back, tape.batch_sizes, len(start)
+        ctx.lease, ctx.in_place = tape.lease, once and tape.lease is not None
         ctx.save_for_backward(x, U, W, *start, *tape.buffers)
         return tape.buffers[-1].detach(), *tape.final()
 
@@ -182,27 +128,21 @@ class _Sequence(torch.autograd.Function):
         dh, *d_final = grad_outputs
         x, U, W, *saved = ctx.saved_tensors
         start, buffers = tuple(saved[: ctx.parts]), tuple(saved[ctx.parts :])
-        steps, before = _views(ctx.kernel, buffers, start, ctx.batch_sizes)
-        d_state = tuple(part.clone() for part in d_final)
-        dz = torch.empty_like(buffers[0])  # as the input product sees it
-        da = torch.empty_like(dz) if ctx.kernel.two_gradients else dz  # as the recurrent product sees it
+        again = autograd._get_current_graph_task_keep_graph()  # retain_graph: backward may come back
+        d_state = tuple(part.clone(memory_format=torch.contiguous_format) for part in d_final)
+        dz, dq = ctx.back(start, buffers, W, dh, d_state, ctx.in_place and not again)
 
-        by_step = (steps, before, *(rows.split(ctx.batch_sizes) for rows in (dh, dz, da)))
-        for step, state, dh_t, dz_t, da_t in zip(*map(reversed, by_step), strict=True):
-            d = tuple(part[: len(dh_t)] for part in d_state)  # from dE/d(final) to dE/d(start), in place
-            d[0].add_(dh_t)
-            ctx.kernel.step_back(step, state, d, W, dz_t, da_t)
-
-        _, need_x, need_U, need_W, need_b, need_b_W, *_ = ctx.needs_input_grad
-        return (
-            None,
+        _, _, need_x, need_U, need_W, need_b, need_b_W, *_ = ctx.needs_input_grad
+        gradients = (
             dz @ U if need_x else None,
             _input_gradient(dz, x, U) if need_U else None,
-            _recurrent_gradient(da, before, buffers[-1], ctx.batch_sizes) if need_W else None,
+            _recurrent_gradient(dz, dq, start[0], buffers[-1], ctx.batch_sizes) if need_W else None,
             dz.sum(0) if need_b else None,
-            da[:, -W.shape[1] :].sum(0) if need_b_W else None,
-            *d_state,
+            dq.sum(0) if need_b_W and dq is not None else None,
         )
+        if not again:
+            ctx.lease = None  # the graph is done with: its memory may serve the next
+        return None, None, *gradients, *d_state
 
 
 def _input_gradient(dz: Tensor, x: Tensor, U: Tensor) -> Float[Tensor, "gates_hidden input"]:
@@ -213,22 +153,19 @@ def _input_gradient(dz: Tensor, x: Tensor, U: Tensor) -> Float[Tensor, "gates_hi
 
 
 def _recurrent_gradient(
-    da: Tensor, before: list[tuple[Tensor, ...]], h: Tensor, batch_sizes: list[int]
+    dz: Tensor, dq: Tensor | None, start: Tensor, h: Tensor, batch_sizes: list[int]
 ) -> Float[Tensor, "gates_hidden hidden"]:
-    """dW = sum_t da_t^T h_{t-1}: the first step reads h_0, all others one product."""
+    """dW = sum_t dz_t^T h_{t-1} (of the GRU dq in place of dn): h_0 for the first step, one product for the rest."""
+    if dq is not None:
+        gates = dz[:, : -dq.shape[1]]
+        return torch.cat([_recurrent_gradient(d, None, start, h, batch_sizes) for d in (gates, dq)])
     first, last = batch_sizes[0], batch_sizes[-1]
-    constant = first == last  # then every h_{t-1} but h_0 lies in the tape as one block
-    h_before = h[:-last] if constant else torch.cat([state[0] for state in before[1:]])
-    return (da[:first].t() @ before[0][0]).addmm_(da[first:].t(), h_before)
-
-
-def _views(
-    kernel: Kernel, buffers: Sequence[Tensor], start: tuple[Tensor, ...], batch_sizes: list[int]
-) -> tuple[list[tuple[Tensor, ...]], list[tuple[Tensor, ...]]]:
-    """The rows of every step, and the state every step starts from: views, by one split a buffer."""
-    steps = list(zip(*(buffer.split(batch_sizes) for buffer in buffers), strict=True))
-    before = zip([start, *map(kernel.state, steps[:-1])], batch_sizes, strict=True)
-    return steps, [tuple(part[:rows] for part in state) for state, rows in before]
+    if first == last:  # then every h_{t-1} but h_0 lies in the tape as one block
+        before = h[: len(h) - last]
+    else:
+        steps = zip(h.split(batch_sizes), batch_sizes[1:], strict=False)
+        before = torch.cat([h_t[:later] for h_t, later in steps])
+    return (dz[:first].t() @ start[:first]).addmm_(dz[first:].t(), before)
 
 
 def replay_layer(

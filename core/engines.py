@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from core import bptt
+from core import bptt, compiled
 from core.activations import ACTIVATIONS
 from core.cells import Cell, State, map_state
 from core.sequence_kernels import GRUKernel, Kernel, LSTMKernel, RNNKernel
@@ -70,20 +70,23 @@ def fused(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) 
 
 def automatic(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
     """The fastest of them that can do the work."""
-    return choose(cell, lengths, x.device.type, x.dtype)(cell, x, state, lengths, reverse)
+    return choose(cell, state, lengths)(cell, x, state, lengths, reverse)
 
 
-def choose(cell: Cell, lengths: Lengths, device: str, dtype: torch.dtype) -> Engine:
-    """The fastest engine for the work; on the CPU as measured with torch 2.15 on one thread.
+def choose(cell: Cell, state: State, lengths: Lengths) -> Engine:
+    """The fastest engine for the work.
 
-    Inference is faster in oneDNN or ATen's C++ loop, and so is training an LSTM in float32 without lengths.
-    Otherwise a shrinking batch and weight gradients formed at once win. On a GPU cuDNN saves the launches.
+    On a GPU cuDNN saves the launches; inference on a CPU is faster in oneDNN or ATen's C++ loop. Training on a
+    CPU is faster by hand, in the compiled kernel; where that cannot serve, oneDNN is faster for an LSTM in
+    float32 without lengths, and by hand a shrinking batch and weight gradients formed at once win.
     """
     if cell.kernel not in FUSED:
         return by_hand
-    if device != "cpu" or not torch.is_grad_enabled():
+    if cell.U.device.type != "cpu" or not torch.is_grad_enabled():
         return fused
-    return fused if cell.kernel == LSTM and dtype == torch.float32 and lengths is None else by_hand
+    if compiled.serves(cell, state):
+        return by_hand
+    return fused if cell.kernel == LSTM and cell.U.dtype == torch.float32 and lengths is None else by_hand
 
 
 ENGINES: dict[str, Engine] = {"auto": automatic, "reference": reference, "bptt": by_hand, "fused": fused}

@@ -6,9 +6,8 @@ way back reads. `core.bptt` loops over them and holds the derivation.
 A kernel has four methods. `buffers` allocates the tape: tensors [rows, ...] whose first holds the
 preactivations and whose last holds h (a plain RNN needs only one, for both). `state` finds the state in a
 tape. `step` finds U x_t + b in the first buffer and fills the rest. `step_back` turns d = dE/dstate_t into
-the preactivation gradients, `dz` as the input product U x_t sees them and `da` as the recurrent product
-W h_{t-1} sees them (one tensor for both, but in the GRU: `two_gradients`), and overwrites d with
-dE/dstate_{t-1}.
+the preactivation gradients `dz`, as the input product U x_t sees them (of the GRU, the recurrent product sees
+`dq` in place of dn), and overwrites d with dE/dstate_{t-1}.
 """
 
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ class RNNKernel:
     """h_t = sigma(U x_t + W h_{t-1})."""
 
     sigma: Activation
-    two_gradients = False
 
     def buffers(self, rows: int, W: Tensor) -> Buffers:
         """One buffer: h takes the place of its preactivation."""
@@ -44,7 +42,7 @@ class RNNKernel:
         z.addmm_(h, W_T)
         self.sigma.into(z, z)
 
-    def step_back(self, tape: Buffers, before: State, d: State, W: Tensor, dz: Tensor, da: Tensor) -> None:
+    def step_back(self, tape: Buffers, before: State, d: State, W: Tensor, dz: Tensor, dq: Tensor) -> None:
         """dz_t = dh_t sigma'(z_t); dh_{t-1} = dz_t W."""
         (h,), (dh,) = tape, d
         self.sigma.backward(dh, h, dz)
@@ -58,7 +56,6 @@ class LSTMKernel:
     sigma_g: Activation
     sigma_c: Activation
     sigma_h: Activation
-    two_gradients = False
 
     def buffers(self, rows: int, W: Tensor) -> Buffers:
         """Gates i f g o, c, sigma_h(c), h."""
@@ -66,8 +63,7 @@ class LSTMKernel:
 
     def state(self, tape: Buffers) -> State:
         """(h, c)."""
-        _, c, _, h = tape
-        return h, c
+        return tape[-1], tape[1]
 
     def step(self, tape: Buffers, state: State, W_T: Tensor, b_W: Tensor | None) -> None:
         """Fill the tape."""
@@ -81,7 +77,7 @@ class LSTMKernel:
         torch.mul(f, c_before, out=c).addcmul_(i, g)
         torch.mul(o, self.sigma_h.into(c, s), out=h)
 
-    def step_back(self, tape: Buffers, before: State, d: State, W: Tensor, dz: Tensor, da: Tensor) -> None:
+    def step_back(self, tape: Buffers, before: State, d: State, W: Tensor, dz: Tensor, dq: Tensor) -> None:
         """dc_t += dh_t o sigma_h'; each gate gets dc_t (o: dh_t) times its partner; dc_{t-1} = dc_t f."""
         (gates, _, s, _), (_, c_before), (dh, dc) = tape, before, d
         i, f, g, o = gates.chunk(4, 1)
@@ -106,7 +102,6 @@ class GRUKernel:
 
     sigma_g: Activation
     sigma_c: Activation
-    two_gradients = True
 
     def buffers(self, rows: int, W: Tensor) -> Buffers:
         """Gates r z n, q, h."""
@@ -128,7 +123,7 @@ class GRUKernel:
         self.sigma_c.into(n.addcmul_(r, q), n)
         torch.lerp(n, h_before, z, out=h)
 
-    def step_back(self, tape: Buffers, before: State, d: State, W: Tensor, dz: Tensor, da: Tensor) -> None:
+    def step_back(self, tape: Buffers, before: State, d: State, W: Tensor, dz: Tensor, dq: Tensor) -> None:
         """dn = dh (1 - z), dq = r dn sigma_c', dr = q dn sigma_c', dz = dh (h_{t-1} - n)."""
         (gates, q, _), (h_before,), (dh,) = tape, before, d
         r, z, n = gates.chunk(3, 1)
@@ -139,9 +134,8 @@ class GRUKernel:
         torch.mul(dn, q, out=dr)
         hidden2 = 2 * n.shape[1]
         self.sigma_g.backward(dz[:, :hidden2], gates[:, :hidden2], dz[:, :hidden2])
-        da[:, :hidden2] = dz[:, :hidden2]
-        torch.mul(dn, r, out=da[:, hidden2:])
-        torch.addmm(dh_carried, da, W, out=dh)
+        torch.mul(dn, r, out=dq)
+        torch.addmm(dh_carried, dq, W[hidden2:], out=dh).addmm_(dz[:, :hidden2], W[:hidden2])
 
 
 Kernel = RNNKernel | LSTMKernel | GRUKernel
