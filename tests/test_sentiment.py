@@ -13,16 +13,17 @@ from videos import text
 from core import checkpoint, cli
 from core.loop import LoopConfig
 from core.patterns import ManyToOne
+from datasets.spelling import spell
 from datasets.text import Vocabulary
 from sequences.__main__ import VERBS
 from sequences.sentiment import baselines
 from sequences.sentiment.config import Config
-from sequences.sentiment.data import TrainingBatches, encode, pad
+from sequences.sentiment.data import Sentence, Sentences, TrainingBatches, encode, side_by_side
 from sequences.sentiment.model import Classifier
 from sequences.sentiment.trained import Trained, open_model
 
 TINY = ["--embedding", "6", "--hidden", "5", "--batch", "8", "--log-every", "2", "--min-count", "1", "--quiet"]
-CPU = torch.device("cpu")
+POOLINGS = "max", "mean", "last"
 
 
 @pytest.fixture
@@ -41,16 +42,23 @@ def train(tmp_path: Path, *argv: object) -> int:
     return run("train", *TINY, "--runs", tmp_path / "runs", *argv)
 
 
+def numbered(*lengths: int) -> list[Sentence]:
+    """Sentences of so many words, each a number and called by its letter."""
+    numbers = [torch.randint(4, 20, (length,)) for length in lengths]
+    return [Sentence([f"word-{n}" for n in row.tolist()], row) for row in numbers]
+
+
 @pytest.mark.parametrize("pooling", ["max", "mean", "last"])
-@pytest.mark.parametrize(("core", "both", "layers"), [("lstm", True, 2), ("gru", False, 1), ("rnn", True, 1)])
-def test_padding_has_no_influence(pooling, core, both, layers):
+@pytest.mark.parametrize(
+    ("core", "both", "layers", "buckets"), [("lstm", True, 2, 50), ("gru", False, 1, 0), ("rnn", True, 1, 50)]
+)
+def test_padding_has_no_influence(pooling, core, both, layers, buckets):
     torch.manual_seed(0)
-    config = Config(core=core, bidirectional=both, layers=layers, pooling=pooling, embedding=4, hidden=3)
-    net = Classifier(config, 20, 3).eval()
-    sentences = [torch.randint(4, 20, (length,)) for length in (7, 1, 4)]
-    together = net(*pad(sentences))
-    alone = torch.cat([net(*pad([sentence])) for sentence in sentences])
-    torch.testing.assert_close(together, alone)
+    sizes = {"embedding": 4, "hidden": 3, "layers": layers, "buckets": buckets}
+    net = Classifier(Config(core=core, bidirectional=both, pooling=pooling, **sizes), 20, 3).eval()
+    sentences = numbered(7, 1, 4)
+    together = net(side_by_side(sentences, buckets))
+    torch.testing.assert_close(together, torch.cat([net(side_by_side([each], buckets)) for each in sentences]))
     together.sum().backward()
     assert net.words.weight.grad is not None
     assert not net.words.weight.grad[Vocabulary.pad].any()
@@ -58,56 +66,71 @@ def test_padding_has_no_influence(pooling, core, both, layers):
 
 def test_pooling_is_what_it_is_called():
     torch.manual_seed(0)
-    x = torch.randint(4, 20, (5, 2))
-    lengths = torch.tensor([5, 5])
-    config = Config(embedding=4, hidden=3)
-    net = Classifier(config, 20, 2).eval()
-    outputs, state = net.core(net.words(x), lengths=lengths)
-    torch.testing.assert_close(net(x, lengths), net.V(outputs.amax(0)))
-    mean = Classifier(Config(embedding=4, hidden=3, pooling="mean"), 20, 2).eval()
-    torch.testing.assert_close(mean.pool(outputs, state, lengths), outputs.mean(0))
-    last = Classifier(Config(embedding=4, hidden=3, pooling="last"), 20, 2).eval()
+    shown = side_by_side(numbered(5, 5), 0)
+    nets = {name: Classifier(Config(embedding=4, hidden=3, pooling=name), 20, 2).eval() for name in POOLINGS}
+    x = nets["max"].embed(shown)
+    outputs, state = nets["max"].core(x, lengths=shown.lengths)
+    torch.testing.assert_close(nets["max"](shown), nets["max"].V(outputs.amax(0)))
+    torch.testing.assert_close(nets["mean"].pool(outputs, state, shown.lengths), outputs.mean(0))
     pattern = ManyToOne("lstm", 4, 3, 2, bidirectional=True, bias=True)
-    pattern.recurrent, pattern.V = last.core, last.V
-    torch.testing.assert_close(last(x, lengths), pattern(last.words(x), lengths))
+    pattern.recurrent, pattern.V = nets["last"].core, nets["last"].V
+    torch.testing.assert_close(nets["last"](shown), pattern(nets["last"].embed(shown), shown.lengths))
+
+
+def test_a_word_is_its_number_and_the_mean_of_its_ngrams():
+    torch.manual_seed(0)
+    net = Classifier(Config(embedding=4, hidden=3, buckets=50), 20, 2).eval()
+    sentences = [Sentence(["good", "", "good"], torch.tensor([5, 1, 6])), Sentence(["a"], torch.tensor([1]))]
+    shown = side_by_side(sentences, 50)
+    assert shown.which.tolist() == [[0, 2], [1, 0], [0, 0]]
+    embedded = net.embed(shown)
+    assert net.grams is not None
+    good, a = (net.grams.weight[list(spell(word, 50))].mean(0) for word in ("good", "a"))
+    for place, number, spelled in (((0, 0), 5, good), ((1, 0), 1, 0.0), ((2, 0), 6, good), ((0, 1), 1, a)):
+        torch.testing.assert_close(embedded[place], net.words.weight[number] + spelled)
 
 
 def test_words_are_hidden_in_training_only():
-    config = Config(embedding=4, hidden=3, dropout=0.0, word_dropout=0.9)
-    net = Classifier(config, 20, 2)
-    x, lengths = torch.randint(4, 20, (6, 3)), torch.tensor([6, 6, 6])
-    first = net.eval()(x, lengths)
-    assert torch.equal(net(x, lengths), first)
-    assert not torch.equal(net.train()(x, lengths), first)
+    config = Config(embedding=4, hidden=3, dropout=0.0, word_dropout=0.5, buckets=50)
+    net, shown = Classifier(config, 20, 2), side_by_side(numbered(6, 6, 6), 50)
+    seen = net.eval().embed(shown)
+    torch.testing.assert_close(net.embed(shown), seen)
+    in_training = net.train().embed(shown)
+    hidden = (in_training == net.words.weight[Vocabulary.unknown]).all(-1)
+    assert 0 < hidden.sum() < 18
+    torch.testing.assert_close(in_training[~hidden], seen[~hidden])
 
 
 def test_texts_are_cut_and_none_is_without_a_word():
     vocabulary = Vocabulary.train(["one two three four !"], punctuation=True)
-    numbers = encode(["one two three", "", "five", "Two !"], vocabulary, 2)
-    assert [row.tolist() for row in numbers[1:3]] == [[vocabulary.unknown]] * 2
-    assert [vocabulary.decode(row.tolist()) for row in numbers] == ["one two", "<unk>", "<unk>", "two!"]
-    tokens, lengths = pad(numbers)
-    assert tokens.shape == (2, 4)
-    assert lengths.tolist() == [2, 1, 1, 2]
-    assert tokens[1].tolist()[1:3] == [vocabulary.pad] * 2
+    sentences = encode(["one two three", "", "five", "Two !"], vocabulary, 2)
+    assert [each.words for each in sentences] == [["one", "two"], [""], ["five"], ["two", "!"]]
+    assert [each.numbers.tolist() for each in sentences[1:3]] == [[vocabulary.unknown]] * 2
+    assert [vocabulary.decode(each.numbers.tolist()) for each in sentences] == ["one two", "<unk>", "<unk>", "two!"]
+    shown = side_by_side(sentences, 0)
+    assert shown.lengths.tolist() == [2, 1, 1, 2]
+    assert shown.tokens[1].tolist()[1:3] == [vocabulary.pad] * 2
+    assert len(shown.grams) == len(shown.offsets) == 0
 
 
 def test_batches_are_functions_of_the_step_and_share_rows():
-    sentences = [torch.full((1 + n % 4,), n) for n in range(10)]
-    make = TrainingBatches(sentences, torch.arange(10), Config(loop=LoopConfig(batch=6)), CPU)
-    tokens, lengths, labels = make(3, slice(0, 6))
-    part_tokens, part_lengths, part_labels = make(3, slice(2, 4))
+    sentences = [Sentence([str(n)] * (1 + n % 4), torch.full((1 + n % 4,), n)) for n in range(10)]
+    config = Config(loop=LoopConfig(batch=6), buckets=50)
+    make = TrainingBatches(sentences, torch.arange(10), config, torch.device("cpu"))
+    labels, *whole = make(3, slice(0, 6))
+    part_labels, *part = make(3, slice(2, 4))
     assert torch.equal(part_labels, labels[2:4])
-    assert torch.equal(part_lengths, lengths[2:4])
-    assert torch.equal(part_tokens, tokens[: len(part_tokens), 2:4])
-    for row, (number, length) in enumerate(zip(labels.tolist(), lengths.tolist(), strict=True)):
-        assert tokens[:length, row].tolist() == sentences[number].tolist()
+    shown, few = Sentences(*whole), Sentences(*part)
+    assert torch.equal(few.lengths, shown.lengths[2:4])
+    assert torch.equal(few.tokens, shown.tokens[: len(few.tokens), 2:4])
+    for row, (number, length) in enumerate(zip(labels.tolist(), shown.lengths.tolist(), strict=True)):
+        assert shown.tokens[:length, row].tolist() == sentences[number].numbers.tolist()
 
 
 def test_sentences_are_classified_in_the_order_they_came():
     torch.manual_seed(0)
     vocabulary = Vocabulary.train(["a b c d e f"])
-    config = Config(embedding=4, hidden=3)
+    config = Config(embedding=4, hidden=3, buckets=50)
     trained = Trained(config, Classifier(config, len(vocabulary), 2).train(), vocabulary, ("x", "y"))
     texts = [" ".join("abcdef"[: 1 + n % 6]) for n in range(70)]
     log_p = trained.classify(texts)
@@ -156,6 +179,7 @@ def test_train_evaluate_classify(talk, tmp_path, capsys, monkeypatch):
 
 def test_interrupted_and_resumed_ends_with_the_same_bits(talk, tmp_path, monkeypatch):
     flags = ["--data", *talk, "--steps", "8", "--validate-every", "4", "--save-every", "3", "--smoothing", "0.1"]
+    flags += ["--buckets", "50"]
     assert train(tmp_path, *flags, "--name", "whole") == 0
     make = TrainingBatches.__call__
 
@@ -178,7 +202,7 @@ def test_interrupted_and_resumed_ends_with_the_same_bits(talk, tmp_path, monkeyp
 def test_mistakes_are_one_line(talk, tmp_path, capsys):
     assert train(tmp_path, "--data", *talk, "--steps", "1", "--test-share", "0", "--name", "short") == 0
     directory = tmp_path / "runs/sentiment/short"
-    assert open_model(directory, CPU).classes == ("neg", "pos")
+    assert open_model(directory, "cpu").classes == ("neg", "pos")
     other = text(tmp_path / "other.csv", "text,label\nx,good\n")
     empty = text(tmp_path / "empty.neg", "\n")
     for argv, message in (
@@ -194,6 +218,7 @@ def test_mistakes_are_one_line(talk, tmp_path, capsys):
         (("train", "--data", "FILE.neg"), "FILE.neg: no such file or folder of labelled sentences"),
         (("train", "--test-share", "0.95"), "validation_share must be above 0"),
         (("train", "--dropout", "1"), "dropout must be from 0 to below 1, not 1.0"),
+        (("train", "--buckets", "-1"), "buckets must not be negative, but is -1"),
         (("train", "--hidden", "0"), "hidden must be at least 1, not 0"),
     ):
         capsys.readouterr()

@@ -29,6 +29,8 @@ class Config:
     """Read each sentence from its end, too."""
     embedding: int = 64
     """Size of the word embedding."""
+    buckets: int = 0
+    """Rows of the table of character n-grams by which rare words are known, too; 0: none."""
     hidden: int = 64
     """Units of the recurrent core, in each direction."""
     layers: int = 1
@@ -51,6 +53,8 @@ class Config:
         for name in ("min_count", "longest", "embedding", "hidden", "layers"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.buckets < 0:
+            raise InputError(f"buckets must not be negative, but is {self.buckets}")
         for name in ("validation_share", "test_share", "dropout", "word_dropout", "smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
@@ -70,16 +74,17 @@ REVIEWS = Config(
 SENTENCES = Config(
     data=("FILE.neg", "FILE.pos"),
     test_share=0.0,
+    buckets=20_000,
     loop=LoopConfig(
-        steps=850,
-        batch=50,
+        steps=350,
+        batch=128,
         optimiser="adamw",
-        learning_rate=2e-3,
+        learning_rate=4e-3,
         warm_up=50,
         weight_decay=1e-2,
         clip=1.0,
-        log_every=50,
-        validate_every=170,
+        log_every=35,
+        validate_every=35,
     ),
 )
 PRESETS = {"reviews": REVIEWS, "sentences": SENTENCES}

@@ -18,6 +18,7 @@ from core.cells import State
 from core.recurrent import Recurrent
 from datasets.text import Vocabulary
 from sequences.sentiment.config import Config
+from sequences.sentiment.data import Sentences
 
 
 class Classifier(nn.Module):
@@ -28,6 +29,9 @@ class Classifier(nn.Module):
         self.config = config
         self.words = nn.Embedding(words, config.embedding)
         nn.init.normal_(self.words.weight, std=0.1)
+        self.grams = nn.EmbeddingBag(config.buckets, config.embedding, mode="mean") if config.buckets else None
+        if self.grams:
+            nn.init.normal_(self.grams.weight, std=0.2)  # a mean of some twenty
         options: dict[str, Any] = {"forget_bias": 1.0} if config.core == "lstm" else {}
         self.core = Recurrent(
             config.core,
@@ -41,15 +45,22 @@ class Classifier(nn.Module):
         )
         self.V = nn.Linear(self.core.output_size, classes)
 
-    def forward(
-        self, tokens: Int[Tensor, "time batch"], lengths: Int[Tensor, " batch"]
-    ) -> Float[Tensor, "batch classes"]:
+    def forward(self, sentences: Sentences) -> Float[Tensor, "batch classes"]:
         """Return the scores of each sentence's labels; what lies beyond its length, at least 1, has no influence."""
+        outputs, state = self.core(self._drop(self.embed(sentences)), lengths=sentences.lengths)
+        return self.V(self._drop(self.pool(outputs, state, sentences.lengths)))
+
+    def embed(self, sentences: Sentences) -> Float[Tensor, "time batch embedding"]:
+        """Return what stands for each word; in training some are hidden, as if they were unknown and unreadable."""
+        tokens = sentences.tokens
+        hidden = torch.zeros_like(tokens, dtype=torch.bool)
         if self.training:
             hidden = torch.rand(tokens.shape, device=tokens.device) < self.config.word_dropout
-            tokens = tokens.masked_fill(hidden, Vocabulary.unknown)
-        outputs, state = self.core(self._drop(self.words(tokens)), lengths=lengths)
-        return self.V(self._drop(self.pool(outputs, state, lengths)))
+        embedded = self.words(tokens.masked_fill(hidden, Vocabulary.unknown))
+        if self.grams is None:
+            return embedded
+        spelled = self.grams(sentences.grams, sentences.offsets)[sentences.which]
+        return embedded + spelled.masked_fill(hidden[:, :, None], 0.0)
 
     def pool(
         self, outputs: Float[Tensor, "time batch units"], state: State, lengths: Int[Tensor, " batch"]

@@ -16,7 +16,7 @@ from core.loop import fit
 from core.tables import scores_table
 from datasets.text import Vocabulary
 from sequences.sentiment.config import EXPECTED, PRESETS, Config
-from sequences.sentiment.data import TrainingBatches, encode, label_numbers
+from sequences.sentiment.data import Sentences, TrainingBatches, encode, label_numbers
 from sequences.sentiment.evaluate import compare, load, measure
 from sequences.sentiment.model import Classifier
 from sequences.sentiment.trained import Trained, open_model
@@ -29,11 +29,9 @@ class Learner(nn.Module):
         super().__init__()
         self.classifier = classifier
 
-    def forward(
-        self, tokens: Int[Tensor, "time batch"], lengths: Int[Tensor, " batch"], labels: Int[Tensor, " batch"]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Learn from a batch; return the loss and what to log."""
-        scores = self.classifier(tokens, lengths)
+    def forward(self, labels: Int[Tensor, " batch"], *sentences: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Learn from a batch, its sentences as the parts of `Sentences`; return the loss and what to log."""
+        scores = self.classifier(Sentences(*sentences))
         loss = F.cross_entropy(scores, labels, label_smoothing=self.classifier.config.smoothing)
         return loss, {"accuracy": (scores.argmax(-1) == labels).float().mean()}
 

@@ -12,7 +12,7 @@ from core import batches, checkpoint
 from core.config import from_dict
 from datasets.text import Vocabulary
 from sequences.sentiment.config import Config
-from sequences.sentiment.data import encode, pad
+from sequences.sentiment.data import encode, side_by_side
 from sequences.sentiment.model import Classifier
 
 TOGETHER = 64  # sentences classified at a time
@@ -30,14 +30,14 @@ class Trained:
     @torch.no_grad()
     def classify(self, texts: Sequence[str]) -> Float[Tensor, "texts classes"]:
         """Return log p of each text's labels, on the CPU."""
-        numbers = encode(texts, self.vocabulary, self.config.longest)
-        order = sorted(range(len(texts)), key=lambda n: len(numbers[n]))  # texts of like length side by side
+        sentences = encode(texts, self.vocabulary, self.config.longest)
+        order = sorted(range(len(texts)), key=lambda n: len(sentences[n].words))  # texts of like length side by side
         training, device = self.classifier.training, self.classifier.V.weight.device
         self.classifier.eval()
         found = torch.empty(len(texts), len(self.classes))
         for part in batches.in_order(len(texts), TOGETHER):
-            tokens, lengths = pad([numbers[n] for n in order[part]])
-            found[order[part]] = self.classifier(tokens.to(device), lengths.to(device)).log_softmax(-1).cpu()
+            shown = side_by_side([sentences[n] for n in order[part]], self.config.buckets)
+            found[order[part]] = self.classifier(shown.to(device)).log_softmax(-1).cpu()
         self.classifier.train(training)
         return found
 
