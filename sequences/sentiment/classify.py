@@ -1,6 +1,6 @@
 """Classify the lines of standard input.
 
-    echo "not a dull minute" | uv run sequences sentiment classify runs/sentiment/reviews    # pos<tab>0.99
+    echo "the plot of this film is not dull" | uv run sequences sentiment classify runs/sentiment/reviews
     uv run sequences sentiment classify RUN < lines.txt | paste - lines.txt
 
 Line n of what is printed is about line n of what is read: the most probable label and its probability, parted by a

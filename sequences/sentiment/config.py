@@ -88,5 +88,8 @@ SENTENCES = Config(
     ),
 )
 PRESETS = {"reviews": REVIEWS, "sentences": SENTENCES}
-EXPECTED: dict[str, str] = {}
+EXPECTED = {
+    "reviews": "an example that learns with no data, in 19 CPU seconds",
+    "sentences": "on rt-polarity 79.6 % of the validation sentences, a bag of words 78.0, in 45",
+}
 """For each preset the result to expect and its time on one core (benchmarks/RESULTS.md)."""
