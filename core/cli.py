@@ -145,6 +145,7 @@ def parse_train(
     presets: Mapping[str, C],
     argv: Sequence[str] | None = None,
     notes: Mapping[str, str] | None = None,
+    verb: str = "train",
 ) -> tuple[C, Session, Run]:
     """Parse the flags of a training command, and seed torch.
 
@@ -154,6 +155,7 @@ def parse_train(
         presets: named configurations for flags to start from; the first is the default.
         argv: the arguments; by default the process's.
         notes: for the help, a line on each preset: the result and time to expect.
+        verb: the command; empty if the application has no other.
 
     Returns:
         The configuration, the session and the run, whose directory does not exist yet unless it is resumed.
@@ -163,7 +165,8 @@ def parse_train(
             none or has another configuration than the flags say.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    first = argparse.ArgumentParser(f"{app} train", add_help=False, allow_abbrev=False)
+    command = f"{app} {verb}".strip()
+    first = argparse.ArgumentParser(command, add_help=False, allow_abbrev=False)
     first.add_argument("--preset")
     first.add_argument("--resume", type=Path)
     asked, _ = first.parse_known_args(argv)  # these two decide what the other flags start from
@@ -180,7 +183,7 @@ def parse_train(
     )
     parsed: Any = tyro.cli(
         tyro.conf.OmitArgPrefixes[flags],
-        prog=f"{app} train",
+        prog=command,
         description="",
         args=argv,
         default=flags(preset, start),
@@ -188,10 +191,10 @@ def parse_train(
     if saved is not None and (unlike := differences(saved, parsed.config)):
         raise InputError(f"{asked.resume} has another configuration; {'; '.join(unlike)}")
     torch.manual_seed(parsed.config.loop.seed)
-    return parsed.config, parsed.session, _run(app, parsed.config, parsed.session, preset)
+    return parsed.config, parsed.session, _run(app, command, parsed.config, parsed.session, preset)
 
 
-def _run(app: str, config: TrainConfig, session: Session, preset: str) -> Run:
+def _run(app: str, command: str, config: TrainConfig, session: Session, preset: str) -> Run:
     """The run that a session asks for."""
     directory = session.resume or session.runs / _name(app) / (session.name or preset)
     if session.name and session.resume:
@@ -204,19 +207,19 @@ def _run(app: str, config: TrainConfig, session: Session, preset: str) -> Run:
         directory,
         _name(app),
         config,
-        resume=" ".join([_invocation(app), *options, "--resume"]),
+        resume=" ".join([_invocation(command), *options, "--resume"]),
         numbered=not session.name and not session.resume,
         quiet=session.quiet,
         writes=distributed.rank() == 0,
     )
 
 
-def _invocation(app: str) -> str:
+def _invocation(command: str) -> str:
     """How this training command was started."""
-    module = _module(f"{app} train")
+    module = _module(command)
     if distributed.world() > 1:
         return f"torchrun --nproc-per-node {os.environ['LOCAL_WORLD_SIZE']} -m {module}"
-    start = f"{app} train" if Path(sys.argv[0]).stem == app.split()[0] else f"python -m {module}"
+    start = command if Path(sys.argv[0]).stem == command.split()[0] else f"python -m {module}"
     return f"uv run {start}" if "UV" in os.environ else start
 
 
