@@ -125,7 +125,7 @@ def test_candidates_learn_as_if_alone(error):
     batch = TrainingBatches(split(config, CPU)[0], config)(0, slice(None))
     learner(*batch)[0].backward()
     weights = list(learner.candidates[1].parameters())
-    together = [weight.grad.clone() for weight in weights]
+    together = [weight.grad.clone() for weight in weights if weight.grad is not None]
     learner.zero_grad()
     learner._error(learner.candidates[1](batch[0]), batch[1]).backward()
     for mine, weight in zip(together, weights, strict=True):

@@ -88,7 +88,7 @@ class Learner(nn.Module):
 def margins(learner: Learner, pairs: Pairs, sums: Sums) -> Float[Tensor, " candidates"]:
     """Return how far each candidate's scores are on the right side of 0 at least, over all bits of all pairs.
 
-    That, and not the mean error, tells the nets that went on to be machines: one whose carry fades a little at each
-    step is right about short numbers, but less surely so where the carry goes far.
+    It tells better than the mean error which of them will add long numbers: a net whose carry fades a little at each
+    step is right about short ones, but less surely so where the carry goes far.
     """
     return torch.stack([(adder(pairs) * (2 * sums - 1)).min() for adder in learner.candidates])
