@@ -166,8 +166,10 @@ class Forward:
 
     def gather(self, numbers: Tensor, table: Tensor) -> None:
         """Take row numbers[i] of the table for row i's U x + b, instead of what lies on the tape."""
+        rows = torch.empty(len(table), self._layer.stride)
+        rows[:, : table.shape[1]] = table
         self._keep("numbers", numbers.long())
-        self._keep("table", table)
+        self._keep("table", rows)
 
     def run(self, start: tuple[Tensor, ...], step: int, steps: int) -> None:
         """Take `steps` steps from step `step` on; `start` is the state before step 0."""
@@ -177,7 +179,7 @@ class Forward:
         library().forward(self._layer)
 
     def _keep(self, name: str, tensor: Tensor) -> None:
-        tensor = tensor if name == "table" else tensor.contiguous()
+        tensor = tensor.contiguous()
         self._kept.append(tensor)
         setattr(self._layer, name, tensor.data_ptr())
 

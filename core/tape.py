@@ -140,9 +140,7 @@ class CompiledTape(Tape):
         if x.is_floating_point() or len(x) < len(self._U_T):
             super().run(x)
         else:  # the kernel gathers the columns of U where it needs them
-            table = compiled.padded(len(self._U_T), len(self._W))
-            table.copy_(self._U_T) if self._b is None else torch.add(self._U_T, self._b, out=table)
-            self._layer.gather(x, table)
+            self._layer.gather(x, self._U_T if self._b is None else self._U_T + self._b)
             self._advance(len(self.batch_sizes))
 
     def _allocate(self, cell: Cell) -> Parts:

@@ -1,0 +1,277 @@
+"""The compiled kernel against the reference in double precision, and what surrounds it: memory, cache, compiler."""
+
+import copy
+import gc
+import resource
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from core import bptt, compiled
+from core.cells import CELLS, RNNCell
+from core.recurrent import Recurrent
+from core.tape import CompiledTape, Tape
+
+needs_compiler = pytest.mark.skipif(compiled.compiler() is None, reason="there is no C compiler here")
+
+SHAPES = [  # time, batch, input, hidden: one vector and less, several, odd ones; batches of one and across tiles
+    (5, 1, 3, 1),
+    (7, 3, 5, 13),
+    (6, 8, 4, 16),
+    (9, 17, 65, 100),
+    (4, 33, 16, 31),
+    (12, 1, 40, 128),
+]
+
+
+def everything(net: Recurrent, x: Tensor, state: Any, lengths: Tensor | None) -> list[Tensor]:
+    """Outputs, final state, and the gradients of a random weighting of both to x, state and weights."""
+    x = x.clone().requires_grad_() if x.is_floating_point() else x
+    start = [part.clone().requires_grad_() for part in (state if isinstance(state, tuple) else (state,))]
+    outputs, final = net(x, tuple(start) if isinstance(state, tuple) else start[0], lengths)
+    values = [outputs, *(final if isinstance(final, tuple) else (final,))]
+    random = torch.Generator().manual_seed(1)
+    error = torch.stack(
+        [(v * torch.randn(v.shape, generator=random, dtype=torch.float64).to(v.dtype)).sum() for v in values]
+    )
+    leaves = [*([x] if x.is_floating_point() else []), *start, *net.parameters()]
+    return [*values, *torch.autograd.grad(error.sum(), leaves)]
+
+
+def pair(cell: str, size: int, hidden: int, **options: Any) -> tuple[Recurrent, Recurrent]:
+    """The same network twice: by hand in single precision, by the reference in double."""
+    ours = Recurrent(cell, size, hidden, engine="bptt", **options)
+    assert isinstance(bptt.record(ours.layers[0][0], 1, 1), CompiledTape)
+    reference = copy.deepcopy(ours).double()
+    reference.engine = "reference"
+    return ours, reference
+
+
+def random_state(net: Recurrent, batch: int) -> Any:
+    zeros = net.initial_state(batch)
+    return tuple(map(torch.randn_like, zeros)) if isinstance(zeros, tuple) else torch.randn_like(zeros)
+
+
+def double(state: Any) -> Any:
+    return tuple(part.double() for part in state) if isinstance(state, tuple) else state.double()
+
+
+def assert_close(ours: list[Tensor], reference: list[Tensor], tolerance: float) -> None:
+    for one, other in zip(ours, reference, strict=True):
+        assert (one - other).norm() <= tolerance * other.norm()
+
+
+@needs_compiler
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("cell", CELLS)
+def test_outputs_and_gradients_agree_with_double_precision(cell, shape):
+    time, batch, size, hidden = shape
+    torch.manual_seed(0)
+    ours, reference = pair(cell, size, hidden, bias=True)
+    for lengths in (None, torch.randint(0, time + 1, (batch,)).clamp(min=int(batch == 1))):
+        x, state = torch.randn(time, batch, size), random_state(ours, batch)
+        assert_close(
+            everything(ours, x, state, lengths), everything(reference, x.double(), double(state), lengths), 5e-6
+        )
+
+
+@needs_compiler
+@pytest.mark.parametrize("cell", CELLS)
+def test_deep_and_both_ways_without_bias_zero_lengths_among_them(cell):
+    torch.manual_seed(0)
+    ours, reference = pair(cell, 5, 19, layers=2, bidirectional=True)
+    x, state, lengths = torch.randn(8, 4, 5), random_state(ours, 4), torch.tensor([3, 0, 8, 0])
+    assert_close(everything(ours, x, state, lengths), everything(reference, x.double(), double(state), lengths), 5e-6)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("cell", "options"),
+    [
+        ("rnn", {"activation": "sigmoid"}),
+        ("rnn", {"activation": "relu"}),
+        ("rnn", {"activation": "identity"}),
+        ("lstm", {"gate_activation": "tanh", "cell_activation": "identity", "output_activation": "relu"}),
+        ("gru", {"gate_activation": "tanh", "cell_activation": "sigmoid"}),
+    ],
+)
+def test_its_other_activations(cell, options):
+    torch.manual_seed(0)
+    ours, reference = pair(cell, 4, 21, **options)
+    x, state = torch.randn(5, 3, 4), random_state(ours, 3)
+    assert_close(everything(ours, x, state, None), everything(reference, x.double(), double(state), None), 5e-6)
+
+
+@needs_compiler
+@pytest.mark.parametrize(("name", "exact"), [("tanh", torch.tanh), ("sigmoid", torch.sigmoid)])
+def test_activations_are_right_to_the_last_bits_from_tiny_to_huge(name, exact):
+    net = Recurrent("rnn", 1, 1, activation=name, engine="bptt")
+    cell = net.layers[0][0]
+    torch.nn.init.ones_(cell.U)
+    size = torch.logspace(-20, 1.9, 2000)
+    z = torch.cat([size, -size, torch.tensor([0.0, 1e4, -1e4, torch.inf, -torch.inf])])
+    y = net(z.view(1, -1, 1))[0].flatten().double()
+    expected = exact(z.double())
+    assert ((y - expected).abs() <= 3e-7 * expected.abs() + 2e-38).all()
+    assert net(torch.full((1, 1, 1), torch.nan))[0].isnan().all()
+
+
+@needs_compiler
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_bits_depend_neither_on_threads_nor_on_the_rest_of_the_batch(cell, monkeypatch):
+    ours, _ = pair(cell, 6, 40, bias=True)
+    x, state, lengths = torch.randn(9, 11, 6), random_state(ours, 11), torch.randint(1, 10, (11,))
+    one = everything(ours, x, state, lengths)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    torch.testing.assert_close(everything(ours, x, state, lengths), one, rtol=0, atol=0)
+    monkeypatch.undo()
+    assert torch.equal(ours(x)[0][:, 4:6], ours(x[:, 4:6].contiguous())[0])
+
+
+@needs_compiler
+@pytest.mark.parametrize("rows", [2, 60])  # fewer than columns of U, and more: gathered beforehand, or in the kernel
+@pytest.mark.parametrize("cell", CELLS)
+def test_integers_are_one_hot_vectors(cell, rows):
+    ours, reference = pair(cell, 30, 20, bias=True)
+    numbers, state = torch.randint(0, 30, (rows, 2)), random_state(ours, 2)
+    one_hot = torch.nn.functional.one_hot(numbers, 30).double()
+    expected = everything(reference, one_hot, double(state), None)
+    values = 3 if cell == "lstm" else 2
+    assert_close(everything(ours, numbers, state, None), expected[:values] + expected[values + 1 :], 5e-6)
+
+
+@needs_compiler
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_closed_loop_is_the_sequence(cell):
+    layer = CELLS[cell](5, 23, bias=True)
+    x = torch.randn(7, 4, 5)
+    tape = bptt.record(layer, 4, 7)
+    steps = torch.stack([tape.step(x_t) for x_t in x])
+    outputs, _ = bptt.sequence(layer, x.flatten(0, 1), [4] * 7, layer.initial_state(4))
+    assert torch.equal(steps.flatten(0, 1), outputs)
+    leaves, weighting = list(layer.parameters()), torch.randn(28, 23)
+    for _ in range(2):  # a tape may be attached twice: its values stay
+        replayed = bptt.replay(layer, x, tape).flatten(0, 1)
+        ours = torch.autograd.grad(replayed, leaves, weighting)
+        torch.testing.assert_close(ours, torch.autograd.grad(outputs, leaves, weighting, retain_graph=True))
+
+
+@needs_compiler
+@pytest.mark.parametrize("cell", CELLS)
+def test_two_live_graphs_of_one_layer_share_nothing(cell):
+    net, _ = pair(cell, 4, 18)
+    leaves, inputs = list(net.parameters()), [torch.randn(6, 3, 4), torch.randn(6, 3, 4)]
+    alone = [torch.autograd.grad(net(x)[0].square().sum(), leaves) for x in inputs]
+    both = [net(x)[0].square().sum() for x in inputs]
+    for total, expected in zip(both, alone, strict=True):
+        torch.testing.assert_close(torch.autograd.grad(total, leaves), expected, rtol=0, atol=0)
+
+
+@needs_compiler
+@pytest.mark.parametrize("cell", CELLS)
+def test_backward_again_needs_the_graph_kept_and_then_gives_the_same(cell):
+    net, _ = pair(cell, 4, 18)
+    leaves, total = list(net.parameters()), net(torch.randn(6, 3, 4))[0].sum()
+    first = torch.autograd.grad(total, leaves, retain_graph=True)
+    torch.testing.assert_close(torch.autograd.grad(total, leaves), first, rtol=0, atol=0)
+    with pytest.raises(RuntimeError, match="second time"):
+        torch.autograd.grad(total, leaves)
+    with pytest.raises(RuntimeError, match='engine="reference"'):
+        torch.autograd.grad(net(torch.randn(6, 3, 4))[0].sum(), leaves, create_graph=True)
+
+
+@needs_compiler
+def test_what_changed_since_the_pass_forward_is_noticed():
+    net, _ = pair("lstm", 4, 18)
+    outputs, _ = net(torch.randn(6, 3, 4))
+    with torch.no_grad():
+        outputs.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        outputs.sum().backward()
+
+
+@needs_compiler
+@pytest.mark.parametrize("cell", CELLS)
+def test_checkpoints_and_hooks_on_saved_tensors(cell):
+    net, _ = pair(cell, 4, 18, layers=2)
+    leaves, x = list(net.parameters()), torch.randn(6, 3, 4)
+    expected = torch.autograd.grad(net(x)[0].square().sum(), leaves)
+    again = checkpoint(net, x, use_reentrant=False)
+    assert isinstance(again, tuple)
+    kept: list[tuple[Tensor, Tensor]] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append((tensor, tensor.clone()))
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        hooked = net(x)[0]
+    for outputs in (again[0], hooked):
+        torch.testing.assert_close(torch.autograd.grad(outputs.square().sum(), leaves), expected, rtol=0, atol=0)
+    net(torch.randn(6, 3, 4))[0].sum().backward()  # writes to buffers on lease, not to what a hook has kept
+    assert all(torch.equal(tensor, copy) for tensor, copy in kept)
+
+
+@needs_compiler
+def test_ten_thousand_calls_leave_the_memory_as_it_was():
+    net = Recurrent("lstm", 3, 20, engine="bptt")
+    parameters = list(net.parameters())
+
+    def calls(number: int) -> int:
+        for i in range(number):
+            outputs, _ = net(torch.zeros(1 + i % 5, 1 + i % 3, 3))
+            if i % 2:  # else the graph is dropped
+                torch.autograd.grad(outputs.sum(), parameters)
+        gc.collect()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    before = calls(1000)
+    assert calls(10000) - before < 2048  # KiB
+    assert len(compiled.Lease._free[net.layers[0][0]]) <= compiled.MOST_FREE
+
+
+@needs_compiler
+def test_other_activations_and_precisions_run_in_torch():
+    assert type(bptt.record(RNNCell(3, 4, activation="hardtanh"), 2, 3)) is Tape
+    assert type(bptt.record(CELLS["lstm"](3, 4, dtype=torch.float64), 2, 3)) is Tape
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache, a quick compilation, and none loaded before or after."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(compiled, "FLAGS", ("-O0", "-shared", "-fPIC", "-w"))
+    compiled.library.cache_clear()
+    yield tmp_path / "cache"
+    compiled.library.cache_clear()
+
+
+@needs_compiler
+def test_several_may_compile_at_once(cache):
+    with ThreadPoolExecutor(3) as pool:
+        paths = {future.result() for future in [pool.submit(compiled.build) for _ in range(3)]}
+    assert paths == set((cache / "recurrent-vision/compiled").iterdir())  # one library, nothing half-done beside it
+    assert compiled.library() is not None
+
+
+@pytest.mark.parametrize("missing", ["compiler", "cache", "success"])
+def test_without_it_torch_serves_and_one_line_says_so(cache, missing, monkeypatch, capsys, tmp_path):
+    if missing == "compiler":
+        monkeypatch.setenv("PATH", str(tmp_path))
+    elif missing == "cache":
+        cache.write_text("a file where a folder should be")
+    else:
+        monkeypatch.setenv("CC", "false")
+    net = Recurrent("lstm", 3, 4, bias=True, engine="bptt")
+    x = torch.randn(5, 2, 3)
+    ours = everything(net, x, net.initial_state(2), None)
+    assert type(bptt.record(net.layers[0][0], 2, 3)) is Tape
+    net.engine = "reference"
+    torch.testing.assert_close(ours, everything(net, x, net.initial_state(2), None), rtol=1e-5, atol=1e-6)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "kernel.c is not compiled" in error
