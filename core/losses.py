@@ -4,11 +4,15 @@ Outputs are time-first; with `lengths` [batch] what lies beyond a sequence's end
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from core import batches
 
 IGNORE = -100  # the class of a step that does not count
 
@@ -41,6 +45,51 @@ def cross_entropy(
         d = torch.where(_within(lengths, y), d, IGNORE)
     total = F.cross_entropy(y.flatten(0, 1), d.flatten(), ignore_index=IGNORE, reduction="sum")
     return total / (d != IGNORE).sum().clamp(min=1)
+
+
+def projected_cross_entropy(
+    h: Float[Tensor, "rows hidden"],
+    weight: Float[Tensor, "classes hidden"],
+    bias: Float[Tensor, " classes"],
+    d: Int[Tensor, " rows"],
+    smoothing: float = 0.0,
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy in nats of y = weight h + bias, with the target smoothed (Szegedy et al. 2016, section 7).
+
+    With many classes this is most of a training step. So the gradient dE/dy = softmax(y) - d is formed at once,
+    a block of rows at a time while it lies in the cache, and all of y is never in memory. In float32 at least;
+    not twice differentiable.
+    """
+    with torch.autocast(h.device.type, enabled=False):
+        wide = torch.promote_types(h.dtype, torch.float32)
+        return _ProjectedCrossEntropy.apply(h.to(wide), weight.to(wide), bias.to(wide), d, smoothing)
+
+
+class _ProjectedCrossEntropy(torch.autograd.Function):
+    BLOCK = 128  # rows
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor, d: Tensor, smoothing: float) -> Tensor:
+        loss = h.new_zeros(())
+        d_h, d_weight, d_bias = torch.empty_like(h), torch.zeros_like(weight), torch.zeros_like(bias)
+        rest = smoothing / len(weight)  # of the target, for every class
+        for rows in batches.in_order(len(h), _ProjectedCrossEntropy.BLOCK):
+            y, right = torch.addmm(bias, h[rows], weight.T), d[rows, None]
+            log_sum = y.logsumexp(-1, keepdim=True)
+            loss += (log_sum - (1 - smoothing) * y.gather(1, right) - smoothing * y.mean(-1, keepdim=True)).sum()
+            d_y = y.sub_(log_sum).exp_().sub_(rest)
+            d_y.scatter_add_(1, right, d_y.new_full(right.shape, smoothing - 1))
+            torch.mm(d_y, weight, out=d_h[rows])
+            d_weight.addmm_(d_y.T, h[rows])
+            d_bias += d_y.sum(0)
+        ctx.save_for_backward(d_h, d_weight, d_bias)
+        ctx.rows = len(h)
+        return loss / len(h)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return *(gradient * (d_loss / ctx.rows) for gradient in ctx.saved_tensors), None, None
 
 
 def _within(lengths: Tensor, y: Tensor) -> Tensor:

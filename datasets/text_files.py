@@ -1,9 +1,11 @@
 """Reads files of labels: lines and tables of text in whatever dialect; errors name the file and the line."""
 
 import csv
+import gzip
 import io
 import re
 import sys
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,17 +32,17 @@ class Line:
 
 
 def read_text(file: Path) -> str:
-    """Return the text of a file, without a byte order mark.
+    """Return the text of a file, unpacked if its name ends in .gz, without a byte order mark.
 
-    Raises InputError if it cannot be opened, is empty, not UTF-8, or no text.
+    Raises InputError if it cannot be opened or unpacked, is empty, not UTF-8, or no text.
     """
+    content = _content(file)
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        number = file.read_bytes()[: error.start].count(b"\n") + 1
+        number = content[: error.start].count(b"\n") + 1
         raise InputError(f"{file}: line {number} is not UTF-8; save the file in that encoding") from None
-    except OSError as error:
-        raise InputError(f"{file}: {error.strerror or error}") from None
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise InputError(f"{file}: the file is empty")
     if "\0" in text:  # as in UTF-16 without a mark, and in nearly all that is no text
@@ -94,6 +96,16 @@ def warn(source: Path, what: str, names: Sequence[str], whole: int | None = None
         count = f"{len(names)} of {whole}" if whole else f"{len(names)}"
         first = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         print(f"warning: {source}: left out: {what} ({count}): {first}", file=sys.stderr)
+
+
+def _content(file: Path) -> bytes:
+    try:
+        content = file.read_bytes()
+        return gzip.decompress(content) if file.suffix == ".gz" else content
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise InputError(f"{file}: the file is damaged, or not packed by gzip") from None
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror or error}") from None
 
 
 def _rows(file: Path) -> list[tuple[int, list[str]]]:

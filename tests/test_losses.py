@@ -1,7 +1,8 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
-from core.losses import IGNORE, LOSSES, cross_entropy, squared_error
+from core.losses import IGNORE, LOSSES, cross_entropy, projected_cross_entropy, squared_error
 
 
 def test_the_derivative_of_the_squared_error_is_slide_25():
@@ -33,6 +34,30 @@ def test_no_step_that_counts_gives_zero_and_no_gradient():
     assert error == 0
     assert y.grad is not None
     assert not y.grad.any()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_projected_cross_entropy_and_its_gradients_are_those_of_torch(smoothing):
+    """300 rows are three blocks."""
+    sizes = (300, 5), (7, 5), (7,)
+    h, weight, bias = ours = [torch.randn(size, dtype=torch.float64, requires_grad=True) for size in sizes]
+    theirs = [part.detach().clone().requires_grad_() for part in ours]
+    d = torch.randint(7, (300,))
+    error = projected_cross_entropy(h, weight, bias, d, smoothing)
+    h, weight, bias = theirs
+    expected = F.cross_entropy(F.linear(h, weight, bias), d, label_smoothing=smoothing)
+    torch.testing.assert_close(error, expected)
+    (3 * error).backward()
+    (3 * expected).backward()
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine.grad, other.grad)
+
+
+def test_projected_cross_entropy_is_exact_in_float32_with_large_logits():
+    h, weight = torch.randn(4, 3) * 100, torch.randn(6, 3) * 100
+    d = torch.randint(6, (4,))
+    expected = F.cross_entropy(h.double() @ weight.double().T, d).float()
+    torch.testing.assert_close(projected_cross_entropy(h, weight, torch.zeros(6), d), expected)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -1,0 +1,130 @@
+"""English sentences about numbers of things, and the same in Czech: pairs to translate, made of small tables.
+
+    Yesterday Anna saw twenty-three black dogs in the park.    Anna včera viděla v parku třiadvacet černých psů.
+
+Little as there is to say, word by word it cannot be translated. Czech moves time and place before the things, parts
+twenty-three into three-and-twenty, agrees a verb in the past with who acts, and declines: one (acc.) is jednoho,
+jednu or jedno, two to four take the plural, five and more the genitive plural, whatever the number of the noun.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import lru_cache
+from typing import NamedTuple
+
+from datasets.parallel import Pair
+
+TRAIN, VALIDATION = 4000, 400  # pairs; none of one part is in the other
+MOST = 99  # things
+
+
+class Noun(NamedTuple):
+    """A thing: English singular and plural; Czech gender and forms."""
+
+    one: str
+    many: str
+    gender: str  # a masculine animate, m other masculine, f feminine, n neuter
+    accusative: str
+    plural: str  # accusative
+    genitive: str  # plural
+
+
+NOUNS = (
+    Noun("dog", "dogs", "a", "psa", "psy", "psů"),
+    Noun("student", "students", "a", "studenta", "studenty", "studentů"),
+    Noun("bird", "birds", "a", "ptáka", "ptáky", "ptáků"),
+    Noun("tree", "trees", "m", "strom", "stromy", "stromů"),
+    Noun("house", "houses", "m", "dům", "domy", "domů"),
+    Noun("train", "trains", "m", "vlak", "vlaky", "vlaků"),
+    Noun("cat", "cats", "f", "kočku", "kočky", "koček"),
+    Noun("book", "books", "f", "knihu", "knihy", "knih"),
+    Noun("fish", "fish", "f", "rybu", "ryby", "ryb"),
+    Noun("apple", "apples", "n", "jablko", "jablka", "jablek"),
+    Noun("car", "cars", "n", "auto", "auta", "aut"),
+    Noun("window", "windows", "n", "okno", "okna", "oken"),
+)
+ADJECTIVES = {
+    "old": "star", "young": "mlad", "new": "nov", "big": "velk", "small": "mal", "beautiful": "krásn",
+    "black": "čern", "white": "bíl", "red": "červen", "green": "zelen", "yellow": "žlut", "brown": "hněd",
+}  # fmt: skip
+ENDINGS = {"a": "ého", "m": "ý", "f": "ou", "n": "é"}  # of the accusative; in the plural é, of neuters á
+PLACES = {
+    "in the park": "v parku", "in the garden": "na zahradě", "in the town": "ve městě", "in the picture": "na obraze",
+    "behind the school": "za školou", "near the river": "u řeky", "at the station": "na nádraží",
+}  # fmt: skip
+TIMES = {"yesterday": "včera", "today": "dnes", "in the morning": "ráno", "in the evening": "večer"}
+PEOPLE = {"Anna": "a", "Eva": "a", "Marie": "a", "Petr": "", "Jan": "", "Tomáš": ""}  # and how their past ends
+VERBS = {"saw": "viděl", "counted": "počítal", "painted": "maloval", "photographed": "fotil", "looked for": "hledal"}
+
+ONES = (
+    "", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
+    "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+CZECH_ONES = (
+    "", "jeden", "dva", "tři", "čtyři", "pět", "šest", "sedm", "osm", "devět", "deset", "jedenáct", "dvanáct",
+    "třináct", "čtrnáct", "patnáct", "šestnáct", "sedmnáct", "osmnáct", "devatenáct",
+)  # fmt: skip
+CZECH_TENS = (
+    "", "", "dvacet", "třicet", "čtyřicet", "padesát", "šedesát", "sedmdesát", "osmdesát", "devadesát",
+)  # fmt: skip
+ONE = {"a": "jednoho", "m": "jeden", "f": "jednu", "n": "jedno"}
+
+
+def english(number: int) -> str:
+    """Return a number from 1 to 99 in English words."""
+    tens, ones = divmod(number, 10)
+    if number < len(ONES):
+        return ONES[number]
+    return f"{TENS[tens]}-{ONES[ones]}" if ones else TENS[tens]
+
+
+def czech(number: int, gender: str) -> str:
+    """Return a number from 1 to 99 in Czech words, in the accusative; from 21 on in one word, the ones first."""
+    tens, ones = divmod(number, 10)
+    if number == 1:
+        return ONE[gender]
+    if number == 2:
+        return "dva" if gender in "am" else "dvě"
+    if number < len(CZECH_ONES):
+        return CZECH_ONES[number]
+    first = {1: "jedn", 2: "dva"}.get(ones, CZECH_ONES[ones])
+    return f"{first}a{CZECH_TENS[tens]}" if ones else CZECH_TENS[tens]
+
+
+def things(number: int, adjective: str, noun: Noun) -> Pair:
+    """Return a number of things in both languages, in Czech in the accusative."""
+    stem, numeral = ADJECTIVES[adjective], czech(number, noun.gender)
+    if number == 1:
+        forms = stem + ENDINGS[noun.gender], noun.accusative
+    elif number < 5:
+        forms = stem + ("á" if noun.gender == "n" else "é"), noun.plural
+    else:
+        forms = stem + "ých", noun.genitive
+    return Pair(
+        f"{english(number)} {adjective} {noun.one if number == 1 else noun.many}", " ".join((numeral, *forms))
+    )
+
+
+def sentence(draw: random.Random) -> Pair:
+    """Return a sentence and its translation, drawn at random; small numbers, which have more forms, are frequent."""
+    number = draw.choice((draw.randint(1, 5), draw.randint(1, MOST)))
+    seen = things(number, draw.choice(list(ADJECTIVES)), draw.choice(NOUNS))
+    person, verb, place, time = (draw.choice(list(table)) for table in (PEOPLE, VERBS, PLACES, TIMES))
+    begin = time[0].upper() + time[1:]
+    past = VERBS[verb] + PEOPLE[person]
+    return Pair(
+        f"{begin} {person} {verb} {seen.source} {place}.",
+        f"{person} {TIMES[time]} {past} {PLACES[place]} {seen.target}.",
+    )
+
+
+@lru_cache(maxsize=1)
+def splits() -> tuple[list[Pair], list[Pair]]:
+    """Return the pairs to learn from and those to judge by: always the same."""
+    draw, found = random.Random(0), dict[Pair, None]()
+    while len(found) < TRAIN + VALIDATION:
+        found[sentence(draw)] = None
+    pairs = list(found)
+    return pairs[:TRAIN], pairs[TRAIN:]

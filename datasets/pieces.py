@@ -1,0 +1,115 @@
+"""Sentences as pieces that put together give the sentence again, letter by letter: BPE or words.
+
+A piece begins with ▁ where a space stood before it (Kudo & Richardson 2018), so that writing text back needs no rules
+about punctuation. Words and marks are separate; BPE (Sennrich et al. 2016) parts rare words further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Literal
+
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from datasets.text import SPECIAL
+
+SPACE = "▁"
+PARTS = Regex(r"▁?[\p{L}\p{M}\p{N}]+|▁?[^\p{L}\p{M}\p{N}▁]|▁")  # a word, a mark, or a lonely space
+Kind = Literal["bpe", "words"]
+
+
+class Pieces:
+    """A vocabulary of pieces with a number each, trained by `tokenizers` and kept as JSON; <unk> for what it lacks.
+
+    Attributes:
+        pad, unknown, start, end: the numbers of the special tokens, 0 to 3.
+        unspoken: the numbers of what is never to be written.
+    """
+
+    pad, unknown, start, end = range(len(SPECIAL))
+    unspoken = (pad, start)
+
+    def __init__(self, tokenizer: Tokenizer):
+        self._tokenizer = tokenizer
+        self._tokenizer.encode_special_tokens = True  # in a sentence, "<end>" is text as any other
+
+    @classmethod
+    def train(cls, sentences: Iterable[str], size: int, kind: Kind = "bpe", min_count: int = 2) -> Pieces:
+        """Return the vocabulary of at most `size` pieces, each seen `min_count` times.
+
+        BPE keeps every letter however rare, even where that takes more than `size` pieces.
+        """
+        unknown = SPECIAL[cls.unknown]
+        options = {
+            "vocab_size": size,
+            "min_frequency": min_count,
+            "special_tokens": list(SPECIAL),
+            "show_progress": False,
+        }
+        if kind == "bpe":
+            tokenizer = Tokenizer(models.BPE(unk_token=unknown, fuse_unk=True))
+            trainer = trainers.BpeTrainer(**options)
+        else:
+            tokenizer = Tokenizer(models.WordLevel(unk_token=unknown))
+            trainer = trainers.WordLevelTrainer(**options)
+        tokenizer.normalizer = normalizers.Sequence(
+            [normalizers.NFC(), normalizers.Replace(Regex(r"[\s▁]+"), " "), normalizers.Strip()]
+        )
+        spaces = pre_tokenizers.Metaspace(SPACE, "always", split=False)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([spaces, pre_tokenizers.Split(PARTS, "isolated")])
+        tokenizer.train_from_iterator(sentences, trainer)
+        return cls(tokenizer)
+
+    @classmethod
+    def from_json(cls, text: str) -> Pieces:
+        """Return the vocabulary that `to_json` gave."""
+        return cls(Tokenizer.from_str(text))
+
+    def to_json(self) -> str:
+        """Return all of it, the splitting into pieces included, as JSON."""
+        return self._tokenizer.to_str()
+
+    def __len__(self) -> int:
+        return self._tokenizer.get_vocab_size()
+
+    def encode(self, sentence: str) -> list[int]:
+        """Return the numbers of the pieces, without <start> and <end>."""
+        return self._tokenizer.encode(sentence).ids
+
+    def encode_all(self, sentences: Iterable[str]) -> list[list[int]]:
+        """Return the numbers of the pieces of each sentence."""
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(sentences))]
+
+    def surfaces(self, sentence: str) -> list[str]:
+        """Return the pieces of a sentence; where <unk> stands for one, it is still the text itself."""
+        text = self._tokenizer.normalizer.normalize_str(sentence)
+        encoding = self._tokenizer.encode(text)
+        found = [""]
+        for number, token, (start, stop) in zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True):
+            if number == self.unknown:
+                spaced = found[-1] != SPACE and (start == 0 or " " in text[start - 1 : start + 1])
+                token = SPACE * spaced + text[start:stop].strip()
+            found.append(token)
+        return found[1:]
+
+    def spoken(self, numbers: Sequence[int]) -> list[str]:
+        """Return the pieces of these numbers."""
+        return [self._tokenizer.id_to_token(number) or SPECIAL[self.unknown] for number in numbers]
+
+
+def text_of(pieces: Iterable[str]) -> str:
+    """Return the sentence that pieces make."""
+    return "".join(pieces).replace(SPACE, " ").strip()
+
+
+def words_of(pieces: Sequence[str]) -> list[slice]:
+    """Return for each word which pieces it is made of; marks at its end are words for themselves."""
+    lettered = [any(map(str.isalnum, piece)) for piece in pieces]
+    goes_on = [letter and not piece.startswith(SPACE) for letter, piece in zip(lettered, pieces, strict=True)]
+    starts = [
+        n
+        for n, piece in enumerate(pieces)
+        if n == 0 or piece.startswith(SPACE) or not (lettered[n] or goes_on[n + 1 : n + 2] == [True])
+    ]
+    return [slice(start, stop) for start, stop in pairwise([*starts, len(pieces)])]

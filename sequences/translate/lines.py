@@ -1,0 +1,118 @@
+"""Translate the lines of standard input, each as soon as it is read.
+
+    echo "Today Eva saw two red apples in the garden." | uv run sequences translate lines runs/translate/counting
+    uv run sequences translate lines runs/translate/attention --batch 64 < text.en > text.cs
+    echo "A man sleeps." | uv run sequences translate lines runs/translate/attention --attention seen.png
+
+The first prints `Eva dnes viděla na zahradě dvě červená jablka.`
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from core import cli
+from core.checkpoint import replace, writing
+from core.errors import InputError
+from sequences.translate.trained import Trained, open_model
+from sequences.translate.write import MOST, Translation, attention, translate
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Translate the lines of standard input; an empty line stays empty."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run directory or checkpoint."""
+    beam: int | None = None
+    """Beam width; by default as in the configuration of the run."""
+    n_best: int = 1
+    """Translations of each line; if several: the line's number, log p and the text, with tabs between."""
+    attention: Path | None = None
+    """PNG of which words were looked at for which; those of later lines are NAME-2.png, NAME-3.png, ..."""
+    batch: int = 1
+    """Lines to translate together: more are faster, but the first waits for the last."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    threads: int = 1
+    """CPU threads."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Open a run; translate until the input ends."""
+    arguments = tyro.cli(Arguments, args=argv, prog="sequences translate lines")
+    for name in ("beam", "n_best", "batch"):
+        if (value := getattr(arguments, name)) is not None and value < 1:
+            raise InputError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+    trained, _ = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
+    if arguments.attention:
+        _check(trained, arguments)
+    read, number = _read(), 0
+    while lines := list(islice(read, arguments.batch)):
+        found = translate(trained, lines, arguments.beam or trained.config.beam, arguments.n_best)
+        for line, translations in zip(lines, found, strict=True):
+            number += 1
+            _warn(trained, number, line)
+            _print(number, translations, arguments.n_best)
+            if arguments.attention and translations[0].tokens:
+                _draw(trained, line, translations[0], _numbered(arguments.attention, number))
+
+
+def _check(trained: Trained, arguments: Arguments) -> None:
+    """Complain of a picture that cannot be drawn before work begins, and make its folder."""
+    assert arguments.attention
+    if not trained.config.attention:
+        raise InputError(f"{arguments.run} was trained without attention: there is nothing to draw")
+    if arguments.attention.suffix.lower() != ".png":
+        raise InputError(
+            f"--attention takes the name of a picture to write, such as seen.png, not {arguments.attention}"
+        )
+    with writing(arguments.attention.parent):
+        arguments.attention.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _read() -> Iterator[str]:
+    """The lines of standard input, without waiting for more than one."""
+    for number, line in enumerate(iter(sys.stdin.buffer.readline, b""), 1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise InputError(f"standard input: line {number} is not UTF-8; convert it to that encoding") from None
+
+
+def _warn(trained: Trained, number: int, line: str) -> None:
+    count = len(trained.pieces.source.encode(line))
+    if count > MOST:
+        print(
+            f"sequences translate lines: line {number} has {count} pieces: only the first {MOST} were read",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _print(number: int, translations: Sequence[Translation], n_best: int) -> None:
+    lines = [each.text for each in translations]
+    if n_best > 1:
+        lines = [f"{number}\t{each.log_probability:.3f}\t{each.text}" for each in translations]
+    cli.say("\n".join(lines))
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+
+
+def _draw(trained: Trained, line: str, translation: Translation, path: Path) -> None:
+    from sequences.translate import matrix  # matplotlib takes long to import
+
+    seen = attention(trained, line, translation.tokens)
+    words = trained.pieces.source.surfaces(line)[: seen.shape[1] - 1]
+    replace(path, matrix.draw(words, translation.pieces, seen[: len(translation.pieces)]))
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.guard("sequences translate lines", main))

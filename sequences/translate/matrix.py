@@ -1,0 +1,71 @@
+"""Draws attention as a matrix: what was read from left to right, what was written from top to bottom.
+
+Pieces of words are put together: a word was looked at as much as all of its pieces, and the word written looked where
+its pieces did on average.
+"""
+
+import io
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from datasets.pieces import text_of, words_of
+
+INK, GREY = "#1b1b2f", "#9a9ab0"
+HEAT = LinearSegmentedColormap.from_list("heat", ["#f4f4f8", "#ffd88a", "#f0544f", "#4a0c6b"])
+CELL = 0.42  # inches
+LETTER = 0.105  # inches that a letter is wide, about
+MOST = 60  # words drawn in each direction; a picture of more can't be read
+END = "end"  # of the sentence read
+
+
+def draw(read: Sequence[str], written: Sequence[str], alphas: Float[Tensor, "written places"]) -> bytes:
+    """Return the PNG of an attention matrix.
+
+    Args:
+        read: the pieces of the sentence.
+        written: the pieces of the translation.
+        alphas: for each of these how much each of those was looked at, and last the sentence's end.
+    """
+    columns, rows = words_of(read)[:MOST], words_of(written)[:MOST]
+    seen = torch.stack([alphas[:, part].sum(1) for part in [*columns, slice(len(read), None)]], 1)
+    weights = torch.stack([seen[part].mean(0) for part in rows]).float().cpu().numpy()
+    above = [*(text_of(read[part]) for part in columns), END]
+    beside = [text_of(written[part]) for part in rows]
+    return _png(weights, above, beside)
+
+
+def _png(weights: Float[np.ndarray, "rows columns"], above: Sequence[str], beside: Sequence[str]) -> bytes:
+    above, beside = [_short(word) for word in above], [_short(word) for word in beside]
+    rows, columns = weights.shape
+    left, top = 0.3 + LETTER * max(map(len, beside)), 0.3 + LETTER * max(map(len, above))
+    width, height = left + CELL * columns + 0.3, top + CELL * rows + 0.3
+    figure = Figure((width, height), dpi=min(200, int(8000 / max(width, height))), facecolor="white")
+    box = left / width, 0.3 / height, CELL * columns / width, CELL * rows / height
+    axes = figure.add_axes(box)
+    axes.pcolormesh(weights, cmap=HEAT, vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
+    axes.invert_yaxis()
+    axes.xaxis.tick_top()
+    axes.set_xticks(np.arange(columns) + 0.5, above, rotation=90)
+    axes.set_yticks(np.arange(rows) + 0.5, beside)
+    axes.tick_params(length=0, labelsize=11, labelcolor=INK, pad=5)
+    axes.spines[:].set_visible(False)
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_parse_math(False)  # a dollar is a dollar
+    axes.get_xticklabels()[-1].set(color=GREY, style="italic")
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # what the font lacks becomes a box
+        FigureCanvasAgg(figure).print_png(file)
+    return file.getvalue()
+
+
+def _short(word: str) -> str:
+    return word if len(word) <= 20 else f"{word[:19]}…"

@@ -1,0 +1,41 @@
+"""A translator that is ready for use, from a run: network and vocabularies."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core import checkpoint
+from core.config import from_dict
+from datasets.pieces import Pieces
+from sequences.translate.config import Config
+from sequences.translate.data import Vocabularies
+from sequences.translate.model import Translator
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """All that turns a sentence into its translation."""
+
+    config: Config
+    network: Translator
+    pieces: Vocabularies
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.network.bias.device
+
+
+def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, dict[str, Any]]:
+    """Return a trained translator, ready to write, and the checkpoint it came in.
+
+    Raises `InputError` for a file that is no checkpoint of this application.
+    """
+    saved = checkpoint.open_run(path, "translate")
+    config = from_dict(Config, saved["config"], str(path))
+    pieces = Vocabularies(*(Pieces.from_json(saved["extras"][side]) for side in Vocabularies._fields))
+    network = Translator(config, *map(len, pieces))
+    checkpoint.restore(network, checkpoint.part(saved["weights"], "network"), path)
+    return Trained(config, network.to(device).eval(), pieces), saved

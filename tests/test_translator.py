@@ -1,0 +1,172 @@
+"""The translator's network, its batches and what it writes."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from core import decoding
+from core.errors import InputError
+from core.loop import LoopConfig
+from datasets import counting
+from datasets.pieces import Pieces
+from sequences.translate import data, matrix
+from sequences.translate.config import Config
+from sequences.translate.data import TrainingBatches, Vocabularies, collate, encode, no_longer, vocabularies
+from sequences.translate.model import Translator
+from sequences.translate.similar import most_similar
+from sequences.translate.trained import Trained
+from sequences.translate.write import MOST, attention, translate
+
+SMALL = Config(vocabulary=120, embedding=8, hidden=12, dropout=0.0, loop=LoopConfig(batch=8))
+PAIRS = counting.splits()[0][:60]
+PIECES = vocabularies(SMALL, PAIRS)
+CPU = torch.device("cpu")
+
+
+def translator(**changes) -> Translator:
+    torch.manual_seed(0)
+    return Translator(replace(SMALL, **changes), *map(len, PIECES)).double().eval()
+
+
+def some() -> data.Batch:
+    """Three pairs of unequal lengths."""
+    encoded = encode([PAIRS[0], PAIRS[1], counting.Pair("one", "jeden")], PIECES)
+    return collate(*encoded, CPU)
+
+
+ALL = [
+    {},
+    {"feeding": True},
+    {"attention": False},
+    {"core": "gru", "layers": 2},
+    {"core": "rnn", "layers": 2, "feeding": True},
+    {"joint": True},
+]
+
+
+@pytest.mark.parametrize("changes", ALL, ids=str)
+def test_step_by_step_as_in_training(changes):
+    """Decoding sees the same logits as teacher forcing, whatever the padding, with rows side by side."""
+    network, batch = translator(**changes), some()
+    o, alphas = network(batch.source, batch.lengths, batch.target[:-1])
+    logits = network.score(o)
+    memory, state = network.encode(batch.source, batch.lengths)
+    step, state = network.stepper(memory), network.initial_state(state)
+    state = decoding.map_state(lambda part: part.repeat_interleave(2, 0), state)
+    for t, tokens in enumerate(batch.target[:-1]):
+        seen, state = step(tokens.repeat_interleave(2), state)
+        torch.testing.assert_close(seen[::2], logits[:, t])
+        torch.testing.assert_close(seen[1::2], logits[:, t])
+    torch.testing.assert_close(alphas.sum(-1), torch.ones_like(alphas[..., 0]))
+    alone = collate([batch.source[: batch.lengths[2], 2].tolist()], [batch.target[1:3, 2].tolist()], CPU)
+    o, alpha = network(alone.source, alone.lengths, alone.target[:-1])
+    torch.testing.assert_close(network.score(o)[0], logits[2, :2], msg="padding changes nothing")
+    assert not alphas[2, :2, alpha.shape[-1] :].any(), "nor is it looked at"
+
+
+def test_attention_is_the_equation():
+    network, batch = translator(), some()
+    memory, state = network.encode(batch.source, batch.lengths)
+    h = network.decoder(network._embed(network.target, batch.target[:1]), state)[0][0, 0]
+    words = memory.words[0, : batch.lengths[0]]
+    assert network.key is not None
+    alpha = torch.stack([h @ network.key.weight @ m / 12**0.5 for m in words]).softmax(0)
+    o = torch.tanh(network.output(torch.cat((h, (alpha[:, None] * words).sum(0)))))
+    seen, alphas = network(batch.source, batch.lengths, batch.target[:-1])
+    torch.testing.assert_close(seen[0, 0], o)
+    torch.testing.assert_close(alphas[0, 0, : batch.lengths[0]], alpha)
+
+
+def test_without_attention_all_is_in_the_last_state():
+    network, batch = translator(attention=False), some()
+    memory, state = network.encode(batch.source, batch.lengths)
+    other = memory._replace(words=torch.full_like(memory.words, torch.nan))
+    tokens = batch.target[0]
+    logits = [network.stepper(m)(tokens, network.initial_state(state))[0] for m in (memory, other)]
+    assert torch.equal(*logits)
+
+
+def test_batches_are_functions_of_the_step_and_share_rows():
+    pairs = encode(PAIRS, PIECES)
+    batches = TrainingBatches(pairs, SMALL, CPU)
+    epoch = [batches(step, slice(0, 8)) for step in range(7)]
+    rows = [tuple(row) for batch in epoch for row in batch.target.T.tolist()]
+    assert len({tuple(n for n in row if n != Pieces.pad) for row in rows}) == 56, "each pair at most once an epoch"
+    again = TrainingBatches(pairs, SMALL, CPU)(5, slice(3, 8))
+    assert torch.equal(again.lengths, epoch[5].lengths[3:])
+    assert torch.equal(again.target, epoch[5].target[: len(again.target), 3:])
+    assert not torch.equal(again.lengths, batches(5 + 7, slice(3, 8)).lengths), "another epoch, another order"
+    padding = sum((batch.target == Pieces.pad).sum().item() for batch in epoch)
+    assert padding < 0.1 * sum(batch.target.numel() for batch in epoch), "pairs of a batch are about equally long"
+    assert (
+        TrainingBatches(pairs, replace(SMALL, loop=LoopConfig(batch=99)), CPU)(3, slice(0, 99)).target.shape[1] == 60
+    )
+
+
+def test_long_pairs_are_left_out():
+    pairs = encode([*PAIRS, counting.Pair("one " * 70, "jeden"), counting.Pair("one", "jeden " * 70)], PIECES)
+    assert len(no_longer(pairs, 60).source) == len(PAIRS)
+    with pytest.raises(InputError, match="raise --longest"):
+        no_longer(pairs, 2)
+
+
+def test_what_is_unknown_is_copied_from_where_it_was_looked_at():
+    """A network that writes <unk>, looking at the second word of three, then ends."""
+    words = [counting.Pair("see the dog", "vidím psa")] * 2
+    pieces = Vocabularies(*(Pieces.train(side, 99, "words") for side in zip(*words, strict=True)))
+    network = Translator(SMALL, *map(len, pieces)).eval()
+
+    class Fixed(Translator):
+        def stepper(self, memory):
+            def step(tokens, state):
+                told = {Pieces.start: 4, 4: Pieces.unknown, Pieces.unknown: Pieces.end}
+                logits = torch.full((len(tokens), len(pieces.target)), -9.0)
+                for row, token in enumerate(tokens.tolist()):
+                    logits[row, told.get(token, Pieces.end)] = 9.0
+                return logits, state
+
+            return step
+
+        def forward(self, source, lengths, read):
+            alphas = torch.zeros(1, len(read), len(source))
+            alphas[:, :, 1] = 1
+            return torch.zeros(1, len(read), 8), alphas
+
+    network.__class__ = Fixed
+    trained = Trained(SMALL, network, pieces)
+    ((one,), (empty,)) = translate(trained, ["see Xanthippa dog", " "], 1)
+    first = pieces.target.spoken([4])[0].removeprefix("▁")
+    assert one.text == f"{first} Xanthippa"
+    assert (empty.text, empty.tokens) == ("", ())
+
+
+def test_translations_come_in_the_order_asked_and_long_ones_are_cut():
+    trained = Trained(SMALL, translator().float(), PIECES)
+    short = [PAIRS[0].source, "", PAIRS[1].source, PAIRS[2].source]
+    together = translate(trained, short, 2, 2)
+    assert [len(found) for found in together] == [2, 1, 2, 2]
+    room = 2 * len(PIECES.source.encode(PAIRS[2].source)) + 12
+    alone = translate(trained, [short[3]], 2)[0][0]
+    assert alone.tokens[:room] == together[3][0].tokens[: len(alone.tokens)]
+    seen = attention(trained, short[0], together[0][0].tokens)
+    assert seen.shape == (len(together[0][0].tokens) + 1, len(PIECES.source.encode(short[0])) + 1)
+    long = translate(trained, ["two " * 3000, "two " * (MOST // 3) + "x" * 100_000], 1)
+    assert max(len(found[0].tokens) for found in long) <= 2 * (MOST + 1) + 10
+
+
+def test_the_most_similar_sentence():
+    known = ["a man sleeps", "a dog runs in the park", "two dogs run", "a dog runs in the park"]
+    assert most_similar(known, ["the dog runs in a park", "a man", "?"]) == [1, 0, 0]
+
+
+def test_the_matrix_adds_up_pieces_and_draws_any_text(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(matrix, "_png", lambda *parts: drawn.append(parts) or b"")
+    alphas = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.5, 0.1, 0.2, 0.2], [0.0, 0.0, 0.0, 1.0]])
+    matrix.draw(["▁wa", "ter", "."], ["▁vo", "da", "."], alphas)
+    ((weights, above, beside),) = drawn
+    assert (above, beside) == (["water", ".", "end"], ["voda", "."])
+    torch.testing.assert_close(torch.tensor(weights), torch.tensor([[0.45, 0.25, 0.3], [0.0, 0.0, 1.0]]))
+    monkeypatch.undo()
+    assert matrix.draw(["▁$a$", "▁" + "b" * 900], ["▁漢"], torch.ones(1, 3)).startswith(b"\x89PNG")
