@@ -73,11 +73,13 @@ class Config:
 
 
 COUNTING = Config(
-    vocabulary=400,
+    vocabulary=200,
     embedding=64,
     hidden=128,
+    dropout=0.2,
+    word_dropout=0.05,
     loop=LoopConfig(
-        steps=1200, batch=32, learning_rate=4e-3, warm_up=100, clip=1.0, log_every=100, validate_every=400
+        steps=1500, batch=32, learning_rate=4e-3, warm_up=100, clip=1.0, log_every=100, validate_every=500
     ),
 )
 ATTENTION = Config(
