@@ -3,6 +3,8 @@
     uv run sequences translate evaluate runs/translate/counting    # BLEU and chrF on its validation pairs
     uv run sequences translate evaluate runs/translate/attention --data test.en test.cs --beam 5
 
+The first prints a BLEU near 100, beside 35 for the most similar training sentence and 0 for the copied source.
+
 Translations are text as it was read, and so are the references: sacrebleu splits both into words (Post 2018), and its
 signatures say how.
 """
