@@ -7,18 +7,25 @@ self-critical       L = - mean_t (r(s) - b(s)) log p(s_t)       of sampled sente
                         same image (Luo 2020), so that a sample is learned if it is better than its siblings
 """
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
 def cross_entropy(
-    logits: Float[Tensor, "words vocabulary"], targets: Int[Tensor, " words"], smoothing: float = 0.0
+    logits: Float[Tensor, "words vocabulary"],
+    targets: Int[Tensor, " words"],
+    smoothing: float = 0.0,
+    counts: Bool[Tensor, " words"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean cross-entropy with the target smoothed over all words (Szegedy et al. 2016, section 7)."""
+    """Mean cross-entropy with the target smoothed over all words (Szegedy et al. 2016, section 7).
+
+    The mean is over the words that count: over all, by default.
+    """
     log_p = F.log_softmax(logits, -1)
     right = log_p.gather(-1, targets[:, None]).squeeze(-1)
-    return -((1 - smoothing) * right + smoothing * log_p.mean(-1)).mean()
+    return -mean((1 - smoothing) * right + smoothing * log_p.mean(-1), counts)
 
 
 def doubly_stochastic(alphas: Float[Tensor, "rows time cells"], mask: Bool[Tensor, "rows time"]) -> Float[Tensor, ""]:
@@ -35,8 +42,16 @@ def advantages(rewards: Float[Tensor, " rows"], samples: int) -> Float[Tensor, "
 
 
 def self_critical(
-    logits: Float[Tensor, "words vocabulary"], words: Int[Tensor, " words"], advantage: Float[Tensor, " words"]
+    logits: Float[Tensor, "words vocabulary"],
+    words: Int[Tensor, " words"],
+    advantage: Float[Tensor, " words"],
+    counts: Bool[Tensor, " words"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean over sampled words of -advantage * log p(word), the advantage being that of the word's sentence."""
+    """Mean over the sampled words that count of -advantage * log p(word), the advantage that of the sentence."""
     log_p = F.log_softmax(logits, -1).gather(-1, words[:, None]).squeeze(-1)
-    return -(advantage * log_p).mean()
+    return -mean(advantage * log_p, counts)
+
+
+def mean(values: Float[Tensor, " words"], counts: Bool[Tensor, " words"] | None = None) -> Float[Tensor, ""]:
+    """The mean of the values that count: of all, by default."""
+    return values.mean() if counts is None else torch.where(counts, values, 0).sum() / counts.sum()

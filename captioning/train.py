@@ -33,11 +33,16 @@ END = "<end>"  # of a sentence, as a word that is rewarded
 class Learner(nn.Module):
     """The captioner together with what it learns from.
 
-    An encoder that is trained, or was, is part of it; one whose weights come with a package is not.
+    An encoder that is trained, or was, is part of it; one whose weights come with a package is not. Places of a
+    batch that have no word are not scored, which saves time on a CPU; with `static` they are, and do not count: a
+    GPU would be waited for to ask which they are, and such a step could not be captured.
     """
 
-    def __init__(self, trained: Trained, rewards: CiderD | None = None, *, own_encoder: bool = False):
+    def __init__(
+        self, trained: Trained, rewards: CiderD | None = None, *, own_encoder: bool = False, static: bool = False
+    ):
         super().__init__()
+        self.static = static
         self.config, self.decoder, self.vocabulary = trained.config, trained.decoder, trained.vocabulary
         self.encoder = trained.encoder if self.config.trains_encoder or own_encoder else None
         trained.encoder.requires_grad_(self.config.trains_encoder)
@@ -51,10 +56,11 @@ class Learner(nn.Module):
         if self.rewards:
             return self._self_critical(features, chosen, self.rewards)
         logits, targets, alphas, mask = self._read(features, tokens)
-        loss = objective.cross_entropy(logits, targets, self.config.smoothing)
+        counts = mask.flatten() if self.static else None
+        loss = objective.cross_entropy(logits, targets, self.config.smoothing, counts)
         if self.config.doubly:
             loss = loss + self.config.doubly * objective.doubly_stochastic(alphas, mask)
-        return loss, {"accuracy": (logits.argmax(-1) == targets).float().mean()}
+        return loss, {"accuracy": objective.mean((logits.argmax(-1) == targets).float(), counts)}
 
     def _self_critical(
         self, features: Tensor, chosen: Int[Tensor, " images"], rewards: CiderD
@@ -66,14 +72,20 @@ class Learner(nn.Module):
         earned = [rewards.reward(image, sentence) for image, sentence in zip(images, sentences, strict=True)]
         reward = torch.tensor(earned, device=tokens.device)
         logits, words, _, mask = self._read(features, tokens)
-        advantage = objective.advantages(reward, samples)[:, None].expand_as(mask)[mask]
-        return objective.self_critical(logits, words, advantage), {"reward": reward.mean()}
+        advantage = self._scored(objective.advantages(reward, samples)[:, None].expand_as(mask), mask)
+        counts = mask.flatten() if self.static else None
+        return objective.self_critical(logits, words, advantage, counts), {"reward": reward.mean()}
 
     def _read(self, features: Tensor, tokens: Int[Tensor, "rows time"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Teacher forcing: logits and words to predict [words], where was looked, and which places have words."""
         known, embedded, alphas = self.decoder(features, tokens[:, :-1])
         mask = tokens[:, 1:] != self.vocabulary.pad
-        return self.decoder.score(known[mask], embedded[mask]), tokens[:, 1:][mask], alphas, mask
+        logits = self.decoder.score(self._scored(known, mask), self._scored(embedded, mask))
+        return logits, self._scored(tokens[:, 1:], mask), alphas, mask
+
+    def _scored(self, values: Shaped[Tensor, "rows time ..."], mask: Tensor) -> Shaped[Tensor, "words ..."]:
+        """The places that are scored, one after another."""
+        return values.flatten(0, 1) if self.static else values[mask]
 
     def _ended(self, row: list[int]) -> list[str]:
         """The words that are rewarded, the end as one of them: to stop at the right place is to be learned too."""
@@ -116,7 +128,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         checkpoint.restore(decoder, first.decoder.state_dict(), str(config.start))
     trained = Trained(config, encoder, decoder, vocabulary)
     own_encoder = config.trains_encoder or bool(checkpoint.part(saved["weights"], "encoder"))
-    learner = Learner(trained, _rewards(train, vocabulary) if config.self_critical else None, own_encoder=own_encoder)
+    rewards = _rewards(train, vocabulary) if config.self_critical else None
+    learner = Learner(trained, rewards, own_encoder=own_encoder, static=device.type != "cpu")
     sources = [source for source in (train.source, train.mirrored) if source is not None]
     sentences = encode(train.images, vocabulary, config.longest)
     fit(
@@ -132,6 +145,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "fingerprint": "" if own_encoder else encoder.fingerprint,
         },
         rates={"encoder": config.tune_rate},
+        graph=session.graph,
     )
     if run.writes:
         name = "test" if "test" in parts else "validation"

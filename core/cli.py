@@ -44,6 +44,8 @@ class Session:
     """Where to compute; auto: cuda if there is one, else mps, else cpu."""
     threads: int = 1
     """CPU threads. More make short steps slower, and change the order of sums and so their last bits."""
+    graph: bool = True
+    """On CUDA, capture the training step as one graph, where its shapes and its work do not depend on the data."""
     quiet: bool = False
     """Plain lines instead of a progress bar."""
     runs: Path = Path("runs")
@@ -203,6 +205,7 @@ def _run(app: str, command: str, config: TrainConfig, session: Session, preset: 
         raise InputError(f"{directory} is taken: choose another --name, or go on with --resume {directory}")
     options = [f"--device {session.device}"] * (session.device != "auto")
     options += [f"--threads {session.threads}"] * (session.threads != 1)
+    options += ["--no-graph"] * (not session.graph)
     return Run(
         directory,
         _name(app),

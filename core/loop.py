@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from core import distributed
 from core.batches import reseed
 from core.errors import InputError
+from core.graphs import Graphs, backend
 from core.log import Run
-from core.recipe import LoopConfig, learning_rate, optimiser
+from core.recipe import LoopConfig, learning_rate, optimiser, restore, set_learning_rate
 from core.sums import Sums
 
 __all__ = ["LoopConfig", "evaluate", "fit"]
@@ -44,6 +45,7 @@ def fit(
     mode: Literal["max", "min"] = "max",
     extras: Mapping[str, Any] | None = None,
     rates: Mapping[str, float] | None = None,
+    graph: bool = True,
 ) -> None:
     """Train `model`, or go on from the run's last.pt. It ends with its last weights, not its best.
 
@@ -57,13 +59,14 @@ def fit(
         mode: whether more or less of it is better.
         extras: what else each checkpoint is to hold, e.g. class names.
         rates: factors of the learning rate, for parts of the model by name.
+        graph: capture the steps, where the device can do that and one process trains alone (see `core.graphs`).
 
     Raises:
         InputError: the loss or the weights are not finite any more, or a file cannot be written. The
             checkpoints from before stay.
         SystemExit: code 130 or 143, after SIGINT or SIGTERM: the step was finished and last.pt written.
     """
-    state = _Training(model, run, config, dict(extras or {}), rates)
+    state = _Training(model, run, config, dict(extras or {}), rates, graph)
     shown = "train/loss", f"validation/{monitor}"
     with run.open(state.step, config.steps, shown), _signals() as received:
         stop = False
@@ -100,11 +103,14 @@ class _Training:
         config: LoopConfig,
         extras: dict[str, Any],
         rates: Mapping[str, float] | None,
+        graph: bool,
     ) -> None:
         self.model, self.run, self.config, self.extras = model, run, config, extras
         self.device = next(model.parameters()).device
         self.rows = distributed.rows(config.batch)
-        self.optimiser = optimiser(model, config, rates)
+        can_capture = backend(self.device) if graph and distributed.world() == 1 else None
+        self.optimiser = optimiser(model, config, rates, captured=can_capture is not None)
+        self.work = Graphs(self.learn, can_capture, self.device) if can_capture else self.learn
         self.step = 0  # steps done
         self.sums = Sums()  # of training metrics since the last row of the log
         self.unlogged = 0  # steps since that row, and on the device those before a loss that was not finite:
@@ -121,7 +127,7 @@ class _Training:
                 changed = f"saved {last['extras']}, now {extras}"
                 raise InputError(f"the data of {run.directory} have changed ({changed}): begin a new run")
             model.load_state_dict(last["weights"])
-            self.optimiser.load_state_dict(last["training"]["optimiser"])
+            restore(self.optimiser, last["training"]["optimiser"])
             self.sums.add({name: value.to(self.device) for name, value in last["training"]["sums"].items()})
             self.best = last["training"]["best"]
             self.step, self.metrics, seconds = last["step"], last["metrics"], last["seconds"]
@@ -133,21 +139,23 @@ class _Training:
 
     def update(self, batch: MakeBatch) -> None:
         """One step of training; never waits for the device."""
-        config = self.config
-        reseed(self.device, config.seed, self.step, distributed.rank(), "step")
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["factor"] * learning_rate(config, self.step)
+        reseed(self.device, self.config.seed, self.step, distributed.rank(), "step")
+        set_learning_rate(self.optimiser, learning_rate(self.config, self.step))
+        self.work(*batch(self.step, self.rows))
+        self.step, self.unlogged = self.step + 1, self.unlogged + 1
+
+    def learn(self, *batch: Tensor) -> None:
+        """The work of a step on the device: on tensors that stay, so that it can be captured."""
         self.optimiser.zero_grad()
         with self.precision:
-            loss, metrics = self.replica(*batch(self.step, self.rows))
+            loss, metrics = self.replica(*batch)
         loss.backward()
-        if config.clip:
-            norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        if self.config.clip:
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
             metrics = {**metrics, "gradient_norm": norm}
         self.optimiser.step()
         self.sums.add({**metrics, "loss": loss})
         self.finite += torch.isfinite(self.sums.values["loss"])  # once a sum is not finite it stays so
-        self.step, self.unlogged = self.step + 1, self.unlogged + 1
 
     def due(self, every: int) -> bool:
         """Whether something is due after this step that is done `every` steps (0: never) and at the end."""
@@ -157,8 +165,9 @@ class _Training:
         """Write the means since the last row."""
         means = {f"train/{name}": value for name, value in self.sums.shared().divided(self.unlogged).items()}
         self.run.log(self.step, {**means, "learning_rate": learning_rate(self.config, self.step - 1)})
-        self.sums, self.unlogged = Sums(), 0
+        self.sums.clear()
         self.finite.zero_()
+        self.unlogged = 0
 
     def judge(self, metrics: Mapping[str, float], monitor: str, mode: str) -> None:
         """Log the results of a validation; keep the weights if none before were as good."""

@@ -23,6 +23,11 @@ class Sums:
                 self.values[name] = torch.zeros((), dtype=wide, device=value.device)
             self.values[name] += value.detach()
 
+    def clear(self) -> None:
+        """Begin again from 0, in the same tensors: a captured step adds to these."""
+        for value in self.values.values():
+            value.zero_()
+
     def divided(self, count: float) -> dict[str, float]:
         """Read the sums, each divided by `count`."""
         return {name: value.item() / count for name, value in self.values.items()}

@@ -60,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         run,
         config.loop,
         extras={"classes": list(classes), "image_shape": list(shape)},
+        graph=session.graph,
     )
     if run.writes:
         best, _ = open_model(run.directory, device)

@@ -109,6 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "preprocessing": to_dict(encoder.preprocessing),
             "fingerprint": "" if config.trains_encoder else encoder.fingerprint,
         },
+        graph=session.graph,
     )
     if run.writes:
         best, _ = open_model(run.directory, device)
