@@ -3,6 +3,7 @@
 reference   a Python loop over the cell under autograd: the truth, and twice differentiable
 bptt        the pass derived by hand (`core.bptt`), any activations
 fused       torch.nn's kernels (cuDNN, oneDNN or ATen's loop), the activations they know
+triton      our own kernel for GPUs (`core.triton_kernels`), those activations, no lengths
 
 Each is a function `(cell, x, state, lengths, reverse) -> outputs, final state`. With lengths [batch], outputs
 beyond a sequence's end are 0 and the final state is the one at its end; in reverse each sequence starts at
@@ -12,6 +13,7 @@ its own end. Inputs that are integers stand for one-hot vectors.
 import functools
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +28,10 @@ from core.sequence_kernels import GRUKernel, Kernel, LSTMKernel, RNNKernel
 Inputs = bptt.Sequences
 Outputs = Float[Tensor, "time batch hidden"]
 Lengths = Int[Tensor, " batch"] | None
+TRITON_NAMES = {RNNKernel: "tanh", LSTMKernel: "lstm", GRUKernel: "gru"}
+FASTER_THAN_CUDNN: dict[tuple[str, str, torch.dtype], int] = {}
+"""Up to which hidden size the Triton kernel was measured to be faster than cuDNN in captured training steps, by name
+of the GPU, cell and dtype (`benchmarks/recurrent_gpu.py` prints such rows). Empty: not run on a GPU yet."""
 Engine = Callable[[Cell, Inputs, State, Lengths, bool], tuple[Outputs, State]]
 
 _tanh, _sigmoid, _relu = ACTIVATIONS["tanh"], ACTIVATIONS["sigmoid"], ACTIVATIONS["relu"]
@@ -68,6 +74,26 @@ def fused(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) 
     return _over_rows(_fused_rows, cell, x, state, lengths, reverse)
 
 
+def on_gpu(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
+    """Our Triton kernel; ValueError where it cannot do the work, or where there is no Triton."""
+    if cell.kernel not in FUSED or lengths is not None or cell.W.dtype == torch.float64:
+        raise ValueError('engine="triton" knows neither other activations, lengths nor float64; engine="bptt" does')
+    try:
+        from core import triton_kernels
+    except ImportError:
+        raise ValueError('engine="triton" needs the package triton; engine="fused" does without') from None
+    if x.device.type == "cpu" and not triton_kernels.INTERPRETED:
+        raise ValueError('engine="triton" is for GPUs; engine="bptt" is fast on a CPU')
+    dtype = _computing(x.device.type, cell.W.dtype)
+    z = cell.input_product(x.flatten(0, 1)).unflatten(0, x.shape[:2]).to(dtype)
+    h, c = state if isinstance(state, tuple) else (state, state)
+    run: Any = triton_kernels.Recurrence.apply
+    name = "relu" if cell.kernel == RNNKernel(_relu) else TRITON_NAMES[type(cell.kernel)]
+    outputs, h_end, c_end = run(z.flip(0) if reverse else z, cell.W.to(dtype), cell.b_W, h.float(), c.float(), name)
+    final = (h_end, c_end) if isinstance(state, tuple) else h_end
+    return outputs.flip(0) if reverse else outputs, map_state(lambda end, begin: end.to(begin.dtype), final, state)
+
+
 def automatic(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
     """The fastest of them that can do the work."""
     return choose(cell, state, lengths)(cell, x, state, lengths, reverse)
@@ -90,6 +116,12 @@ def choose(cell: Cell, state: State, lengths: Lengths) -> Engine:
 
 
 ENGINES: dict[str, Engine] = {"auto": automatic, "reference": reference, "bptt": by_hand, "fused": fused}
+ENGINES["triton"] = on_gpu
+
+
+def _computing(device: str, weights: torch.dtype) -> torch.dtype:
+    """The dtype of matrix products: that of the weights, or of autocast."""
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weights
 
 
 def _over_rows(
