@@ -7,6 +7,7 @@ VERBS = {
     "train": "train a captioner",
     "evaluate": "measure a trained captioner beside the nearest neighbour",
     "pack": "make one small file of a trained captioner",
+    "program": "write a trained captioner, word by word, as programs that run without this package",
 }
 
 

@@ -56,6 +56,27 @@ class Pixels:
         return pixels
 
 
+class Resident:
+    """Features that live on a device, all of them."""
+
+    def __init__(self, source: Source, device: torch.device):
+        parts = batches.in_order(len(source), 256)
+        self.features = torch.cat([source(range(part.start, part.stop)).to(device) for part in parts])
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __call__(self, rows: Sequence[int]) -> Shaped[Tensor, "images *shape"]:
+        """The features of these numbers."""
+        return self.features[batches.send(torch.tensor(rows), self.features.device)]
+
+
+def resident(source: Source, device: torch.device) -> Source:
+    """Return the features of a frozen encoder on the device, if they fit there; else the source as it is."""
+    fits = not isinstance(source, Pixels) and batches.fits(len(source) * source([0]).nbytes, device)
+    return Resident(source, device) if fits else source
+
+
 @dataclass(frozen=True)
 class Part:
     """A split: its images, and the pictures themselves for the decoder."""
@@ -130,7 +151,11 @@ class TrainingBatches:
         width = self.config.captions
         first, last, _ = rows.indices(loop.batch)
         part = sentences[first * width : last * width]
-        return images.to(self.device), part.to(self.device), chosen[rows].to(self.device)
+        return (
+            batches.send(images, self.device),
+            batches.send(part, self.device),
+            batches.send(chosen, self.device)[rows],
+        )
 
     def _choose(self, image: int, random: torch.Generator) -> list[Sequence[int]]:
         """As many captions of an image as the batch has room for: each of them before any a second time."""
@@ -146,4 +171,5 @@ class TrainingBatches:
             if len(place):
                 parts.append(source(chosen[place].tolist()))
                 places.append(place)
-        return torch.cat(parts)[torch.cat(places).argsort()]
+        found, order = torch.cat(parts), torch.cat(places).argsort()
+        return found[batches.send(order, found.device)]

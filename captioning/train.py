@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from captioning import objective
 from captioning.config import EXPECTED, PRESETS, Config
-from captioning.data import Part, TrainingBatches, encode, load
+from captioning.data import Part, TrainingBatches, encode, load, resident
 from captioning.evaluate import baselines, measure
 from captioning.metrics import CiderD
 from captioning.model import Captioner
@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     own_encoder = config.trains_encoder or bool(checkpoint.part(saved["weights"], "encoder"))
     rewards = _rewards(train, vocabulary) if config.self_critical else None
     learner = Learner(trained, rewards, own_encoder=own_encoder, static=device.type != "cpu")
-    sources = [source for source in (train.source, train.mirrored) if source is not None]
+    sources = [resident(source, device) for source in (train.source, train.mirrored) if source is not None]
     sentences = encode(train.images, vocabulary, config.longest)
     fit(
         learner.to(device),

@@ -51,6 +51,18 @@ def indices(seed: int, step: int, size: int, batch: int, device: torch.device | 
     return torch.cat([permutation(seed, e, size, device)[max(start - e * size, 0) : stop - e * size] for e in epochs])
 
 
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on `device`; a GPU is not waited for."""
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def fits(size: int, device: torch.device) -> bool:
+    """Whether `size` bytes of data may live on a GPU: at most half of what is free there. No other device has any."""
+    return device.type == "cuda" and 2 * size <= torch.cuda.mem_get_info(device)[0]
+
+
 def in_order(size: int, batch: int) -> list[slice]:
     """Slices that cover 0..size in order, for evaluation; the last may be shorter."""
     return [slice(start, min(start + batch, size)) for start in range(0, size, batch)]

@@ -8,6 +8,9 @@ triton      our own kernel for GPUs (`core.triton_kernels`), those activations, 
 Each is a function `(cell, x, state, lengths, reverse) -> outputs, final state`. With lengths [batch], outputs
 beyond a sequence's end are 0 and the final state is the one at its end; in reverse each sequence starts at
 its own end. Inputs that are integers stand for one-hot vectors.
+
+Under autocast `reference`, `fused` and `triton` multiply in its dtype; `bptt` computes in that of the weights. States
+go in and out in that of the weights, and inside all but `fused` keep the LSTM's c in it.
 """
 
 import functools
@@ -51,7 +54,7 @@ def reference(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bo
         alive = torch.arange(len(x), device=x.device)[:, None] < lengths.to(x.device)
         x = x.where(alive if x.dim() == 2 else alive[:, :, None], 0)  # padding may hold anything, NaN too
         alive = alive[:, :, None]
-    times, inputs, outputs = range(len(x)), x.unbind(0), []
+    times, inputs, outputs, start = range(len(x)), x.unbind(0), [], state
     for t in times[::-1] if reverse else times:
         output, new = cell(inputs[t], state)
         if alive is not None:
@@ -59,7 +62,8 @@ def reference(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bo
             new = map_state(functools.partial(torch.where, alive[t]), new, state)
         outputs.append(output)
         state = new
-    return torch.stack(outputs[::-1] if reverse else outputs), state
+    final = map_state(lambda end, begin: end.to(begin.dtype), state, start)
+    return torch.stack(outputs[::-1] if reverse else outputs), final
 
 
 def by_hand(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
@@ -159,8 +163,10 @@ def _fused_rows(cell: Cell, x: Tensor, batch_sizes: list[int], state: State) -> 
     kernel, weights, first = FUSED[cell.kernel], _torch_weights(cell), batch_sizes[0]
     keep = torch.is_grad_enabled()  # is called `training`, but means: keep what backward will read
     options = cell.b is not None, 1, 0.0, keep, False  # biases, layers, dropout, training, bidirectional
-    start = map_state(lambda part: part[None, :first].contiguous(), state)
-    with warnings.catch_warnings():
+    dtype = _computing(x.device.type, cell.W.dtype)
+    x, weights = x.to(dtype), [each.to(dtype) for each in weights]
+    start = map_state(lambda part: part[None, :first].to(dtype).contiguous(), state)
+    with warnings.catch_warnings(), torch.autocast(x.device.type, enabled=False):  # its rule for cuDNN is float16
         warnings.filterwarnings("ignore", "RNN module weights")  # cuDNN copies them into one block: small work
         if first == batch_sizes[-1]:  # a constant batch
             outputs, *final = kernel(x.unflatten(0, (-1, first)), start, weights, *options, False)
@@ -168,7 +174,7 @@ def _fused_rows(cell: Cell, x: Tensor, batch_sizes: list[int], state: State) -> 
         else:
             outputs, *final = kernel(x, torch.tensor(batch_sizes), start, weights, *options)
     final = tuple(final) if isinstance(state, tuple) else final[0]
-    return outputs, map_state(lambda end, begin: torch.cat([end[0], begin[first:]]), final, state)
+    return outputs, map_state(lambda end, begin: torch.cat([end[0].to(begin.dtype), begin[first:]]), final, state)
 
 
 def _torch_weights(cell: Cell) -> list[Tensor]:

@@ -6,6 +6,7 @@ VERBS = {
     "train": "train the recurrent attention model",
     "evaluate": "measure a trained model beside its baselines",
     "show": "draw where a trained model looks at pictures",
+    "program": "write one glimpse of a trained model as a program that runs without this package",
 }
 
 

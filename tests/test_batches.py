@@ -58,3 +58,9 @@ def test_in_order_covers_everything_once(size: int, batch: int) -> None:
     slices = batches.in_order(size, batch)
     assert [i for part in slices for i in range(size)[part]] == list(range(size))
     assert all(part.stop - part.start <= batch for part in slices)
+
+
+def test_without_a_gpu_nothing_is_kept_on_one_and_sending_is_moving() -> None:
+    device = torch.device("cpu")
+    assert not batches.fits(1, device)
+    assert torch.equal(batches.send(torch.arange(3), device), torch.arange(3))

@@ -7,6 +7,7 @@ VERBS = {
     "evaluate": "measure a trained net beside the majority class",
     "label": "label the frames of your videos, cameras and streams",
     "sample": "write a generated video to try the others on",
+    "program": "write the step of a trained net as a program that runs without this package",
 }
 
 

@@ -1,5 +1,6 @@
 """Clips as the labeller meets them: windows of frames, each batch a function of (seed, step)."""
 
+import dataclasses
 import hashlib
 import io
 import sys
@@ -124,6 +125,13 @@ def _digest(source: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def resident(clips: Sequence[Read], device: torch.device) -> Sequence[Read]:
+    """Return the clips with frames and labels on the device, if all of them fit there; else as they are."""
+    if not batches.fits(sum(clip.frames.nbytes + clip.labels.nbytes for clip in clips), device):
+        return clips
+    return [dataclasses.replace(c, frames=c.frames.to(device), labels=c.labels.to(device)) for c in clips]
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingBatches:
     """Makes the batch of a step: a window of some clips, and which of them begin with it.
@@ -144,8 +152,11 @@ class TrainingBatches:
         window = self.config.window
         longest = max(min(len(self.clips[n].labels) - start, window) for n in chosen)
         frames, labels = zip(*(self._window(self.clips[n], start, longest) for n in chosen[rows]), strict=True)
-        first = torch.tensor(start == 0)
-        return torch.stack(frames, 1).to(self.device), torch.stack(labels, 1).to(self.device), first.to(self.device)
+        shown, known = (
+            batches.send(torch.stack(frames, 1), self.device),
+            batches.send(torch.stack(labels, 1), self.device),
+        )
+        return shown, known, batches.send(torch.tensor(start == 0), self.device)
 
     def place(self, step: int) -> tuple[list[int], int]:
         """Which clips step `step` is about, and the frame its window starts with."""

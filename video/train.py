@@ -19,7 +19,7 @@ from core.loop import fit
 from core.tables import scores_table
 from datasets import videos
 from video.config import EXPECTED, PRESETS, Config
-from video.data import Read, TrainingBatches, read
+from video.data import Read, TrainingBatches, read, resident
 from video.evaluate import compare, measure
 from video.model import describe, loss
 from video.trained import Trained, build, encoder_of, open_model
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     learner = Learner(trained, weights, config.loop.batch).to(device)
     fit(
         learner,
-        TrainingBatches(train, config, device),
+        TrainingBatches(resident(train, device), config, device),
         lambda: measure(trained, validation),
         run,
         config.loop,

@@ -1,0 +1,69 @@
+"""Write one glimpse of a trained model as a program that runs without this package.
+
+uv run glimpse program runs/glimpse/digits glimpse.pt2
+
+    program = torch.export.load("glimpse.pt2").module()
+    location, p, state = program(images=images, state=state)    # state: zeros before the first glimpse
+
+images are bytes [batch, channels, height, width] of the size it was trained on; location [batch, 2] is where it
+looked (x, y from -1 to 1), p [batch, classes] what it takes the image for by now. The file's about.json has the names
+of the classes and the shapes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from core import cli, export
+from glimpse.model import RecurrentAttention, open_model
+
+
+class Step(nn.Module):
+    """One greedy glimpse."""
+
+    def __init__(self, model: RecurrentAttention):
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, images: UInt8[Tensor, "batch channels height width"], state: Float[Tensor, "batch parts hidden"]
+    ) -> tuple[Float[Tensor, "batch 2"], Float[Tensor, "batch classes"], Float[Tensor, "batch parts hidden"]]:
+        """Return where was looked, the probabilities of the classes, and the state."""
+        model, before = self.model, export.unpack(state)
+        location = model.aim(state[:, 0]).clamp(-1, 1)
+        patches = model.sensor(model.sensor.prepare(images), location)
+        _, seen = model.glimpse(patches.flatten(1) / model.config.input_scale, location)
+        h, after = model.core(seen, before)
+        return location, model.action(h).softmax(-1), export.pack(after)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Write one glimpse of a trained model as a program that runs without this package."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run directory or checkpoint."""
+    file: Annotated[Path, tyro.conf.Positional]
+    """The file to write, NAME.pt2."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Open a run, write the program."""
+    arguments = tyro.cli(Arguments, args=argv, prog="glimpse program")
+    export.require_suffix(arguments.file)
+    model, saved = open_model(arguments.run, "cpu")
+    shape = saved["extras"]["image_shape"]
+    images, state = torch.zeros(1, *shape, dtype=torch.uint8), export.pack(model.core.initial_state(1))
+    about = {**saved["extras"], "state_shape": list(state.shape[1:]), "glimpses": model.config.glimpses}
+    export.write(arguments.file, Step(model), {"images": images, "state": state}, about)
+    print(f"{arguments.file}: images [batch, {', '.join(map(str, shape))}], state {['batch', *state.shape[1:]]}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.guard("glimpse program", main))

@@ -1,0 +1,140 @@
+"""Exported programs against the models that they were made of, after loading, with other batches."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import captioning.__main__
+import captioning.config
+import captioning.program
+import glimpse.__main__
+import glimpse.config
+import glimpse.program
+import video.__main__
+import video.config
+import video.program
+from captioning.model import Captioner
+from captioning.trained import Trained as TrainedCaptioner
+from captioning.trained import encoder_of
+from core import checkpoint, cli, decoding
+from core.config import to_dict
+from datasets.text import Vocabulary
+from glimpse.model import RecurrentAttention, greedy
+from video.trained import build
+from vision.encoder import TINY, make_encoder
+
+
+def save(path: Path, app: str, config: Any, model: torch.nn.Module, extras: dict[str, Any]) -> Path:
+    payload = {"step": 1, "seconds": 0.0, "metrics": {}, "config": to_dict(config), "extras": extras}
+    checkpoint.save(path, app, {**payload, "weights": model.state_dict()})
+    return path
+
+
+def load(path: Path) -> tuple[Any, dict[str, Any]]:
+    about = {"about.json": ""}
+    program = torch.export.load(path, extra_files=about)
+    return program.module(), json.loads(about["about.json"])
+
+
+@pytest.mark.parametrize("options", [{}, {"core": "lstm", "scales": 2}])
+def test_a_glimpse(tmp_path: Path, options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    config = glimpse.config.Config(patch=4, what=6, where=5, glimpse=7, hidden=8, **options)
+    model = RecurrentAttention(config, 1, 3).eval()
+    run = save(tmp_path / "a.pt", "glimpse", config, model, {"classes": list("abc"), "image_shape": [1, 12, 10]})
+    assert cli.main("glimpse", glimpse.__main__.VERBS, ["program", str(run), str(tmp_path / "a.pt2")]) == 0
+    program, about = load(tmp_path / "a.pt2")
+    images = torch.randint(0, 256, (2, 1, 12, 10), dtype=torch.uint8)
+    state = torch.zeros(2, *about["state_shape"])
+    episode = model.look(images, 3, greedy)
+    for t in range(3):
+        location, p, state = program(images=images, state=state)
+        torch.testing.assert_close(location, episode.locations[t])
+        torch.testing.assert_close(p, episode.logits[t].softmax(-1))
+    assert about["classes"] == list("abc")
+
+
+@pytest.mark.parametrize("options", [{}, {"attention": False, "core": "gru"}])
+def test_a_captioner(tmp_path: Path, options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    config = captioning.config.Config(embedding=5, hidden=7, visual=6, scores=4, **options)
+    encoder, vocabulary = encoder_of(config), Vocabulary.train(["a cat sees a dog"], 1)
+    decoder = Captioner(config, encoder.channels, len(vocabulary)).eval()
+    with torch.no_grad():
+        decoder.bias.normal_()
+    trained = TrainedCaptioner(config, encoder, decoder, vocabulary)
+    both = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder})
+    extras = {"vocabulary": vocabulary.to_json(), "preprocessing": to_dict(encoder.preprocessing), "fingerprint": ""}
+    run = save(tmp_path / "a.pt", "captioning", config, both, extras)
+    assert cli.main("captioning", captioning.__main__.VERBS, ["program", str(run), str(tmp_path / "new/folder")]) == 0
+    (look, _), (word, about) = (load(tmp_path / f"new/folder/{name}.pt2") for name in ("look", "word"))
+    pixels = torch.randint(0, 256, (2, 3, TINY.size, TINY.size), dtype=torch.uint8)
+    state, cells, keys, mean = look(pixels=pixels)
+    tokens, found = torch.full((2,), about["start"]), []
+    for _ in range(4):
+        log_p, state, alpha = word(tokens=tokens, state=state, cells=cells, keys=keys, mean=mean)
+        assert torch.allclose(alpha.sum(-1), torch.ones(2))
+        tokens = log_p.argmax(-1)
+        found.append(tokens)
+    with torch.no_grad():
+        seen = decoder.see(trained.look(pixels))
+        start, end = vocabulary.start, len(vocabulary)  # an end that is never written
+        written = decoding.greedy(
+            decoder.stepper(seen), decoder.initial_state(seen), start=start, end=end - 1, length=4
+        )
+    ended = (written.tokens == end - 1).cumsum(1) > 0
+    assert torch.equal(torch.stack(found, 1)[~ended], written.tokens[~ended])
+    assert about["end"] == vocabulary.end
+
+
+@pytest.mark.parametrize("options", [{"core": "lstm", "layers": 2}, {"core": "gru"}, {"core": "none"}])
+def test_a_labeller(tmp_path: Path, options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    config = video.config.Config(side=16, frame=5, hidden=7, **options)
+    encoder = make_encoder("tiny", preprocessing=replace(TINY, size=16))
+    trained = build(config, encoder, tuple("abc"))
+    trained.labeller.eval()
+    both = torch.nn.ModuleDict({"encoder": encoder, "labeller": trained.labeller})
+    extras = {"classes": list("abc"), "preprocessing": to_dict(encoder.preprocessing), "fingerprint": ""}
+    run = save(tmp_path / "a.pt", "video", config, both, extras)
+    assert cli.main("video", video.__main__.VERBS, ["program", str(run), str(tmp_path / "a.pt2")]) == 0
+    program, about = load(tmp_path / "a.pt2")
+    frames = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8)
+    expected, _ = trained.label(trained.features(frames))
+    state, found = torch.zeros(1, *about["state_shape"]), []
+    for frame in frames:
+        log_p, state = program(pixels=frame[None], state=state)
+        found.append(log_p[0])
+    torch.testing.assert_close(torch.stack(found), expected)
+
+
+def test_what_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = video.config.Config(side=16, frame=5, hidden=7, bidirectional=True)
+    encoder = make_encoder("tiny", preprocessing=replace(TINY, size=16))
+    trained = build(config, encoder, tuple("abc"))
+    both = torch.nn.ModuleDict({"encoder": encoder, "labeller": trained.labeller})
+    extras = {"classes": list("abc"), "preprocessing": to_dict(encoder.preprocessing), "fingerprint": ""}
+    run = save(tmp_path / "a.pt", "video", config, both, extras)
+    for name, why in (("a.pt2", "looks ahead"), ("a.pt", "is named .pt2")):
+        assert cli.main("video", video.__main__.VERBS, ["program", str(run), str(tmp_path / name)]) == 2
+        assert why in capsys.readouterr().err
+    assert run.exists()
+    assert not (tmp_path / "a.pt2").exists()
+
+
+def test_one_row_is_a_batch_too(tmp_path: Path) -> None:
+    from core import export
+
+    class Double(torch.nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor]:
+            return (2 * x,)
+
+    export.write(tmp_path / "x.pt2", Double(), {"x": torch.ones(1, 2)}, {"unit": "m"})
+    program, about = load(tmp_path / "x.pt2")
+    assert torch.equal(program(x=torch.ones(1, 2))[0], torch.full((1, 2), 2.0))
+    assert about == {"unit": "m"}

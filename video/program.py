@@ -1,0 +1,90 @@
+"""Write the step of a trained labeller, encoder included, as a program that runs without this package.
+
+uv run video program runs/video/sprites labeller.pt2
+
+    program = torch.export.load("labeller.pt2").module()
+    log_p, state = program(pixels=pixels, state=state)    # one frame of each stream; state: zeros at its beginning
+
+pixels are bytes [batch, 3, size, size]. The file's about.json has the names of the labels, how frames are prepared,
+and the shape of the state. For nets of one direction: one that looks ahead has no step.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from core import cli, export
+from core.cells import LSTMCell, map_state
+from core.config import to_dict
+from core.errors import InputError
+from video.model import describe
+from video.trained import Trained, open_model
+
+
+class Step(nn.Module):
+    """One frame of each stream."""
+
+    def __init__(self, trained: Trained):
+        super().__init__()
+        self.config, self.encoder, self.labeller = trained.config, trained.encoder, trained.labeller
+        core = self.labeller.core
+        self.parts = 0 if core is None else 2 if isinstance(core.layers[0][0], LSTMCell) else 1
+        if core is not None:
+            core.engine = "reference"  # plain operations, which any machine has
+
+    def forward(
+        self, pixels: UInt8[Tensor, "batch 3 size size"], state: Float[Tensor, "batch states hidden"]
+    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch states hidden"]]:
+        """Return log p of the labels of these frames, and the state: h and, of an LSTM, c, each layer by layer."""
+        features = describe(self.encoder(pixels), whole=self.config.trains_encoder)
+        if not self.config.trains_encoder:
+            features = features.half()  # as it was trained: see `video.labelling`
+        before = None
+        if self.parts:
+            parts = tuple(part.movedim(1, 0) for part in state.chunk(self.parts, 1))  # each [layers, batch, hidden]
+            before = parts if self.parts > 1 else parts[0]
+        logits, after = self.labeller(features[None], before)
+        if self.parts:
+            after = map_state(lambda part: part.movedim(0, 1), after)
+            state = torch.cat(after, 1) if isinstance(after, tuple) else after
+        return logits[0].log_softmax(-1), state
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Write the step of a trained net as a program that runs without this package."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run directory or checkpoint."""
+    file: Annotated[Path, tyro.conf.Positional]
+    """The file to write, NAME.pt2."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Open a run, write the program."""
+    arguments = tyro.cli(Arguments, args=argv, prog="video program")
+    export.require_suffix(arguments.file)
+    trained, _ = open_model(arguments.run, "cpu")
+    if trained.config.bidirectional:
+        raise InputError(f"{arguments.run} looks ahead: it has no step; train without --bidirectional")
+    step, preprocessing = Step(trained), trained.encoder.preprocessing
+    state = torch.zeros(1, step.parts * trained.config.layers, trained.config.hidden)
+    pixels = torch.zeros(1, 3, preprocessing.size, preprocessing.size, dtype=torch.uint8)
+    about = {
+        "classes": list(trained.classes),
+        "preprocessing": to_dict(preprocessing),
+        "state_shape": list(state.shape[1:]),
+        "stride": trained.config.stride,
+    }
+    export.write(arguments.file, step, {"pixels": pixels, "state": state}, about)
+    print(f"{arguments.file}: pixels {['batch', *pixels.shape[1:]]}, state {['batch', *state.shape[1:]]}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.guard("video program", main))
