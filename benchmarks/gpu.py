@@ -8,7 +8,7 @@ import torch
 
 from core.errors import InputError
 
-WARM_UP = 3  # rounds that do not count
+WARM_UP = 3  # rounds that do not count, where there are that many others
 
 
 def about(device: torch.device) -> str:
@@ -29,13 +29,14 @@ def require_rounds(rounds: int) -> None:
 def times(jobs: Mapping[str, Callable[[], object]], device: torch.device, rounds: int) -> dict[str, float]:
     """Median milliseconds of each job; a round does every job once, in turn, and waits for the device after each."""
     found: dict[str, list[float]] = {name: [] for name in jobs}
-    for number in range(WARM_UP + rounds):
+    warm_up = min(WARM_UP, rounds - 1)
+    for number in range(warm_up + rounds):
         for name, job in jobs.items():
             wait(device)
             start = time.perf_counter()
             job()
             wait(device)
-            if number >= WARM_UP:
+            if number >= warm_up:
                 found[name].append(1e3 * (time.perf_counter() - start))
     return {name: median(each) for name, each in found.items()}
 

@@ -111,7 +111,8 @@ def main(rounds: int = 30, device: str = "auto", toy: bool = False) -> None:
                 console.print(table)
                 ours, theirs = (times.get(f"{engine}, captured", float("inf")) for engine in ("triton", "fused"))
                 if ours < theirs:
-                    wins.append(f"({torch.cuda.get_device_name(where)!r}, {cell!r}, {dtype}): {shape.hidden}")
+                    work = torch.cuda.get_device_name(where), "tanh" if cell == "rnn" else cell
+                    wins.append(f"({', '.join(map(repr, work))}, {dtype}): {shape.hidden}")
     if where.type != "cuda":
         print("there is no CUDA here: nothing was captured, and torch.nn's kernels are not cuDNN's")
     print("\n".join(["rows where the Triton kernel won:", *wins]) if wins else "the Triton kernel won nowhere")

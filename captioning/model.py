@@ -51,7 +51,9 @@ class Attention(nn.Module):
     ) -> tuple[Float[Tensor, "rows visual"], Float[Tensor, "rows cells"]]:
         """Return z and alpha: what is looked at in state h, and where."""
         assert seen.keys is not None
-        query = self.query(h).unflatten(0, (len(seen.cells), -1))
+        query = self.query(h).unflatten(
+            0, (seen.cells.shape[0], -1)
+        )  # len() would be a constant where it is exported
         alpha = (query @ seen.keys.mT * seen.keys.shape[-1] ** -0.5).softmax(-1)  # [images, captions, cells]
         z = (alpha @ seen.cells).flatten(0, 1)
         return torch.sigmoid(self.gate(h)) * z, alpha.flatten(0, 1)
@@ -93,9 +95,9 @@ class Captioner(nn.Module):
         if self.attention:
             z, alpha = self.attention(h, seen)
         else:
-            captions = len(h) // len(seen.mean)
+            captions = h.shape[0] // seen.mean.shape[0]
             z = seen.mean.repeat_interleave(captions, 0)
-            alpha = h.new_full((len(h), seen.cells.shape[1]), 1 / seen.cells.shape[1])
+            alpha = h.new_full((h.shape[0], seen.cells.shape[1]), 1 / seen.cells.shape[1])
         h, state = self.core(torch.cat((embedded, z), -1), state)
         return torch.cat((h, z), -1), state, alpha
 

@@ -31,10 +31,6 @@ from core.sequence_kernels import GRUKernel, Kernel, LSTMKernel, RNNKernel
 Inputs = bptt.Sequences
 Outputs = Float[Tensor, "time batch hidden"]
 Lengths = Int[Tensor, " batch"] | None
-TRITON_NAMES = {RNNKernel: "tanh", LSTMKernel: "lstm", GRUKernel: "gru"}
-FASTER_THAN_CUDNN: dict[tuple[str, str, torch.dtype], int] = {}
-"""Up to which hidden size the Triton kernel was measured to be faster than cuDNN in captured training steps, by name
-of the GPU, cell and dtype (`benchmarks/recurrent_gpu.py` prints such rows). Empty: not run on a GPU yet."""
 Engine = Callable[[Cell, Inputs, State, Lengths, bool], tuple[Outputs, State]]
 
 _tanh, _sigmoid, _relu = ACTIVATIONS["tanh"], ACTIVATIONS["sigmoid"], ACTIVATIONS["relu"]
@@ -45,6 +41,10 @@ FUSED: dict[Kernel, Callable] = {
     LSTM: torch.lstm,
     GRUKernel(_sigmoid, _tanh): torch.gru,
 }
+TRITON_NAMES: dict[Kernel, str] = dict(zip(FUSED, ("tanh", "relu", "lstm", "gru"), strict=True))
+FASTER_THAN_CUDNN: dict[tuple[str, str, torch.dtype], int] = {}
+"""Up to which hidden size the Triton kernel was measured to be faster than cuDNN in captured training steps, by name
+of the GPU, cell and dtype (`benchmarks/recurrent_gpu.py` prints such rows). Empty: not run on a GPU yet."""
 
 
 def reference(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
@@ -92,8 +92,8 @@ def on_gpu(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool)
     z = cell.input_product(x.flatten(0, 1)).unflatten(0, x.shape[:2]).to(dtype)
     h, c = state if isinstance(state, tuple) else (state, state)
     run: Any = triton_kernels.Recurrence.apply
-    name = "relu" if cell.kernel == RNNKernel(_relu) else TRITON_NAMES[type(cell.kernel)]
-    outputs, h_end, c_end = run(z.flip(0) if reverse else z, cell.W.to(dtype), cell.b_W, h.float(), c.float(), name)
+    z, name = z.flip(0) if reverse else z, TRITON_NAMES[cell.kernel]
+    outputs, h_end, c_end = run(z, cell.W.to(dtype), cell.b_W, h.float(), c.float(), name)
     final = (h_end, c_end) if isinstance(state, tuple) else h_end
     return outputs.flip(0) if reverse else outputs, map_state(lambda end, begin: end.to(begin.dtype), final, state)
 
@@ -106,21 +106,35 @@ def automatic(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bo
 def choose(cell: Cell, state: State, lengths: Lengths) -> Engine:
     """The fastest engine for the work.
 
-    On a GPU cuDNN saves the launches; inference on a CPU is faster in oneDNN or ATen's C++ loop. Training on a
-    CPU is faster by hand, in the compiled kernel; where that cannot serve, oneDNN is faster for an LSTM in
-    float32 without lengths, and by hand a shrinking batch and weight gradients formed at once win.
+    On a GPU cuDNN saves the launches; ours is taken where `FASTER_THAN_CUDNN` says so. Inference on a CPU is
+    faster in oneDNN or ATen's C++ loop. Training on a CPU is faster by hand, in the compiled kernel; where that
+    cannot serve, oneDNN is faster for an LSTM in float32 without lengths, and by hand a shrinking batch and weight
+    gradients formed at once win.
     """
     if cell.kernel not in FUSED:
         return by_hand
     if cell.U.device.type != "cpu" or not torch.is_grad_enabled():
-        return fused
+        return on_gpu if lengths is None and _triton_wins(cell) else fused
     if compiled.serves(cell, state):
         return by_hand
     return fused if cell.kernel == LSTM and cell.U.dtype == torch.float32 and lengths is None else by_hand
 
 
-ENGINES: dict[str, Engine] = {"auto": automatic, "reference": reference, "bptt": by_hand, "fused": fused}
-ENGINES["triton"] = on_gpu
+ENGINES: dict[str, Engine] = {
+    "auto": automatic,
+    "reference": reference,
+    "bptt": by_hand,
+    "fused": fused,
+    "triton": on_gpu,
+}
+
+
+def _triton_wins(cell: Cell) -> bool:
+    """Whether the Triton kernel was measured to be faster than cuDNN in such work, on this GPU."""
+    if not FASTER_THAN_CUDNN or cell.U.device.type != "cuda":
+        return False
+    work = torch.cuda.get_device_name(cell.U.device), TRITON_NAMES[cell.kernel], _computing("cuda", cell.W.dtype)
+    return cell.hidden_size <= FASTER_THAN_CUDNN.get(work, 0)
 
 
 def _computing(device: str, weights: torch.dtype) -> torch.dtype:

@@ -93,7 +93,7 @@ class GatherSensor(Sensor):
         """Return what the retina sees at `locations`."""
         (padded,) = prepared.tables
         corners = self.corner(prepared, locations) + (self.widths[-1] + 1) // 2
-        rows = torch.arange(len(padded), device=padded.device)
+        rows = torch.arange(padded.shape[0], device=padded.device)  # len() would be a constant of exported programs
         patches = []
         for k, width in enumerate(self.widths):
             x, y = corners[:, k].unbind(-1)

@@ -112,6 +112,12 @@ def stepping(made: Made, backend: Recorder | None) -> Callable[[int], None]:
     return step
 
 
+@pytest.fixture(autouse=True)
+def _steps_in_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: the compiled kernel of a CPU does not show the recorder what it does."""
+    monkeypatch.setattr("core.compiled.library", lambda: None)
+
+
 @pytest.mark.parametrize("name", STEPS)
 def test_captured_it_is_what_it_is_without(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
