@@ -24,6 +24,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from core.errors import InputError
+
 WARM_UP = 3  # steps of a shape before it is captured: libraries choose their algorithms, the optimiser its buffers
 MOST = 8  # graphs
 
@@ -119,7 +121,7 @@ class Graphs:
         self.told = False
 
     def __call__(self, *batch: Tensor) -> None:
-        """Do one step."""
+        """Do one step; raises InputError if capturing it fails."""
         shapes = tuple((each.shape, each.dtype) for each in batch)
         if shapes not in self.graphs:
             self.seen[shapes] += 1
@@ -127,11 +129,22 @@ class Graphs:
                 self._as_it_is(batch, watched=self.seen[shapes] == 1 and len(self.graphs) < self.most)
                 return
             buffers = [each.clone() for each in batch]
-            self.graphs[shapes] = buffers, self.backend.capture(lambda: self.step(*buffers))
+            self.graphs[shapes] = buffers, self._captured(buffers)
         buffers, launch = self.graphs[shapes]
         for buffer, each in zip(buffers, batch, strict=True):
             buffer.copy_(each)
         launch()
+
+    def _captured(self, buffers: list[Tensor]) -> Callable[[], None]:
+        try:
+            return self.backend.capture(lambda: self.step(*buffers))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # after which CUDA's random numbers may not be relied on: no going on
+            why = str(error).partition("\n")[0]
+            raise InputError(
+                f"the training step cannot be captured as a CUDA graph ({why}): use --no-graph"
+            ) from error
 
     def _as_it_is(self, batch: tuple[Tensor, ...], *, watched: bool) -> None:
         with HostReads() if watched else nullcontext() as reads:

@@ -169,5 +169,16 @@ def test_a_loss_that_is_not_finite_is_found_in_captured_steps(tmp_path: Path, re
     assert recorder.launches > 3
 
 
+def test_a_capture_that_fails_is_one_line() -> None:
+    class Refusing(Recorder):
+        def capture(self, work: Callable[[], object]) -> Callable[[], None]:
+            raise RuntimeError("CUDA error: operation not permitted\nand more")
+
+    step = graphs.Graphs(lambda x: x + 1, Refusing(), CPU)
+    with pytest.raises(InputError, match=r"\(CUDA error: operation not permitted\): use --no-graph$"):
+        for _ in range(graphs.WARM_UP + 1):
+            step(torch.ones(3))
+
+
 def test_there_are_no_graphs_on_a_cpu() -> None:
     assert graphs.backend(CPU) is None
