@@ -125,7 +125,12 @@ def trainer(job: str, device: torch.device, captured: bool, precision: str) -> t
 
 def repeated(step: Callable[[], None], steps: int) -> Callable[[], None]:
     """The step, several times."""
-    return lambda: [step() for _ in range(steps)] and None
+
+    def run() -> None:
+        for _ in range(steps):
+            step()
+
+    return run
 
 
 def difference(one: nn.Module, other: nn.Module) -> float:

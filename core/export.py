@@ -63,8 +63,8 @@ def pack(state: State) -> Tensor:
 
 def unpack(state: Tensor) -> State:
     """The state that `pack` packed."""
-    parts: tuple[Tensor, ...] = state.unbind(1)
-    return parts if len(parts) > 1 else parts[0]
+    parts = list(state.unbind(1))
+    return tuple(parts) if len(parts) > 1 else parts[0]
 
 
 def require_suffix(path: Path) -> None:
