@@ -115,6 +115,7 @@ def main(rounds: int = 30, device: str = "auto", toy: bool = False) -> None:
                     wins.append(f"({', '.join(map(repr, work))}, {dtype}): {shape.hidden}")
     if where.type != "cuda":
         print("there is no CUDA here: nothing was captured, and torch.nn's kernels are not cuDNN's")
+        return
     print("\n".join(["rows where the Triton kernel won:", *wins]) if wins else "the Triton kernel won nowhere")
 
 
