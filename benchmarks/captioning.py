@@ -28,10 +28,11 @@ from captioning.caption import caption, view
 from captioning.config import ATTENTION
 from captioning.describe import describe
 from captioning.model import Captioner
-from captioning.trained import Trained, encoder_of
+from captioning.trained import Trained
 from core.errors import InputError
 from datasets.pictures import open_picture
 from datasets.text import Vocabulary
+from vision.opening import encoder_of
 
 WHOLE, BEAMS = "end to end, beam 3", (1, 3, 5)
 PICTURES, SIZE = 32, (500, 333)

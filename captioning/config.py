@@ -5,6 +5,7 @@ from typing import Literal
 
 from core.errors import InputError
 from core.loop import LoopConfig
+from vision.encoder import FROM_SCRATCH
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Config:
     """Words that a caption may have, its end counted as one; training captions are cut there."""
 
     encoder: str = "tiny"
-    """tiny (trained from scratch), lite0 (its weights come with a package), or a torchvision model by name."""
+    """tiny or micro (trained from scratch), lite0 (its weights come along), or a torchvision model by name."""
     encoder_weights: str | None = field(default=None, metadata={"place": True})
     """File of the encoder's weights, for encoders that come without."""
     download: bool = field(default=False, metadata={"place": True})
@@ -82,7 +83,7 @@ class Config:
     @property
     def trains_encoder(self) -> bool:
         """Whether the encoder's weights change, so that its features cannot be kept."""
-        return self.tune or self.encoder == "tiny"
+        return self.tune or self.encoder in FROM_SCRATCH
 
 
 SCENES = Config(

@@ -19,13 +19,14 @@ from captioning.data import Part, TrainingBatches, encode, load, resident
 from captioning.evaluate import baselines, measure
 from captioning.metrics import CiderD
 from captioning.model import Captioner
-from captioning.trained import Trained, encoder_of, open_model
+from captioning.trained import Trained, open_model
 from core import checkpoint, cli, decoding
 from core.config import to_dict
 from core.errors import InputError
 from core.loop import fit
 from core.tables import scores_table
 from datasets.text import Vocabulary
+from vision.opening import encoder_of
 
 END = "<end>"  # of a sentence, as a word that is rewarded
 

@@ -22,10 +22,11 @@ from captioning import caption, page, trained
 from captioning.config import Config
 from captioning.describe import describe
 from captioning.model import Captioner
-from captioning.trained import Trained, encoder_of, open_model
+from captioning.trained import Trained, open_model
 from core import checkpoint, cli
 from core.config import to_dict
 from datasets.text import Vocabulary
+from vision.opening import encoder_of
 
 CONFIG = Config(min_count=1, longest=6, embedding=16, hidden=16, visual=16, scores=8, beam=2)
 SENTENCES = ["a red circle is left of a blue square .", "žluťoučký kůň <b>skáče</b> & pes běží 🐶 ."]

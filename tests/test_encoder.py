@@ -212,7 +212,9 @@ def test_old_files_without_counts_load(tmp_path, shufflenet):
 
 def test_an_unknown_name_is_told_the_choices():
     for name in ("resnet19", "vit_b_16", "", "shufflenet; rm"):
-        with pytest.raises(InputError, match=r"no encoder '.*choose lite0, tiny or .*resnet18, .*resnet50") as error:
+        with pytest.raises(
+            InputError, match=r"no encoder '.*choose lite0, tiny, micro or .*resnet18, .*resnet50"
+        ) as error:
             make_encoder(name)
         assert "\n" not in str(error.value)
 

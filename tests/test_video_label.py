@@ -14,14 +14,18 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 import pytest
+import srt
 import torch
 from PIL import Image
+from pympi.Elan import Eaf
 from torch import Tensor
+from videos import true_seconds, write_h264
 
 from core import checkpoint, cli
 from core.cells import State
 from core.config import to_dict
-from datasets import sprites, videos
+from datasets import sprites
+from datasets.clips import Clip, OneLabel
 from video import label, sample, trained
 from video.config import Config
 from video.data import read
@@ -160,7 +164,7 @@ def test_two_directions_see_what_comes():
 def test_a_frozen_encoder_is_used_as_in_training(tmp_path: Path):
     config = Config(encoder="lite0", frame=4, hidden=4, data=str(tmp_path), cache=str(tmp_path / "cache"))
     made = build(config, make_encoder("lite0"), CLASSES)
-    clip = videos.Clip("a", write(tmp_path / "a.avi", 2, "MJPG"), videos.OneLabel(0), "a")
+    clip = Clip("a", write(tmp_path / "a.avi", 2, "MJPG"), OneLabel(0), "a")
     (seen,) = read(config, made.encoder, [clip])
     looked = torch.cat([look(made, frame) for frame in open_source(tmp_path / "a.avi")])
     assert looked.dtype == seen.frames.dtype
@@ -211,6 +215,29 @@ def test_everything_that_can_be_written(tmp_path: Path, run: Path, capsys, bidir
         name, share, _ = part.rsplit(" ", 2)
         true = 100 * (labels == CLASSES.index(name)).double().mean().item()
         assert int(share) == pytest.approx(true, abs=0.51)
+
+
+def test_readers_of_others_find_the_segments_at_the_true_times_of_variable_rate(run: Path):
+    gaps = np.random.default_rng(0).integers(4, 120, len(drawn()))
+    seconds = ((np.cumsum(gaps) - gaps[0]) / 1000).tolist()
+    pictures = [frame.pixels.repeat(2, 0).repeat(2, 1) for frame in drawn()]
+    film = write_h264(Path("film.mp4"), pictures, seconds)
+    true = true_seconds(film)
+    assert true == pytest.approx(seconds, abs=1e-6)
+    assert call(film, "--run", run, "--csv", "--srt", "--eaf") == 0
+    segments = to_segments(torch.tensor([CLASSES.index(each) for each in labels_of("labels/film.frames.csv")]))
+    starts, labels = [true[each.start] for each in segments], [CLASSES[each.label] for each in segments]
+    assert len(segments) > 3
+    subtitles = list(srt.parse(Path("labels/film.srt").read_text(encoding="utf-8"), ignore_errors=False))
+    annotations = sorted(Eaf("labels/film.eaf").get_annotation_data_for_tier("labels"))
+    for found in (
+        [(each.start.total_seconds(), each.end.total_seconds(), each.content) for each in subtitles],
+        [(start / 1000, end / 1000, value) for start, end, value in annotations],
+    ):
+        begins, ends, values = zip(*found, strict=True)
+        assert list(values) == labels
+        assert begins == pytest.approx(starts, abs=1e-3), "nearer than one frame: to the millisecond"
+        assert ends[:-1] == begins[1:]
 
 
 def test_without_files_the_segments_are_told(run: Path, capsys):

@@ -1,9 +1,11 @@
 """Small real videos for tests."""
 
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import av
 import cv2
 import numpy as np
 
@@ -32,3 +34,24 @@ def text(file, content):
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content.encode())
     return file
+
+
+def write_h264(file, pictures, seconds):
+    """Write RGB pictures as H.264 with B frames, each at its own time, in whole milliseconds."""
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("libx264", options={"bf": "2", "crf": "15"})
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt, stream.codec_context.time_base = "yuv420p", Fraction(1, 1000)
+        for picture, time in zip(pictures, seconds, strict=True):
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.time_base, frame.pts = Fraction(1, 1000), round(1000 * time)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return file
+
+
+def true_seconds(file):
+    """The time of each frame since the first, as FFmpeg's own library tells."""
+    with av.open(str(file)) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    return [time - times[0] for time in times]

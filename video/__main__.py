@@ -6,6 +6,7 @@ VERBS = {
     "train": "train a net that labels every frame",
     "evaluate": "measure a trained net beside the majority class",
     "label": "label the frames of your videos, cameras and streams",
+    "pack": "make one small file of a trained net, to keep",
     "sample": "write a generated video to try the others on",
     "program": "write the step of a trained net as a program that runs without this package",
 }

@@ -5,6 +5,7 @@ from typing import Literal
 
 from core.errors import InputError
 from core.loop import LoopConfig
+from vision.encoder import FROM_SCRATCH
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Config:
     """Of how many frames one is read."""
 
     encoder: str = "tiny"
-    """tiny (trained from scratch), lite0 (its weights come with a package), or a torchvision model by name."""
+    """tiny or micro (trained from scratch), lite0 (its weights come along), or a torchvision model by name."""
     encoder_weights: str | None = field(default=None, metadata={"place": True})
     """File of the encoder's weights, for encoders that come without."""
     download: bool = field(default=False, metadata={"place": True})
@@ -29,7 +30,7 @@ class Config:
     cache: str | None = field(default=None, metadata={"place": True})
     """Folder of the frozen encoder's features; none: recurrent-vision/features in the user's cache."""
     side: int = 64
-    """Pixels a side that tiny is shown of a frame."""
+    """Pixels a side that an encoder trained from scratch is shown of a frame."""
 
     core: Literal["lstm", "gru", "rnn", "none"] = "lstm"
     """The recurrent core; none: every frame is labelled by itself."""
@@ -66,10 +67,11 @@ class Config:
     @property
     def trains_encoder(self) -> bool:
         """Whether the encoder's weights change, so that its features cannot be kept."""
-        return self.encoder == "tiny"
+        return self.encoder in FROM_SCRATCH
 
 
 SPRITES = Config(
+    encoder="micro",
     side=32,
     loop=LoopConfig(steps=1500, batch=16, learning_rate=2e-3, warm_up=50, clip=1.0, validate_every=500),
 )

@@ -63,6 +63,7 @@ def compare(
         "this net": scores(labels, truth, trained.classes, background),
         "this net, mean over clips": mean_over_clips(labels, truth, trained.classes, background),
         "majority class": scores(most, truth, trained.classes, background),
+        "majority class, mean over clips": mean_over_clips(most, truth, trained.classes, background),
     }
 
 

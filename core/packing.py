@@ -1,0 +1,50 @@
+"""One small file of a trained model, to keep or to ship: weights in float16, nothing to go on training from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from core import checkpoint
+from core.config import from_dict, to_dict
+
+KEPT = "step", "seconds", "metrics", "extras"  # beside weights and configuration
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Make one small file of a trained model."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run directory or checkpoint."""
+    file: Annotated[Path, tyro.conf.Positional]
+    """The file to write."""
+
+
+def pack(app: str, config: type, parts: Sequence[str], argv: Sequence[str] | None = None) -> None:
+    """Read the best checkpoint of a run and write the file: the command `APP pack`.
+
+    Args:
+        app: the application.
+        config: its configuration.
+        parts: those of the model that are used once it is trained.
+        argv: the arguments; by default the process's.
+
+    Raises:
+        InputError: the run cannot be read, or the file not written.
+    """
+    arguments = tyro.cli(Arguments, args=argv, prog=f"{app} pack")
+    saved = checkpoint.open_run(arguments.run, app)
+    told = to_dict(without_places(from_dict(config, saved["config"], str(arguments.run))))
+    used = {name: value for name, value in saved["weights"].items() if name.partition(".")[0] in parts}
+    weights = {name: value.half() if value.is_floating_point() else value for name, value in used.items()}
+    checkpoint.save(arguments.file, app, {**{name: saved[name] for name in KEPT}, "config": told, "weights": weights})
+    print(f"{arguments.file}: {arguments.file.stat().st_size / 1e6:.1f} MB")
+
+
+def without_places(config: Any) -> Any:
+    """Return a configuration that does not tell where files lie on the machine that trained it."""
+    places = {each.name: each.default for each in fields(config) if each.metadata.get("place")}
+    return replace(config, **places, data=Path(config.data).name)
