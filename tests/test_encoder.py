@@ -1,6 +1,7 @@
 """Encoders against torchvision's whole networks, known classes of real pictures, and files that are no weights."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 
@@ -17,7 +18,7 @@ from core import checkpoint
 from core.config import from_dict, to_dict
 from core.errors import InputError
 from datasets.pictures import open_picture
-from vision.encoder import LITE0, TINY, Encoder, Preprocessing, make_encoder
+from vision.encoder import FROM_SCRATCH, LITE0, TINY, Encoder, Preprocessing, make_encoder
 from vision.lite0 import Convolution, same
 
 SHUFFLENET = "shufflenet_v2_x0_5"  # a small one
@@ -152,7 +153,7 @@ def test_preprocessing_travels_as_json():
 
 
 def test_features_depend_on_their_own_picture_alone_and_on_no_chance(lite0):
-    for encoder in (lite0, make_encoder("tiny"), make_encoder("efficientnet_b0", pretrained=False)):
+    for encoder in (lite0, *map(make_encoder, FROM_SCRATCH), make_encoder("efficientnet_b0", pretrained=False)):
         encoder.train()
         x = pixels(size=encoder.preprocessing.size)
         before = encoder.fingerprint
@@ -162,17 +163,20 @@ def test_features_depend_on_their_own_picture_alone_and_on_no_chance(lite0):
         assert encoder.fingerprint == before  # no running statistics
 
 
-@pytest.mark.parametrize("name", ["lite0", "tiny", "mobilenet_v3_small"])
+@pytest.mark.parametrize("name", ["lite0", "tiny", "micro", "mobilenet_v3_small"])
 def test_fine_tuning_reaches_every_weight(name):
     encoder = make_encoder(name, pretrained=False, preprocessing=SMALL)
     encoder(pixels()).square().mean().backward()
     assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in encoder.parameters())
 
 
-def test_tiny_is_tiny():
-    encoder = make_encoder("tiny")
-    assert (encoder.cells, encoder.channels) == (16, 96)
-    assert sum(weight.numel() for weight in encoder.parameters()) < 120_000
+@pytest.mark.parametrize(
+    ("name", "size", "channels", "weights"), [("tiny", 64, 96, 120_000), ("micro", 32, 32, 6500)]
+)
+def test_what_is_trained_from_scratch_is_small(name, size, channels, weights):
+    encoder = make_encoder(name, preprocessing=replace(TINY, size=size))
+    assert (encoder.cells, encoder.channels) == (16, channels)
+    assert sum(weight.numel() for weight in encoder.parameters()) < weights
 
 
 def test_the_fingerprint_changes_with_weights_and_preprocessing(shufflenet):

@@ -26,7 +26,7 @@ from core.errors import InputError
 from core.loop import LoopConfig
 from datasets import sprites, videos
 from datasets.clips import Clip, OneLabel
-from video import data, evaluate, train
+from video import data, evaluate, pack, train
 from video.config import Config
 from video.data import Read, TrainingBatches, read
 from video.reader import open_source
@@ -295,6 +295,16 @@ def test_train_on_a_folder_and_evaluate(clips, tmp_path, capsys):
         f"{who}{over}" for who in ("this net", "majority class") for over in ("", ", mean over clips")
     }
     assert found["scores"]["this net"]["accuracy"] == pytest.approx(by_hand(directory, clips))
+
+    packed = tmp_path / "small.pt"
+    assert run(pack, directory, packed) == 0
+    kept = checkpoint.load(packed, "video")["weights"]
+    assert {name.split(".")[0] for name in kept} == {"encoder", "labeller"}
+    assert all(torch.equal(value, saved["weights"][name].half()) for name, value in kept.items())
+    capsys.readouterr()
+    assert run(evaluate, packed, "--data", clips, "--json") == 0
+    again = json.loads(capsys.readouterr().out)["scores"]["this net"]["accuracy"]
+    assert again == pytest.approx(found["scores"]["this net"]["accuracy"], abs=100 / 17), "a frame at most"
 
     flags = ["--part", "validation", "--shortest", "3", "--staying", "0.9"]
     assert run(evaluate, directory, *flags) == 0

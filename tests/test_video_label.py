@@ -431,7 +431,7 @@ def test_the_default_model(run: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.setattr(label, "DEFAULT", run / "none.pt")
     assert call(film) == 2
     out, err = capsys.readouterr()
-    assert (out, err.count("\n"), "--run" in err) == ("", 1, True)
+    assert (out, err.count("\n"), "none.pt" in err) == ("", 1, True)
     assert trained.DEFAULT.parent == Path(label.__file__).parent
 
 
@@ -454,7 +454,8 @@ def test_killed_while_labelling_files_are_whole_or_absent(run: Path):
     assert len(list(open_source("o.mp4"))) == 240
 
 
-def test_a_sample_is_labelled(run: Path, capsys):
+def test_a_sample_is_labelled_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.chdir(tmp_path)
     assert call("sample.mp4", command=sample) == 0
     clip = sprites.clip(0, sprites.TEST[0])
     first, *lines = capsys.readouterr().out.splitlines()
@@ -464,8 +465,11 @@ def test_a_sample_is_labelled(run: Path, capsys):
     segments = to_segments(labels)
     expected = [f"{each.start / sprites.RATE:8.1f} s  {sprites.CLASSES[each.label]}" for each in segments]
     assert lines == expected
-    assert call("sample.mp4", "--run", run, "--csv") == 0
-    assert len(rows("labels/sample.frames.csv")) == len(labels)
+    assert call("sample.mp4", "--csv") == 0
+    right = [
+        name == sprites.CLASSES[n] for name, n in zip(labels_of("labels/sample.frames.csv"), labels, strict=True)
+    ]
+    assert sum(right) > 0.85 * len(right), "by the model that comes along"
 
 
 def test_samples_are_functions_of_seed_and_number(run: Path, capsys):

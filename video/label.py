@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
 import tyro
 
 from core import cli
@@ -84,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = tyro.cli(Arguments, args=argv, prog="video label", config=(tyro.conf.FlagCreatePairsOff,))
     device = cli.device(arguments.device, arguments.threads)
     _check(arguments)
-    trained = _open_labeller(arguments.run, device)
+    trained, _ = open_model(arguments.run or DEFAULT, device)
     failed, names = 0, name_outputs(arguments.sources)
     for source, name in names.items():
         try:
@@ -130,12 +129,6 @@ def _check(arguments: Arguments) -> None:
         if folder:
             with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-
-
-def _open_labeller(run: Path | None, device: torch.device) -> Trained:
-    if run is None and not DEFAULT.exists():
-        raise InputError("no model comes with this package yet: train one, and name its directory with --run")
-    return open_model(run or DEFAULT, device)[0]
 
 
 @contextmanager
@@ -185,9 +178,7 @@ def _follow(frames: Frames, trained: Trained, arguments: Arguments) -> Labelled:
                     overlay.write(frame, label)
                 if latest.skipped and time.monotonic() > told + PATIENCE:
                     told = time.monotonic()
-                    _remark(
-                        f"{frames.name}: skipped {latest.skipped} of {latest.skipped + len(record)} frames to keep up"
-                    )
+                    _remark(_skipped(frames, latest, record))
         except KeyboardInterrupt:
             pass  # the way to end it
         except InputError as error:  # what came before is not lost
