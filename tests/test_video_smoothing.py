@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from video.segments import to_segments
-from video.smoothing import estimate, merge_short, stay, viterbi
+from video.smoothing import merge_short, stay, viterbi
 
 
 def log_p(frames, classes, seed=0, sharp=2.0):
@@ -62,13 +62,6 @@ def test_stay_is_a_distribution():
     for wrong in ((0.0, 3), (1.0, 3), (math.nan, 3), (0.5, 0)):
         with pytest.raises(ValueError, match="between 0 and 1"):
             stay(*wrong)
-
-
-def test_transitions_are_counted_within_clips():
-    clips = [torch.tensor([0, 0, 1]), torch.tensor([2]), torch.tensor([0, 0, 0])]
-    counts = torch.tensor([[3, 1, 0], [0, 0, 0], [0, 0, 0]]) + 1.0
-    expected = counts / counts.sum(1, keepdim=True)
-    assert torch.allclose(estimate(clips, 3).exp(), expected.double())
 
 
 def test_a_short_segment_goes_where_the_probabilities_say():

@@ -7,7 +7,7 @@ Both see the whole clip, past and to come, and so are for files, not for live st
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ def viterbi(
 
     Args:
         log_probabilities: log p_t, e.g. the log-softmax of a net.
-        transitions: A, log-probabilities from class (row) to class (column), of `stay` or `estimate`.
+        transitions: A, log-probabilities from class (row) to class (column), e.g. of `stay`.
     """
     if len(log_probabilities) == 0:
         return torch.zeros(0, dtype=torch.int64)
@@ -64,19 +64,6 @@ def stay(probability: float, classes: int) -> Float[Tensor, "classes classes"]:
         return torch.zeros(1, 1, dtype=torch.float64)
     A = torch.full((classes, classes), math.log((1 - probability) / (classes - 1)), dtype=torch.float64)
     return A.fill_diagonal_(math.log(probability))
-
-
-def estimate(clips: Iterable[Labels], classes: int) -> Float[Tensor, "classes classes"]:
-    """Return the log-probabilities from each frame's class to the next one's, counted in the labels of clips.
-
-    One is added to each count (Laplace), so that what the clips happen not to show is rare, not impossible. They
-    hold for the clips' frame rate and stride.
-    """
-    counts = torch.ones(classes, classes, dtype=torch.float64)
-    for labels in clips:
-        steps = labels[:-1] * classes + labels[1:]
-        counts += torch.bincount(steps.cpu(), minlength=classes**2).view(classes, classes)
-    return (counts / counts.sum(1, keepdim=True)).log()
 
 
 def merge_short(labels: Labels, log_probabilities: Float[Tensor, "frames classes"], minimum: int) -> Labels:

@@ -4,6 +4,7 @@ uv run video train                                  # moving sprites, nothing to
 uv run video train --preset videos --data FOLDER    # your own labelled videos, with the lite0 encoder
 """
 
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -91,6 +92,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     config, session, run = cli.parse_train("video", Config, PRESETS, argv, EXPECTED)
     device = cli.device(session.device, session.threads)
     splits = videos.load(config.data, background=config.background, split=config.split)
+    for line in videos.suspects((*splits.train, *splits.validation, *splits.test)):
+        print(f"warning: {line}", file=sys.stderr)
     encoder = encoder_of(config).to(device)
     train, validation = read(config, encoder, splits.train), read(config, encoder, splits.validation)
     trained = build(config, encoder, splits.classes)
