@@ -23,7 +23,7 @@ from video.data import read
 from video.evaluate import compare
 from video.trained import open_model
 
-NETS = {"per frame": ["--core", "none"], "LSTM": [], "BiLSTM": ["--bidirectional", "--window", "10000"]}
+NETS = {"per frame": ["--core", "none"], "LSTM": [], "BiLSTM": ["--bidirectional"]}
 SHOWN = "accuracy", "balanced accuracy", "edit", "F1@50"
 
 Scores = dict[str, dict[str, float]]

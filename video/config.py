@@ -96,7 +96,7 @@ VIDEOS = Config(
 PRESETS = {
     "sprites": SPRITES,
     "videos": VIDEOS,
-    "videos-both-ways": replace(VIDEOS, bidirectional=True, window=10_000),
+    "videos-both-ways": replace(VIDEOS, bidirectional=True),
     "videos-by-frame": replace(VIDEOS, core="none"),
 }
 EXPECTED = {
