@@ -1,7 +1,7 @@
 """What recurrence is worth: the same net without it, with an LSTM, and with one in each direction, on your videos.
 
-    uv run python -m benchmarks.recurrence --data ucsd_ped2                  # three seeds of each, about N minutes
-    uv run python -m benchmarks.recurrence --preset sprites --seeds 1        # moving sprites, about N minutes
+    uv run python -m benchmarks.recurrence --data ucsd_ped2                  # three seeds of each, a minute and more
+    uv run python -m benchmarks.recurrence --preset sprites --seeds 1        # moving sprites, 15 CPU minutes
 
 Each row is the mean and the standard deviation over seeds, of what `video train` keeps: the checkpoint with the best
 balanced accuracy on the validation clips. Where there are no test clips it is measured on these too.
