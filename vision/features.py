@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from core import batches
+from core.cache import user_cache
 from core.errors import InputError
 from core.progress import display
 from vision.encoder import Encoder
@@ -100,8 +101,7 @@ class _Cache:
 
 def default_cache() -> Path:
     """Return the folder for features in the user's cache."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "recurrent-vision/features"
+    return user_cache("features")
 
 
 def extract(

@@ -1,0 +1,166 @@
+"""Texts as numbers, one a character or a byte; files of any size, plain or compressed (xz, bzip2, gzip).
+
+    corpus = open_corpus(Path("shakespeare.txt.xz"))
+    corpus.alphabet.decode(corpus.numbers[:80])
+
+A file is read in pieces and never held in memory: the numbers are mapped from a file. For bytes that is the text
+itself; else, and for what is compressed, it lies in the user's cache, named by the content it was made from.
+"""
+
+import bz2
+import codecs
+import gzip
+import hashlib
+import lzma
+import os
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from jaxtyping import Integer
+
+from core.cache import user_cache
+from core.errors import InputError
+from datasets.alphabets import Alphabet, code_points
+
+PIECE = 1 << 20  # bytes read at a time
+UNICODE = 0x110000
+PACKED: dict[bytes, Callable[..., Any]] = {b"\xfd7zXZ\0": lzma.open, b"BZh": bz2.open, b"\x1f\x8b": gzip.open}
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """A text, and what it is written in."""
+
+    name: str
+    numbers: Integer[np.ndarray, " length"]
+    alphabet: Alphabet
+    digest: str
+    """Hash of the file."""
+
+
+def open_corpus(path: Path, *, as_bytes: bool = False, cache: Path | None = None) -> Corpus:
+    """Return the text of a file.
+
+    Args:
+        path: the file, as it is or compressed; characters are to be in UTF-8.
+        as_bytes: whether a number stands for a byte instead of a character.
+        cache: the folder for encoded texts; by default that in the user's cache.
+
+    Raises:
+        InputError: the file cannot be read, is empty, damaged, or not UTF-8.
+    """
+    try:
+        packed = _opener(path)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if as_bytes and packed is None:
+            numbers, alphabet = _mapped(path, np.dtype(np.uint8), path), Alphabet()
+        else:
+            numbers, alphabet = _encoded(path, digest, as_bytes, cache or user_cache("texts"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    return Corpus(path.name, numbers, alphabet, digest)
+
+
+def of_text(name: str, text: str) -> Corpus:
+    """Return a text that is held in memory."""
+    alphabet = Alphabet("".join(sorted(set(text))))
+    return Corpus(name, alphabet.encode(text), alphabet, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _encoded(path: Path, digest: str, as_bytes: bool, cache: Path) -> tuple[np.ndarray, Alphabet]:
+    """The numbers from the cache, or made and kept there; if it cannot be written, in a temporary file."""
+    known = cache / f"{digest}.alphabet"
+    if as_bytes:
+        alphabet = Alphabet()
+    elif known.exists():
+        alphabet = Alphabet(known.read_text(encoding="utf-8", errors="surrogatepass", newline=""))
+    else:
+        alphabet = _alphabet(path)
+    kept = cache / f"{digest}.{'bytes' if as_bytes else 'characters'}"
+    if kept.exists():
+        return _mapped(kept, alphabet.dtype, path), alphabet
+    partial = kept.with_name(f"{kept.name}.{os.getpid()}")
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            _write(path, alphabet, file)
+        if not as_bytes:
+            known.write_text(alphabet.characters or "", encoding="utf-8", newline="")
+        partial.replace(kept)
+    except OSError as error:
+        print(f"warning: cannot write {cache} ({error.strerror}): {path} is encoded anew each time", file=sys.stderr)
+        with tempfile.TemporaryFile() as file:
+            _write(path, alphabet, file)
+            return _mapped(file, alphabet.dtype, path), alphabet
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+    return _mapped(kept, alphabet.dtype, path), alphabet
+
+
+def _alphabet(path: Path) -> Alphabet:
+    seen = np.zeros(UNICODE, dtype=bool)
+    for text in _texts(path):
+        seen[code_points(text)] = True
+    return Alphabet("".join(map(chr, np.flatnonzero(seen))))
+
+
+def _write(path: Path, alphabet: Alphabet, file: IO[bytes]) -> None:
+    if alphabet.characters is None:
+        file.writelines(_pieces(path))
+    else:
+        table = np.zeros(UNICODE, dtype=alphabet.dtype)
+        table[code_points(alphabet.characters)] = np.arange(len(alphabet))
+        file.writelines(table[code_points(text)].tobytes() for text in _texts(path))
+    file.flush()
+
+
+def _mapped(file: Path | IO[bytes], dtype: np.dtype, path: Path) -> np.ndarray:
+    size = file.stat().st_size if isinstance(file, Path) else os.fstat(file.fileno()).st_size
+    if not size:
+        raise InputError(f"{path}: the file is empty")
+    return np.memmap(file, dtype=dtype, mode="r")  # type: ignore[arg-type]
+
+
+def _texts(path: Path) -> Iterable[str]:
+    """The text of a file in pieces, without a byte order mark."""
+    decoder, done = codecs.getincrementaldecoder("utf-8-sig")(), 0
+    for piece in chain(_pieces(path), (b"",)):
+        try:
+            yield decoder.decode(piece, final=not piece)
+        except UnicodeDecodeError as error:
+            place = done + len(piece) - len(error.object) + error.start
+            raise InputError(
+                f"{path}: byte {place} of the text is not UTF-8: save it in that encoding, or read it as --bytes"
+            ) from None
+        done += len(piece)
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, unpacked."""
+    try:
+        with (_opener(path) or open)(path, "rb") as file:
+            while piece := file.read(PIECE):
+                yield piece
+    except (lzma.LZMAError, zlib.error, EOFError, gzip.BadGzipFile):
+        raise InputError(f"{path}: the compressed file is damaged or incomplete") from None
+    except OSError as error:
+        if error.errno is None:  # bzip2's way to say so
+            raise InputError(f"{path}: the compressed file is damaged or incomplete") from None
+        raise
+
+
+def _opener(path: Path) -> Callable[..., Any] | None:
+    """How a compressed file is opened, by its first bytes; None for one that is not."""
+    with path.open("rb") as file:
+        head = file.read(6)
+    return next((opener for magic, opener in PACKED.items() if head.startswith(magic)), None)
