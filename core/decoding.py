@@ -88,21 +88,37 @@ def sample(
     Raises:
         ValueError: temperature or top_p is not above 0, or top_k below 1.
     """
-    if not temperature > 0 or (top_k is not None and top_k < 1) or (top_p is not None and not top_p > 0):
-        raise ValueError("sampling needs a temperature above 0, top_k of at least 1 and top_p above 0")
+    _require_drawable(temperature, top_k, top_p)
 
     def choose(log_p: Float[Tensor, "rows vocabulary"]) -> tuple[Int[Tensor, " rows"], Tensor]:
-        log_p = F.log_softmax(log_p / temperature, -1)
-        if top_k is not None or top_p is not None:
-            log_p = truncated(log_p, top_k, top_p)
-        sums = log_p.exp().cumsum(-1)
-        u = torch.rand(len(sums), 1, dtype=sums.dtype, device=sums.device, generator=generator)
-        # The first sum that is not below a number in (0, sum of all]: never a token of probability 0. This takes a
-        # tenth of the time of torch.multinomial, which draws a random number for each token of the vocabulary.
-        drawn = torch.searchsorted(sums, (1 - u) * sums[:, -1:]).squeeze(-1)
-        return drawn.clamp(max=sums.shape[-1] - 1), log_p  # NaN is for the training loop to report
+        return draw(log_p, temperature, top_k, top_p, generator)
 
     return _write(step, state, start, end, length, forbidden, choose)
+
+
+def draw(
+    log_p: Float[Tensor, "rows vocabulary"],
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> tuple[Int[Tensor, " rows"], Float[Tensor, "rows vocabulary"]]:
+    """Draw a token for each row, as `sample` does; return it, and log p of the distribution drawn from."""
+    _require_drawable(temperature, top_k, top_p)
+    log_p = F.log_softmax(log_p / temperature, -1)
+    if top_k is not None or top_p is not None:
+        log_p = truncated(log_p, top_k, top_p)
+    sums = log_p.exp().cumsum(-1)
+    u = torch.rand(len(sums), 1, dtype=sums.dtype, device=sums.device, generator=generator)
+    # The first sum that is not below a number in (0, sum of all]: never a token of probability 0. This takes a
+    # tenth of the time of torch.multinomial, which draws a random number for each token of the vocabulary.
+    drawn = torch.searchsorted(sums, (1 - u) * sums[:, -1:]).squeeze(-1)
+    return drawn.clamp(max=sums.shape[-1] - 1), log_p  # NaN is for the training loop to report
+
+
+def _require_drawable(temperature: float, top_k: int | None, top_p: float | None) -> None:
+    if not temperature > 0 or (top_k is not None and top_k < 1) or (top_p is not None and not top_p > 0):
+        raise ValueError("sampling needs a temperature above 0, top_k of at least 1 and top_p above 0")
 
 
 def truncated(

@@ -46,6 +46,7 @@ def fit(
     extras: Mapping[str, Any] | None = None,
     rates: Mapping[str, float] | None = None,
     graph: bool = True,
+    after: Callable[[int], None] | None = None,
 ) -> None:
     """Train `model`, or go on from the run's last.pt. It ends with its last weights, not its best.
 
@@ -60,6 +61,7 @@ def fit(
         extras: what else each checkpoint is to hold, e.g. class names.
         rates: factors of the learning rate, for parts of the model by name.
         graph: capture the steps, where the device can do that and one process trains alone (see `core.graphs`).
+        after: is told after each step how many are done, e.g. to show now and then what the model can do.
 
     Raises:
         InputError: the loss or the weights are not finite any more, or a file cannot be written. The
@@ -85,6 +87,8 @@ def fit(
                 stop = distributed.anywhere(bool(received), state.device)
             if save or stop:
                 state.save()
+            if after and run.writes:
+                after(state.step)
             run.tick(state.step)
     distributed.finish()
     if stop:

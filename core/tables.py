@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from rich.table import Table
 
 
-def scores_table(results: Mapping[str, Mapping[str, float]], title: str, heading: str, factor: float = 1.0) -> Table:
-    """Lay out scores, a row for each of `results` and a column for each score, times `factor`.
+def scores_table(
+    results: Mapping[str, Mapping[str, float]], title: str, heading: str, factor: float = 1.0, decimals: int = 1
+) -> Table:
+    """Lay out scores, a row for each of `results` and a column for each score, times `factor`; a dash for NaN.
 
     `heading` is that of the first column, which names the rows.
     """
@@ -15,5 +17,6 @@ def scores_table(results: Mapping[str, Mapping[str, float]], title: str, heading
     for name in next(iter(results.values())):
         laid.add_column(name, justify="right")
     for name, values in results.items():
-        laid.add_row(name, *(f"{factor * value:.1f}" for value in values.values()))
+        shown = (f"{factor * value:.{decimals}f}" for value in values.values())
+        laid.add_row(name, *("-" if value == "nan" else value for value in shown))
     return laid

@@ -70,9 +70,9 @@ def open_corpus(path: Path, *, as_bytes: bool = False, cache: Path | None = None
     return Corpus(path.name, numbers, alphabet, digest)
 
 
-def of_text(name: str, text: str) -> Corpus:
+def corpus_of(name: str, text: str, *, as_bytes: bool = False) -> Corpus:
     """Return a text that is held in memory."""
-    alphabet = Alphabet("".join(sorted(set(text))))
+    alphabet = Alphabet(None if as_bytes else "".join(sorted(set(text))))
     return Corpus(name, alphabet.encode(text), alphabet, hashlib.sha256(text.encode()).hexdigest())
 
 

@@ -10,7 +10,7 @@ them closed. Its words are syllables.
 import random
 from collections.abc import Callable
 
-from datasets.corpora import Corpus, of_text
+from datasets.corpora import Corpus, corpus_of
 
 HELLOS = 400
 PAGES = 500
@@ -22,9 +22,9 @@ def toy_text(name: str) -> str:
     return TOYS[name]()
 
 
-def toy_corpus(name: str) -> Corpus:
+def toy_corpus(name: str, *, as_bytes: bool = False) -> Corpus:
     """Return the text of that name as numbers."""
-    return of_text(name, toy_text(name))
+    return corpus_of(name, toy_text(name), as_bytes=as_bytes)
 
 
 def pages(count: int = PAGES, seed: int = 0) -> str:

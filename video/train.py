@@ -12,9 +12,8 @@ from jaxtyping import Bool, Int, Shaped
 from rich.console import Console
 from torch import Tensor, nn
 
-from core import cli, distributed
-from core.bptt import detach
-from core.cells import State
+from core import cli
+from core.carried import CarriedState
 from core.config import to_dict
 from core.loop import fit
 from core.tables import scores_table
@@ -27,11 +26,7 @@ from video.trained import Trained, build, encoder_of, open_model
 
 
 class Learner(nn.Module):
-    """The labeller together with what it learns from, and the state that one window hands to the next.
-
-    The state is kept in buffers, so that it is in the checkpoint: a run that was resumed goes on with it. Each
-    process has that of all rows, for one alone writes, and as many others may go on.
-    """
+    """The labeller together with what it learns from, and the state that one window hands to the next."""
 
     def __init__(self, trained: Trained, weights: Tensor, batch: int):
         super().__init__()
@@ -39,13 +34,8 @@ class Learner(nn.Module):
         self.encoder = trained.encoder if self.config.trains_encoder else None  # a frozen one is no weight of ours
         trained.encoder.requires_grad_(self.config.trains_encoder)
         self.register_buffer("weights", weights)
-        self.rows = distributed.rows(batch)
-        self.parts = 0  # of the state that is carried: none for nets without one, or with two directions
-        if self.labeller.core is not None and not self.config.bidirectional:
-            state = self.labeller.core.initial_state(batch)
-            for part in state if isinstance(state, tuple) else (state,):
-                self.register_buffer(f"state{self.parts}", part)
-                self.parts += 1
+        carried = self.labeller.core is not None and not self.config.bidirectional
+        self.carried = CarriedState(self.labeller.core.initial_state(batch)) if carried else None
 
     def forward(
         self,
@@ -59,25 +49,11 @@ class Learner(nn.Module):
             frames = describe(grid, whole=True).unflatten(0, labels.shape)
         valid = labels >= 0
         lengths = valid.sum(0) if self.config.bidirectional else None  # one direction meets padding last
-        logits, state = self.labeller(frames, self._before(first), lengths)
-        self._keep(state)
+        logits, state = self.labeller(frames, self.carried.before(first) if self.carried else None, lengths)
+        if self.carried:
+            self.carried.keep(state)
         accuracy = ((logits.argmax(-1) == labels) & valid).sum() / valid.sum().clamp(min=1)
         return loss(logits, labels, self.get_buffer("weights"), self.config.smooth), {"accuracy": accuracy}
-
-    def _before(self, first: Bool[Tensor, ""]) -> State:
-        """The state the last window ended with; where clips begin, zeros."""
-        if not self.parts:
-            return None
-        state = tuple(torch.where(first, 0.0, self.get_buffer(f"state{n}")[:, self.rows]) for n in range(self.parts))
-        return state if self.parts > 1 else state[0]
-
-    def _keep(self, state: State) -> None:
-        if self.parts:
-            parts = detach(state)
-            for n, part in enumerate(parts if isinstance(parts, tuple) else (parts,)):
-                whole = torch.zeros_like(self.get_buffer(f"state{n}"))
-                whole[:, self.rows] = part
-                self.get_buffer(f"state{n}").copy_(distributed.total(whole))
 
 
 def class_weights(clips: Sequence[Read], classes: int) -> Tensor:

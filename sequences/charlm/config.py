@@ -1,0 +1,121 @@
+"""Everything that decides what a run of the character model becomes, and the presets."""
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
+
+import tyro
+
+from core.errors import InputError
+from core.loop import LoopConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """The character model, its text and its training; the presets below are instances of it."""
+
+    file: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")] = field(
+        default=None, metadata={"place": True}
+    )
+    """Text to learn from: as it is or compressed (xz, bzip2, gzip), in UTF-8 or as bytes, of any size."""
+    corpus: Literal["hello", "pages"] | None = None
+    """A built-in text where no file is given: hello, the lecture's, or pages of small XML and wiki markup."""
+    bytes: bool = False
+    """Read and write bytes instead of characters."""
+    held_out: float = 0.1
+    """Share of the text, its tail, that is kept for validation."""
+
+    core: Literal["lstm", "gru", "rnn"] = "lstm"
+    """The recurrent core."""
+    hidden: int = 128
+    """Units of each layer."""
+    layers: int = 1
+    """Recurrent layers."""
+    embedding: int = 0
+    """Numbers that a character is embedded in; 0: none, U takes it one-hot."""
+    tied: bool = False
+    """Embed characters by the rows of the output matrix V (Press and Wolf 2017), so in as many numbers as units."""
+    dropout: float = 0.0
+    """Share of units dropped: of embeddings, between layers, and before the output."""
+
+    window: int = 100
+    """Characters between two cuts of the gradient; the state is carried on."""
+
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    """The training loop; a batch counts rows, each of which reads a part of the text from its beginning to its end."""
+
+    def __post_init__(self):
+        for name in ("hidden", "layers", "window"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.embedding < 0:
+            raise InputError(f"embedding must not be negative, but is {self.embedding}")
+        if self.tied and self.embedding:
+            raise InputError("tied embeddings have as many numbers as a layer has units: leave out --embedding")
+        for name in ("dropout", "held_out"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
+        if not self.held_out:
+            raise InputError("held-out must be above 0: without a held-out tail nothing tells how good the model is")
+
+
+HELLO = Config(
+    corpus="hello",
+    hidden=16,
+    window=10,
+    loop=LoopConfig(steps=300, batch=8, learning_rate=2e-2, clip=1.0, log_every=50, validate_every=100),
+)
+PAGES = Config(
+    corpus="pages",
+    hidden=160,
+    loop=LoopConfig(steps=1200, batch=24, learning_rate=5e-3, clip=1.0, warm_up=20, validate_every=300),
+)
+SMALL = Config(
+    hidden=512,
+    dropout=0.1,
+    loop=LoopConfig(
+        steps=1500,
+        batch=32,
+        optimiser="adamw",
+        learning_rate=4e-3,
+        warm_up=50,
+        weight_decay=1e-2,
+        clip=1.0,
+        log_every=50,
+        validate_every=500,
+    ),
+)
+TINYSHAKESPEARE = replace(
+    SMALL,
+    layers=2,
+    tied=True,
+    dropout=0.5,
+    loop=replace(SMALL.loop, steps=3300, weight_decay=1e-1),
+)
+SHAKESPEARE = Config(
+    hidden=512,
+    layers=3,
+    dropout=0.3,
+    loop=replace(SMALL.loop, steps=20_000, batch=50, learning_rate=2e-3, warm_up=200, validate_every=1000),
+)
+TEN_MILLION = replace(
+    SHAKESPEARE, hidden=700, dropout=0.1, loop=replace(SHAKESPEARE.loop, steps=50_000, batch=100, validate_every=2000)
+)
+PRESETS = {
+    "hello": HELLO,
+    "pages": PAGES,
+    "small": SMALL,
+    "tinyshakespeare": TINYSHAKESPEARE,
+    "shakespeare": SHAKESPEARE,
+    "c": TEN_MILLION,
+    "latex": replace(TEN_MILLION, hidden=512),
+    "wikipedia": replace(TEN_MILLION, bytes=True),
+}
+EXPECTED = {
+    "hello": "the lecture's toy",
+    "pages": "structure, with no data",
+    "small": "a text of your own in some ten minutes",
+    "shakespeare": "the lecture's 3 x 512",
+    "c": "the lecture's 3 layers of 10M parameters",
+    "wikipedia": "the same on bytes",
+}
+"""For each preset what to expect (figures in benchmarks/RESULTS.md)."""
