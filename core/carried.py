@@ -27,8 +27,12 @@ class CarriedState(nn.Module):
         for n, part in enumerate(parts):
             self.register_buffer(f"state{n}", part)
 
-    def before(self, first: Bool[Tensor, ""]) -> State:
-        """Return the state that the last window ended with, of this process's rows; zeros where texts begin."""
+    def before(self, first: Bool[Tensor, "*rows"]) -> State:
+        """Return the state that the last window ended with, of this process's rows; zeros where one begins anew.
+
+        `first` says so for all rows, or for each.
+        """
+        first = first[..., None]
         state = tuple(torch.where(first, 0.0, self.get_buffer(f"state{n}")[:, self.rows]) for n in range(self.parts))
         return state if self.parts > 1 else state[0]
 

@@ -1,8 +1,8 @@
 """Alphabets of character models: the characters of a text, or all bytes.
 
-    alphabet = Alphabet("ehlo")
-    alphabet.encode("hello")                # array([1, 0, 2, 2, 3])
-    alphabet.decode([1, 0, 2, 2, 3])        # "hello"
+alphabet = Alphabet("ehlo")
+alphabet.encode("hello")                # array([1, 0, 2, 2, 3])
+alphabet.decode([1, 0, 2, 2, 3])        # "hello"
 """
 
 import codecs

@@ -27,6 +27,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from core.cache import user_cache
+from core.checkpoint import replace
 from core.errors import InputError
 from datasets.alphabets import Alphabet, code_points
 
@@ -46,28 +47,36 @@ class Corpus:
     """Hash of the file."""
 
 
-def open_corpus(path: Path, *, as_bytes: bool = False, cache: Path | None = None) -> Corpus:
+def open_corpus(
+    path: Path, *, as_bytes: bool = False, alphabet: Alphabet | None = None, cache: Path | None = None
+) -> Corpus:
     """Return the text of a file.
 
     Args:
         path: the file, as it is or compressed; characters are to be in UTF-8.
         as_bytes: whether a number stands for a byte instead of a character.
+        alphabet: what the text is written in; by default the characters that it has.
         cache: the folder for encoded texts; by default that in the user's cache.
 
     Raises:
-        InputError: the file cannot be read, is empty, damaged, or not UTF-8.
+        InputError: the file cannot be read, is empty, damaged, not UTF-8, or has characters that a given alphabet
+            lacks.
     """
     try:
         packed = _opener(path)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if as_bytes and packed is None:
-            numbers, alphabet = _mapped(path, np.dtype(np.uint8), path), Alphabet()
-        else:
-            numbers, alphabet = _encoded(path, digest, as_bytes, cache or user_cache("texts"))
+            return Corpus(path.name, _mapped(path, np.dtype(np.uint8), path), Alphabet(), digest)
+        cache = cache or user_cache("texts")
+        own = Alphabet() if as_bytes else _alphabet(path, cache / f"{digest[:32]}.alphabet")
+        alphabet = alphabet or own
+        if unseen := alphabet.unseen(own.characters or ""):
+            named = ", ".join(map(repr, unseen[:10])) + " ..." * (len(unseen) > 10)
+            raise InputError(f"{path} has characters that the model has never seen: {named}")
+        return Corpus(path.name, _encoded(path, digest, alphabet, cache), alphabet, digest)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    return Corpus(path.name, numbers, alphabet, digest)
 
 
 def corpus_of(name: str, text: str, *, as_bytes: bool = False) -> Corpus:
@@ -76,42 +85,42 @@ def corpus_of(name: str, text: str, *, as_bytes: bool = False) -> Corpus:
     return Corpus(name, alphabet.encode(text), alphabet, hashlib.sha256(text.encode()).hexdigest())
 
 
-def _encoded(path: Path, digest: str, as_bytes: bool, cache: Path) -> tuple[np.ndarray, Alphabet]:
+def _alphabet(path: Path, kept: Path) -> Alphabet:
+    """The characters of a text, from the cache or found by reading all of it."""
+    with suppress(OSError, UnicodeDecodeError):
+        if characters := kept.read_bytes().decode():
+            return Alphabet(characters)
+    seen = np.zeros(UNICODE, dtype=bool)
+    for text in _texts(path):
+        seen[code_points(text)] = True
+    alphabet = Alphabet("".join(map(chr, np.flatnonzero(seen))))
+    with suppress(InputError, OSError):  # `_encoded` tells why
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        replace(kept, (alphabet.characters or "").encode())
+    return alphabet
+
+
+def _encoded(path: Path, digest: str, alphabet: Alphabet, cache: Path) -> np.ndarray:
     """The numbers from the cache, or made and kept there; if it cannot be written, in a temporary file."""
-    known = cache / f"{digest}.alphabet"
-    if as_bytes:
-        alphabet = Alphabet()
-    elif known.exists():
-        alphabet = Alphabet(known.read_text(encoding="utf-8", errors="surrogatepass", newline=""))
-    else:
-        alphabet = _alphabet(path)
-    kept = cache / f"{digest}.{'bytes' if as_bytes else 'characters'}"
+    written_in = hashlib.sha256((alphabet.characters or "").encode()).hexdigest()
+    kept = cache / f"{digest[:32]}-{written_in[:32]}"
     if kept.exists():
-        return _mapped(kept, alphabet.dtype, path), alphabet
+        return _mapped(kept, alphabet.dtype, path)
     partial = kept.with_name(f"{kept.name}.{os.getpid()}")
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             _write(path, alphabet, file)
-        if not as_bytes:
-            known.write_text(alphabet.characters or "", encoding="utf-8", newline="")
         partial.replace(kept)
+        return _mapped(kept, alphabet.dtype, path)
     except OSError as error:
         print(f"warning: cannot write {cache} ({error.strerror}): {path} is encoded anew each time", file=sys.stderr)
         with tempfile.TemporaryFile() as file:
             _write(path, alphabet, file)
-            return _mapped(file, alphabet.dtype, path), alphabet
+            return _mapped(file, alphabet.dtype, path)
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-    return _mapped(kept, alphabet.dtype, path), alphabet
-
-
-def _alphabet(path: Path) -> Alphabet:
-    seen = np.zeros(UNICODE, dtype=bool)
-    for text in _texts(path):
-        seen[code_points(text)] = True
-    return Alphabet("".join(map(chr, np.flatnonzero(seen))))
 
 
 def _write(path: Path, alphabet: Alphabet, file: IO[bytes]) -> None:

@@ -34,8 +34,8 @@ class Learner(nn.Module):
         self.encoder = trained.encoder if self.config.trains_encoder else None  # a frozen one is no weight of ours
         trained.encoder.requires_grad_(self.config.trains_encoder)
         self.register_buffer("weights", weights)
-        carried = self.labeller.core is not None and not self.config.bidirectional
-        self.carried = CarriedState(self.labeller.core.initial_state(batch)) if carried else None
+        core = None if self.config.bidirectional else self.labeller.core
+        self.carried = CarriedState(core.initial_state(batch)) if core else None
 
     def forward(
         self,

@@ -5,7 +5,6 @@ picture's content, in a folder named by the hash of the encoder's weights and pr
 of date, a job that was killed goes on where it stopped, and several can share the folder.
 """
 
-import os
 import sys
 import time
 import uuid

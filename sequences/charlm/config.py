@@ -40,8 +40,11 @@ class Config:
     window: int = 100
     """Characters between two cuts of the gradient; the state is carried on."""
 
+    forget: float = 0.02
+    """Share of the windows that are read from the state 0, as texts are that the model begins itself."""
+
     loop: LoopConfig = field(default_factory=LoopConfig)
-    """The training loop; a batch counts rows, each of which reads a part of the text from its beginning to its end."""
+    """The training loop; a batch counts rows, of which each reads its own stretch of the text."""
 
     def __post_init__(self):
         for name in ("hidden", "layers", "window"):
@@ -51,7 +54,7 @@ class Config:
             raise InputError(f"embedding must not be negative, but is {self.embedding}")
         if self.tied and self.embedding:
             raise InputError("tied embeddings have as many numbers as a layer has units: leave out --embedding")
-        for name in ("dropout", "held_out"):
+        for name in ("dropout", "held_out", "forget"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
         if not self.held_out:

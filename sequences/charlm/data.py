@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
-from core.batches import fold
+from core.batches import fold, generator
 from core.errors import InputError
 from datasets.corpora import Corpus, open_corpus
 from datasets.toy_texts import TOYS, toy_corpus
@@ -59,6 +59,9 @@ class TrainingBatches:
     The text is a ring. In each epoch it is cut at a place of its own into as many stretches as a batch has rows,
     and each row reads its stretch window by window, so that the state a window ends with is the one that the next
     starts from. What is left of a stretch after its last whole window comes in other epochs.
+
+    Now and then a row begins a window from the state 0. A net that met it only where an epoch begins would drift away
+    from it, and be lost wherever it is asked to begin.
     """
 
     numbers: Numbers
@@ -81,12 +84,16 @@ class TrainingBatches:
 
     def __call__(
         self, step: int, rows: slice
-    ) -> tuple[Int[Tensor, "time batch"], Int[Tensor, "time batch"], Bool[Tensor, ""]]:
-        """Return what is read, the character after each, and whether an epoch begins."""
+    ) -> tuple[Int[Tensor, "time batch"], Int[Tensor, "time batch"], Bool[Tensor, " batch"]]:
+        """Return what is read, the character after each, and which rows begin anew."""
         loop = self.config.loop
         epoch, number = divmod(step, self.windows)
         begin = fold(loop.seed, epoch, "begin") % len(self.numbers) + number * self.window
         starts = begin + np.arange(loop.batch)[rows] * self._stretch
         places = (np.arange(self.window + 1)[:, None] + starts) % len(self.numbers)
         read = torch.from_numpy(self.numbers[places].astype(np.int64)).to(self.device)
-        return read[:-1], read[1:], torch.tensor(number == 0, device=self.device)
+        return read[:-1], read[1:], (self._forgotten(step) | (number == 0))[rows].to(self.device)
+
+    def _forgotten(self, step: int) -> Bool[Tensor, " batch"]:
+        loop = self.config.loop
+        return torch.rand(loop.batch, generator=generator("cpu", loop.seed, step, "forget")) < self.config.forget

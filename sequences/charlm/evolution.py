@@ -1,5 +1,79 @@
-"""Evolution."""
+"""What a model writes while it learns, on one page (slide 44): after 100, 300, 500, 700, 1200 and 2000 iterations.
+
+evolution = Evolution(trained, run)
+evolution(100)      # a sample is written to samples/000100.txt of the run, and shown on its evolution.html
+"""
+
+from html import escape
+
+from core import checkpoint
+from core.log import Run
+from sequences.charlm.trained import Trained
+from sequences.charlm.writing import texts
+
+ITERATIONS = (100, 300, 500, 700, 1200, 2000)
+LENGTH = 400
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ max-width: 50rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif }}
+h2 {{ margin: 2rem 0 .5rem; font-size: 1rem }}
+pre {{ margin: 0; padding: 1rem; border: 1px solid #8886; border-radius: .5rem; white-space: pre-wrap;
+  overflow-wrap: anywhere; font: .9rem/1.45 ui-monospace, monospace }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<p>{about}</p>
+{samples}
+</body>
+</html>
+"""
+
+
 class Evolution:
-    def __init__(self, trained, run):
-        pass
-    def __call__(self, step): pass
+    """Draws samples during a training, and keeps the page that shows them all.
+
+    Args:
+        trained: the model that learns.
+        run: whose directory gets the page.
+    """
+
+    def __init__(self, trained: Trained, run: Run):
+        self.trained, self.run = trained, run
+
+    def __call__(self, step: int) -> None:
+        """Add what the model writes now, if `step` is one of the iterations, or the last."""
+        loop = self.trained.config.loop
+        if step not in ITERATIONS and step != loop.steps:
+            return
+        model = self.trained.model
+        model.eval()
+        (text,) = texts(self.trained, length=LENGTH, rows=1, seed=loop.seed)
+        model.train()
+        folder = self.run.directory / "samples"
+        with checkpoint.writing(folder):
+            folder.mkdir(exist_ok=True)
+        checkpoint.replace(folder / f"{step:06}.txt", text.encode())
+        self._write_page()
+
+    def _write_page(self) -> None:
+        files = sorted((self.run.directory / "samples").glob("*.txt"))
+        samples = "\n".join(
+            f"<h2>{int(file.stem):,} iterations</h2>\n<pre>{escape(file.read_text(encoding='utf-8'))}</pre>"
+            for file in files
+        )
+        config = self.trained.config
+        about = (
+            f"{LENGTH} {self.trained.alphabet.unit}s each, drawn at temperature 1 from a model that learns to write: "
+            f"{config.layers} x {config.hidden} {config.core.upper()}, {config.loop.batch * config.window:,} read in "
+            "each iteration."
+        )
+        page = PAGE.format(title=f"How {escape(self.run.directory.name)} learned", about=about, samples=samples)
+        checkpoint.replace(self.run.directory / "evolution.html", page.encode())

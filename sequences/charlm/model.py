@@ -1,7 +1,7 @@
 """The character model (slides 8-9): what the next character is, given all before it.
 
-    h_t = core(x_t, h_{t-1})            x_t one-hot, or a row of an embedding
-    p(x_{t+1}) = softmax(V h_t + b)     trained by cross-entropy
+h_t = core(x_t, h_{t-1})            x_t one-hot, or a row of an embedding
+p(x_{t+1}) = softmax(V h_t + b)     trained by cross-entropy
 """
 
 from typing import Any

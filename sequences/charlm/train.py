@@ -19,11 +19,10 @@ from core.loop import fit
 from core.losses import cross_entropy
 from sequences.charlm.config import EXPECTED, PRESETS, Config
 from sequences.charlm.data import TrainingBatches, first_number, read, split
-from sequences.charlm.evaluate import compare, measure, table
+from sequences.charlm.evaluate import compare, measure, results_table
 from sequences.charlm.evolution import Evolution
 from sequences.charlm.model import CharacterModel
 from sequences.charlm.trained import Trained, open_model
-
 
 APP = "sequences charlm"
 
@@ -36,7 +35,7 @@ class Learner(nn.Module):
         self.model, self.carried = model, CarriedState(model.initial_state(batch))
 
     def forward(
-        self, x: Int[Tensor, "time batch"], y: Int[Tensor, "time batch"], first: Bool[Tensor, ""]
+        self, x: Int[Tensor, "time batch"], y: Int[Tensor, "time batch"], first: Bool[Tensor, " batch"]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Learn from a window; return the mean loss in nats and what to log."""
         logits, state = self.model(x, self.carried.before(first))
@@ -81,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     if run.writes:
         best, _ = open_model(run.directory, device)
-        Console().print(table(compare(best, corpus, start), corpus, start))
+        results = compare(best, corpus, start, corpus.numbers[:start])
+        Console().print(results_table(results, corpus, start))
         print(f"{run.directory} holds the run; now: sequences charlm sample {run.directory}")
 
 

@@ -1,0 +1,136 @@
+"""Whether what opens in a text closes: tags, brackets, braces, comments, environments, dollar signs (slides 38-43).
+
+    share(["<a><b></a>"], "xml")["tags"]        # 2 of 3 marks have their partner: 0.667
+
+A text that was cut out of a longer one opens what closes outside of it. So no text scores 100 %, and a score says
+something beside that of real text of the same length.
+"""
+
+import html
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+Mark = tuple[str, bool]  # what it is of, as "b" of "</b>", and whether it opens
+
+TAG = re.compile(r"<!--.*?-->|<(/?)([A-Za-z][\w:.-]*)(?:\s[^<>]*?)?(/?)>", re.DOTALL)
+ALONE = {"br", "hr", "img", "wbr"}  # tags of HTML that have no partner
+C_WORD = re.compile(
+    r"/\*(?P<comment>.*?)(?P<end>\*/|\Z)|(?P<stray>\*/)|//[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'"
+    r"|(?P<bracket>[(){}])",
+    re.DOTALL,
+)
+TEX_COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%[^\n]*")
+ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{([^{}\n]*)\}")
+DOLLARS = re.compile(r"\\.|(\$\$?)", re.DOTALL)
+
+
+class Paired(NamedTuple):
+    """Marks that have their partner, and all."""
+
+    paired: int
+    marks: int
+
+
+def pairs(marks: Iterable[Mark]) -> Paired:
+    """Match marks from the inside out: one that closes takes the last of its kind that is open, if there is any.
+
+    What was opened in between stays without a partner.
+    """
+    open_marks: list[str] = []
+    paired = count = 0
+    for name, opens in marks:
+        count += 1
+        if opens:
+            open_marks.append(name)
+        elif name in open_marks:
+            while open_marks.pop() != name:
+                pass
+            paired += 2
+    return Paired(paired, count)
+
+
+def tags(text: str) -> Iterator[Mark]:
+    """Yield the tags of XML, those that a dump of Wikipedia has escaped in its texts too."""
+    for found in TAG.finditer(html.unescape(text)):
+        slash, name, closed = found.groups()
+        if name and not closed and name.lower() not in ALONE:
+            yield name, not slash
+
+
+def doubled(text: str, opening: str, closing: str) -> Iterator[Mark]:
+    """Yield pairs of brackets such as [[ and ]]."""
+    for found in re.finditer(f"{re.escape(opening)}|{re.escape(closing)}", text):
+        yield opening, found[0] == opening
+
+
+def c_brackets(text: str, opening: str, closing: str) -> Iterator[Mark]:
+    """Yield brackets of C that stand outside of comments, strings and characters."""
+    for found in C_WORD.finditer(text):
+        if found["bracket"] in (opening, closing):
+            yield opening, found["bracket"] == opening
+
+
+def c_comments(text: str) -> Iterator[Mark]:
+    """Yield the beginnings and ends of C's comments."""
+    for found in C_WORD.finditer(text):
+        if found["comment"] is not None:
+            yield "/*", True
+        if found["end"] or found["stray"]:
+            yield "/*", False
+
+
+def environments(text: str) -> Iterator[Mark]:
+    """Yield LaTeX's begin and end of environments."""
+    for found in ENVIRONMENT.finditer(TEX_COMMENT.sub(r"\1", text)):
+        yield found[2], found[1] == "begin"
+
+
+def dollars(text: str) -> Iterator[Mark]:
+    r"""Yield the dollar signs of LaTeX, each of which opens a formula or closes it; $$ is one sign, \$ is none.
+
+    No formula goes on beyond the end of its paragraph.
+    """
+    for number, paragraph in enumerate(re.split(r"\n\s*\n", TEX_COMMENT.sub(r"\1", text))):
+        inside = ""
+        for found in DOLLARS.finditer(paragraph):
+            if sign := found[1]:
+                inside = "" if inside == sign else sign
+                yield f"{sign}{number}", bool(inside)
+
+
+def tex_braces(text: str) -> Iterator[Mark]:
+    r"""Yield the braces of LaTeX; \{ is none."""
+    for found in re.finditer(r"\\.|([{}])", TEX_COMMENT.sub(r"\1", text), re.DOTALL):
+        if found[1]:
+            yield "{", found[1] == "{"
+
+
+STRUCTURES: dict[str, dict[str, Callable[[str], Iterable[Mark]]]] = {
+    "xml": {
+        "tags": tags,
+        "[[links]]": lambda text: doubled(text, "[[", "]]"),
+        "{{templates}}": lambda text: doubled(text, "{{", "}}"),
+    },
+    "c": {
+        "{braces}": lambda text: c_brackets(text, "{", "}"),
+        "(parentheses)": lambda text: c_brackets(text, "(", ")"),
+        "/*comments*/": c_comments,
+    },
+    "latex": {"environments": environments, "$formulas$": dollars, "{braces}": tex_braces},
+}
+
+
+def count(texts: Iterable[str], kind: str) -> dict[str, Paired]:
+    """Return the marks of texts, each matched within its own, by what they are of; `kind` is one of `STRUCTURES`."""
+    found = {name: Paired(0, 0) for name in STRUCTURES[kind]}
+    for text in texts:
+        for name, marks in STRUCTURES[kind].items():
+            paired, all_marks = pairs(marks(text))
+            found[name] = Paired(found[name].paired + paired, found[name].marks + all_marks)
+    return found
+
+
+def share(texts: Iterable[str], kind: str) -> dict[str, float]:
+    """Return the share of marks that have their partner; NaN where there is no mark."""
+    return {name: paired / marks if marks else float("nan") for name, (paired, marks) in count(texts, kind).items()}
