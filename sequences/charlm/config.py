@@ -65,6 +65,7 @@ HELLO = Config(
     corpus="hello",
     hidden=16,
     window=10,
+    forget=0.2,
     loop=LoopConfig(steps=300, batch=8, learning_rate=2e-2, clip=1.0, log_every=50, validate_every=100),
 )
 PAGES = Config(
