@@ -91,7 +91,7 @@ def main(rounds: int = 9, check: bool = False) -> int:
     ours = CharacterModel(SHAKESPEARE, CHARACTERS)
     peer = Peer(ours)
     _require_same(ours, peer)
-    jobs = {
+    jobs: dict[str, Callable[[], object]] = {
         "ours learns": training(ours),
         "peer learns": training(peer),
         "ours writes": writing(ours),

@@ -100,6 +100,8 @@ def on_gpu(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool)
 
 def automatic(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
     """The fastest of them that can do the work."""
+    if len(x) == 1 and lengths is None and x.device.type == "cpu" and not torch.is_grad_enabled():
+        return reference(cell, x, state, lengths, reverse)  # for one step the others would first copy all weights
     return choose(cell, state, lengths)(cell, x, state, lengths, reverse)
 
 

@@ -174,6 +174,17 @@ def test_auto_without_gradient_agrees_too():
         torch.testing.assert_close(ours, recurrent(x, lengths=lengths))
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_auto_takes_single_steps_without_gradient(cell):
+    recurrent = Recurrent(cell, 3, 4, layers=2, bias=True, dtype=torch.float64)
+    x, state = torch.randn(6, 2, 3, dtype=torch.float64), None
+    whole, _ = recurrent(x)
+    with torch.no_grad():
+        for time in range(6):
+            output, state = recurrent(x[time : time + 1], state)
+            torch.testing.assert_close(output[0], whole[time])
+
+
 @pytest.mark.parametrize("engine", ["reference", *FAST])
 @pytest.mark.parametrize("cell", CELLS)
 def test_integers_are_one_hot_vectors(cell, engine):

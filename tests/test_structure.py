@@ -30,7 +30,7 @@ def test_pairs_match_from_the_inside_out(marks, paired):
         ("xml", "tags", "&lt;ref name=&quot;x&quot;&gt;y&lt;/ref&gt; &lt;br&gt; <!-- <b> -->", 2, 2),
         ("xml", "[[links]]", "[[a|b]] [[c]] [[d ]", 4, 5),
         ("xml", "{{templates}}", "{{a|{{b}}}} }}", 4, 5),
-        ("c", "{braces}", 'int f() { if (x) { s = "}"; c = \'{\'; /* } */ } // }\n', 2, 3),
+        ("c", "{braces}", "int f() { if (x) { s = \"}\"; c = '{'; /* } */ } // }\n", 2, 3),
         ("c", "(parentheses)", "f(g(x)) (", 4, 5),
         ("c", "/*comments*/", '/* a */ x */ "/*" // /*\n /* open', 2, 4),
         ("c", "/*comments*/", "no comment", 0, 0),

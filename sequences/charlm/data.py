@@ -40,8 +40,8 @@ def split(corpus: Corpus, config: Config) -> int:
     held_out = max(2, round(config.held_out * size))
     if size - held_out < 2 * rows:
         raise InputError(
-            f"{corpus.name}: {size} {unit}{'s' * (size != 1)} are too few for a batch of {rows} rows, "
-            f"of which each reads 2 at least, and {held_out} to hold out: give a longer text, or a lower --batch"
+            f"{corpus.name}: the whole text is {size} {unit}{'s' * (size != 1)}, too little for a batch of {rows} "
+            f"rows that read 2 each, and {held_out} held out: give a longer text, or a lower --batch"
         )
     return size - held_out
 
