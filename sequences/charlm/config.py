@@ -75,9 +75,8 @@ PAGES = Config(
 )
 SMALL = Config(
     hidden=512,
-    dropout=0.1,
     loop=LoopConfig(
-        steps=1500,
+        steps=1200,
         batch=32,
         optimiser="adamw",
         learning_rate=4e-3,
@@ -85,15 +84,14 @@ SMALL = Config(
         weight_decay=1e-2,
         clip=1.0,
         log_every=50,
-        validate_every=500,
+        validate_every=300,
     ),
 )
 TINYSHAKESPEARE = replace(
     SMALL,
     layers=2,
-    tied=True,
-    dropout=0.5,
-    loop=replace(SMALL.loop, steps=3300, weight_decay=1e-1),
+    dropout=0.4,
+    loop=replace(SMALL.loop, steps=3900, warm_up=100, weight_decay=0.1, log_every=100, validate_every=300),
 )
 SHAKESPEARE = Config(
     hidden=512,
@@ -118,6 +116,7 @@ EXPECTED = {
     "hello": "the lecture's toy",
     "pages": "structure, with no data",
     "small": "a text of your own in some ten minutes",
+    "tinyshakespeare": "1.479 nats a character in 41 CPU minutes",
     "shakespeare": "the lecture's 3 x 512",
     "c": "the lecture's 3 layers of 10M parameters",
     "wikipedia": "the same on bytes",
