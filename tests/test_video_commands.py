@@ -280,9 +280,9 @@ def test_train_on_a_folder_and_evaluate(clips, tmp_path, capsys):
     assert "majority class" in told
     assert "test: 2 clips" in told
     saved = checkpoint.open_run(directory, "video")
-    assert {name.split(".")[0] for name in saved["weights"]} == {"encoder", "labeller", "weights", "state0", "state1"}
-    assert saved["weights"]["state0"].shape == (1, 2, 8)
-    assert saved["weights"]["state0"].any(), "the state that the next window starts from"
+    assert {name.split(".")[0] for name in saved["weights"]} == {"encoder", "labeller", "weights", "carried"}
+    assert saved["weights"]["carried.state0"].shape == (1, 2, 8)
+    assert saved["weights"]["carried.state0"].any(), "the state that the next window starts from"
     assert saved["extras"]["classes"] == ["0", "1"]
     rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     assert any("train/accuracy" in row for row in rows)

@@ -184,8 +184,8 @@ def test_the_state_is_a_buffer_only_where_it_is_carried():
     def buffers(**options) -> set[str]:
         return {name for name, _ in learner(**options)[0].named_buffers()}
 
-    assert buffers(core="lstm") == {"weights", "state0", "state1"}
-    assert buffers(core="gru") == {"weights", "state0"}
+    assert buffers(core="lstm") == {"weights", "carried.state0", "carried.state1"}
+    assert buffers(core="gru") == {"weights", "carried.state0"}
     assert buffers(core="none") == {"weights"}
     assert buffers(bidirectional=True) == {"weights"}
 
@@ -195,10 +195,10 @@ def test_each_process_learns_from_its_own_rows_of_the_state(monkeypatch: pytest.
     monkeypatch.setenv("WORLD_SIZE", "3")
     monkeypatch.setenv("RANK", "1")
     summed: list[Tensor] = []
-    monkeypatch.setattr("video.train.distributed.total", lambda part: summed.append(part) or part)
+    monkeypatch.setattr("core.carried.distributed.total", lambda part: summed.append(part) or part)
     learning, trained = learner(core="gru")
-    learning.get_buffer("state0").copy_(torch.rand(1, CLIPS, 7))
-    before = learning.get_buffer("state0").clone()
+    learning.get_buffer("carried.state0").copy_(torch.rand(1, CLIPS, 7))
+    before = learning.get_buffer("carried.state0").clone()
     features, labels = torch.randn(4, 1, 2 * trained.encoder.channels), torch.zeros(4, 1, dtype=torch.int64)
     learning(features, labels, torch.tensor(False))
     final = trained.labeller(features, before[:, 1:2])[1]
