@@ -56,14 +56,14 @@ class Arguments:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Look at every picture; exit with code 2 at the end if some could not be looked at."""
+    """Look at every picture; exit with code 1 at the end if some could not be looked at, 2 if none could."""
     arguments = tyro.cli(Arguments, args=argv, prog="glimpse show", config=(tyro.conf.FlagCreatePairsOff,))
     model, saved = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
     glimpses = model.config.glimpses if arguments.glimpses is None else arguments.glimpses
     if not 1 <= glimpses <= MOST_GLIMPSES:
         raise InputError(f"--glimpses must be from 1 to {MOST_GLIMPSES}, not {glimpses}")
     found, failed = _find(arguments.images)
-    told = []
+    done, told = 0, []
     for file, target in name_outputs(found, arguments.out, "scanpath"):
         try:
             path, size = look_at(file, model, saved["extras"], glimpses, arguments)
@@ -72,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             failed = True
             _complain(error)
             continue
+        done += 1
         if arguments.json:
             told.append({"file": str(file), "drawn": [str(each) for each in drawn]} | tell(path, size))
         else:
@@ -81,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.json:
         print(json.dumps(told, indent=1), flush=True)
     if failed:
-        raise SystemExit(2)
+        raise SystemExit(1 if done else 2)
 
 
 def look_at(
