@@ -1,0 +1,34 @@
+"""Timing side by side: every job once a round, so that what disturbs the machine disturbs all alike."""
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+
+Job = Callable[[], object]
+
+
+def interleaved(jobs: dict[str, Job], rounds: int, warm_up: int = 2) -> dict[str, list[float]]:
+    """Milliseconds of each job in each round: CPU time on one thread, else wall-clock time (of a quiet machine)."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for number in range(rounds + warm_up):
+        for name, job in jobs.items():
+            start = clock()
+            job()
+            if number >= warm_up:
+                times[name].append(1e3 * (clock() - start))
+    return times
+
+
+def ratio(slow: list[float], fast: list[float]) -> float:
+    """How many times as fast `fast` is: the median of the ratios within a round."""
+    return median(s / f for s, f in zip(slow, fast, strict=True))
+
+
+def product_rate(rounds: int = 9) -> float:
+    """Floating-point operations a millisecond of a large matrix product, in float32: what the machine can do."""
+    size = 1536
+    a, b, out = (torch.randn(size, size) for _ in range(3))
+    return 2 * size**3 / median(interleaved({"": lambda: torch.mm(a, b, out=out)}, rounds)[""])
