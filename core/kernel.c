@@ -191,9 +191,15 @@ INLINE void gru_backward(const layer *l, place p, int64_t row, int64_t j, int co
 
 /* ---- matrix products ----------------------------------------------------------------------------------------- */
 
-/* sum[row][v] (+)= the sum over k < depth of a[row][k] * panel[k][v], `rows` and `wide` known to the compiler. */
+typedef struct { const float *at[ROWS * 4 * 7]; int count; } lines; /* of memory that are needed next */
+
+INLINE void ask(lines *soon, const float *at) { soon->at[soon->count++] = at; }
+
+/* sum[row][v] (+)= the sum over k < depth of a[row][k] * panel[k][v], `rows` and `wide` known to the compiler.
+   Meanwhile the lines that the equations will need come from memory, a few at a time: all at once they would
+   hold up the weights. */
 INLINE void tile(const int rows, const int wide, const float *a, int64_t stride, const float *panel, int64_t depth,
-                 vec (*sums)[4], int add) {
+                 vec (*sums)[4], int add, const lines *soon) {
     vec sum[ROWS][4];
     const vec *weights = (const vec *)panel;
 #pragma GCC unroll 8
@@ -202,6 +208,7 @@ INLINE void tile(const int rows, const int wide, const float *a, int64_t stride,
         for (int v = 0; v < wide; v++) sum[r][v] = add ? sums[r][v] : (vec){0};
     for (int64_t k = 0; k < depth; k++, weights += wide) {
         for (int v = 0; v < wide; v++) __builtin_prefetch(weights + v + 16 * wide);
+        if (k % 4 == 0 && k / 4 < soon->count) __builtin_prefetch(soon->at[k / 4], 1);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
@@ -214,8 +221,8 @@ INLINE void tile(const int rows, const int wide, const float *a, int64_t stride,
 }
 
 static void product(int rows, int wide, const float *a, int64_t stride, const float *panel, int64_t depth,
-                    vec (*sums)[4], int add) {
-#define CASE(r, w) case 4 * r + w - 1: tile(r, w, a, stride, panel, depth, sums, add); break;
+                    vec (*sums)[4], int add, const lines *soon) {
+#define CASE(r, w) case 4 * r + w - 1: tile(r, w, a, stride, panel, depth, sums, add, soon); break;
 #define ROW(r) CASE(r, 1) CASE(r, 2) CASE(r, 3) CASE(r, 4)
     switch (4 * rows + wide - 1) {
         ROW(1) ROW(2)
@@ -287,15 +294,14 @@ static void forward_tile(const layer *l, layout o, place p, int64_t row, int row
     const int64_t H = l->hidden;
     const int wide = width(o, panel);
     vec sums[ROWS][4];
-    for (int r = 0; r < rows; r++) { /* on the way from memory while the sums are formed */
+    lines soon = {.count = 0};
+    for (int r = 0; r < rows; r++) {
         const int64_t at = p.first + row + r, j = panel * o.together * LANES;
         const float *z = l->numbers ? l->table + l->numbers[at] * l->stride : l->gates + at * l->stride;
-        for (int v = 0; v < wide; v++) __builtin_prefetch(z + (v % o.gates) * H + j + (v / o.gates) * LANES, 1);
-        if (l->cell != RNN) __builtin_prefetch(l->h + at * H + j, 1);
-        if (l->cell == LSTM) __builtin_prefetch(l->c + at * H + j, 1);
-        if (l->cell == GRU) __builtin_prefetch(l->q + at * H + j, 1);
+        for (int v = 0; v < wide; v++) ask(&soon, z + (v % o.gates) * H + j + (v / o.gates) * LANES);
+        if (l->cell != RNN) ask(&soon, l->h + at * H + j), ask(&soon, (l->cell == LSTM ? l->c : l->q) + at * H + j);
     }
-    product(rows, wide, p.h + row * H, H, panel_of(l, o, panel), H, sums, 0);
+    product(rows, wide, p.h + row * H, H, panel_of(l, o, panel), H, sums, 0, &soon);
     for (int r = 0; r < rows; r++) {
         const int64_t at = p.first + row + r;
         const float *z = l->numbers ? l->table + l->numbers[at] * l->stride : l->gates + at * l->stride;
@@ -333,12 +339,13 @@ static void backward_units(const layer *l, place p, int64_t row, int64_t j, vec 
 }
 
 /* dz W (of the GRU: (dr dz dq) W) for rows that go on at the step whose first row is `first`. */
-static void through_weights(const layer *l, layout o, int64_t first, int64_t row, int rows, int64_t panel, vec (*sums)[4]) {
+static void through_weights(const layer *l, layout o, int64_t first, int64_t row, int rows, int64_t panel, vec (*sums)[4],
+                            const lines *soon) {
     const int64_t H = l->hidden, depth = l->cell == GRU ? 2 * H : o.depth, wide = width(o, panel);
     const float *weights = panel_of(l, o, panel);
-    product(rows, (int)wide, l->dz + (first + row) * l->stride, l->stride, weights, depth, sums, 0);
+    product(rows, (int)wide, l->dz + (first + row) * l->stride, l->stride, weights, depth, sums, 0, soon);
     if (l->cell == GRU)
-        product(rows, (int)wide, l->dq + (first + row) * H, H, weights + depth * wide * LANES, H, sums, 1);
+        product(rows, (int)wide, l->dq + (first + row) * H, H, weights + depth * wide * LANES, H, sums, 1, soon);
 }
 
 static void backward_rows(const layer *l, int64_t lo, int64_t hi) {
@@ -356,17 +363,16 @@ static void backward_rows(const layer *l, int64_t lo, int64_t hi) {
             for (int64_t row = lo; row < later; row += height) { /* those that go on after step t */
                 const int rows = (int)least(height, later - row);
                 vec sums[ROWS][4];
-                if (t >= 0) for (int r = 0; r < rows; r++)
+                lines soon = {.count = 0};
+                for (int r = 0; t >= 0 && r < rows; r++)
                     for (int v = 0; v < wide; v++) {
                         const int64_t j = (panel * o.together + v) * LANES, at = here + row + r;
-                        const int G = l->cell == RNN ? 1 : l->cell == LSTM ? 4 : 3;
-                        for (int g = 0; g < G; g++) __builtin_prefetch(l->dz + at * l->stride + g * H + j, 1);
-                        __builtin_prefetch(l->dout + at * H + j);
-                        if (l->cell == LSTM) __builtin_prefetch(l->c + at * H + j);
-                        if (l->cell == LSTM) __builtin_prefetch(p.c + (row + r) * H + j);
-                        if (l->cell == GRU) __builtin_prefetch(l->q + at * H + j);
+                        for (int64_t g = 0; g < o.depth; g += H) ask(&soon, l->dz + at * l->stride + g + j);
+                        ask(&soon, l->dout + at * H + j);
+                        if (l->cell != RNN) ask(&soon, (l->cell == LSTM ? l->c : l->q) + at * H + j);
+                        if (l->cell == LSTM) ask(&soon, p.c + (row + r) * H + j);
                     }
-                through_weights(l, o, first, row, rows, panel, sums);
+                through_weights(l, o, first, row, rows, panel, sums, &soon);
                 for (int r = 0; r < rows; r++)
                     for (int v = 0; v < wide; v++) {
                         const int64_t j = (panel * o.together + v) * LANES;
