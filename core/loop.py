@@ -127,9 +127,10 @@ class _Training:
         self.precision = autocast if bf16 else nullcontext()
         seconds = 0.0
         if last := run.last():
-            if last["extras"] != extras:
-                changed = f"saved {last['extras']}, now {extras}"
-                raise InputError(f"the data of {run.directory} have changed ({changed}): begin a new run")
+            saved = last["extras"]
+            if changed := [name for name in {**saved, **extras} if saved.get(name) != extras.get(name)]:
+                which = ", ".join(changed)
+                raise InputError(f"the data of {run.directory} have changed (other {which}): begin a new run")
             model.load_state_dict(last["weights"])
             restore(self.optimiser, last["training"]["optimiser"])
             self.sums.add({name: value.to(self.device) for name, value in last["training"]["sums"].items()})

@@ -137,6 +137,14 @@ def test_a_checkpoint_holds_what_its_user_needs(tmp_path: Path) -> None:
     assert "training" not in payload
 
 
+def test_other_data_are_named_in_short_when_a_run_goes_on(tmp_path: Path) -> None:
+    train(tmp_path)
+    config = Config(LoopConfig(steps=6, batch=8, log_every=2, schedule="constant"))
+    run = Run(tmp_path, "line", config)
+    with pytest.raises(InputError, match=r"have changed \(other unit, words\): begin a new run"):
+        fit(Line(), batch, lambda: {"accuracy": 0.0}, run, config.loop, extras={"unit": "km", "words": "w" * 9999})
+
+
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     train(tmp_path)
     before = [(tmp_path / name).read_bytes() for name in ("metrics.jsonl", "last.pt", "best.pt")]

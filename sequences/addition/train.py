@@ -34,7 +34,7 @@ class Trained:
     margins: list[float]
 
 
-def learn(config: Config, run: Run, device: torch.device) -> None:
+def learn(config: Config, run: Run, device: torch.device, graph: bool = True) -> None:
     """Train both nets; the candidates are judged by held-out numbers as short as those they learn from."""
     train, held_out = split(config, device)
     learner = Learner(config).to(device)
@@ -46,6 +46,7 @@ def learn(config: Config, run: Run, device: torch.device) -> None:
         config.loop,
         monitor="margin",
         rates={"feedforward": FEEDFORWARD_RATE},
+        graph=graph,
     )
 
 
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train, count what is wrong by the number of bits, find the automaton, draw it."""
     config, session, run = cli.parse_train(APP, Config, PRESETS, argv, EXPECTED, verb="")
     device = cli.device(session.device, session.threads)
-    learn(config, run, device)
+    learn(config, run, device, session.graph)
     if run.writes:
         report(run.directory, device)
 

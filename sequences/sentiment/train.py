@@ -53,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         run,
         config.loop,
         extras={"vocabulary": vocabulary.to_json(), "classes": list(splits.classes)},
+        graph=session.graph,
     )
     if run.writes:
         name = "test" if splits.test else "validation"

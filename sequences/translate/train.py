@@ -90,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         config.loop,
         monitor="BLEU",
         extras={side: vocabulary.to_json() for side, vocabulary in pieces._asdict().items()},
+        graph=session.graph,
     )
     if run.writes:
         best, _ = open_model(run.directory, device)
