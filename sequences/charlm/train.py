@@ -77,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "digest": corpus.digest,
         },
         after=Evolution(trained, run),
+        graph=session.graph,
     )
     if run.writes:
         best, _ = open_model(run.directory, device)
