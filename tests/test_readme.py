@@ -10,20 +10,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from videos import put
 
 import captioning.__main__ as captioning
 import glimpse.__main__ as glimpse
+import sequences.__main__ as sequences
 import video.__main__ as video
 from core import cli
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 COMMANDS = [shlex.split(line, comments=True)[2:] for line in README.splitlines() if line.startswith("uv run ")]
-VERBS = {"glimpse": glimpse.VERBS, "captioning": captioning.VERBS, "video": video.VERBS}
+VERBS = {
+    "glimpse": glimpse.VERBS,
+    "captioning": captioning.VERBS,
+    "video": video.VERBS,
+    "sequences": sequences.VERBS,
+}
 SMALL = ["--steps", "2", "--batch", "4", "--hidden", "8", "--quiet"]
 TOY = {
     "glimpse": [*SMALL, "--what", "8", "--where", "8", "--glimpse", "8"],
     "captioning": [*SMALL, "--min-count", "1", "--visual", "8", "--embedding", "8", "--cache", "cache"],
-    "video": [*SMALL, "--frame", "8"],
+    "video": [*SMALL, "--frame", "8", "--cache", "cache"],
+    "addition": [*SMALL[:2], "--candidates", "1", "--bits", "3", "--width", "5", "--lengths", "4", "--pairs", "9"],
+    "charlm": SMALL,
+    "sentiment": [*SMALL, "--embedding", "8"],
+    "translate": [*SMALL, "--embedding", "8"],
 }
 CAPTIONED = "captions.html", "drawn/photo.caption.png", "captioner.pt", "labelled.webm"
 ELSEWHERE = ("pytest", "torchrun")  # this very run, and tests/test_distributed.py
@@ -59,14 +70,24 @@ def place(tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(random.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
         (tmp_path / f"{name}.txt").write_text("a picture of noise\nnothing to see here\n")
+    for name in ("film.mp4", *(f"VIDEOS/{c}/{n}.mp4" for c in ("walk", "run") for n in range(4))):
+        put(tmp_path / name)
+    (tmp_path / "TEXT").write_text("The quick brown fox jumps over the lazy dog. " * 60)
+    for name in ("talk.neg", "talk.pos", "train.en", "train.cs", "val.en", "val.cs"):
+        (tmp_path / name).write_text("".join(f"sentence {n} of {name[:3]}\n" for n in range(40)))
     return tmp_path
+
+
+def trains(words):
+    """Whether these words after a program's name train something anew."""
+    return words[0] == "addition" or ("train" in words[:2] and "--resume" not in words)
 
 
 def test_readme_commands(place, monkeypatch):
     assert len(COMMANDS) >= 8
     for program, *words in COMMANDS:
         if program in VERBS:
-            toy = TOY[program] if words[0] == "train" and "--resume" not in words else []
+            toy = TOY[words[0] if program == "sequences" else program] if trains(words) else []
             assert cli.main(program, VERBS[program], [*words, *toy]) == 0, words
         elif program == "python":
             assert words[0] == "-m"
