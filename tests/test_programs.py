@@ -20,13 +20,13 @@ import video.config
 import video.program
 from captioning.model import Captioner
 from captioning.trained import Trained as TrainedCaptioner
-from captioning.trained import encoder_of
 from core import checkpoint, cli, decoding
 from core.config import to_dict
 from datasets.text import Vocabulary
 from glimpse.model import RecurrentAttention, greedy
 from video.trained import build
 from vision.encoder import TINY, make_encoder
+from vision.opening import encoder_of
 
 
 def save(path: Path, app: str, config: Any, model: torch.nn.Module, extras: dict[str, Any]) -> Path:

@@ -20,7 +20,9 @@ class Config:
     error: Literal["cross_entropy", "squared_error"] = "cross_entropy"
     """The error function; the slides have the squared error."""
     candidates: int = 8
-    """Recurrent nets that learn side by side, each alone; the one that errs least on held-out pairs is kept."""
+    """Recurrent nets that learn side by side, each alone; the surest is kept."""
+    judged: int = 64
+    """Bits of the random pairs that decide, with the held-out short ones, which is the surest; they only judge."""
     width: int = 16
     """Bits a number may have at most for the feed-forward net; it learns from the same numbers."""
     feedforward: int = 256
@@ -35,7 +37,7 @@ class Config:
     """The training loop."""
 
     def __post_init__(self):
-        for name in ("hidden", "candidates", "feedforward", "pairs"):
+        for name in ("hidden", "candidates", "feedforward", "judged", "pairs"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 2 <= self.bits <= 10:

@@ -7,8 +7,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from core import batches
-from datasets.transducer import add, every_pair
+from datasets.transducer import add, every_pair, random_pairs
 from sequences.addition.config import Config
+
+JUDGES = 1000  # longer pairs by which candidates are judged
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,16 @@ def split(config: Config, device: torch.device | str) -> tuple[Examples, Example
     order = torch.randperm(len(every), generator=random).to(device)
     held_out = len(every) // 4
     return every[order[held_out:]], every[order[:held_out]]
+
+
+def judges(config: Config, device: torch.device | str) -> list[Examples]:
+    """Return what the candidates are judged by: the held-out short pairs, and random longer ones.
+
+    In short pairs a carry goes up to `bits` steps far. A net that lets it fade a little at each step is found out
+    where it goes further.
+    """
+    random = batches.generator(device, config.loop.seed, "judge")
+    return [split(config, device)[1], examples(random_pairs(JUDGES, config.judged, random))]
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from rich.console import Console
+from torch import Tensor
 
 from core import checkpoint, cli
 from core.automaton import Extraction
@@ -17,7 +19,7 @@ from core.config import from_dict
 from core.log import Run
 from core.loop import fit
 from sequences.addition.config import EXPECTED, PRESETS, Config
-from sequences.addition.data import Examples, TrainingBatches, split
+from sequences.addition.data import Examples, TrainingBatches, judges, split
 from sequences.addition.evaluate import agreement, automaton_table, find_automaton, measure, tables, verdict
 from sequences.addition.model import Adder, FeedForward, Learner, margins
 
@@ -27,7 +29,7 @@ FEEDFORWARD_RATE = 0.1  # of the step size of three units, which bear larger ste
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """Both nets, and how surely each candidate for the recurrent one added the held-out numbers."""
+    """Both nets, and how surely each candidate for the recurrent one added the numbers it was judged by."""
 
     adder: Adder
     feedforward: FeedForward
@@ -35,13 +37,14 @@ class Trained:
 
 
 def learn(config: Config, run: Run, device: torch.device, graph: bool = True) -> None:
-    """Train both nets; the candidates are judged by held-out numbers as short as those they learn from."""
-    train, held_out = split(config, device)
+    """Train both nets; the candidates are judged by numbers that none learns from."""
+    train, _ = split(config, device)
+    judged_by = judges(config, device)
     learner = Learner(config).to(device)
     fit(
         learner,
         TrainingBatches(train, config),
-        lambda: validate(learner, held_out),
+        lambda: validate(learner, judged_by),
         run,
         config.loop,
         monitor="margin",
@@ -50,9 +53,14 @@ def learn(config: Config, run: Run, device: torch.device, graph: bool = True) ->
     )
 
 
-def validate(learner: Learner, held_out: Examples) -> dict[str, float]:
-    """Return the margin of the best candidate, and how many add all held-out numbers rightly."""
-    found = margins(learner, held_out.pairs, held_out.sums)
+def sureness(learner: Learner, judged_by: Sequence[Examples]) -> Float[Tensor, " candidates"]:
+    """Return the margin of each candidate over all pairs it is judged by."""
+    return torch.stack([margins(learner, part.pairs, part.sums) for part in judged_by]).amin(0)
+
+
+def validate(learner: Learner, judged_by: Sequence[Examples]) -> dict[str, float]:
+    """Return the margin of the best candidate, and how many add all numbers rightly."""
+    found = sureness(learner, judged_by)
     return {"margin": found.max().item(), "adders": (found > 0).sum().item()}
 
 
@@ -62,8 +70,7 @@ def open_model(path: Path, device: torch.device) -> tuple[Trained, Config]:
     config = from_dict(Config, saved["config"], str(path))
     learner = Learner(config).to(device)
     checkpoint.restore(learner, saved["weights"], path)
-    held_out = split(config, device)[1]
-    found = margins(learner, held_out.pairs, held_out.sums)
+    found = sureness(learner, judges(config, device))
     adder = learner.candidates[int(found.argmax())]
     assert isinstance(adder, Adder)
     return Trained(adder, learner.feedforward, found.tolist()), config
