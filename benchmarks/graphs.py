@@ -22,7 +22,6 @@ from captioning.config import ATTENTION, POOLED
 from captioning.model import Captioner
 from captioning.train import Learner as CaptionLearner
 from captioning.trained import Trained as TrainedCaptioner
-from captioning.trained import encoder_of
 from core import batches, cli
 from core.graphs import Graphs, backend
 from core.recipe import LoopConfig, learning_rate, optimiser, set_learning_rate
@@ -35,6 +34,7 @@ from video.config import SPRITES, VIDEOS
 from video.train import Learner as VideoLearner
 from video.trained import build
 from video.trained import encoder_of as video_encoder_of
+from vision.opening import encoder_of
 
 Batch = tuple[Tensor, ...]
 Made = tuple[nn.Module, LoopConfig, Callable[[int], Batch]]
