@@ -33,7 +33,6 @@ from glimpse.train import Learner as GlimpseLearner
 from video.config import SPRITES, VIDEOS
 from video.train import Learner as VideoLearner
 from video.trained import build
-from video.trained import encoder_of as video_encoder_of
 from vision.opening import encoder_of
 
 Batch = tuple[Tensor, ...]
@@ -72,7 +71,7 @@ def describing(config, device: torch.device) -> Made:
 
 def labelling(config, device: torch.device) -> Made:
     """The labeller on noise, window after window of one clip."""
-    encoder, loop = video_encoder_of(config), config.loop
+    encoder, loop = encoder_of(config), config.loop
     trained = build(config, encoder, tuple(map(str, range(10))))
     shape = (3, config.side, config.side) if config.trains_encoder else (2 * encoder.channels,)
     random = batches.generator("cpu", "frames")
