@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from textwrap import shorten
 from typing import Any, Literal, Protocol
 
 import torch
@@ -127,10 +128,8 @@ class _Training:
         self.precision = autocast if bf16 else nullcontext()
         seconds = 0.0
         if last := run.last():
-            saved = last["extras"]
-            if changed := [name for name in {**saved, **extras} if saved.get(name) != extras.get(name)]:
-                which = ", ".join(changed)
-                raise InputError(f"the data of {run.directory} have changed (other {which}): begin a new run")
+            if changed := _differences(last["extras"], extras):
+                raise InputError(f"the data of {run.directory} have changed ({changed}): begin a new run")
             model.load_state_dict(last["weights"])
             restore(self.optimiser, last["training"]["optimiser"])
             self.sums.add({name: value.to(self.device) for name, value in last["training"]["sums"].items()})
@@ -233,6 +232,13 @@ def evaluate(
             whole.add(sums(*batch))
     model.train(training)
     return whole.divided(whole.values.pop("count").item())
+
+
+def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What two checkpoints hold differently, in short: a vocabulary may be long."""
+    changed = [name for name in {**saved, **now} if saved.get(name) != now.get(name)]
+    values = [[shorten(repr(each.get(name)), 80) for each in (saved, now)] for name in changed]
+    return "; ".join(f"{name}: saved {a}, now {b}" for name, (a, b) in zip(changed, values, strict=True))
 
 
 @contextmanager

@@ -141,7 +141,7 @@ def test_other_data_are_named_in_short_when_a_run_goes_on(tmp_path: Path) -> Non
     train(tmp_path)
     config = Config(LoopConfig(steps=6, batch=8, log_every=2, schedule="constant"))
     run = Run(tmp_path, "line", config)
-    with pytest.raises(InputError, match=r"have changed \(other unit, words\): begin a new run"):
+    with pytest.raises(InputError, match=r"\(unit: saved 'm', now 'km'; words: saved None, now .{,80}\): begin"):
         fit(Line(), batch, lambda: {"accuracy": 0.0}, run, config.loop, extras={"unit": "km", "words": "w" * 9999})
 
 

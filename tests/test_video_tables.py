@@ -205,7 +205,7 @@ GOOD = "clip0,0,1,walk\nclip1,0,1,walk\nclip2,0,1,walk\n"
         (HEAD + "clip0,0,1,\n", ": line 2: there is no label"),
         (HEAD + ",0,1,walk\n", ": line 2: no video is named"),
         (HEAD + GOOD + "clip9,0,1,walk\n", ": line 5: there is no video 'clip9'; put it into "),
-        (HEAD + "clip\0,0,1,walk\n", ": line 2: there is no video 'clip\\x00'"),
+        (HEAD + "clip\0,0,1,walk\n", ": line 2 is no text in UTF-8"),
         (HEAD + f"{'x' * 300},0,1,walk\n", ": line 2: there is no video 'xxx"),
         (HEAD + GOOD + "clip0,5,4,walk\n", ": line 5: the segment ends at 4 and begins at 5"),
         (HEAD + GOOD + "clip0,5,5,walk\n", ": line 5: the segment ends at 5 and begins at 5"),
