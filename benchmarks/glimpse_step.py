@@ -28,9 +28,9 @@ from glimpse.train import Learner
 BATCH, CLASSES = 128, 10
 # name, canvas side, model, most floors a step may cost
 SHAPES = [
-    ("28x28, 8x8, 1 scale", 28, Config(glimpses=6, patch=8, scales=1), 2.0),
-    ("60x60, 12x12, 3 scales", 60, Config(glimpses=6, patch=12, scales=3), 2.2),
-    ("100x100, 12x12, 4 scales", 100, Config(glimpses=6, patch=12, scales=4), 2.7),
+    ("28x28, 8x8, 1 scale", 28, Config(glimpses=6, patch=8, scales=1), 1.45),
+    ("60x60, 12x12, 3 scales", 60, Config(glimpses=6, patch=12, scales=3), 1.8),
+    ("100x100, 12x12, 4 scales", 100, Config(glimpses=6, patch=12, scales=4), 2.2),
 ]
 
 

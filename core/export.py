@@ -42,7 +42,7 @@ def write(path: Path, step: nn.Module, inputs: Mapping[str, Tensor], about: Mapp
         InputError: the file cannot be written.
         AssertionError: the program does not compute what the module does.
     """
-    step = deepcopy(step).eval()
+    step = deepcopy(step).eval().requires_grad_(False)  # a program does not learn
     for each in (*step.parameters(), *step.buffers()):
         each.data = each.data.contiguous()  # the format knows no other order in memory, as encoders use
     batch = torch.export.Dim("batch")

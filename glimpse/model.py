@@ -22,12 +22,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from core import bptt, checkpoint
+from core.activations import ACTIVATIONS
 from core.cells import LSTMCell, RNNCell
 from core.config import from_dict
+from glimpse import replay
 from glimpse.config import Config
 from glimpse.sensor import make_sensor
 
@@ -66,6 +69,13 @@ class Episode(NamedTuple):
     patches: Float[Tensor, "glimpses batch channels scales size size"]  # what the retina saw
 
 
+def layer(
+    activation: str, x: Float[Tensor, "batch in"], weight: Tensor, bias: Tensor, out: Float[Tensor, "batch out"]
+) -> Float[Tensor, "batch out"]:
+    """Write sigma(x weight^T + bias) to `out`; under autocast the product is one of half precision."""
+    return ACTIVATIONS[activation].into(F.linear(x, weight, bias).to(out.dtype), out)
+
+
 class GlimpseNetwork(nn.Module):
     """What was seen and where that was, in one vector (Mnih et al. 2014, fig. 1B)."""
 
@@ -75,26 +85,23 @@ class GlimpseNetwork(nn.Module):
         self.where = nn.Linear(2, where)
         self.combine = nn.Linear(what + where, size)
 
-    def forward(
-        self, pixels: Float[Tensor, "batch pixels"], location: Float[Tensor, "batch 2"]
-    ) -> tuple[Float[Tensor, "batch parts"], Float[Tensor, "batch size"]]:
-        """Return [relu(W_what rho), relu(W_where l)] and g = relu(W_g of it)."""
-        parts = torch.cat((self.what(pixels), self.where(location)), -1).relu_()
-        return parts, self.combine(parts).relu_()
+    @property
+    def layers(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+        """W_what, W_where and W_g."""
+        return self.what, self.where, self.combine
 
-    def replay(
+    def forward(
         self,
-        pixels: Float[Tensor, "glimpses batch pixels"],
-        locations: Float[Tensor, "glimpses batch 2"],
-        parts: Float[Tensor, "glimpses batch parts"],
-        seen: Float[Tensor, "glimpses batch size"],
-    ) -> Float[Tensor, "glimpses batch size"]:
-        """Attach the values that `forward` gave, of all glimpses at once, to the autograd graph."""
+        pixels: Float[Tensor, "batch pixels"],
+        location: Float[Tensor, "batch 2"],
+        parts: Float[Tensor, "batch parts"],
+        seen: Float[Tensor, "batch size"],
+    ) -> Float[Tensor, "batch size"]:
+        """Write [relu(W_what rho), relu(W_where l)] to `parts` and g = relu(W_g of it) to `seen`; return g."""
         what, where = parts.split((self.what.out_features, self.where.out_features), -1)
-        what = bptt.replay_layer(what, pixels, self.what.weight, self.what.bias, "relu")
-        where = bptt.replay_layer(where, locations, self.where.weight, self.where.bias, "relu")
-        parts = torch.cat((what, where), -1)
-        return bptt.replay_layer(seen, parts, self.combine.weight, self.combine.bias, "relu")
+        layer("relu", pixels, self.what.weight, self.what.bias, what)
+        layer("relu", location, self.where.weight, self.where.bias, where)
+        return layer("relu", parts, self.combine.weight, self.combine.bias, seen)
 
 
 class RecurrentAttention(nn.Module):
@@ -116,43 +123,36 @@ class RecurrentAttention(nn.Module):
         self.baseline = nn.Linear(config.hidden, 1)
         nn.init.zeros_(self.location.bias)  # learning where to look first begins at the image's centre
 
-    def aim(self, h: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch 2"]:
-        """Return the mean of the policy in state h."""
-        return torch.tanh(self.config.location_scale * self.location(h))
+    def aim(self, h: Float[Tensor, "batch hidden"], mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
+        """Write the mean of the policy in state h to `mean` and return it."""
+        s = self.config.location_scale
+        return layer("tanh", h, s * self.location.weight, s * self.location.bias, mean)
 
     def look(self, images: Shaped[Tensor, "batch channels height width"], glimpses: int, policy: Policy) -> Episode:
         """Look `glimpses` times where `policy` says, and classify after every glimpse.
 
         The loop runs without gradient, for each glimpse depends on the location before it. Its values are then
-        attached to the graph of each part at once (`core.bptt.replay`): a weight gradient is one product over all
-        glimpses. No gradient runs through a location into the patch seen there.
+        attached to the graph of each part at once (`core.bptt.replay`, `glimpse.replay`): a weight gradient is one
+        product over all glimpses. No gradient runs through a location into the patch seen there.
         """
-        tape = bptt.record(self.core, len(images), glimpses)
-        h = first = tape.start[0]
-        steps = []
+        config, tape = self.config, bptt.record(self.core, len(images), glimpses)
+        h, steps = tape.start[0], []
+        widths = 2, config.what + config.where, config.glimpse
+        means, parts, seen = (h.new_empty(glimpses, len(images), width) for width in widths)
         with torch.no_grad():
             prepared = self.sensor.prepare(images)
             for t in range(glimpses):
-                mean = self.aim(h)
-                chosen = policy(t, mean)
-                location = chosen.nan_to_num(0).clamp(-1, 1)  # diverged weights fail in the loss, not here
+                chosen = policy(t, self.aim(h, means[t]))
+                location = chosen.nan_to_num(0).clamp_(-1, 1)  # diverged weights fail in the loss, not here
                 patches = self.sensor(prepared, location)
-                parts, seen = self.glimpse(patches.flatten(1) / self.config.input_scale, location)
-                h = tape.step(seen)
-                steps.append((mean, chosen, location, patches, parts, seen))
-            values = (torch.stack(each) for each in zip(*steps, strict=True))
-            means, chosen, locations, patches, parts, seen = values
-            pixels = patches.flatten(2) / self.config.input_scale
-        h = bptt.replay(self.core, self.glimpse.replay(pixels, locations, parts, seen), tape)
-        before, s = torch.cat((first[None], h[:-1])), self.config.location_scale
-        return Episode(
-            locations=locations,
-            chosen=chosen,
-            means=bptt.replay_layer(means, before, s * self.location.weight, s * self.location.bias, "tanh"),
-            baselines=self.baseline(before.detach()).squeeze(-1),
-            logits=self.action(h),
-            patches=patches,
-        )
+                h = tape.step(self.glimpse(patches.flatten(1) / config.input_scale, location, parts[t], seen[t]))
+                steps.append((chosen, location, patches))
+            chosen, locations, patches = (torch.stack(each) for each in zip(*steps, strict=True))
+        values = patches.flatten(2), locations, parts, seen
+        h = bptt.replay(self.core, replay.glimpse_network(self.glimpse.layers, config.input_scale, *values), tape)
+        layers = self.location, self.baseline, self.action
+        means, baselines, logits = replay.heads(layers, config.location_scale, h, means)
+        return Episode(locations, chosen, means, baselines, logits, patches)
 
 
 def open_model(path: str | Path, device: torch.device | str) -> tuple[RecurrentAttention, dict[str, Any]]:

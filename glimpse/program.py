@@ -35,11 +35,12 @@ class Step(nn.Module):
         self, images: UInt8[Tensor, "batch channels height width"], state: Float[Tensor, "batch parts hidden"]
     ) -> tuple[Float[Tensor, "batch 2"], Float[Tensor, "batch classes"], Float[Tensor, "batch parts hidden"]]:
         """Return where was looked, the probabilities of the classes, and the state."""
-        model, before = self.model, export.unpack(state)
-        location = model.aim(state[:, 0]).clamp(-1, 1)
+        model, config, before = self.model, self.model.config, export.unpack(state)
+        widths = 2, config.what + config.where, config.glimpse
+        mean, parts, seen = (state.new_empty(state.shape[0], width) for width in widths)
+        location = model.aim(state[:, 0], mean).clamp(-1, 1)
         patches = model.sensor(model.sensor.prepare(images), location)
-        _, seen = model.glimpse(patches.flatten(1) / model.config.input_scale, location)
-        h, after = model.core(seen, before)
+        h, after = model.core(model.glimpse(patches.flatten(1) / config.input_scale, location, parts, seen), before)
         return location, model.action(h).softmax(-1), export.pack(after)
 
 

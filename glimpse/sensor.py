@@ -20,6 +20,7 @@ does not grow with the image.
 """
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -120,27 +121,32 @@ class IntegralSensor(Sensor):
         self.register_buffer("areas", sides[:, :, None] * sides[:, None, :], persistent=False)
 
     def prepare(self, images: Shaped[Tensor, "batch channels height width"]) -> Prepared:
-        """Sum the pixels above and to the left of every pixel corner.
+        """Sum the pixels above and to the left of every pixel corner: [height + 1, batch, channels, width + 1].
 
         Bytes are summed in int32. The sums of a large image wrap around, and the differences taken of them come
         out right all the same (arithmetic modulo 2^32); float images are summed in float64.
         """
         height, width = images.shape[-2:]
         dtype = torch.float64 if images.is_floating_point() else torch.int32
-        sums = images.cumsum(-1, dtype=dtype).cumsum(-2, dtype=dtype)
-        return Prepared((F.pad(sums, (1, 0, 1, 0)).flatten(2),), height, width)
+        rows = F.pad(images, (1, 0, 1, 0)).permute(2, 0, 1, 3)
+        sums = rows.contiguous().to(dtype).cumsum_(-1)
+        return Prepared((_add_up(sums),), height, width)
 
     def forward(
         self, prepared: Prepared, locations: Float[Tensor, "batch 2"]
     ) -> Float[Tensor, "batch channels scales size size"]:
         """Return what the retina sees at `locations`."""
         (sums,) = prepared.tables
-        corner = self.corner(prepared, locations)
-        x = (corner[..., 0, None] + self.edges).clamp_(0, prepared.width)
-        y = (corner[..., 1, None] + self.edges).clamp_(0, prepared.height)
-        index = (y * (prepared.width + 1))[..., :, None] + x[..., None, :]
-        flat = index.flatten(1)[:, None].expand(-1, sums.shape[1], -1)
-        at_edges = sums.gather(2, flat).unflatten(2, index.shape[1:])
+        _, batch, channels, width = sums.shape
+        small = not torch.compiler.is_compiling() and sums.numel() < 2**31  # no bound on an exported batch
+        whole = torch.int32 if small else torch.int64
+        corner, edges = self.corner(prepared, locations).to(whole), self.edges.to(whole)
+        x = (corner[..., 0, None] + edges).clamp_(0, prepared.width)
+        y = (corner[..., 1, None] + edges).clamp_(0, prepared.height)
+        image = torch.arange(0, batch * channels * width, width, dtype=whole, device=sums.device)
+        row = (y * (batch * channels * width))[:, None] + image.view(batch, channels, 1, 1)
+        index = row[..., None] + x[:, None, :, None]
+        at_edges = sums.view(-1).index_select(0, index.view(-1)).view(index.shape)
         strips = at_edges[..., 1:, :] - at_edges[..., :-1, :]
         cells = strips[..., 1:] - strips[..., :-1]
         if cells.is_floating_point():
@@ -210,6 +216,15 @@ def _centre(prepared: Prepared, locations: Float[Tensor, "batch 2"]) -> Float[Te
 def _unit(pixels: Tensor) -> Tensor:
     """Bytes become 0 to 1; floats stay as they are."""
     return pixels if pixels.is_floating_point() else pixels.float() / 255
+
+
+def _add_up(rows: Shaped[Tensor, "height ..."]) -> Shaped[Tensor, "height ..."]:
+    """Add to every row all rows above it, in place: cumsum(0), which on a CPU goes column by column."""
+    if rows.device.type != "cpu":
+        return rows.cumsum_(0)
+    for above, row in pairwise(rows.unbind()):
+        row += above
+    return rows
 
 
 def _cell_edges(size: int, width: int) -> Int[Tensor, "size+1"]:

@@ -44,6 +44,17 @@ def plain_rollout(model, images, policy, glimpses):
     return tuple(torch.stack(each) for each in zip(*rows, strict=True))
 
 
+def plain_loss(means, baselines, logits, chosen, labels, std, weight):
+    """The objective's equations under autograd."""
+    p = logits.softmax(-1)[:, torch.arange(len(labels)), labels]
+    reward = p.detach()
+    expected = torch.stack([reward[t:].mean(0) for t in range(len(reward))])
+    advantages = (expected - baselines).detach()
+    advantages = advantages / ((advantages**2).mean().sqrt() + 1e-3)
+    log_density = torch.distributions.Normal(means, std).log_prob(chosen).sum(-1)
+    return -p.log().mean() - weight * (advantages * log_density).mean() + ((expected - baselines) ** 2).mean()
+
+
 def gradients(model, loss):
     names, parameters = zip(*model.named_parameters(), strict=True)
     return dict(zip(names, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True))
@@ -57,9 +68,8 @@ def test_rollout_equals_a_plain_autograd_loop(core):
     plain = plain_rollout(model, images, policy, SMALL.glimpses)
     for got, expected in zip(episode, plain, strict=False):
         torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
-    plain_episode = episode._replace(means=plain[2], baselines=plain[3], logits=plain[4])
     got = gradients(model, objective.loss(episode, labels, std=0.3, weight=0.7)[0])
-    expected = gradients(model, objective.loss(plain_episode, labels, std=0.3, weight=0.7)[0])
+    expected = gradients(model, plain_loss(plain[2], plain[3], plain[4], plain[1], labels, 0.3, 0.7))
     for name, gradient in got.items():
         assert gradient is not None, name
         torch.testing.assert_close(gradient, expected[name], rtol=1e-10, atol=1e-12, msg=name)
@@ -102,6 +112,17 @@ def test_log_density_is_the_normal_one_up_to_a_constant():
     normal = torch.distributions.Normal(means, 0.2).log_prob(chosen).sum(-1)
     constant = torch.distributions.Normal(0.0, 0.2).log_prob(torch.tensor(0.0)) * 2
     torch.testing.assert_close(objective.log_density(chosen, means, 0.2), normal - constant)
+
+
+def test_the_loss_is_the_sum_of_its_terms():
+    model, images, labels, noise = make()
+    episode = model.look(images, SMALL.glimpses, sampled(noise, 0.3))
+    total, watched = objective.loss(episode, labels, std=0.3, weight=0.7)
+    term = objective.terms(episode, labels, std=0.3)
+    torch.testing.assert_close(total, term["cross_entropy"] + 0.7 * term["reinforce"] + term["baseline"])
+    assert watched["accuracy"].item() == pytest.approx((episode.logits[-1].argmax(-1) == labels).sum().item() / BATCH)
+    plain = plain_loss(episode.means, episode.baselines, episode.logits, episode.chosen, labels, 0.3, 0.0)
+    torch.testing.assert_close(term["cross_entropy"] + term["baseline"], plain)
 
 
 def test_returns_are_means_of_what_follows():
