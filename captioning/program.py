@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from captioning.model import Captioner, Seen
 from captioning.trained import Trained, open_model
 from core import cli, export
-from core.checkpoint import writing
 from core.config import to_dict
 
 
@@ -88,8 +87,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         "longest": trained.config.longest,
         "preprocessing": to_dict(preprocessing),
     }
-    with writing(arguments.folder):
-        arguments.folder.mkdir(parents=True, exist_ok=True)
     look, word = Look(trained), Word(trained.decoder)
     pixels = torch.zeros(1, 3, preprocessing.size, preprocessing.size, dtype=torch.uint8)
     export.write(arguments.folder / "look.pt2", look, {"pixels": pixels}, about)
@@ -98,7 +95,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     tokens = torch.tensor([vocabulary.start])
     inputs = {"tokens": tokens, "state": state, "cells": cells, "keys": keys, "mean": mean}
     export.write(arguments.folder / "word.pt2", word, inputs, about)
-    print(f"{arguments.folder} holds look.pt2 (pixels {['batch', *pixels.shape[1:]]}) and word.pt2")
 
 
 if __name__ == "__main__":

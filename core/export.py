@@ -14,26 +14,51 @@ AOTInductor, from C++.
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import tyro
 from torch import Tensor, nn
 
 from core.cells import State
-from core.checkpoint import replace
+from core.checkpoint import replace, writing
 from core.errors import InputError
 
 MADE_WITH, CHECKED_WITH = 3, 5  # rows of a batch
 
 
+@dataclass(frozen=True)
+class Arguments:
+    """Write one step of a trained net as a program that runs without this package."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run directory or checkpoint."""
+    file: Annotated[Path, tyro.conf.Positional]
+    """The file to write, NAME.pt2."""
+
+
+def parse(app: str, argv: Sequence[str] | None = None) -> Arguments:
+    """Return the arguments of the command `APP program`.
+
+    Raises `InputError` for a file that is not named as programs are: it might be another one of its user's.
+    """
+    arguments = tyro.cli(Arguments, args=argv, prog=f"{app} program")
+    if arguments.file.suffix != ".pt2":
+        raise InputError(f"{arguments.file}: an exported program is named .pt2")
+    return arguments
+
+
 def write(path: Path, step: nn.Module, inputs: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write `step(**inputs)` to `path`, after it was checked: loaded, with another batch, it must give the same.
 
+    A line on standard output tells what goes in.
+
     Args:
-        path: the file, by custom named .pt2.
+        path: the file, by custom named .pt2; its folder is made.
         step: the module; its forward takes and returns tensors whose first dimension is the batch.
         inputs: an example of one row each.
         about: plain values to go with it.
@@ -53,7 +78,11 @@ def write(path: Path, step: nn.Module, inputs: Mapping[str, Tensor], about: Mapp
         torch.export.save(program, file, extra_files={"about.json": json.dumps(about)})
         file.seek(0)
         torch.testing.assert_close(torch.export.load(file).module()(**other), step(**other))
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     replace(path, file.getbuffer())
+    shapes = (f"{name} [{', '.join(map(str, ('batch', *value.shape[1:])))}]" for name, value in inputs.items())
+    print(f"{path}: {', '.join(shapes)}")
 
 
 def pack(state: State) -> Tensor:
@@ -65,12 +94,6 @@ def unpack(state: Tensor) -> State:
     """The state that `pack` packed."""
     parts = list(state.unbind(1))
     return tuple(parts) if len(parts) > 1 else parts[0]
-
-
-def require_suffix(path: Path) -> None:
-    """Raise InputError for a file that is not named as such programs are: it might be another one of its user's."""
-    if path.suffix != ".pt2":
-        raise InputError(f"{path}: an exported program is named .pt2")
 
 
 def _rows(example: Tensor, count: int) -> Tensor:

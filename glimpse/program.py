@@ -11,12 +11,8 @@ of the classes and the shapes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
 
 import torch
-import tyro
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
@@ -44,26 +40,14 @@ class Step(nn.Module):
         return location, model.action(h).softmax(-1), export.pack(after)
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """Write one glimpse of a trained model as a program that runs without this package."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run directory or checkpoint."""
-    file: Annotated[Path, tyro.conf.Positional]
-    """The file to write, NAME.pt2."""
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Open a run, write the program."""
-    arguments = tyro.cli(Arguments, args=argv, prog="glimpse program")
-    export.require_suffix(arguments.file)
+    arguments = export.parse("glimpse", argv)
     model, saved = open_model(arguments.run, "cpu")
-    shape = saved["extras"]["image_shape"]
-    images, state = torch.zeros(1, *shape, dtype=torch.uint8), export.pack(model.core.initial_state(1))
+    images = torch.zeros(1, *saved["extras"]["image_shape"], dtype=torch.uint8)
+    state = export.pack(model.core.initial_state(1))
     about = {**saved["extras"], "state_shape": list(state.shape[1:]), "glimpses": model.config.glimpses}
     export.write(arguments.file, Step(model), {"images": images, "state": state}, about)
-    print(f"{arguments.file}: images [batch, {', '.join(map(str, shape))}], state {['batch', *state.shape[1:]]}")
 
 
 if __name__ == "__main__":

@@ -20,13 +20,19 @@ import video.config
 import video.program
 from captioning.model import Captioner
 from captioning.trained import Trained as TrainedCaptioner
-from core import checkpoint, cli, decoding
+from core import checkpoint, cli, decoding, export
 from core.config import to_dict
+from core.errors import InputError
 from datasets.text import Vocabulary
 from glimpse.model import RecurrentAttention, greedy
 from video.trained import build
 from vision.encoder import TINY, make_encoder
 from vision.opening import encoder_of
+
+
+class Double(torch.nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        return (2 * x,)
 
 
 def save(path: Path, app: str, config: Any, model: torch.nn.Module, extras: dict[str, Any]) -> Path:
@@ -127,14 +133,15 @@ def test_what_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.CaptureFi
     assert not (tmp_path / "a.pt2").exists()
 
 
-def test_one_row_is_a_batch_too(tmp_path: Path) -> None:
-    from core import export
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot write .*file/x\.pt2"):
+        export.write(tmp_path / "file/x.pt2", Double(), {"x": torch.ones(1, 2)}, {})
 
-    class Double(torch.nn.Module):
-        def forward(self, x: Tensor) -> tuple[Tensor]:
-            return (2 * x,)
 
+def test_one_row_is_a_batch_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export.write(tmp_path / "x.pt2", Double(), {"x": torch.ones(1, 2)}, {"unit": "m"})
+    assert capsys.readouterr().out == f"{tmp_path / 'x.pt2'}: x [batch, 2]\n"
     program, about = load(tmp_path / "x.pt2")
     assert torch.equal(program(x=torch.ones(1, 2))[0], torch.full((1, 2), 2.0))
     assert about == {"unit": "m"}

@@ -10,12 +10,8 @@ and the shape of the state. For nets of one direction: one that looks ahead has 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
 
 import torch
-import tyro
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
@@ -56,20 +52,9 @@ class Step(nn.Module):
         return logits[0].log_softmax(-1), state
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """Write the step of a trained net as a program that runs without this package."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run directory or checkpoint."""
-    file: Annotated[Path, tyro.conf.Positional]
-    """The file to write, NAME.pt2."""
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Open a run, write the program."""
-    arguments = tyro.cli(Arguments, args=argv, prog="video program")
-    export.require_suffix(arguments.file)
+    arguments = export.parse("video", argv)
     trained, _ = open_model(arguments.run, "cpu")
     if trained.config.bidirectional:
         raise InputError(f"{arguments.run} looks ahead: it has no step; train without --bidirectional")
@@ -83,7 +68,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         "stride": trained.config.stride,
     }
     export.write(arguments.file, step, {"pixels": pixels, "state": state}, about)
-    print(f"{arguments.file}: pixels {['batch', *pixels.shape[1:]]}, state {['batch', *state.shape[1:]]}")
 
 
 if __name__ == "__main__":
