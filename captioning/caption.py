@@ -28,6 +28,7 @@ from captioning.describe import Caption, attention, describe
 from captioning.trained import DEFAULT, Trained, open_model
 from core import cli
 from core.checkpoint import replace, writing
+from core.config import require_at_least
 from core.errors import InputError
 from datasets.pictures import encode, find_pictures, name_outputs, open_picture
 
@@ -157,8 +158,7 @@ def _check(arguments: Arguments) -> None:
     """Complain of what is wrong before work begins, and make the folders to write to."""
     if not arguments.paths:
         raise InputError("no picture to caption: name files or folders, or - to read their paths")
-    if min(arguments.beam, arguments.n_best) < 1:
-        raise InputError("--beam and --n-best must be at least 1")
+    require_at_least(1, arguments, "beam", "n_best")
     if arguments.html and arguments.html.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"--html takes the name of a page to write, such as captions.html, not {arguments.html}")
     for folder in (arguments.overlay, arguments.html and arguments.html.parent):

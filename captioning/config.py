@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from core.config import require_at_least, require_share
 from core.errors import InputError
 from core.loop import LoopConfig
 from vision.encoder import FROM_SCRATCH
@@ -70,13 +71,9 @@ class Config:
     """The training loop; a batch counts images."""
 
     def __post_init__(self):
-        sizes = ("min_count", "longest", "embedding", "hidden", "visual", "scores", "captions", "beam")
-        for name in sizes:
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("dropout", "smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
+        require_at_least(1, self, "min_count", "longest", "captions", "beam")
+        require_at_least(1, self, "embedding", "hidden", "visual", "scores")
+        require_share(self, "dropout", "smoothing")
         if self.self_critical and self.captions < 2:
             raise InputError("self-critical training compares samples: captions must be at least 2")
 

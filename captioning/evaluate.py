@@ -23,6 +23,7 @@ from captioning.metrics import scores
 from captioning.neighbours import consensus, nearest, pooled
 from captioning.trained import Trained, open_model
 from core import cli
+from core.config import require_at_least
 from core.errors import InputError
 from core.tables import scores_table
 
@@ -95,8 +96,7 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Open a run, measure it, print the table."""
     arguments = tyro.cli(Arguments, args=argv, prog="captioning evaluate")
-    if arguments.beam is not None and arguments.beam < 1:
-        raise InputError(f"--beam must be at least 1, not {arguments.beam}")
+    require_at_least(1, arguments, "beam")
     trained, _ = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
     given = {name: getattr(arguments, name) for name in ("data", "images", "cache") if getattr(arguments, name)}
     parts = load(replace(trained.config, **given, mirror=False), trained.encoder, ("train", "validation", "test"))

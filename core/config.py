@@ -1,6 +1,8 @@
-"""Configurations are frozen dataclasses: to and from plain JSON values, and how two of them differ."""
+"""Configurations are frozen dataclasses: to and from plain JSON values, how two of them differ, ranges of fields."""
 
+import math
 import types
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -36,6 +38,28 @@ def differences(saved: Any, asked: Any) -> list[str]:
         elif old != new and not field.metadata.get("place"):
             found.append(f"{field.name}: saved {old}, asked {new}")
     return found
+
+
+def require_at_least(least: float, config: Any, *names: str) -> None:
+    """Raise InputError, naming field and value, unless these fields are `least` or more, or None."""
+    _require(lambda value: value >= least, f"at least {least}", config, names)
+
+
+def require_share(config: Any, *names: str) -> None:
+    """Raise InputError unless these fields are from 0 to below 1, or None."""
+    _require(lambda value: 0 <= value < 1, "from 0 to below 1", config, names)
+
+
+def require_positive(config: Any, *names: str) -> None:
+    """Raise InputError unless these fields are above 0 and finite, or None."""
+    _require(lambda value: 0 < value < math.inf, "above 0 and finite", config, names)
+
+
+def _require(fits: Callable[[float], bool], told: str, config: Any, names: tuple[str, ...]) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not fits(value):
+            raise InputError(f"{name} must be {told}, not {value}")
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from core.errors import InputError
+from core.config import require_at_least
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,9 @@ class LoopConfig:
     """Arithmetic of forward passes in training; bf16 pays on recent GPUs only."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "drop_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        rates = ("learning_rate", "warm_up", "drop", "momentum", "weight_decay", "clip")
-        for name in (*rates, "validate_every", "save_every"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name} must not be negative, but is {getattr(self, name)}")
+        require_at_least(1, self, "steps", "batch", "drop_every", "log_every")
+        require_at_least(0, self, "learning_rate", "warm_up", "drop", "momentum", "weight_decay", "clip")
+        require_at_least(0, self, "validate_every", "save_every")
 
 
 def optimiser(

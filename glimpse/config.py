@@ -1,9 +1,9 @@
 """Everything that decides what a run of the recurrent attention model becomes, and the presets."""
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from core.config import require_at_least, require_positive
 from core.errors import InputError
 from core.loop import LoopConfig
 
@@ -65,14 +65,9 @@ class Config:
     """The training loop."""
 
     def __post_init__(self):
-        for name in ("glimpses", "patch", "scales", "what", "where", "glimpse", "hidden"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("std", "input_scale", "factor", "location_scale"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"{name} must be above 0 and finite, not {getattr(self, name)}")
-        if self.shift < 0:
-            raise InputError(f"shift must not be negative, but is {self.shift}")
+        require_at_least(1, self, "glimpses", "patch", "scales", "what", "where", "glimpse", "hidden")
+        require_positive(self, "std", "input_scale", "factor", "location_scale")
+        require_at_least(0, self, "shift")
         if self.canvas is None and self.clutter:
             raise InputError("clutter needs a canvas: add --canvas HEIGHT WIDTH")
         if self.canvas is not None and self.shift:

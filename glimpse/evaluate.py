@@ -20,6 +20,7 @@ from rich.text import Text
 from torch import Tensor
 
 from core import batches, cli
+from core.config import require_at_least
 from core.errors import InputError
 from datasets.splits import Images
 from glimpse.data import load
@@ -143,8 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Open a run, measure it, print the tables."""
     arguments = tyro.cli(Arguments, args=argv, prog="glimpse evaluate")
     device = cli.device(arguments.device, arguments.threads)
-    if min(arguments.samples, 1 if arguments.glimpses is None else arguments.glimpses) < 1:
-        raise InputError("--glimpses and --samples must be at least 1")
+    require_at_least(1, arguments, "glimpses", "samples")
     model, saved = open_model(arguments.run, device)
     config = model.config if arguments.root is None else replace(model.config, root=arguments.root)
     images = getattr(load(config, device), arguments.split)

@@ -1,11 +1,15 @@
 import json
+import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
 
-from core.config import differences, from_dict, to_dict
+from core.config import differences, from_dict, require_at_least, require_positive, require_share, to_dict
 from core.errors import InputError
 
 
@@ -59,6 +63,25 @@ def test_what_does_not_fit_is_named(change: dict[str, Any], line: str) -> None:
 def test_something_else_than_a_dict_is_told() -> None:
     with pytest.raises(InputError, match=r"f\.json: the whole cannot be 3"):
         from_dict(Outer, 3, "f.json")
+
+
+@pytest.mark.parametrize(
+    ("require", "good", "bad", "line"),
+    [
+        (partial(require_at_least, 1), (1, 7, None), (0, -1, math.nan), "name must be at least 1, not "),
+        (partial(require_at_least, 0), (0, 0.5, None), (-1, math.nan), "name must be at least 0, not "),
+        (require_share, (0, 0.999, None), (1, -0.1, math.nan), "name must be from 0 to below 1, not "),
+        (require_positive, (1e-9, 3, None), (0, math.inf, math.nan), "name must be above 0 and finite, not "),
+    ],
+)
+def test_what_is_out_of_range_is_named(
+    require: Callable[..., None], good: tuple[float, ...], bad: tuple[float, ...], line: str
+) -> None:
+    for value in good:
+        require(SimpleNamespace(name=value, other=value), "name", "other")
+    for value in bad:
+        with pytest.raises(InputError, match=f"{line}{value}"):
+            require(SimpleNamespace(other=good[0], name=value), "other", "name")
 
 
 def test_differences_are_named_at_any_depth() -> None:

@@ -218,7 +218,7 @@ def test_mistakes_are_one_line(talk, tmp_path, capsys):
         (("train", "--data", "FILE.neg"), "FILE.neg: no such file or folder of labelled sentences"),
         (("train", "--test-share", "0.95"), "validation_share must be above 0"),
         (("train", "--dropout", "1"), "dropout must be from 0 to below 1, not 1.0"),
-        (("train", "--buckets", "-1"), "buckets must not be negative, but is -1"),
+        (("train", "--buckets", "-1"), "buckets must be at least 0, not -1"),
         (("train", "--hidden", "0"), "hidden must be at least 1, not 0"),
     ):
         capsys.readouterr()

@@ -101,9 +101,9 @@ def test_a_long_line_is_cut_and_told_of(trained, monkeypatch, capsys):
         (train, ["--hidden", "7"], "hidden must be even"),
         (train, ["--feeding", "--no-attention"], "it needs attention"),
         (train, ["--dropout", "1"], "dropout must be"),
-        (evaluate, ["{1}", "--beam", "0"], "--beam must be"),
+        (evaluate, ["{1}", "--beam", "0"], "beam must be"),
         (evaluate, ["{0}"], "holds neither best.pt nor last.pt"),
-        (lines, ["{1}", "--n-best", "0"], "--n-best must be"),
+        (lines, ["{1}", "--n-best", "0"], "n_best must be"),
         (lines, ["{1}", "--attention", "a.txt"], "such as seen.png"),
     ],
 )

@@ -407,8 +407,8 @@ def test_bad_arguments(run: Path, tmp_path: Path, capsys):
     for arguments, word in (
         (("--run", run), "nothing to label"),
         ((film, "--run", tmp_path / "none"), "none"),
-        ((film, "--run", run, "--shortest", 0), "--shortest"),
-        ((film, "--run", run, "--staying", 1), "--staying"),
+        ((film, "--run", run, "--shortest", 0), "shortest must be"),
+        ((film, "--run", run, "--staying", 1), "staying must be"),
         ((film, "--run", run, "--overlay", "o.avi"), "--overlay takes the name of a .webm or .mp4 file"),
         ((film, "--run", run, "--overlay", "./film.mp4"), "would replace the source"),
         ((film, "--run", run, "--timeline", "t.jpg"), "--timeline takes the name of a .png file"),

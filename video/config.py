@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from core.config import require_at_least, require_share
 from core.errors import InputError
 from core.loop import LoopConfig
 from vision.encoder import FROM_SCRATCH
@@ -56,11 +57,8 @@ class Config:
     """The training loop; a batch counts clips."""
 
     def __post_init__(self):
-        for name in ("stride", "frame", "hidden", "layers", "window", "side"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout must be from 0 to below 1, not {self.dropout}")
+        require_at_least(1, self, "stride", "frame", "hidden", "layers", "window", "side")
+        require_share(self, "dropout")
         if self.bidirectional and self.core == "none":
             raise InputError("without a recurrent core there is no direction: leave out --bidirectional")
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from torch import Tensor
 
 from core import cli
+from core.config import require_share
 from core.errors import InputError
 from core.tables import scores_table
 from datasets import videos
@@ -98,8 +99,7 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Open a run, measure it, print the table."""
     arguments = tyro.cli(Arguments, args=argv, prog="video evaluate")
-    if not 0 <= arguments.staying < 1:
-        raise InputError(f"--staying must be from 0 to below 1, not {arguments.staying}")
+    require_share(arguments, "staying")
     trained, _ = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
     config = replace(trained.config, data=arguments.data or trained.config.data)
     splits = videos.load(config.data, background=config.background, split=config.split)

@@ -23,6 +23,7 @@ import tyro
 
 from core import cli
 from core.checkpoint import replace, writing
+from core.config import require_at_least, require_share
 from core.errors import InputError
 from video.drawing import timeline
 from video.evaluate import decide
@@ -107,10 +108,8 @@ def _check(arguments: Arguments) -> None:
     """Complain of what is wrong before work begins, and make the folders to write to."""
     if not arguments.sources:
         raise InputError("nothing to label: name files, folders of frames, addresses or cameras")
-    if arguments.shortest < 1:
-        raise InputError(f"--shortest must be at least 1, not {arguments.shortest}")
-    if not 0 <= arguments.staying < 1:
-        raise InputError(f"--staying must be from 0 to below 1, not {arguments.staying}")
+    require_at_least(1, arguments, "shortest")
+    require_share(arguments, "staying")
     for flag, path, suffixes in (
         ("--overlay", arguments.overlay, tuple(CODES)),
         ("--timeline", arguments.timeline, (".png",)),

@@ -12,7 +12,7 @@ from typing import Annotated
 import tyro
 
 from core import cli
-from core.errors import InputError
+from core.config import require_at_least
 from datasets import sprites
 from video.export import spans
 from video.outputs import tell
@@ -33,8 +33,7 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the video, and print what is true of it."""
     arguments = tyro.cli(Arguments, args=argv, prog="video sample")
-    if min(arguments.seed, arguments.number) < 0:
-        raise InputError("--seed and --number must be at least 0")
+    require_at_least(0, arguments, "seed", "number")
     clip = sprites.write(arguments.path, arguments.seed, arguments.number)
     frames = len(clip.source()) if callable(clip.source) else 0
     seconds = [n / sprites.RATE for n in range(frames)]

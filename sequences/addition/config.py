@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from core.config import require_at_least
 from core.errors import InputError
 from core.loop import LoopConfig
 
@@ -37,9 +38,7 @@ class Config:
     """The training loop."""
 
     def __post_init__(self):
-        for name in ("hidden", "candidates", "feedforward", "judged", "pairs"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        require_at_least(1, self, "hidden", "candidates", "feedforward", "judged", "pairs")
         if not 2 <= self.bits <= 10:
             raise InputError(f"bits must be from 2 to 10, for all pairs are listed, not {self.bits}")
         if self.width < self.bits:

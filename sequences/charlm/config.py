@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from core.config import require_at_least, require_share
 from core.errors import InputError
 from core.loop import LoopConfig
 
@@ -47,16 +48,11 @@ class Config:
     """The training loop; a batch counts rows, of which each reads its own stretch of the text."""
 
     def __post_init__(self):
-        for name in ("hidden", "layers", "window"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.embedding < 0:
-            raise InputError(f"embedding must not be negative, but is {self.embedding}")
+        require_at_least(1, self, "hidden", "layers", "window")
+        require_at_least(0, self, "embedding")
         if self.tied and self.embedding:
             raise InputError("tied embeddings have as many numbers as a layer has units: leave out --embedding")
-        for name in ("dropout", "held_out", "forget"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
+        require_share(self, "dropout", "held_out", "forget")
         if not self.held_out:
             raise InputError("held-out must be above 0: without a held-out tail nothing tells how good the model is")
 

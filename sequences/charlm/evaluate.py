@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core import cli
+from core.config import require_at_least
 from core.errors import InputError
 from core.tables import scores_table
 from datasets.corpora import Corpus, open_corpus
@@ -176,9 +177,7 @@ class Arguments:
     """CPU threads."""
 
     def __post_init__(self):
-        for name in ("pieces", "length"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        require_at_least(1, self, "pieces", "length")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

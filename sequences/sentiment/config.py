@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from core.config import require_at_least, require_share
 from core.errors import InputError
 from core.loop import LoopConfig
 
@@ -50,14 +51,9 @@ class Config:
     def __post_init__(self):
         if not self.data:
             raise InputError("data must name a file or folder at least")
-        for name in ("min_count", "longest", "embedding", "hidden", "layers"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.buckets < 0:
-            raise InputError(f"buckets must not be negative, but is {self.buckets}")
-        for name in ("validation_share", "test_share", "dropout", "word_dropout", "smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
+        require_at_least(1, self, "min_count", "longest", "embedding", "hidden", "layers")
+        require_at_least(0, self, "buckets")
+        require_share(self, "validation_share", "test_share", "dropout", "word_dropout", "smoothing")
         if self.validation_share == 0 or self.validation_share + self.test_share >= 1:
             raise InputError("validation_share must be above 0, and leave something to train on beside test_share")
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from core.config import require_at_least, require_share
 from core.errors import InputError
 from core.loop import LoopConfig
 from datasets.pieces import Kind
@@ -60,12 +61,8 @@ class Config:
     """The training loop; a batch counts pairs."""
 
     def __post_init__(self):
-        for name in ("vocabulary", "min_count", "longest", "embedding", "hidden", "layers", "beam"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("dropout", "word_dropout", "smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
+        require_at_least(1, self, "vocabulary", "min_count", "longest", "embedding", "hidden", "layers", "beam")
+        require_share(self, "dropout", "word_dropout", "smoothing")
         if self.hidden % 2:
             raise InputError(f"hidden must be even, half for each direction of the encoder, not {self.hidden}")
         if self.feeding and not self.attention:

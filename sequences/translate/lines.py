@@ -18,6 +18,7 @@ import tyro
 
 from core import cli
 from core.checkpoint import replace, writing
+from core.config import require_at_least
 from core.errors import InputError
 from sequences.translate.trained import Trained, open_model
 from sequences.translate.write import MOST, Translation, attention, translate
@@ -46,9 +47,7 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Open a run; translate until the input ends."""
     arguments = tyro.cli(Arguments, args=argv, prog="sequences translate lines")
-    for name in ("beam", "n_best", "batch"):
-        if (value := getattr(arguments, name)) is not None and value < 1:
-            raise InputError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+    require_at_least(1, arguments, "beam", "n_best", "batch")
     trained, _ = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
     if arguments.attention:
         _check(trained, arguments)
