@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from core.compiled import compiler
+from core.native import compiler
 
 DRIVER = Path(__file__).with_suffix(".c")
 COMMON = ("-g", "-O1", "-std=gnu11", "-fno-math-errno", "-Wall", "-Wextra")

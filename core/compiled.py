@@ -1,20 +1,11 @@
-"""core/kernel.c, compiled at first use with the machine's C compiler and called on tensors.
+"""core/kernel.c, compiled at first use (`core.native`) and called on tensors.
 
-The library is kept in the user's cache directory under a name that says what it was made from: source, flags,
-compiler, processor. Without a compiler, or where nothing can be written or loaded, `library` gives None, says so
-once, and `core.bptt` runs the same steps in torch.
+Where it cannot be had, `library` gives None and `core.bptt` runs the same steps in torch.
 """
 
 import ctypes
 import dataclasses
 import functools
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,12 +15,12 @@ import torch
 import torch._C._autograd as autograd
 from torch import Tensor
 
+from core import native
 from core.activations import ACTIVATIONS, Activation
 from core.cells import Cell
 from core.sequence_kernels import GRUKernel, Kernel, LSTMKernel, RNNKernel
 
 SOURCE = Path(__file__).with_name("kernel.c")
-FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-shared", "-fPIC")
 MOST_FREE = 2  # blocks kept for the next tapes of a cell
 CODES: dict[Activation, int] = {
     ACTIVATIONS[name]: i for i, name in enumerate(("tanh", "sigmoid", "relu", "identity"))
@@ -48,58 +39,14 @@ class Layer(ctypes.Structure):
     ]
 
 
-def cache_directory() -> Path:
-    """Where compiled libraries are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recurrent-vision/compiled"
-
-
-def compiler() -> str | None:
-    """The machine's C compiler: $CC, cc, gcc or clang."""
-    return next(
-        (found for name in (os.environ.get("CC"), "cc", "gcc", "clang") if name and (found := shutil.which(name))),
-        None,
-    )
-
-
-def build() -> Path:
-    """The compiled library, from the cache or made now; OSError or CalledProcessError where that cannot be.
-
-    Several processes may do so at once: each writes a file of its own and renames it, whole, into place.
-    """
-    cc = compiler()
-    if cc is None:
-        raise OSError("no C compiler (cc, gcc or clang) was found")
-    version = subprocess.run([cc, "--version"], capture_output=True, check=True).stdout
-    made_from = [SOURCE.read_bytes(), " ".join(FLAGS).encode(), cc.encode(), version, _processor().encode()]
-    path = cache_directory() / f"kernel-{hashlib.sha256(b'|'.join(made_from)).hexdigest()[:20]}.so"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(suffix=".so", dir=path.parent)
-        os.close(handle)
-        try:
-            subprocess.run([cc, *FLAGS, "-o", name, str(SOURCE)], capture_output=True, check=True)
-            os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    return path
-
-
 @functools.cache
 def library() -> Any:
-    """The loaded library, or None where it cannot be had; then a line on standard error says why."""
-    try:
-        loaded = ctypes.CDLL(str(build()))
-    except (OSError, subprocess.CalledProcessError) as error:
-        why = (
-            error.stderr.decode(errors="replace").strip().partition("\n")[0]
-            if isinstance(error, subprocess.CalledProcessError)
-            else error
-        )
-        print(f"core/kernel.c is not compiled, torch's operations serve instead, slower: {why}", file=sys.stderr)
-        return None
-    for name in ("pack_forward", "forward", "backward"):
-        getattr(loaded, name).argtypes, getattr(loaded, name).restype = [ctypes.POINTER(Layer)], None
-    loaded.packed_size.argtypes, loaded.packed_size.restype = [ctypes.POINTER(Layer)], ctypes.c_int64
+    """The loaded library, or None where it cannot be had (see `core.native`)."""
+    loaded = native.load(SOURCE)
+    if loaded is not None:
+        for name in ("pack_forward", "forward", "backward"):
+            getattr(loaded, name).argtypes, getattr(loaded, name).restype = [ctypes.POINTER(Layer)], None
+        loaded.packed_size.argtypes, loaded.packed_size.restype = [ctypes.POINTER(Layer)], ctypes.c_int64
     return loaded
 
 
@@ -242,16 +189,3 @@ def _fork() -> int | None:
     """The address of GNU OpenMP's fork, torch's own where it brings one: a second pool of threads would compete."""
     fork: Any = getattr(ctypes.CDLL(None), "GOMP_parallel", None)
     return None if fork is None else ctypes.cast(fork, ctypes.c_void_p).value
-
-
-def _processor() -> str:
-    """What -march=native depends on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return "\n".join(
-        [
-            platform.machine(),
-            platform.processor(),
-            *dict.fromkeys(x for x in lines if x.startswith(("model name", "flags", "Features"))),
-        ]
-    )

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from core import bptt, compiled
+from core import bptt, compiled, native
 from core.cells import CELLS, RNNCell
 from core.recurrent import Recurrent
 from core.tape import CompiledTape, Tape
 
-needs_compiler = pytest.mark.skipif(compiled.compiler() is None, reason="there is no C compiler here")
+needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="there is no C compiler here")
 
 SHAPES = [  # time, batch, input, hidden: one vector and less, several, odd ones; batches of one and across tiles
     (5, 1, 3, 1),
@@ -244,16 +244,18 @@ def test_other_activations_and_precisions_run_in_torch():
 def cache(tmp_path, monkeypatch):
     """An empty cache, a quick compilation, and none loaded before or after."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(compiled, "FLAGS", ("-O0", "-shared", "-fPIC", "-w"))
-    compiled.library.cache_clear()
+    monkeypatch.setattr(native, "FLAGS", ("-O0", "-shared", "-fPIC", "-w"))
+    for remembered in (compiled.library, native.load):
+        remembered.cache_clear()
     yield tmp_path / "cache"
-    compiled.library.cache_clear()
+    for remembered in (compiled.library, native.load):
+        remembered.cache_clear()
 
 
 @needs_compiler
 def test_several_may_compile_at_once(cache):
     with ThreadPoolExecutor(3) as pool:
-        paths = {future.result() for future in [pool.submit(compiled.build) for _ in range(3)]}
+        paths = {future.result() for future in [pool.submit(native.build, compiled.SOURCE) for _ in range(3)]}
     assert paths == set((cache / "recurrent-vision/compiled").iterdir())  # one library, nothing half-done beside it
     assert compiled.library() is not None
 
