@@ -1,90 +1,27 @@
 """The command that captions pictures, on real files from end to end."""
 
-import base64
 import io
 import json
 import math
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from describer import call, expected, noise, save_run
 from PIL import Image
 
-from captioning import caption, page, trained
-from captioning.config import Config
-from captioning.describe import describe
-from captioning.model import Captioner
-from captioning.trained import Trained, open_model
-from core import checkpoint, cli
-from core.config import to_dict
-from datasets.text import Vocabulary
-from vision.opening import encoder_of
-
-CONFIG = Config(min_count=1, longest=6, embedding=16, hidden=16, visual=16, scores=8, beam=2)
-SENTENCES = ["a red circle is left of a blue square .", "žluťoučký kůň <b>skáče</b> & pes běží 🐶 ."]
-
-
-def make_trained(config: Config) -> Trained:
-    """An untrained captioner that says something else about most pictures: large weights on what tells them apart."""
-    torch.manual_seed(1)
-    encoder, vocabulary = encoder_of(config), Vocabulary.train(SENTENCES, punctuation=True)
-    made = Trained(config, encoder, Captioner(config, encoder.channels, len(vocabulary)).eval(), vocabulary)
-    visual = made.decoder.visual
-    seen = made.look(torch.stack([encoder.preprocessing(noise(seed)) for seed in range(20)])).flatten(0, 1)
-    with torch.no_grad():
-        for weight in made.decoder.parameters():
-            weight.normal_(std=3 * weight.shape[-1] ** -0.5 if weight.ndim > 1 else 0)
-        visual.weight /= seen.std(0) + 0.1
-        visual.bias.copy_(-visual.weight @ seen.mean(0))
-        made.decoder.words.weight.normal_(std=0.3)
-        made.decoder.output.weight *= 3
-    return made
-
-
-def save_run(folder: Path, config: Config = CONFIG) -> Path:
-    folder.mkdir()
-    made = make_trained(config)
-    parts = (("decoder", made.decoder), ("encoder", made.encoder))
-    weights = {f"{name}.{key}": value for name, part in parts for key, value in part.state_dict().items()}
-    preprocessing = to_dict(made.encoder.preprocessing)
-    extras = {"vocabulary": made.vocabulary.to_json(), "preprocessing": preprocessing, "fingerprint": ""}
-    payload = {"config": to_dict(config), "step": 1, "seconds": 1.0, "metrics": {}, "weights": weights}
-    checkpoint.save(folder / "best.pt", "captioning", payload | {"extras": extras})
-    return folder
+from captioning import caption, trained
+from captioning.trained import open_model
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return save_run(tmp_path / "run")
-
-
-def call(*arguments: object) -> int:
-    """The exit code of `captioning caption ARGUMENTS`."""
-    try:
-        return cli.guard("captioning caption", caption.main, [str(each) for each in arguments])
-    except SystemExit as stop:
-        return int(stop.code or 0)
-
-
-def noise(seed: int = 0, width: int = 24, height: int = 20) -> Image.Image:
-    """Blots of colour."""
-    blots = np.random.default_rng(seed).integers(0, 256, (3, 3, 3), dtype=np.uint8)
-    return Image.fromarray(blots).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def expected(run: Path, file: Path | str, beam: int, best: int = 1):
-    made, _ = open_model(run, "cpu")
-    with Image.open(file) as picture:
-        return describe(made, made.look(made.encoder.preprocessing(picture.convert("RGB"))[None]), beam, best)[0]
 
 
 def feed(monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
@@ -256,105 +193,14 @@ def test_batches_are_told_as_they_are_done(run: Path):
         assert each.captions[0].text == expected(run, f"{n}.png", 2)[0].text
 
 
-def test_overlays(run: Path, capsys: pytest.CaptureFixture[str]):
-    for folder in ("a", "b"):
-        Path(folder).mkdir()
-    noise(0, 300, 200).save("a/x.png")
-    noise(1, 200, 300).save("b/X.jpg")
-    noise(2, 300, 200).save("x.caption.png")
-    mine = Path("x.caption.png").read_bytes()
-    assert call("a", "b", "x.caption.png", "--run", run, "--overlay", ".", "--json") == 0
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [each["overlay"] for each in told] == ["x-2.caption.png", "X-3.caption.png", "x.caption.caption.png"]
-    assert Path("x.caption.png").read_bytes() == mine
-    for each, height in zip(told, (427, 640, 427), strict=True):
-        with Image.open(each["overlay"]) as drawing:
-            assert drawing.format == "PNG"
-            assert drawing.width == 640
-            assert drawing.height > height + 100, "picture, caption, heat-maps"
-
-
-def test_without_attention_there_are_no_heat_maps(tmp_path: Path, run: Path):
-    pooled = save_run(tmp_path / "pooled", replace(CONFIG, attention=False))
-    noise(0, 300, 200).save("x.png")
-    assert call("x.png", "--run", pooled, "--overlay", "drawn") == 0
-    with Image.open("drawn/x.caption.png") as drawing:
-        assert drawing.height < 427 + 100
-
-
-class Reader(HTMLParser):
-    """What is on a page."""
-
-    def __init__(self, file: str):
-        super().__init__()
-        self.images: list[dict[str, str | None]] = []
-        self.links: list[str] = []
-        self.open: list[str] = []
-        self.said: dict[str, list[str]] = {"caption": [], "file": [], "li": [], "title": []}
-        self.tags: list[str] = []
-        self.feed(Path(file).read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.tags.append(tag)
-        self.links += [str(given[name]) for name in ("src", "href", "srcset", "action") if name in given]
-        if tag == "img":
-            self.images.append(given)
-        if tag in ("p", "li", "title", "span"):
-            self.open.append(given.get("class") or tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("p", "li", "title", "span"):
-            self.open.pop()
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] in self.said:
-            self.said[self.open[-1]].append(data)
-
-
-def test_the_page_is_self_contained(run: Path, capsys: pytest.CaptureFixture[str]):
-    name = "a <b> & 'c' \u017e.png"
-    try:
-        noise(0, 900, 600).save(name)
-    except OSError:
-        pytest.skip("this file system takes no such name")
-    noise(1).save("two.png")
-    assert call(name, "two.png", "--run", run, "--n-best", 2, "--html", "new/folder/my page.html", "--json") == 0
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert os.listdir("new/folder") == ["my page.html"]
-    read = Reader("new/folder/my page.html")
-    assert read.said["title"] == ["my page"]
-    assert all(link.startswith("data:") for link in read.links)
-    source = Path("new/folder/my page.html").read_text(encoding="utf-8")
-    assert not re.search(r"https?:|//[a-z]|url\(|@import", re.sub(r"base64,[^\"]*", "", source))
-    assert "script" not in read.tags
-    assert "b" not in read.tags, "names and words are escaped"
-    assert [image["alt"] for image in read.images] == [each["caption"] for each in told]
-    assert read.said["caption"] == [each["caption"] for each in told]
-    assert [each.strip() for each in read.said["file"]] == [name, "two.png"]
-    assert [each.strip() for each in read.said["li"]] == [each["captions"][1]["text"] for each in told]
-    for image, size in zip(read.images, ((400, 267), (24, 20)), strict=True):
-        content = base64.b64decode(str(image["src"]).removeprefix("data:image/jpeg;base64,"))
-        with Image.open(io.BytesIO(content)) as picture:
-            assert (picture.format, picture.size) == ("JPEG", size)
-
-
-def test_a_card_escapes_what_is_said():
-    html = page.card(noise(), 'x" onload="y', [('<script>"quoted" & kůň', "1 %"), ("<i>other", "0.5 %")])
-    assert "<script>" not in html
-    assert "<i>" not in html
-    assert 'alt="&lt;script&gt;&quot;quoted&quot; &amp; kůň"' in html
-    assert "x&quot; onload=&quot;y" in html
-
-
 def test_bad_arguments(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     noise().save("photo.jpg")
     mine = Path("photo.jpg").read_bytes()
     Path("taken").write_text("")
     for arguments, word in (
         (("--run", run), "no picture"),
-        (("photo.jpg", "--run", run, "--beam", 0), "--beam"),
-        (("photo.jpg", "--run", run, "--n-best", 0), "--n-best"),
+        (("photo.jpg", "--run", run, "--beam", 0), "beam must be"),
+        (("photo.jpg", "--run", run, "--n-best", 0), "n_best must be"),
         (("photo.jpg", "--run", run, "--overlay", "taken"), "taken"),
         (("photo.jpg", "--run", run, "--html", "taken/x.html"), "taken"),
         (("photo.jpg", "--run", run, "--html", "photo.jpg"), "--html"),

@@ -1,27 +1,19 @@
-"""Frames of real files: their order, their times, and every way a source can fail to be one."""
+"""Frames of real files: their order, their times, and every way a file can fail to be a source of them."""
 
 import base64
-import functools
-import http.server
-import io
-import itertools
 import os
 import subprocess
 import sys
-import threading
-import time
 import zlib
 
 import cv2
 import numpy as np
 import pytest
-import rtsp
+from numbered import HEIGHT, KINDS, WIDTH, number, numbered, write
 from PIL import Image
 
 from core.errors import InputError
 from video.reader import open_source
-
-HEIGHT, WIDTH, BITS = 48, 96, 6
 
 # Made with FFmpeg, for OpenCV writes neither: zlib, then base 85. H.264 with B frames at the times TIMES, of
 # which frame i is grey 20 i, and three frames of AV1.
@@ -52,29 +44,6 @@ p9Y;wo}*s18}oJC(f=1WYZig#Dyo*{1{?@V;eS9gWjJn~V8Fg~gSYDSXNmN*t1rDwF;j`+l+jkEs*c(H
 def unpack(path, text):
     path.write_bytes(zlib.decompress(base64.b85decode(text.replace("\n", ""))))
     return path
-
-
-def numbered(i):
-    """A picture that shows the number i as bright and dark columns."""
-    columns = np.array([255 * (i >> bit & 1) for bit in range(BITS)], dtype=np.uint8)
-    return np.broadcast_to(columns.repeat(WIDTH // BITS)[None, :, None], (HEIGHT, WIDTH, 3)).copy()
-
-
-def number(pixels):
-    columns = pixels.reshape(pixels.shape[0], BITS, -1, 3).mean((0, 2, 3))
-    return sum(int(column > 127) << bit for bit, column in enumerate(columns))
-
-
-def write(path, frames=40, rate=12.5, code="mp4v"):
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*code), rate, (WIDTH, HEIGHT))
-    assert writer.isOpened()
-    for i in range(frames):
-        writer.write(numbered(i))
-    writer.release()
-    return path
-
-
-KINDS = [("a.mp4", "mp4v"), ("a.avi", "MJPG"), ("a.mkv", "VP80"), ("a.webm", "VP80"), ("a.mov", "mp4v")]
 
 
 @pytest.mark.parametrize(("name", "code"), KINDS)
@@ -240,11 +209,6 @@ def test_what_is_no_video_is_one_line(tmp_path):
         assert "\n" not in str(error.value)
 
 
-def test_a_camera_that_is_not_there_is_one_line():
-    with pytest.raises(InputError, match=r"^camera 63: does not open: is it plugged in, and free\?$"):
-        open_source("63")
-
-
 @pytest.mark.parametrize("wrong", [{"stride": 0}, {"size": (0, 5)}, {"rate": 0.0}, {"rate": float("nan")}])
 def test_impossible_wishes_are_one_line(tmp_path, wrong):
     with pytest.raises(InputError, match=r"must be at least|must be above"):
@@ -279,79 +243,6 @@ def test_opencv_and_ffmpeg_keep_quiet(tmp_path):
     first, cut, *others = done.stdout.split()
     assert (first, others, done.stderr) == ("error", ["error", "error"], "")
     assert 5 < int(cut) < 30
-
-
-class Server(http.server.SimpleHTTPRequestHandler):
-    """Files, and at /live a camera: pictures without end, one every 30 ms."""
-
-    def do_GET(self):
-        if self.path != "/live":
-            super().do_GET()
-            return
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-        self.end_headers()
-        try:
-            for i in range(1000):
-                picture = io.BytesIO()
-                Image.fromarray(numbered(i % 64)).save(picture, "JPEG")
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {picture.tell()}\r\n\r\n"
-                self.wfile.write(head.encode() + picture.getvalue() + b"\r\n")
-                time.sleep(0.03)
-        except OSError:  # the reader has enough
-            return
-
-    def log_message(self, format, *args):
-        """Say nothing."""
-
-
-@pytest.fixture
-def address(tmp_path):
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Server, directory=tmp_path)) as server:
-        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-@pytest.mark.parametrize(("name", "code"), KINDS)
-def test_a_recording_comes_whole_over_http(tmp_path, address, name, code):
-    frames = open_source(f"http://{address}/{write(tmp_path / name, code=code).name}")
-    assert not frames.live
-    assert [number(frame.pixels) for frame in frames] == list(range(40))
-
-
-def test_a_camera_over_http_is_live_and_its_times_are_those_of_arrival(address):
-    frames = open_source(f"http://me:secret@{address}/live")
-    assert frames.live
-    assert frames.name == f"http://{address}/live"
-    start = time.monotonic()
-    seen = [next(frames) for _ in range(12)]
-    passed = time.monotonic() - start
-    frames.close()
-    assert [number(frame.pixels) for frame in seen] == list(range(12))
-    assert seen[0].seconds == 0
-    assert 0 < seen[-1].seconds <= passed + 0.3
-    assert all(later.seconds > frame.seconds for frame, later in itertools.pairwise(seen))
-
-
-def test_a_camera_over_rtsp_is_live_and_its_times_are_those_of_the_sender(tmp_path):
-    intervals = np.random.default_rng(0).integers(20, 200, 39) / 1000
-    with rtsp.camera(write(tmp_path / "a.mp4"), np.cumsum([7, *intervals]).tolist()) as address:
-        frames = open_source(address)
-        assert frames.live
-        seen = list(frames)
-    assert [number(frame.pixels) for frame in seen] == list(range(40))
-    # FFmpeg takes the first frame for one interval of its supposed rate before the second.
-    assert np.diff([frame.seconds for frame in seen])[1:] == pytest.approx(intervals[1:], abs=1e-3)
-
-
-def test_an_address_without_a_video_is_one_line_without_its_password(tmp_path, address):
-    (tmp_path / "text").write_text("no video\n" * 50)
-    for path in ("gone.mp4", "text"):
-        with pytest.raises(InputError, match=rf"^http://{address}/{path}: does not open: is the address right"):
-            open_source(f"http://me:secret@{address}/{path}")
-    with pytest.raises(InputError, match=r"^rtsp://127\.0\.0\.1:9/door: does not open"):
-        open_source("rtsp://me:secret@127.0.0.1:9/door")
 
 
 def test_memory_does_not_grow_with_the_length(tmp_path):

@@ -1,0 +1,109 @@
+"""What is wrong, missing or odd in caption files is told in a line."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from captioned import NAMES, coco, draw, everything, simple, write
+
+from core.errors import InputError
+from datasets import captions
+
+
+def test_what_is_missing_is_told_once_of_each_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    draw(tmp_path, NAMES[:3])
+    said = simple(NAMES[:7]) | {"b.jpg": [" \n", "one", ""], "c.jpg": [], "x.jpg": [""]}
+    file = coco(tmp_path / "captions.json", said)
+    data = json.loads(file.read_text())
+    data["annotations"].append({"image_id": 1, "caption": "of nothing"})
+    write(file, json.dumps(data))
+    assert everything(captions.load(file)) == {"a.jpg": ("a picture", "the picture a"), "b.jpg": ("one",)}
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning: {file}: left out: captions of images that it does not list (1 of 15): 1",
+        f"warning: {file}: left out: empty captions (3): b.jpg, b.jpg, x.jpg",
+        f"warning: {file}: left out: images without a caption (2 of 8): c.jpg, x.jpg",
+        f"warning: {file}: left out: pictures that are not there (4 of 8): d.jpg, e.jpg, f.jpg, ...",
+    ]
+
+
+def test_pictures_without_a_text_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    draw(tmp_path, NAMES[:4])
+    write(tmp_path / "a.txt", "one")
+    write(tmp_path / "b.txt", "")
+    write(tmp_path / "c.txt", " \r\n\n")
+    assert everything(captions.load(tmp_path)) == {"a.jpg": ("one",)}
+    told = f"warning: {tmp_path}: left out: images without a caption (3 of 4): b.jpg, c.jpg, d.jpg\n"
+    assert capsys.readouterr().err == told
+
+
+def test_odd_names_and_halves_of_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    draw(tmp_path, ["a.jpg"])
+    odd = ["\0.jpg", "x" * 300, "", "..", "/", "\ud83d.jpg"]
+    file = coco(tmp_path / "captions.json", {"a.jpg": ["half a dog \ud83d"], **simple(odd)})
+    assert everything(captions.load(file)) == {"a.jpg": ("half a dog ?",)}
+    assert "pictures that are not there (6 of 7)" in capsys.readouterr().err
+
+
+BROKEN = {
+    "empty.json": ("", "the file is empty"),
+    "blank.txt": (" \n\n", "the file is empty"),
+    "cut.json": ('{"images": [{"id": 1,\n "file_na', "line 2 is not JSON"),
+    "list.json": ("[1, 2]", "neither COCO's captions nor Karpathy's"),
+    "no_images.json": ('{"annotations": []}', "nothing is called 'images'"),
+    "instances.json": (
+        '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "bbox": []}]}',
+        "nothing is called 'caption'",
+    ),
+    "null.json": (
+        '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": null}]}',
+        "neither COCO's captions nor Karpathy's",
+    ),
+    "deep.json": ("[" * 100_000, "neither COCO's captions nor Karpathy's"),
+    "split.json": (
+        '{"images": [{"filename": "a.jpg", "split": "holdout", "sentences": []}]}',
+        "nothing is called 'holdout'",
+    ),
+    "tokens.txt": ("a.jpg#0\tone\na.jpg 1 two\n", "line 2 is not NAME"),
+    "prose.txt": ("A dog runs.\n", "not a file of captions"),
+    "headless.csv": ("a.jpg,A dog runs.\n", "not a file of captions"),
+    "quotes.csv": ('image,caption\na.jpg,"A dog\nb.jpg,"A cat"\n', "line 3: .*; correct the quotes"),
+    "unclosed.csv": ('image,caption\na.jpg,"A dog\n', "correct the quotes"),
+    "header.csv": ("image,caption\n", "there is not one caption in it"),
+    "none.csv": ("image,caption\na.jpg,\n", "there is not one caption in it"),
+    "lost.csv": ("image,caption\nq.jpg,one\nr.jpg,two\n", "not one of its 2 pictures, such as q.jpg, is beside it"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_files_are_one_line(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]):
+    text, message = BROKEN[name]
+    draw(tmp_path, ["a.jpg"])
+    file = write(tmp_path / name, text)
+    with pytest.raises(InputError, match=message) as error:
+        captions.load(file)
+    assert str(error.value).startswith(f"{file}: ")
+    assert "\n" not in str(error.value)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("encoding", ["cp1250", "utf-16"])
+def test_another_encoding_is_one_line(tmp_path: Path, encoding: str):
+    draw(tmp_path, ["a.jpg"])
+    file = write(tmp_path / "captions.csv", "image,caption\na.jpg,Žluťoučký kůň\n", encoding)
+    with pytest.raises(InputError, match=re.escape(f"{file}: line ") + r"\d is not UTF-8"):
+        captions.load(file)
+
+
+def test_nothing_to_read(tmp_path: Path):
+    with pytest.raises(InputError, match=r"nowhere\.json: No such file"):
+        captions.load(tmp_path / "nowhere.json")
+    with pytest.raises(InputError, match="no captions there"):
+        captions.load(tmp_path)
+    draw(tmp_path, ["a.jpg"])
+    write(tmp_path / "readme.txt", "Pictures.\n")
+    with pytest.raises(InputError, match="no captions there"):
+        captions.load(tmp_path)
+    write(tmp_path / "a.txt", "")
+    with pytest.raises(InputError, match="not one caption"):
+        captions.load(tmp_path)

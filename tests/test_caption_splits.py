@@ -1,0 +1,95 @@
+"""Which captioned images are for training, validation and test."""
+
+from pathlib import Path
+
+import pytest
+from captioned import NAMES, coco, draw, everything, files, flickr8k, found, sha, simple, write
+
+from core.errors import InputError
+from datasets import captions
+
+
+def test_images_in_no_list_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    token = flickr8k(tmp_path)
+    (token.parent / "Flickr_8k.testImages.txt").unlink()
+    splits = captions.load(token)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (6, 2, 0)
+    expected = f"warning: {token}: left out: images that are in none of the lists beside it (2 of 10): i.jpg, j.jpg\n"
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.usefixtures("silent")
+def test_tables_with_splits_in_their_names(tmp_path: Path):
+    draw(tmp_path / "images" / "train", NAMES[:3])
+    draw(tmp_path / "images" / "valid", NAMES[:2])
+    write(tmp_path / "captions_train.csv", "image,caption\na.jpg,one\nb.jpg,two\nc.jpg,three\n")
+    write(tmp_path / "captions_valid.csv", "image,caption\na.jpg,one\nb.jpg,two\n")
+    splits = captions.load(tmp_path)
+    assert files(splits.train) == {name: sha(tmp_path / "images" / "train" / name) for name in NAMES[:3]}
+    assert files(splits.validation) == {name: sha(tmp_path / "images" / "valid" / name) for name in NAMES[:2]}
+
+
+@pytest.mark.usefixtures("silent")
+def test_pictures_with_texts_in_folders_of_splits(tmp_path: Path):
+    for part, count in (("train", 5), ("val", 2), ("test", 3)):
+        draw(tmp_path / part, NAMES[:count])
+        for name in NAMES[:count]:
+            write(tmp_path / part / f"{name[0]}.txt", "something")
+    splits = captions.load(tmp_path)
+    assert list(found(splits.validation)) == ["val/a.jpg", "val/b.jpg"]
+    assert (len(splits.train), len(splits.test)) == (5, 3)
+
+
+@pytest.mark.usefixtures("silent")
+def test_without_splits_they_hang_on_the_names_alone(tmp_path: Path):
+    names = [f"{n:03}.jpg" for n in range(100)]
+    draw(tmp_path / "images", names)
+    splits = captions.load(coco(tmp_path / "mine.json", simple(names)))
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (90, 5, 5)
+    assert sorted(everything(splits)) == names
+    shuffled = captions.load(coco(tmp_path / "other.json", simple(names[::-1])))
+    assert found(shuffled.validation) == found(splits.validation)
+    assert found(shuffled.test) == found(splits.test)
+    draw(tmp_path / "images", ["new.jpg"])
+    grown = captions.load(coco(tmp_path / "grown.json", simple([*names, "new.jpg"])))
+    assert len(found(grown.test).keys() - found(splits.test).keys()) <= 1
+
+
+@pytest.mark.usefixtures("silent")
+@pytest.mark.parametrize(("count", "sizes"), [(1, (1, 0, 0)), (2, (2, 0, 0)), (3, (1, 1, 1)), (10, (8, 1, 1))])
+def test_splits_of_a_few(tmp_path: Path, count: int, sizes: tuple[int, int, int]):
+    draw(tmp_path)
+    splits = captions.load(coco(tmp_path / "captions.json", simple(NAMES[:count])))
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == sizes
+
+
+@pytest.mark.usefixtures("silent")
+def test_a_missing_validation_part_is_held_out_of_train(tmp_path: Path):
+    draw(tmp_path)
+    coco(tmp_path / "captions_train.json", simple(NAMES[:8]))
+    coco(tmp_path / "captions_test.json", simple(NAMES[8:]))
+    splits = captions.load(tmp_path)
+    assert (len(splits.train), len(splits.validation)) == (7, 1)
+    assert list(found(splits.test)) == NAMES[8:]
+    (tmp_path / "captions_train.json").unlink()
+    splits = captions.load(tmp_path)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (0, 0, 2)
+
+
+def test_a_file_that_tells_no_split_beside_others_that_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    draw(tmp_path)
+    coco(tmp_path / "captions_train.json", simple(NAMES[:5]))
+    coco(tmp_path / "captions_val.json", simple(NAMES[5:7]))
+    coco(tmp_path / "captions_extra.json", simple(NAMES[7:]))
+    splits = captions.load(tmp_path)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (5, 2, 0)
+    told = f"warning: {tmp_path}: left out: caption files whose names tell no split (1): captions_extra.json\n"
+    assert capsys.readouterr().err == told
+
+
+def test_two_files_and_no_splits(tmp_path: Path):
+    draw(tmp_path, ["a.jpg"])
+    for name in ("captions.csv", "captions.txt"):
+        write(tmp_path / name, "image,caption\na.jpg,one\n")
+    with pytest.raises(InputError, match=r"more than one caption file \(captions\.csv, captions\.txt\)"):
+        captions.load(tmp_path)
