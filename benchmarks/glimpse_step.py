@@ -52,7 +52,7 @@ def floor(config: Config) -> Callable[[], None]:
         (BATCH, config.hidden, config.hidden),
     ]
     layers = [  # (in, out, whether the input needs a gradient) of each layer, over all glimpses at once
-        *[(config.hidden, CLASSES, True), (config.hidden, 2, True), (config.hidden, 1, False)],
+        *[(config.hidden, CLASSES, True), (config.hidden, 2, True), (config.hidden, CLASSES, False)],
         *[(config.glimpse, config.hidden, True), (config.hidden, config.hidden, False)],
         *[
             (config.what + config.where, config.glimpse, True),

@@ -9,7 +9,7 @@ the core takes it in:
     g_t = relu(W_g [relu(W_what rho_t), relu(W_where l_t)])
     h_t = core(g_t, h_{t-1})                  relu RNN as in the paper, or LSTM
     p_t = softmax(V_a h_t)                    action network: the class, asked for at every step
-    b_t = V_b h_{t-1}                         baseline: the reward to expect before looking
+    b_t = V_b h_{t-1}                         baseline: what else to expect before looking, for every class
 
 The first location comes from h_0 = 0: where to begin is learned like everything else, and every location that is
 chosen is looked at. The factor s slows down the location network alone. Adam moves all weights at the same pace,
@@ -64,7 +64,7 @@ class Episode(NamedTuple):
     locations: Float[Tensor, "glimpses batch 2"]  # looked at, within [-1, 1]
     chosen: Float[Tensor, "glimpses batch 2"]  # by the policy, before they were cut to the image
     means: Float[Tensor, "glimpses batch 2"]  # of the policy
-    baselines: Float[Tensor, "glimpses batch"]
+    baselines: Float[Tensor, "glimpses batch classes"]  # log-odds, see glimpse/objective.py
     logits: Float[Tensor, "glimpses batch classes"]
     patches: Float[Tensor, "glimpses batch channels scales size size"]  # what the retina saw
 
@@ -120,7 +120,7 @@ class RecurrentAttention(nn.Module):
             nn.init.eye_(self.core.W)  # what was seen stays until it is unlearned (Le, Jaitly & Hinton 2015)
         self.location = nn.Linear(config.hidden, 2)
         self.action = nn.Linear(config.hidden, classes)
-        self.baseline = nn.Linear(config.hidden, 1)
+        self.baseline = nn.Linear(config.hidden, classes)
         nn.init.zeros_(self.location.bias)  # learning where to look first begins at the image's centre
 
     def aim(self, h: Float[Tensor, "batch hidden"], mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:

@@ -4,16 +4,19 @@
                  - w A'_t log N(l_t; m_t, std^2) REINFORCE (Williams 1992)
                  + (R_t - b_t)^2 ]               the baseline learns the reward to expect
 
-    r_t = p_t(y)                   reward: the probability of the right class
+    r_t = p_t(y)                   reward: the probability of the right class y
     R_t = mean of r_t .. r_T       what came of looking at l_t, and of all looks after it
+    b_t = sigmoid(logit p_{t-1}(y) + (V_b h_{t-1})_y)  the reward to expect before looking, in [0, 1] (p_0: a guess)
     A_t = R_t - b_t                how much better than expected: the advantage
     A'_t = A_t / rms(A)            in units of its root mean square over the batch
 
 The paper asks for the class once, after the last glimpse, and rewards a right answer with 1. Asked for at every
 glimpse, the class can be read off after any number of them; its probability is a reward with less variance than
 right or wrong. As the network learns, it is nearly sure of most images, and advantages shrink to hundredths; in units
-of their root mean square the policy goes on learning (both measured: benchmarks/RESULTS.md). Which term teaches which
-part:
+of their root mean square the policy goes on learning. A baseline may know all that does not depend on l_t: the right
+class, and how sure of it the network was before (Pinto et al. 2018, asymmetric actor-critic). So it accounts for half
+of what varies in R, where the paper's, which knows the state alone, accounts for a tenth (all measured:
+benchmarks/RESULTS.md). Which term teaches which part:
 
     part               cross-entropy   REINFORCE   baseline
     glimpse network    yes             yes         -
@@ -27,6 +30,7 @@ reward only if the reward is held fixed. And the baseline reads the core without
 is no reason to see them otherwise.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -42,6 +46,15 @@ def returns(rewards: Float[Tensor, "glimpses batch"]) -> Float[Tensor, "glimpses
     """R_t, the mean of the rewards from glimpse t on."""
     steps = torch.arange(len(rewards), 0, -1, device=rewards.device)
     return rewards.flip(0).cumsum(0).flip(0) / steps[:, None]
+
+
+def expectations(
+    log_right: Float[Tensor, "glimpses batch"], baselines: Float[Tensor, "glimpses batch"], classes: int
+) -> Float[Tensor, "glimpses batch"]:
+    """b_t, from log p_t(y) and (V_b h_{t-1})_y."""
+    guess = torch.full_like(log_right[:1], -math.log(classes))
+    before = torch.cat((guess, log_right[:-1])).clamp(max=-1e-3)  # of what is certain, the logit is infinite
+    return torch.sigmoid(before - torch.log(-torch.expm1(before)) + baselines)
 
 
 def log_density(
@@ -70,22 +83,25 @@ class _Terms(torch.autograd.Function):
     """The gradient of each term in what it teaches is known in closed form, so the way forward computes it too.
 
     With n = glimpses x batch: d(cross-entropy)/dz = (p - [y]) / n for the logits z, d(REINFORCE)/dm =
-    -A' (l - m) / std^2 / n, d(baseline)/db = 2 (b - R) / n.
+    -A' (l - m) / std^2 / n, d(baseline)/dV_b h = 2 (b - R) b (1 - b) / n for the right class.
     """
 
     @staticmethod
     def forward(
         ctx: Any, logits: Tensor, means: Tensor, baselines: Tensor, chosen: Tensor, labels: Tensor, std: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
-        log_p, n = logits.log_softmax(-1), baselines.numel()
-        right = labels.expand(baselines.shape)[..., None]
+        log_p = logits.log_softmax(-1)
+        right = labels.expand(log_p.shape[:2])[..., None]
         log_right = log_p.gather(-1, right).squeeze(-1)
-        expected = returns(log_right.exp())
-        wrong_by = baselines - expected  # -A
+        n, rewards = log_right.numel(), returns(log_right.exp())
+        expected = expectations(log_right, baselines.gather(-1, right).squeeze(-1), log_p.shape[-1])
+        wrong_by = expected - rewards  # -A
         advantages = standardised(-wrong_by)
         d_logits = log_p.exp().scatter_add_(-1, right, -torch.ones_like(log_right)[..., None]).div_(n)
         d_means = (advantages / (-n * std**2))[..., None] * (chosen - means)
-        ctx.save_for_backward(d_logits, d_means, wrong_by * (2 / n))
+        d_expected = (wrong_by * expected * (1 - expected)).mul_(2 / n)
+        d_baselines = torch.zeros_like(baselines).scatter_(-1, right, d_expected[..., None])
+        ctx.save_for_backward(d_logits, d_means, d_baselines)
         reinforce = -(advantages * log_density(chosen, means, std)).mean()
         return -log_right.mean(), reinforce, wrong_by.square().mean()
 

@@ -42,7 +42,9 @@ def heads(
     h: Float[Tensor, "glimpses batch hidden"],
     means: Float[Tensor, "glimpses batch 2"],
 ) -> tuple[
-    Float[Tensor, "glimpses batch 2"], Float[Tensor, "glimpses batch"], Float[Tensor, "glimpses batch classes"]
+    Float[Tensor, "glimpses batch 2"],
+    Float[Tensor, "glimpses batch classes"],
+    Float[Tensor, "glimpses batch classes"],
 ]:
     """Attach the means, known already, and compute baselines and logits, from h_1 .. h_T after each glimpse.
 
@@ -82,8 +84,8 @@ class _Heads(torch.autograd.Function):
         W_location, _, W_baseline, b_baseline, W_action, b_action = weights
         ctx.scale = scale
         ctx.save_for_backward(h, means, W_location, W_action)
-        baselines = b_baseline.repeat(*h.shape[:2])
-        baselines[1:] += h[:-1] @ W_baseline[0]
+        baselines = b_baseline.repeat(*h.shape[:2], 1)
+        baselines[1:] += h[:-1] @ W_baseline.t()
         logits = torch.addmm(b_action, h.flatten(0, 1), W_action.t()).view(*h.shape[:2], -1)
         return means.detach(), baselines, logits.to(h.dtype)
 
@@ -103,8 +105,8 @@ class _Heads(torch.autograd.Function):
             None,
             later.t() @ before,
             dz.sum((0, 1)),
-            d_baselines[1:].view(1, -1) @ before,
-            d_baselines.view(1, -1).sum(1),
+            d_baselines[1:].flatten(0, 1).t() @ before,
+            d_baselines.sum((0, 1)),
             d_logits.t() @ after,
             d_logits.sum(0),
         )

@@ -32,7 +32,7 @@ def plain_rollout(model, images, policy, glimpses):
     rows = []
     for t in range(glimpses):
         mean = torch.tanh(model.config.location_scale * model.location(h))
-        baseline = model.baseline(h.detach())[:, 0]
+        baseline = model.baseline(h.detach())
         chosen = policy(t, mean).detach()
         location = chosen.clamp(-1, 1)
         rho = model.sensor(prepared, location).flatten(1) / model.config.input_scale
@@ -44,11 +44,18 @@ def plain_rollout(model, images, policy, glimpses):
     return tuple(torch.stack(each) for each in zip(*rows, strict=True))
 
 
+def plain_expectations(baselines, p, labels):
+    """b_t as its equation has it."""
+    before = torch.cat((torch.full_like(p[:1], 1 / CLASSES), p[:-1])).detach()
+    return torch.sigmoid(torch.logit(before) + baselines[:, torch.arange(len(labels)), labels])
+
+
 def plain_loss(means, baselines, logits, chosen, labels, std, weight):
     """The objective's equations under autograd."""
     p = logits.softmax(-1)[:, torch.arange(len(labels)), labels]
     reward = p.detach()
     expected = torch.stack([reward[t:].mean(0) for t in range(len(reward))])
+    baselines = plain_expectations(baselines, p, labels)
     advantages = (expected - baselines).detach()
     advantages = advantages / ((advantages**2).mean().sqrt() + 1e-3)
     log_density = torch.distributions.Normal(means, std).log_prob(chosen).sum(-1)
@@ -98,7 +105,8 @@ def test_reinforce_gradient_is_advantage_times_score():
         objective.terms(episode, labels, std=0.3)["reinforce"], episode.means, retain_graph=True
     )
     p = episode.logits.softmax(-1)[:, torch.arange(BATCH), labels]
-    advantages = torch.stack([p[t:].mean(0) - episode.baselines[t] for t in range(SMALL.glimpses)])
+    expected = plain_expectations(episode.baselines, p, labels)
+    advantages = torch.stack([p[t:].mean(0) - expected[t] for t in range(SMALL.glimpses)])
     unit = (advantages**2).mean().sqrt() + 1e-3
     for t in range(SMALL.glimpses):
         advantage = advantages[t] / unit
