@@ -35,7 +35,7 @@ from datasets.text import Vocabulary
 from vision.opening import encoder_of
 
 WHOLE, BEAMS = "end to end, beam 3", (1, 3, 5)
-PICTURES, SIZE = 32, (500, 333)
+SIZE = 500, 333
 WORDS = 2500
 
 
@@ -50,11 +50,11 @@ def captioner() -> Trained:
     return Trained(ATTENTION, encoder, decoder, vocabulary)
 
 
-def write_pictures(folder: Path) -> list[Path]:
+def write_pictures(folder: Path, count: int) -> list[Path]:
     """Two photographs, each mirrored or not and cut in several ways, as JPEG files of a common size."""
     photographs = [Image.fromarray(pixels) for pixels in load_sample_images().images]
     files = []
-    for n in range(PICTURES):
+    for n in range(count):
         photograph = photographs[n % 2].crop((n, n, 640 - n, 427 - n)).resize(SIZE)
         files.append(folder / f"{n}.jpg")
         photograph.save(files[-1], quality=90)
@@ -85,31 +85,31 @@ def jobs(made: Trained, files: list[Path]) -> dict[str, Callable[[], object]]:
         "encoder, 16 at a time": lambda: [made.look(part) for part in pixels.split(16)],
     }
     for beam in BEAMS:
-        found[f"decode, beam {beam}, {PICTURES} at a time"] = decode((features,), beam)
+        found[f"decode, beam {beam}, together"] = decode((features,), beam)
         found[f"decode, beam {beam}, one by one"] = decode(features.split(1), beam)
     return found
 
 
-def main(rounds: int = 15, check: bool = False) -> int:
+def main(rounds: int = 15, pictures: int = 32, check: bool = False) -> int:
     """Time all parts and print what they cost an image, and what batches gain."""
     torch.set_num_threads(1)
     made = captioner()
     with tempfile.TemporaryDirectory() as folder:
-        times = measure(jobs(made, write_pictures(Path(folder))), rounds)
+        times = measure(jobs(made, write_pictures(Path(folder), pictures)), rounds)
     whole = times[WHOLE]
-    title = f"{PICTURES} JPEGs of {SIZE[0]} x {SIZE[1]}, lite0, one thread, torch {torch.__version__}"
+    title = f"{pictures} JPEGs of {SIZE[0]} x {SIZE[1]}, lite0, one thread, torch {torch.__version__}"
     table = Table("", title=title)
     for heading in ("CPU ms an image", "images/s", "share of the whole"):
         table.add_column(heading, justify="right")
     for job, each in times.items():
-        cost = median(each) / PICTURES
+        cost = median(each) / pictures
         share = median(t / w for t, w in zip(each, whole, strict=True))
         table.add_row(job, f"{cost:.2f}", f"{1e3 / cost:.1f}", f"{share:.0%}")
-    gains = Table("beam search", title=f"{PICTURES} at a time against one by one", caption="CPU time")
+    gains = Table("beam search", title=f"{pictures} together against one by one", caption="CPU time")
     gains.add_column("times faster", justify="right")
     slower = False
     for beam in BEAMS:
-        batched, single = (times[f"decode, beam {beam}, {how}"] for how in (f"{PICTURES} at a time", "one by one"))
+        batched, single = (times[f"decode, beam {beam}, {how}"] for how in ("together", "one by one"))
         gain = median(s / b for s, b in zip(single, batched, strict=True))
         gains.add_row(f"beam {beam}", f"{gain:.2f}")
         slower |= gain < 1

@@ -5,6 +5,7 @@ import runpy
 import shlex
 import struct
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import glimpse.__main__ as glimpse
 import sequences.__main__ as sequences
 import video.__main__ as video
 from core import cli
+from datasets import scenes, sprites
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 COMMANDS = [shlex.split(line, comments=True)[2:] for line in README.splitlines() if line.startswith("uv run ")]
@@ -37,6 +39,10 @@ TOY = {
     "translate": [*SMALL, "--embedding", "8"],
 }
 CAPTIONED = "captions.html", "drawn/photo.caption.png", "captioner.pt", "labelled.webm"
+BENCHMARKS = {
+    "benchmarks.glimpse_step": ["--rounds", "1"],
+    "benchmarks.captioning": ["--rounds", "1", "--pictures", "2"],
+}
 ELSEWHERE = ("pytest", "torchrun")  # this very run, and tests/test_distributed.py
 
 
@@ -54,8 +60,12 @@ def write_mnist(raw: Path) -> None:
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A working directory with what the commands speak of."""
+    """A working directory with what the commands speak of; what is drawn instead of read is little."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sprites, "load", partial(sprites.load, train=40))
+    monkeypatch.setattr(sprites, "VALIDATION", range(4))
+    monkeypatch.setattr(sprites, "TEST", range(100, 104))
+    monkeypatch.setattr(scenes, "COUNTS", {"train": 40, "validation": 8, "test": 8})
     write_mnist(tmp_path / "data/MNIST/raw")
     random = np.random.default_rng(0)
     for name in (
@@ -91,7 +101,7 @@ def test_readme_commands(place, monkeypatch):
             assert cli.main(program, VERBS[program], [*words, *toy]) == 0, words
         elif program == "python":
             assert words[0] == "-m"
-            toy = ["--rounds", "1"] if words[1].startswith("benchmarks") else []
+            toy = BENCHMARKS[words[1]] if words[1].startswith("benchmarks") else []
             monkeypatch.setattr(sys, "argv", [*words[1:], *toy])
             monkeypatch.delitem(sys.modules, words[1], raising=False)  # imported by another test, perhaps
             with pytest.raises(SystemExit) as end:
