@@ -93,7 +93,7 @@ def parts(config: Config, side: int) -> dict[str, Callable[[], object]]:
 
     def step() -> None:
         update.zero_grad()
-        loss, _ = learner(images, labels, noise)
+        loss, _ = learner(images, labels, noise, torch.ones(()))
         loss.backward()
         update.step()
 

@@ -55,23 +55,29 @@ class Config:
     """Pixels (0 to 1) are divided by this, about their standard deviation: canvases are mostly black."""
 
     std: float = 0.1
-    """Standard deviation of the location policy in training; locations run from -1 to 1."""
+    """Standard deviation of the location policy at the first step of training; locations run from -1 to 1."""
+    std_decay: float = 1.0
+    """What part of `std` is left at the last step; it falls geometrically."""
     location_scale: float = 0.3
     """Factor in front of the location network's output; the smaller, the slower it learns."""
     reinforce: float = 0.2
-    """Weight of the REINFORCE term (its advantages are standardised)."""
+    """Weight of the REINFORCE term (its advantages are standardised); it falls with the square of the std."""
 
     loop: LoopConfig = field(default_factory=LoopConfig)
     """The training loop."""
 
     def __post_init__(self):
         require_at_least(1, self, "glimpses", "patch", "scales", "what", "where", "glimpse", "hidden")
-        require_positive(self, "std", "input_scale", "factor", "location_scale")
+        require_positive(self, "std", "std_decay", "input_scale", "factor", "location_scale")
         require_at_least(0, self, "shift")
         if self.canvas is None and self.clutter:
             raise InputError("clutter needs a canvas: add --canvas HEIGHT WIDTH")
         if self.canvas is not None and self.shift:
             raise InputError("on a canvas every image is moved already: shift must be 0")
+
+    def std_left(self, step: int) -> float:
+        """What part of `std` is left at step 0, 1, ..., or after the last one."""
+        return self.std_decay ** min(1.0, step / self.loop.steps)
 
 
 DIGITS = Config(
@@ -98,7 +104,9 @@ MNIST28 = Config(
     shift=1,
     what=256,
     input_scale=0.3,
-    reinforce=0.1,
+    std=0.2,
+    std_decay=0.35,
+    location_scale=0.6,
     loop=LoopConfig(steps=45_000, learning_rate=2e-3, warm_up=500, validate_every=2500),
 )
 TRANSLATED60 = replace(
@@ -108,7 +116,9 @@ TRANSLATED60 = replace(
     patch=12,
     scales=3,
     input_scale=0.2,
-    reinforce=0.2,
+    std=0.1,
+    std_decay=1.0,
+    location_scale=0.3,
     loop=replace(MNIST28.loop, steps=40_000, validate_every=5000),
 )
 CLUTTERED60 = replace(TRANSLATED60, clutter=4, loop=replace(TRANSLATED60.loop, steps=60_000))

@@ -43,7 +43,7 @@ def make_canvas(config: Config) -> Canvas | None:
 
 @dataclass(frozen=True)
 class TrainingBatches:
-    """Makes the batch of a step: images, labels, and the noise of the location policy.
+    """Makes the batch of a step: images, labels, the noise of the location policy and what part of its std is left.
 
     The random draws are those of the whole batch whichever rows are asked for, so processes that share a batch
     train as one would; only the rows asked for are painted.
@@ -55,14 +55,18 @@ class TrainingBatches:
     def __call__(
         self, step: int, rows: slice
     ) -> tuple[
-        UInt8[Tensor, "batch channels height width"], Int[Tensor, " batch"], Float[Tensor, "glimpses batch 2"]
+        UInt8[Tensor, "batch channels height width"],
+        Int[Tensor, " batch"],
+        Float[Tensor, "glimpses batch 2"],
+        Float[Tensor, ""],
     ]:
         """Return the rows `rows` of the batch of step `step`."""
         loop, source, device = self.config.loop, self.source, self.source.images.device
         chosen = batches.indices(loop.seed, step, len(source), loop.batch, device)[rows]
         random = batches.generator(device, loop.seed, step, "batch")
         noise = torch.randn(self.config.glimpses, loop.batch, 2, generator=random, device=device)[:, rows]
-        return self._images(chosen, rows, random), source.labels[chosen], noise
+        left = torch.full((), self.config.std_left(step), device=device)
+        return self._images(chosen, rows, random), source.labels[chosen], noise, left
 
     def _images(
         self, chosen: Int[Tensor, " batch"], rows: slice, random: torch.Generator

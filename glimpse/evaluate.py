@@ -48,8 +48,8 @@ def monte_carlo(
     glimpses: int,
     samples: int,
 ) -> Float[Tensor, "glimpses count classes"]:
-    """Return the mean of p_t over `samples` looks with the noisy policy of training."""
-    std, random = model.config.std, batches.generator(images.device, "monte carlo")
+    """Return the mean of p_t over `samples` looks with the noisy policy of the end of training."""
+    std, random = model.config.std * model.config.std_decay, batches.generator(images.device, "monte carlo")
 
     def noisy(t: int, mean: Tensor) -> Tensor:
         return mean + std * torch.randn(mean.shape, generator=random, device=mean.device)

@@ -43,7 +43,7 @@ def greedy(t: int, mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
     return mean
 
 
-def sampled(noise: Float[Tensor, "glimpses batch 2"], std: float) -> Policy:
+def sampled(noise: Float[Tensor, "glimpses batch 2"], std: Float[Tensor, ""] | float) -> Policy:
     """Return the policy N(mean, std^2) of training; `noise` are its standard normal draws."""
     return lambda t, mean: mean + std * noise[t]
 
@@ -83,6 +83,7 @@ class GlimpseNetwork(nn.Module):
         super().__init__()
         self.what = nn.Linear(pixels, what)
         self.where = nn.Linear(2, where)
+        nn.init.uniform_(self.where.weight, -3, 3)  # sharp from the start: it takes pixels to tell places apart
         self.combine = nn.Linear(what + where, size)
 
     @property

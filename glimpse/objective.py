@@ -60,7 +60,7 @@ def expectations(
 def log_density(
     chosen: Float[Tensor, "glimpses batch 2"],
     means: Float[Tensor, "glimpses batch 2"],
-    std: float,
+    std: Float[Tensor, ""] | float,
 ) -> Float[Tensor, "glimpses batch"]:
     """log N(l; m, std^2 I) but for its constant, which has no gradient."""
     return -((chosen - means) ** 2).sum(-1) / (2 * std**2)
@@ -72,7 +72,9 @@ def standardised(advantages: Float[Tensor, "glimpses batch"]) -> Float[Tensor, "
     return advantages / (square.sqrt() + 1e-3)
 
 
-def terms(episode: Episode, labels: Int[Tensor, " batch"], *, std: float) -> dict[str, Float[Tensor, ""]]:
+def terms(
+    episode: Episode, labels: Int[Tensor, " batch"], *, std: Float[Tensor, ""] | float
+) -> dict[str, Float[Tensor, ""]]:
     """Return the three terms of L, unweighted, each a mean over glimpses and batch."""
     node: Any = _Terms.apply
     values = node(episode.logits, episode.means, episode.baselines, episode.chosen, labels, std)
@@ -116,8 +118,8 @@ def loss(
     episode: Episode,
     labels: Int[Tensor, " batch"],
     *,
-    std: float,
-    weight: float,
+    std: Float[Tensor, ""] | float,
+    weight: Float[Tensor, ""] | float,
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
     """Return L and what to watch: its cross-entropy and baseline terms, and the accuracy after the last glimpse."""
     term = terms(episode, labels, std=std)

@@ -34,11 +34,12 @@ class Learner(RecurrentAttention):
         images: UInt8[Tensor, "batch channels height width"],
         labels: Int[Tensor, " batch"],
         noise: Float[Tensor, "glimpses batch 2"],
+        std_left: Float[Tensor, ""],
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Look at a batch with the noisy policy; return the loss and what to log."""
-        std = self.config.std
+        std = self.config.std * std_left
         episode = self.look(images, len(noise), sampled(noise, std))
-        return objective.loss(episode, labels, std=std, weight=self.config.reinforce)
+        return objective.loss(episode, labels, std=std, weight=self.config.reinforce * std_left**2)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -21,7 +21,8 @@ def test_rows_of_a_batch_are_the_same_whoever_asks():
         make = TrainingBatches(SOURCE, config)
         whole = make(3, slice(0, config.loop.batch))
         parts = [make(3, slice(start, start + 32)) for start in range(0, config.loop.batch, 32)]
-        for tensor, *pieces in zip(whole, *parts, strict=True):
+        assert all(torch.equal(part[3], whole[3]) for part in parts)  # the std of the policy is that of the step
+        for tensor, *pieces in zip(whole[:3], *(part[:3] for part in parts), strict=True):
             batch_dimension = 1 if tensor.dim() == 3 else 0  # the noise is [glimpses, batch, 2]
             assert torch.equal(tensor, torch.cat(pieces, batch_dimension)), name
 
@@ -58,3 +59,10 @@ def test_validation_and_test_canvases_do_not_depend_on_the_training_seed():
     assert torch.equal(a.test.images, b.test.images)
     assert not torch.equal(a.test.images[:100], a.validation.images[:100])
     assert a.train.images.shape[1:] == (1, 8, 8)  # painted batch by batch
+
+
+def test_the_policy_narrows_geometrically():
+    config = Config(std_decay=0.25, loop=LoopConfig(steps=100))
+    make = TrainingBatches(SOURCE, config)
+    left = [make(step, slice(0, 1))[3].item() for step in (0, 50, 100, 150)]
+    torch.testing.assert_close(left, [1.0, 0.5, 0.25, 0.25])
