@@ -1,5 +1,6 @@
 """Timing side by side: every job once a round, so that what disturbs the machine disturbs all alike."""
 
+import random
 import time
 from collections.abc import Callable
 from statistics import median
@@ -13,10 +14,12 @@ def interleaved(jobs: dict[str, Job], rounds: int, warm_up: int = 2) -> dict[str
     """Milliseconds of each job in each round: CPU time on one thread, else wall-clock time (of a quiet machine)."""
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in jobs}
+    order, names = random.Random(0), list(jobs)
     for number in range(rounds + warm_up):
-        for name, job in jobs.items():
+        order.shuffle(names)  # each finds the caches and the allocator as another has left them, not always the same
+        for name in names:
             start = clock()
-            job()
+            jobs[name]()
             if number >= warm_up:
                 times[name].append(1e3 * (clock() - start))
     return times

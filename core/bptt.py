@@ -102,7 +102,10 @@ def sequence(
     """
     tape = tape_for(cell, batch_sizes, state)
     tape.run(x)
-    outputs, *final = _attach(cell, x, tape, once=True)
+    if torch.is_grad_enabled():
+        outputs, *final = _attach(cell, x, tape, once=True)
+    else:
+        outputs, *final = tape.buffers[-1], *tape.final()
     return outputs, tuple(final) if isinstance(state, tuple) else final[0]
 
 
@@ -120,16 +123,21 @@ class _Sequence(torch.autograd.Function):
         ctx.back, ctx.batch_sizes, ctx.parts = tape.way_back, tape.batch_sizes, len(start)
         ctx.lease, ctx.in_place = tape.lease, once and tape.lease is not None
         ctx.save_for_backward(x, U, W, *start, *tape.buffers)
+        ctx.set_materialize_grads(False)
         return tape.buffers[-1].detach(), *tape.final()
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
+    def backward(ctx: Any, *grad_outputs: Tensor | None) -> Any:
         _refuse_double_backward()
         dh, *d_final = grad_outputs
         x, U, W, *saved = ctx.saved_tensors
         start, buffers = tuple(saved[: ctx.parts]), tuple(saved[ctx.parts :])
         again = autograd._get_current_graph_task_keep_graph()  # retain_graph: backward may come back
-        d_state = tuple(part.clone(memory_format=torch.contiguous_format) for part in d_final)
+        dh = torch.zeros_like(buffers[-1]) if dh is None else dh
+        d_state = tuple(
+            torch.zeros_like(begin) if end is None else end.clone(memory_format=torch.contiguous_format)
+            for begin, end in zip(start, d_final, strict=True)
+        )
         dz, dq = ctx.back(start, buffers, W, dh, d_state, ctx.in_place and not again)
 
         _, _, need_x, need_U, need_W, need_b, need_b_W, *_ = ctx.needs_input_grad
@@ -160,12 +168,13 @@ def _recurrent_gradient(
         gates = dz[:, : -dq.shape[1]]
         return torch.cat([_recurrent_gradient(d, None, start, h, batch_sizes) for d in (gates, dq)])
     first, last = batch_sizes[0], batch_sizes[-1]
-    if first == last:  # then every h_{t-1} but h_0 lies in the tape as one block
-        before = h[: len(h) - last]
-    else:
+    start = start[:first]  # those that begin
+    if first != last:
         steps = zip(h.split(batch_sizes), batch_sizes[1:], strict=False)
-        before = torch.cat([h_t[:later] for h_t, later in steps])
-    return (dz[:first].t() @ start[:first]).addmm_(dz[first:].t(), before)
+        return dz.t() @ torch.cat([start, *(h_t[:later] for h_t, later in steps)])
+    if len(h) < dz.shape[1]:  # to copy h costs less than to go over the result twice
+        return dz.t() @ torch.cat([start, h[:-last]])
+    return (dz[:first].t() @ start).addmm_(dz[first:].t(), h[:-last])
 
 
 def replay_layer(

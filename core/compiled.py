@@ -6,6 +6,7 @@ Where it cannot be had, `library` gives None and `core.bptt` runs the same steps
 import ctypes
 import dataclasses
 import functools
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,6 +39,16 @@ class Layer(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("dout", "dh", "dc", "dz", "dq", "fork")),
     ]
 
+    def __init__(self, *values: int):
+        super().__init__(*values)
+        self.kept: list[Any] = []  # what is pointed at must live
+
+    def point(self, **tensors: Tensor) -> None:
+        """Set fields to where tensors lie."""
+        for name, tensor in tensors.items():
+            setattr(self, name, tensor.data_ptr())
+        self.kept += tensors.values()
+
 
 @functools.cache
 def library() -> Any:
@@ -52,10 +63,10 @@ def library() -> Any:
 
 def serves(cell: Cell, state: Any) -> bool:
     """Whether the compiled steps can do the work: float32 on a CPU, activations they know."""
-    parts = (*cell.parameters(), *(state if isinstance(state, tuple) else (state,)))
-    return (
-        all(part.dtype == torch.float32 and part.device.type == "cpu" for part in parts)
-        and all(sigma in CODES for sigma in _activations(cell.kernel))
+    parts = (cell.U, cell.W, cell.b, cell.b_W, *(state if isinstance(state, tuple) else (state,)))
+    return bool(
+        all(part is None or (part.dtype == torch.float32 and part.is_cpu) for part in parts)
+        and _codes(cell.kernel)
         and not torch.compiler.is_compiling()
         and library() is not None
     )
@@ -78,24 +89,26 @@ def buffers(cell: Cell, rows: int) -> tuple[tuple[Tensor, ...], "Lease | None"]:
     stride, hidden = _stride(len(cell.W)), cell.hidden_size
     hooks = autograd._top_saved_tensors_default_hooks(True) is not None
     size = rows * (stride + hidden)
-    lease = None if hooks else Lease(cell, size)
+    lease = None if hooks else Lease(size, cell)
     block = torch.empty(size) if lease is None else lease.block
-    gates = block[: rows * stride].view(rows, stride)[:, : len(cell.W)]
-    return (gates, block[rows * stride : size].view(rows, hidden), h), lease
+    gates = block.as_strided((rows, len(cell.W)), (stride, 1))
+    return (gates, block.as_strided((rows, hidden), (hidden, 1), rows * stride), h), lease
 
 
 class Lease:
-    """A block of floats from those a cell has for its tapes; it goes back when no one holds the lease any more."""
+    """A block of floats from those kept at home; it goes back there when no one holds the lease any more."""
 
-    _free: ClassVar[WeakKeyDictionary[Cell, list[Tensor]]] = WeakKeyDictionary()
+    _homes: ClassVar[WeakKeyDictionary[Cell, list[Tensor]]] = WeakKeyDictionary()
+    _common: ClassVar[list[Tensor]] = []
 
-    def __init__(self, cell: Cell, size: int):
-        self._home = self._free.setdefault(cell, [])
-        fitting = [block for block in self._home if len(block) >= size]
-        found = min(fitting or self._home, key=len, default=None)
-        if found is not None:
-            self._home[:] = [block for block in self._home if block is not found]
-        self.block = found if fitting and found is not None else torch.empty(size + size // 8)
+    def __init__(self, size: int, cell: Cell | None = None):
+        self._home = self._common if cell is None else self._homes.setdefault(cell, [])
+        try:
+            self.block = self._home.pop()
+        except IndexError:  # another thread may have been faster
+            self.block = torch.empty(0)
+        if len(self.block) < size:
+            self.block = torch.empty(size + size // 8)
 
     def __del__(self):
         self._home.append(self.block)
@@ -106,17 +119,16 @@ class Forward:
     """The pass forward over a tape, or a part of it; the weights are laid out here, once."""
 
     def __init__(self, kernel: Kernel, tape: tuple[Tensor, ...], sizes: Sequence[int], W: Tensor, b_W: Tensor | None):
-        self._layer, self._kept = _layer(kernel, tape, sizes, W)
+        self._layer = _layer(kernel, tape, sizes, W)
         if b_W is not None:
-            self._keep("b_W", b_W.detach())
+            self._layer.point(b_W=b_W.detach().contiguous())
         library().pack_forward(self._layer)
 
     def gather(self, numbers: Tensor, table: Tensor) -> None:
         """Take row numbers[i] of the table for row i's U x + b, instead of what lies on the tape."""
         rows = torch.empty(len(table), self._layer.stride)
         rows[:, : table.shape[1]] = table
-        self._keep("numbers", numbers.long())
-        self._keep("table", rows)
+        self._layer.point(numbers=numbers.long().contiguous(), table=rows)
 
     def run(self, start: tuple[Tensor, ...], step: int, steps: int) -> None:
         """Take `steps` steps from step `step` on; `start` is the state before step 0."""
@@ -124,11 +136,6 @@ class Forward:
             setattr(self._layer, name, part.data_ptr())
         self._layer.from_, self._layer.until = step, step + steps
         library().forward(self._layer)
-
-    def _keep(self, name: str, tensor: Tensor) -> None:
-        tensor = tensor.contiguous()
-        self._kept.append(tensor)
-        setattr(self._layer, name, tensor.data_ptr())
 
 
 def backward(
@@ -142,42 +149,43 @@ def backward(
     in_place: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """The pass back: see `core.tape.WayBack`."""
-    gates, memory = tape[0], tape[1] if len(tape) > 1 else None
-    dh, start = dh.contiguous(), tuple(part.contiguous() for part in start)
     own = in_place and not isinstance(kernel, RNNKernel)
-    dz = gates if own else padded(*gates.shape)
-    dq = (memory if own else torch.empty_like(dh)) if isinstance(kernel, GRUKernel) else None
-    layer, _kept = _layer(kernel, tape, sizes, W)
-    layer.stride = dz.stride(0)
-    pointers = {"dout": dh, "dh": d_state[0], "dz": dz, "dq": dq, "h_start": start[0]}
+    dz, dq = tape[0] if own else padded(*tape[0].shape), None
+    layer = _layer(kernel, tape, sizes, W)
+    if isinstance(kernel, GRUKernel):
+        dq = tape[1] if own else torch.empty_like(tape[1])
+        layer.point(dq=dq)
     if isinstance(kernel, LSTMKernel):
-        pointers |= {"dc": d_state[1], "c_start": start[1]}
-    for name, tensor in pointers.items():
-        setattr(layer, name, None if tensor is None else tensor.data_ptr())
+        layer.point(dc=d_state[1], c_start=start[1].contiguous())
+    layer.point(dout=dh.contiguous(), dh=d_state[0], h_start=start[0].contiguous(), dz=dz)
+    layer.stride = dz.stride(0)
     library().backward(layer)
     return dz, dq
 
 
-def _layer(kernel: Kernel, tape: tuple[Tensor, ...], sizes: Sequence[int], W: Tensor) -> tuple[Layer, list[Tensor]]:
-    """The part both passes share, and the tensors it points into."""
-    layer, W = Layer(), W.detach().contiguous()
-    layer.cell = (RNNKernel, LSTMKernel, GRUKernel).index(type(kernel))
-    codes = [CODES[sigma] for sigma in _activations(kernel)]
-    layer.gate, layer.candidate, layer.output = (codes[0], codes[-1], 0) if len(codes) < 3 else codes
-    layer.hidden, layer.stride, layer.until = W.shape[1], tape[0].stride(0), len(sizes)
-    layer.threads = torch.get_num_threads()
+def _layer(kernel: Kernel, tape: tuple[Tensor, ...], sizes: Sequence[int], W: Tensor) -> Layer:
+    """The part both passes share."""
+    layer = Layer(*_codes(kernel), W.shape[1], torch.get_num_threads(), tape[0].stride(0), 0, len(sizes))
     layer.fork = _fork()
-    packed = torch.empty(library().packed_size(layer))
-    kept = [torch.tensor(sizes), W, packed, *tape]
-    layer.sizes, layer.W, layer.packed, layer.gates = (tensor.data_ptr() for tensor in kept[:4])
-    layer.h = tape[-1].data_ptr()
+    rows = array("q", sizes)
+    layer.sizes = rows.buffer_info()[0]
+    room = Lease(library().packed_size(layer))
+    layer.kept += (rows, room)
+    layer.point(W=W.contiguous(), packed=room.block, gates=tape[0], h=tape[-1])
     if len(tape) > 1:
-        setattr(layer, "c" if isinstance(kernel, LSTMKernel) else "q", tape[1].data_ptr())
-    return layer, kept
+        layer.point(**{"c" if isinstance(kernel, LSTMKernel) else "q": tape[1]})
+    return layer
 
 
-def _activations(kernel: Kernel) -> list[Activation]:
-    return [getattr(kernel, field.name) for field in dataclasses.fields(kernel)]
+@functools.cache
+def _codes(kernel: Kernel) -> tuple[int, ...]:
+    """kernel.c's cell and its activations gate, candidate, output; () where it lacks one."""
+    sigmas = [getattr(kernel, field.name) for field in dataclasses.fields(kernel)]
+    if any(sigma not in CODES for sigma in sigmas):
+        return ()
+    codes = [CODES[sigma] for sigma in sigmas]
+    cell = (RNNKernel, LSTMKernel, GRUKernel).index(type(kernel))
+    return (cell, *(codes if len(codes) == 3 else (codes[0], codes[-1], 0)))
 
 
 def _stride(width: int) -> int:

@@ -152,7 +152,7 @@ def _over_rows(
     if lengths is None:
         x = x.flip(0) if reverse else x
         outputs, final = run(cell, x.flatten(0, 1), [batch] * time, state)
-        outputs = outputs.unflatten(0, (time, batch))
+        outputs = outputs.view(time, batch, -1)
         return outputs.flip(0) if reverse else outputs, final
 
     rows, order, batch_sizes = _pack(lengths.cpu(), batch, reverse)
@@ -176,21 +176,36 @@ def _pack(lengths: Int[Tensor, " batch"], batch: int, reverse: bool) -> tuple[Te
 def _fused_rows(cell: Cell, x: Tensor, batch_sizes: list[int], state: State) -> tuple[Tensor, State]:
     if not x.is_floating_point():  # these kernels only multiply
         x = F.one_hot(x.long(), cell.input_size).to(cell.U.dtype)
-    kernel, weights, first = FUSED[cell.kernel], _torch_weights(cell), batch_sizes[0]
+    weights, first, device = _torch_weights(cell), batch_sizes[0], x.device.type
+    begin = state if isinstance(state, tuple) else (state,)
+    start = [part[None, :first] for part in begin]
+    if device == "cpu" and not torch.is_autocast_enabled("cpu"):
+        outputs, *end = _torch_kernel(cell, x, batch_sizes, start, weights)
+    else:
+        dtype = _computing(device, cell.W.dtype)
+        x, start, weights = x.to(dtype), [part.to(dtype) for part in start], [each.to(dtype) for each in weights]
+        with warnings.catch_warnings(), torch.autocast(device, enabled=False):  # its rule for cuDNN is float16
+            warnings.filterwarnings("ignore", "RNN module weights")  # cuDNN copies them into one block: small work
+            outputs, *end = _torch_kernel(cell, x, batch_sizes, start, weights)
+    final = [part[0].to(old.dtype) for part, old in zip(end, begin, strict=True)]
+    if first < len(begin[0]):  # sequences of length 0
+        final = [torch.cat([part, old[first:]]) for part, old in zip(final, begin, strict=True)]
+    return outputs, tuple(final) if isinstance(state, tuple) else final[0]
+
+
+def _torch_kernel(
+    cell: Cell, x: Tensor, batch_sizes: list[int], start: list[Tensor], weights: list[Tensor]
+) -> tuple[Tensor, ...]:
+    """torch.nn's function on rows; start and end are [1, batch, hidden]."""
     keep = torch.is_grad_enabled()  # is called `training`, but means: keep what backward will read
     options = cell.b is not None, 1, 0.0, keep, False  # biases, layers, dropout, training, bidirectional
-    dtype = _computing(x.device.type, cell.W.dtype)
-    x, weights = x.to(dtype), [each.to(dtype) for each in weights]
-    start = map_state(lambda part: part[None, :first].to(dtype).contiguous(), state)
-    with warnings.catch_warnings(), torch.autocast(x.device.type, enabled=False):  # its rule for cuDNN is float16
-        warnings.filterwarnings("ignore", "RNN module weights")  # cuDNN copies them into one block: small work
-        if first == batch_sizes[-1]:  # a constant batch
-            outputs, *final = kernel(x.unflatten(0, (-1, first)), start, weights, *options, False)
-            outputs = outputs.flatten(0, 1)
-        else:
-            outputs, *final = kernel(x, torch.tensor(batch_sizes), start, weights, *options)
-    final = tuple(final) if isinstance(state, tuple) else final[0]
-    return outputs, map_state(lambda end, begin: torch.cat([end[0].to(begin.dtype), begin[first:]]), final, state)
+    kernel, first = FUSED[cell.kernel], batch_sizes[0]
+    begin = [part.contiguous() for part in start]
+    begin = begin if len(begin) > 1 else begin[0]
+    if first != batch_sizes[-1]:
+        return kernel(x, torch.tensor(batch_sizes), begin, weights, *options)
+    outputs, *end = kernel(x.view(len(batch_sizes), first, -1), begin, weights, *options, False)
+    return outputs.flatten(0, 1), *end
 
 
 def _torch_weights(cell: Cell) -> list[Tensor]:

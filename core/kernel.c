@@ -195,24 +195,25 @@ typedef struct { const float *at[ROWS * 4 * 7]; int count; } lines; /* of memory
 
 INLINE void ask(lines *soon, const float *at) { soon->at[soon->count++] = at; }
 
-/* sum[row][v] (+)= the sum over k < depth of a[row][k] * panel[k][v], `rows` and `wide` known to the compiler.
+typedef struct { const float *at; int64_t stride; } panel; /* its weights of unit k + 1 lie `stride` after those of k */
+
+/* sum[row][v] (+)= the sum over k < depth of a[row][k] * weights[k][v], `rows` and `wide` known to the compiler.
    Meanwhile the lines that the equations will need come from memory, a few at a time: all at once they would
    hold up the weights. */
-INLINE void tile(const int rows, const int wide, const float *a, int64_t stride, const float *panel, int64_t depth,
+INLINE void tile(const int rows, const int wide, const float *a, int64_t stride, panel weights, int64_t depth,
                  vec (*sums)[4], int add, const lines *soon) {
     vec sum[ROWS][4];
-    const vec *weights = (const vec *)panel;
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < wide; v++) sum[r][v] = add ? sums[r][v] : (vec){0};
-    for (int64_t k = 0; k < depth; k++, weights += wide) {
-        for (int v = 0; v < wide; v++) __builtin_prefetch(weights + v + 16 * wide);
+    for (int64_t k = 0; k < depth; k++, weights.at += weights.stride) {
+        for (int v = 0; v < wide; v++) __builtin_prefetch(weights.at + v * LANES + 16 * weights.stride);
         if (k % 4 == 0 && k / 4 < soon->count) __builtin_prefetch(soon->at[k / 4], 1);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-            for (int v = 0; v < wide; v++) sum[r][v] += weights[v] * a[r * stride + k];
+            for (int v = 0; v < wide; v++) sum[r][v] += load(weights.at + v * LANES, LANES) * a[r * stride + k];
     }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
@@ -220,9 +221,9 @@ INLINE void tile(const int rows, const int wide, const float *a, int64_t stride,
         for (int v = 0; v < wide; v++) sums[r][v] = sum[r][v];
 }
 
-static void product(int rows, int wide, const float *a, int64_t stride, const float *panel, int64_t depth,
+static void product(int rows, int wide, const float *a, int64_t stride, panel weights, int64_t depth,
                     vec (*sums)[4], int add, const lines *soon) {
-#define CASE(r, w) case 4 * r + w - 1: tile(r, w, a, stride, panel, depth, sums, add, soon); break;
+#define CASE(r, w) case 4 * r + w - 1: tile(r, w, a, stride, weights, depth, sums, add, soon); break;
 #define ROW(r) CASE(r, 1) CASE(r, 2) CASE(r, 3) CASE(r, 4)
     switch (4 * rows + wide - 1) {
         ROW(1) ROW(2)
@@ -236,8 +237,9 @@ static void product(int rows, int wide, const float *a, int64_t stride, const fl
 }
 
 /* A panel is up to 4 vectors of columns wide: forward LANES units and their gates, of the RNN and back 4 * LANES
-   units. `blocks` of LANES units there are, the last one filled up with zeros. */
-typedef struct { int64_t blocks, panels, depth; int gates, together; } layout;
+   units. `blocks` of LANES units there are, the last one filled up with zeros. Back, the rows of W are in order
+   already: a batch so small that a step reads them once takes them as they lie (`direct`). */
+typedef struct { int64_t blocks, panels, depth; int gates, together, direct; } layout;
 
 static layout layout_of(const layer *l, int back) {
     layout o = {.blocks = (l->hidden + LANES - 1) / LANES, .gates = l->cell == RNN ? 1 : l->cell == LSTM ? 4 : 3};
@@ -245,6 +247,7 @@ static layout layout_of(const layer *l, int back) {
     if (back) o.gates = 1;
     o.together = o.gates == 1 ? 4 : 1;
     o.panels = (o.blocks + o.together - 1) / o.together;
+    o.direct = back && l->hidden % LANES == 0 && l->sizes[0] <= ROWS * l->threads;
     return o;
 }
 
@@ -253,8 +256,13 @@ static int width(layout o, int64_t panel) { /* in vectors */
     return o.gates * (int)(left < o.together ? left : o.together);
 }
 
-static float *panel_of(const layer *l, layout o, int64_t panel) {
+static float *packed_panel(const layer *l, layout o, int64_t panel) {
     return l->packed + panel * o.together * o.gates * LANES * o.depth;
+}
+
+static panel panel_of(const layer *l, layout o, int64_t number) {
+    if (o.direct) return (panel){l->W + number * o.together * LANES, l->hidden};
+    return (panel){packed_panel(l, o, number), width(o, number) * LANES};
 }
 
 static int valid(const layer *l, int64_t j) { return l->hidden - j < LANES ? (int)(l->hidden - j) : LANES; }
@@ -268,7 +276,7 @@ static void pack(const layer *l, int back, int64_t panel) {
     const layout o = layout_of(l, back);
     const int64_t H = l->hidden;
     const int wide = width(o, panel);
-    float *to = panel_of(l, o, panel);
+    float *to = packed_panel(l, o, panel);
     for (int v = 0; v < wide; v++) {
         int64_t j = (panel * o.together + (o.gates == 1 ? v : 0)) * LANES;
         const int count = valid(l, j);
@@ -339,13 +347,14 @@ static void backward_units(const layer *l, place p, int64_t row, int64_t j, vec 
 }
 
 /* dz W (of the GRU: (dr dz dq) W) for rows that go on at the step whose first row is `first`. */
-static void through_weights(const layer *l, layout o, int64_t first, int64_t row, int rows, int64_t panel, vec (*sums)[4],
-                            const lines *soon) {
-    const int64_t H = l->hidden, depth = l->cell == GRU ? 2 * H : o.depth, wide = width(o, panel);
-    const float *weights = panel_of(l, o, panel);
-    product(rows, (int)wide, l->dz + (first + row) * l->stride, l->stride, weights, depth, sums, 0, soon);
-    if (l->cell == GRU)
-        product(rows, (int)wide, l->dq + (first + row) * H, H, weights + depth * wide * LANES, H, sums, 1, soon);
+static void through_weights(const layer *l, layout o, int64_t first, int64_t row, int rows, int64_t number,
+                            vec (*sums)[4], const lines *soon) {
+    const int64_t H = l->hidden, depth = l->cell == GRU ? 2 * H : o.depth;
+    const int wide = width(o, number);
+    panel weights = panel_of(l, o, number);
+    product(rows, wide, l->dz + (first + row) * l->stride, l->stride, weights, depth, sums, 0, soon);
+    weights.at += depth * weights.stride;
+    if (l->cell == GRU) product(rows, wide, l->dq + (first + row) * H, H, weights, H, sums, 1, soon);
 }
 
 static void backward_rows(const layer *l, int64_t lo, int64_t hi) {
@@ -430,6 +439,6 @@ static void run(const layer *l, int task, int64_t parts) {
 void pack_forward(const layer *l) { run(l, PACK_FORWARD, layout_of(l, 0).panels); }
 void forward(const layer *l) { run(l, FORWARD, least(l->threads, l->sizes[l->from])); }
 void backward(const layer *l) {
-    run(l, PACK_BACKWARD, layout_of(l, 1).panels);
+    if (!layout_of(l, 1).direct) run(l, PACK_BACKWARD, layout_of(l, 1).panels);
     run(l, BACKWARD, least(l->threads, l->sizes[0]));
 }

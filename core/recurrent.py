@@ -58,7 +58,7 @@ class Recurrent(nn.Module):
                 raise ValueError(f"unknown name {name!r}; choose one of {', '.join(known)}")
         if layers < 1 or not 0 <= dropout <= 1:
             raise ValueError(f"layers={layers} must be at least 1, and dropout={dropout} within 0..1")
-        self.dropout, self.engine = dropout, engine
+        self.input_size, self.hidden_size, self.dropout, self.engine = input_size, hidden_size, dropout, engine
         self.directions = 2 if bidirectional else 1
         self.output_size = self.directions * hidden_size
         sizes = [input_size] + [self.output_size] * (layers - 1)
@@ -98,32 +98,36 @@ class Recurrent(nn.Module):
             ValueError: for shapes that do not fit, or integers outside 0..input_size - 1 (found on the CPU; a
                 GPU's own assertion stops there, as looking would make the CPU wait for it).
         """
-        state = self.initial_state(x.shape[1]) if state is None else state
         self._check(x, state, lengths)
         if x.dim() == 2:
             self._check_integers(x, lengths)
-        parts = zip(*(part.unbind(0) for part in state), strict=True) if isinstance(state, tuple) else state
-        run, starts, finals = ENGINES[self.engine], iter(parts), []
-        for layer in self.layers:
-            if finals:
-                x = F.dropout(x, self.dropout, self.training)
+        layers = self.layers
+        if state is None:
+            starts = (cell.initial_state(x.shape[1]) for layer in layers for cell in layer)
+        else:
+            starts = zip(*state, strict=True) if isinstance(state, tuple) else iter(state)
+        run, finals = ENGINES[self.engine], []
+        for layer in layers:
+            if finals and self.dropout and self.training:
+                x = F.dropout(x, self.dropout)
             done = [run(cell, x, next(starts), lengths, bool(way)) for way, cell in enumerate(layer)]
             x = torch.cat([outputs for outputs, _ in done], -1) if len(done) > 1 else done[0][0]
             finals += [final for _, final in done]
         return x, _stack(finals)
 
-    def _check(self, x: Tensor, state: State, lengths: Tensor | None) -> None:
-        first = self.layers[0][0]
-        widths = [first.input_size] if x.is_floating_point() else []
-        if x.dim() != 2 + len(widths) or list(x.shape[2:]) != widths or 0 in x.shape[:2]:
+    def _check(self, x: Tensor, state: State | None, lengths: Tensor | None) -> None:
+        shape = x.shape
+        widths = [self.input_size] if x.is_floating_point() else []
+        if len(shape) != 2 + len(widths) or list(shape[2:]) != widths or 0 in shape[:2]:
             raise ValueError(
-                f"x is {x.dtype} {list(x.shape)}, not floats [time >= 1, batch >= 1, {first.input_size}] "
+                f"x is {x.dtype} {list(shape)}, not floats [time >= 1, batch >= 1, {self.input_size}] "
                 "or integers [time, batch]"
             )
-        expected = [len(self.cells) * self.directions, x.shape[1], first.hidden_size]
-        given = [list(part.shape) for part in (state if isinstance(state, tuple) else (state,))]
-        if given != [expected] * (2 if isinstance(first, LSTMCell) else 1):
-            raise ValueError(f"the state is {given}, not [layers * directions, batch, hidden] = {expected}")
+        if state is not None:
+            expected = [len(self.cells) * self.directions, shape[1], self.hidden_size]
+            given = [list(part.shape) for part in (state if isinstance(state, tuple) else (state,))]
+            if given != [expected] * (2 if isinstance(self.layers[0][0], LSTMCell) else 1):
+                raise ValueError(f"the state is {given}, not [layers * directions, batch, hidden] = {expected}")
         if lengths is None:
             return
         if lengths.shape != x.shape[1:2] or lengths.is_floating_point():
@@ -135,13 +139,17 @@ class Recurrent(nn.Module):
         if x.device.type != "cpu":
             return
         read = x if lengths is None else x[torch.arange(len(x))[:, None] < lengths.cpu()]
-        size = self.layers[0][0].input_size
-        if len(read) and not 0 <= read.min() <= read.max() < size:
-            raise ValueError(f"x has numbers from {read.min()} to {read.max()}, outside the range 0..{size - 1}")
+        if len(read) and not 0 <= read.min() <= read.max() < self.input_size:
+            largest = self.input_size - 1
+            raise ValueError(f"x has numbers from {read.min()} to {read.max()}, outside the range 0..{largest}")
 
 
 def _stack(states: list[State]) -> State:
-    return map_state(lambda *parts: torch.stack(parts), *states)
+    return map_state(_stacked, *states)
+
+
+def _stacked(first: Tensor, *others: Tensor) -> Tensor:
+    return torch.stack([first, *others]) if others else first[None]
 
 
 def to_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -43,28 +43,30 @@ class Tape:
         self.batch_sizes = list(batch_sizes)
         self.firsts = [0, *accumulate(batch_sizes)]  # the first row of each step
         self.start: Parts = state if isinstance(state, tuple) else (state,)
+        self._first = tuple(part.detach() for part in self.start)
         self.taken = 0
         self._U_T, self._W = cell.U.detach().t(), cell.W.detach()
-        self._b, self._b_W = cell.b, cell.b_W
+        self._b, self._b_W = (None if b is None else b.detach() for b in (cell.b, cell.b_W))
         self.buffers = self._allocate(cell)
 
-    @torch.no_grad()
     def step(self, x: Inputs) -> Float[Tensor, "batch hidden"]:
         """Take the next step of a closed loop: h_t from x_t, without gradient."""
         rows = slice(self.firsts[self.taken], self.firsts[self.taken + 1])
-        self._input_product(x, self.buffers[0][rows])
+        self._input_product(x.detach(), self.buffers[0][rows])
         self._advance(1)
         return self.buffers[-1][rows]
 
-    @torch.no_grad()
     def run(self, x: Rows) -> None:
         """Take all steps, their inputs being known: U x_t of every step is one product before the loop."""
-        self._input_product(x, self.buffers[0])
+        self._input_product(x.detach(), self.buffers[0])
         self._advance(len(self.batch_sizes))
 
     def final(self) -> Parts:
         """Each sequence's state at its own end [batch, hidden]; without a step, its first state."""
-        final, state = tuple(part.clone() for part in self.start), self.kernel.state(self.buffers)
+        state, last = self.kernel.state(self.buffers), self.batch_sizes[-1] if self.batch_sizes else 0
+        if last == len(self.start[0]):
+            return tuple(part[-last:].clone() for part in state)
+        final = tuple(part.clone() for part in self._first)
         for first, (rows, later) in zip(self.firsts, pairwise([*self.batch_sizes, 0]), strict=False):
             if rows > later:
                 for end, part in zip(final, state, strict=True):
@@ -78,7 +80,7 @@ class Tape:
 
     def _allocate(self, cell: Cell) -> Parts:
         buffers = self.kernel.buffers(self.firsts[-1], cell.W)
-        self._steps, self._before = _views(self.kernel, buffers, self.start, self.batch_sizes)
+        self._steps, self._before = _views(self.kernel, buffers, self._first, self.batch_sizes)
         self._W_T = self._W.t().contiguous()  # the product of every step reads it: lay it out once
         return buffers
 
@@ -134,7 +136,6 @@ class CompiledTape(Tape):
         """The pass back over a tape like this one."""
         return functools.partial(compiled.backward, self.kernel, self.batch_sizes)
 
-    @torch.no_grad()
     def run(self, x: Rows) -> None:
         """As `Tape.run`; rows of a table of U x_t + b are read where they are needed."""
         if x.is_floating_point() or len(x) < len(self._U_T):
@@ -144,13 +145,13 @@ class CompiledTape(Tape):
             self._advance(len(self.batch_sizes))
 
     def _allocate(self, cell: Cell) -> Parts:
-        self.start = tuple(part.contiguous() for part in self.start)
+        self._first = tuple(part.contiguous() for part in self._first)
         buffers, self.lease = compiled.buffers(cell, self.firsts[-1])
         self._layer = compiled.Forward(self.kernel, buffers, self.batch_sizes, self._W, self._b_W)
         return buffers
 
     def _advance(self, steps: int) -> None:
-        self._layer.run(self.start, self.taken, steps)
+        self._layer.run(self._first, self.taken, steps)
         self.taken += steps
 
 

@@ -231,7 +231,7 @@ def test_ten_thousand_calls_leave_the_memory_as_it_was():
 
     before = calls(1000)
     assert calls(10000) - before < 2048  # KiB
-    assert len(compiled.Lease._free[net.layers[0][0]]) <= compiled.MOST_FREE
+    assert len(compiled.Lease._homes[net.layers[0][0]]) <= compiled.MOST_FREE
 
 
 @needs_compiler
