@@ -29,6 +29,10 @@ from video.trained import build
 from vision.encoder import TINY, make_encoder
 from vision.opening import encoder_of
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The given buffer is not writable"
+)  # torch 2.11, of what it read itself
+
 
 class Double(torch.nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor]:

@@ -132,7 +132,7 @@ def _arrow(axes: Axes, places: np.ndarray, start: int, end: int, label: str) -> 
     left, bend = _left(along), 0.18
     tail, tip = begin + RADIUS * (along + 0.35 * left), target - RADIUS * (along - 0.35 * left)
     _curve(axes, tail, tip, bend)
-    _label(axes, (tail + tip) / 2 + left * bend * np.linalg.norm(tip - tail) / 2, label)
+    _label(axes, (tail + tip) / 2 + left * (0.07 + bend * np.linalg.norm(tip - tail) / 2), label)
 
 
 def _left(direction: np.ndarray) -> np.ndarray:
