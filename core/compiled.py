@@ -166,7 +166,7 @@ def backward(
 def _layer(kernel: Kernel, tape: tuple[Tensor, ...], sizes: Sequence[int], W: Tensor) -> Layer:
     """The part both passes share."""
     layer = Layer(*_codes(kernel), W.shape[1], torch.get_num_threads(), tape[0].stride(0), 0, len(sizes))
-    layer.fork = _fork()
+    layer.fork = fork()
     rows = array("q", sizes)
     layer.sizes = rows.buffer_info()[0]
     room = Lease(library().packed_size(layer))
@@ -193,7 +193,7 @@ def _stride(width: int) -> int:
 
 
 @functools.cache
-def _fork() -> int | None:
+def fork() -> int | None:
     """The address of GNU OpenMP's fork, torch's own where it brings one: a second pool of threads would compete."""
     fork: Any = getattr(ctypes.CDLL(None), "GOMP_parallel", None)
     return None if fork is None else ctypes.cast(fork, ctypes.c_void_p).value

@@ -41,14 +41,20 @@ def build(source: Path) -> Path:
     if cc is None:
         raise OSError("no C compiler (cc, gcc or clang) was found")
     version = subprocess.run([cc, "--version"], capture_output=True, check=True).stdout
-    made_from = [source.read_bytes(), " ".join(FLAGS).encode(), cc.encode(), version, _processor().encode()]
+    texts = [
+        source,
+        *sorted(source.parent.glob("*.[ch]")),
+        *sorted(Path(__file__).parent.glob("*.h")),
+    ]  # it may include
+    made_from = [each.read_bytes() for each in texts]
+    made_from += [" ".join(FLAGS).encode(), cc.encode(), version, _processor().encode()]
     path = cache_directory() / f"{source.stem}-{hashlib.sha256(b'|'.join(made_from)).hexdigest()[:20]}.so"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(suffix=".so", dir=path.parent)
         os.close(handle)
         try:
-            subprocess.run([cc, *FLAGS, "-o", name, str(source)], capture_output=True, check=True)
+            subprocess.run([cc, *FLAGS, "-o", name, str(source), "-lm"], capture_output=True, check=True)
             os.replace(name, path)
         finally:
             Path(name).unlink(missing_ok=True)

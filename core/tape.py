@@ -51,10 +51,17 @@ class Tape:
 
     def step(self, x: Inputs) -> Float[Tensor, "batch hidden"]:
         """Take the next step of a closed loop: h_t from x_t, without gradient."""
-        rows = slice(self.firsts[self.taken], self.firsts[self.taken + 1])
-        self._input_product(x.detach(), self.buffers[0][rows])
+        self._input_product(x.detach(), self.place())
+        return self.advance()
+
+    def place(self) -> Float[Tensor, "batch gates_hidden"]:
+        """Where U x_t + b of the next step belongs: who computes it himself takes the step by `advance`."""
+        return self.buffers[0][self.firsts[self.taken] : self.firsts[self.taken + 1]]
+
+    def advance(self) -> Float[Tensor, "batch hidden"]:
+        """Take the next step, U x_t + b being in its place: h_t."""
         self._advance(1)
-        return self.buffers[-1][rows]
+        return self.buffers[-1][self.firsts[self.taken - 1] : self.firsts[self.taken]]
 
     def run(self, x: Rows) -> None:
         """Take all steps, their inputs being known: U x_t of every step is one product before the loop."""

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
@@ -30,9 +29,10 @@ from core import bptt, checkpoint
 from core.activations import ACTIVATIONS
 from core.cells import LSTMCell, RNNCell
 from core.config import from_dict
-from glimpse import replay
+from core.tape import Tape
+from glimpse import compiled, replay
 from glimpse.config import Config
-from glimpse.sensor import make_sensor
+from glimpse.sensor import Prepared, make_sensor
 
 Policy = Callable[[int, Float[Tensor, "batch 2"]], Float[Tensor, "batch 2"]]
 """Chooses the location of glimpse t, counted from 0, given the location network's mean."""
@@ -70,17 +70,25 @@ class Episode(NamedTuple):
 
 
 def layer(
-    activation: str, x: Float[Tensor, "batch in"], weight: Tensor, bias: Tensor, out: Float[Tensor, "batch out"]
+    activation: str,
+    x: Float[Tensor, "batch in"],
+    linear: nn.Linear,
+    out: Float[Tensor, "batch out"],
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
 ) -> Float[Tensor, "batch out"]:
-    """Write sigma(x weight^T + bias) to `out`; under autocast the product is one of half precision."""
-    return ACTIVATIONS[activation].into(F.linear(x, weight, bias).to(out.dtype), out)
+    """Write sigma(alpha W x + beta b) to `out`; under autocast the product is one of half precision."""
+    z = torch.addmm(linear.bias, x, linear.weight.t(), alpha=alpha, beta=beta)
+    return ACTIVATIONS[activation].into(z.to(out.dtype), out)
 
 
 class GlimpseNetwork(nn.Module):
     """What was seen and where that was, in one vector (Mnih et al. 2014, fig. 1B)."""
 
-    def __init__(self, pixels: int, what: int, where: int, size: int):
+    def __init__(self, pixels: int, what: int, where: int, size: int, input_scale: float):
         super().__init__()
+        self.input_scale = input_scale
         self.what = nn.Linear(pixels, what)
         self.where = nn.Linear(2, where)
         nn.init.uniform_(self.where.weight, -3, 3)  # sharp from the start: it takes pixels to tell places apart
@@ -100,9 +108,9 @@ class GlimpseNetwork(nn.Module):
     ) -> Float[Tensor, "batch size"]:
         """Write [relu(W_what rho), relu(W_where l)] to `parts` and g = relu(W_g of it) to `seen`; return g."""
         what, where = parts.split((self.what.out_features, self.where.out_features), -1)
-        layer("relu", pixels, self.what.weight, self.what.bias, what)
-        layer("relu", location, self.where.weight, self.where.bias, where)
-        return layer("relu", parts, self.combine.weight, self.combine.bias, seen)
+        layer("relu", pixels, self.what, what, alpha=1 / self.input_scale)
+        layer("relu", location, self.where, where)
+        return layer("relu", parts, self.combine, seen)
 
 
 class RecurrentAttention(nn.Module):
@@ -113,7 +121,7 @@ class RecurrentAttention(nn.Module):
         self.config = config
         self.sensor = make_sensor(config.patch, config.scales, config.factor, config.method)
         pixels = channels * config.scales * config.patch**2
-        self.glimpse = GlimpseNetwork(pixels, config.what, config.where, config.glimpse)
+        self.glimpse = GlimpseNetwork(pixels, config.what, config.where, config.glimpse, config.input_scale)
         if config.core == "lstm":
             self.core = LSTMCell(config.glimpse, config.hidden, bias=True, forget_bias=1.0)
         else:
@@ -127,7 +135,22 @@ class RecurrentAttention(nn.Module):
     def aim(self, h: Float[Tensor, "batch hidden"], mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
         """Write the mean of the policy in state h to `mean` and return it."""
         s = self.config.location_scale
-        return layer("tanh", h, s * self.location.weight, s * self.location.bias, mean)
+        return layer("tanh", h, self.location, mean, alpha=s, beta=s)
+
+    def glance(
+        self,
+        tape: Tape,
+        prepared: Prepared,
+        chosen: Float[Tensor, "batch 2"],
+        location: Float[Tensor, "batch 2"],
+        patches: Float[Tensor, "batch channels scales size size"],
+        parts: Float[Tensor, "batch parts"],
+        seen: Float[Tensor, "batch size"],
+    ) -> Float[Tensor, "batch hidden"]:
+        """Look where was chosen to, cut to the image, and take it in: write what comes up and return h_t."""
+        torch.clamp(chosen, -1, 1, out=location)
+        self.sensor.write(prepared, location, patches)
+        return tape.step(self.glimpse(patches.flatten(1), location, parts, seen))
 
     def look(self, images: Shaped[Tensor, "batch channels height width"], glimpses: int, policy: Policy) -> Episode:
         """Look `glimpses` times where `policy` says, and classify after every glimpse.
@@ -137,23 +160,23 @@ class RecurrentAttention(nn.Module):
         product over all glimpses. No gradient runs through a location into the patch seen there.
         """
         config, tape = self.config, bptt.record(self.core, len(images), glimpses)
-        h, steps = tape.start[0], []
-        widths = 2, config.what + config.where, config.glimpse
-        means, parts, seen = (h.new_empty(glimpses, len(images), width) for width in widths)
+        h, retina = tape.start[0], (images.shape[1], config.scales, config.patch, config.patch)
+        shapes = (2,), (2,), retina, (config.what + config.where,), (config.glimpse,)
+        values = means, locations, patches, parts, seen = [h.new_empty(glimpses, len(images), *n) for n in shapes]
+        choices = []
         with torch.no_grad():
             prepared = self.sensor.prepare(images)
-            for t in range(glimpses):
-                chosen = policy(t, self.aim(h, means[t]))
-                location = chosen.nan_to_num(0).clamp_(-1, 1)  # diverged weights fail in the loss, not here
-                patches = self.sensor(prepared, location)
-                h = tape.step(self.glimpse(patches.flatten(1) / config.input_scale, location, parts[t], seen[t]))
-                steps.append((chosen, location, patches))
-            chosen, locations, patches = (torch.stack(each) for each in zip(*steps, strict=True))
-        values = patches.flatten(2), locations, parts, seen
-        h = bptt.replay(self.core, replay.glimpse_network(self.glimpse.layers, config.input_scale, *values), tape)
+            steps = compiled.Steps(self, prepared) if compiled.serves(self, prepared, tape) else self
+            for t, (mean, *rest) in enumerate(zip(*(each.unbind() for each in values), strict=True)):
+                choices.append(policy(t, steps.aim(h, mean)))
+                h = steps.glance(tape, prepared, choices[t], *rest)
+        seen = replay.glimpse_network(
+            self.glimpse.layers, config.input_scale, patches.flatten(2), locations, parts, seen
+        )
+        h = bptt.replay(self.core, seen, tape)
         layers = self.location, self.baseline, self.action
         means, baselines, logits = replay.heads(layers, config.location_scale, h, means)
-        return Episode(locations, chosen, means, baselines, logits, patches)
+        return Episode(locations, torch.stack(choices), means, baselines, logits, patches)
 
 
 def open_model(path: str | Path, device: torch.device | str) -> tuple[RecurrentAttention, dict[str, Any]]:

@@ -36,7 +36,7 @@ class Step(nn.Module):
         mean, parts, seen = (state.new_empty(state.shape[0], width) for width in widths)
         location = model.aim(state[:, 0], mean).clamp(-1, 1)
         patches = model.sensor(model.sensor.prepare(images), location)
-        h, after = model.core(model.glimpse(patches.flatten(1) / config.input_scale, location, parts, seen), before)
+        h, after = model.core(model.glimpse(patches.flatten(1), location, parts, seen), before)
         return location, model.action(h).softmax(-1), export.pack(after)
 
 

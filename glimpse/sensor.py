@@ -12,15 +12,13 @@ bottom right corner, whatever its size. Pixel edges are whole numbers, so every 
       |       | +---+ |    |
       +-------+-------+----+   y =  1
 
-Three methods keep one contract, `prepared = sensor.prepare(images)` once, then `sensor(prepared, locations)` for
-each glimpse. `gather` and `integral` snap patches to whole pixels and return the exact means; `mipmap` moves in
-fractions of a pixel, is anti-aliased (in full where the factor is a power of 2), and is differentiable in the
-location. After `prepare` the cost of a glimpse
-does not grow with the image.
+All methods keep one contract, `prepared = sensor.prepare(images)` once, then `sensor(prepared, locations)` for
+each glimpse. `direct`, `gather` and `integral` snap patches to whole pixels and return the exact means; `mipmap`
+moves in fractions of a pixel, is anti-aliased (in full where the factor is a power of 2), and is differentiable in
+the location. After `prepare` the cost of a glimpse does not grow with the image.
 """
 
 import math
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -29,6 +27,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from core.errors import InputError
+from glimpse import compiled
 
 
 class Prepared(NamedTuple):
@@ -37,6 +36,7 @@ class Prepared(NamedTuple):
     tables: tuple[Tensor, ...]
     height: int
     width: int
+    direct: bool = False  # the tables are the images themselves and where cells end, as sensor.c reads them
 
 
 class Sensor(nn.Module):
@@ -69,10 +69,20 @@ class Sensor(nn.Module):
         """Return what the retina sees at `locations`."""
         raise NotImplementedError
 
+    def write(
+        self,
+        prepared: Prepared,
+        locations: Float[Tensor, "batch 2"],
+        seen: Float[Tensor, "batch channels scales size size"],
+    ) -> None:
+        """Write what the retina sees at `locations` to `seen`."""
+        seen.copy_(self(prepared, locations))
+
     def corner(self, prepared: Prepared, locations: Float[Tensor, "batch 2"]) -> Int[Tensor, "batch scales 2"]:
         """Top left pixel (x, y) of every patch, the nearest whole pixel to the true one."""
         halves = self.halves[:, None].to(locations.dtype)
-        return torch.floor(_centre(prepared, locations)[:, None, :] - halves + 0.5).long()
+        first = torch.floor(_centre(prepared, locations)[:, None, :] - halves + 0.5)
+        return first.nan_to_num(0).long()  # weights that diverged fail in the loss, not here
 
 
 class GatherSensor(Sensor):
@@ -121,37 +131,77 @@ class IntegralSensor(Sensor):
         self.register_buffer("areas", sides[:, :, None] * sides[:, None, :], persistent=False)
 
     def prepare(self, images: Shaped[Tensor, "batch channels height width"]) -> Prepared:
-        """Sum the pixels above and to the left of every pixel corner: [height + 1, batch, channels, width + 1].
+        """Sum the pixels above and to the left of every pixel corner.
 
         Bytes are summed in int32. The sums of a large image wrap around, and the differences taken of them come
         out right all the same (arithmetic modulo 2^32); float images are summed in float64.
         """
         height, width = images.shape[-2:]
         dtype = torch.float64 if images.is_floating_point() else torch.int32
-        rows = F.pad(images, (1, 0, 1, 0)).permute(2, 0, 1, 3)
-        sums = rows.contiguous().to(dtype).cumsum_(-1)
-        return Prepared((_add_up(sums),), height, width)
+        sums = images.cumsum(-1, dtype=dtype).cumsum(-2, dtype=dtype)
+        return Prepared((F.pad(sums, (1, 0, 1, 0)).flatten(2),), height, width)
 
     def forward(
         self, prepared: Prepared, locations: Float[Tensor, "batch 2"]
     ) -> Float[Tensor, "batch channels scales size size"]:
         """Return what the retina sees at `locations`."""
         (sums,) = prepared.tables
-        _, batch, channels, width = sums.shape
-        small = not torch.compiler.is_compiling() and sums.numel() < 2**31  # no bound on an exported batch
-        whole = torch.int32 if small else torch.int64
-        corner, edges = self.corner(prepared, locations).to(whole), self.edges.to(whole)
-        x = (corner[..., 0, None] + edges).clamp_(0, prepared.width)
-        y = (corner[..., 1, None] + edges).clamp_(0, prepared.height)
-        image = torch.arange(0, batch * channels * width, width, dtype=whole, device=sums.device)
-        row = (y * (batch * channels * width))[:, None] + image.view(batch, channels, 1, 1)
-        index = row[..., None] + x[:, None, :, None]
-        at_edges = sums.view(-1).index_select(0, index.view(-1)).view(index.shape)
+        corner = self.corner(prepared, locations)
+        x = (corner[..., 0, None] + self.edges).clamp_(0, prepared.width)
+        y = (corner[..., 1, None] + self.edges).clamp_(0, prepared.height)
+        index = (y * (prepared.width + 1))[..., :, None] + x[..., None, :]
+        flat = index.flatten(1)[:, None].expand(-1, sums.shape[1], -1)
+        at_edges = sums.gather(2, flat).unflatten(2, index.shape[1:])
         strips = at_edges[..., 1:, :] - at_edges[..., :-1, :]
         cells = strips[..., 1:] - strips[..., :-1]
         if cells.is_floating_point():
             return (cells / self.areas).to(locations.dtype)
         return cells * (1 / (255 * self.areas))
+
+
+class DirectSensor(Sensor):
+    """Adds up the bytes of every cell where they lie, in C (sensor.c): exact, with nothing to prepare.
+
+    What that cannot read another exact method does: floats, images on another device, any where there is no compiler.
+    One patch of single pixels is gathered; wider patches are read off the integral image.
+    """
+
+    edges: Tensor
+
+    def __init__(self, size: int, scales: int = 1, factor: float = 2.0):
+        super().__init__(size, scales, factor)
+        self.other = (GatherSensor if scales == 1 else IntegralSensor)(size, scales, factor)
+        edges = torch.stack([_cell_edges(size, width) for width in self.widths])
+        self.register_buffer("edges", edges, persistent=False)
+
+    def prepare(self, images: Shaped[Tensor, "batch channels height width"]) -> Prepared:
+        """Take the images as they are."""
+        if not compiled.reads(images):
+            return self.other.prepare(images)
+        return Prepared((images.contiguous(), self.edges), *images.shape[-2:], direct=True)
+
+    def forward(
+        self, prepared: Prepared, locations: Float[Tensor, "batch 2"]
+    ) -> Float[Tensor, "batch channels scales size size"]:
+        """Return what the retina sees at `locations`."""
+        if not prepared.direct:
+            return self.other(prepared, locations)
+        shape = *prepared.tables[0].shape[:2], self.scales, self.size, self.size
+        seen = torch.empty(shape)
+        self.write(prepared, locations, seen)
+        return seen
+
+    def write(
+        self,
+        prepared: Prepared,
+        locations: Float[Tensor, "batch 2"],
+        seen: Float[Tensor, "batch channels scales size size"],
+    ) -> None:
+        """Write what the retina sees at `locations` to `seen`."""
+        if prepared.direct and seen.dtype == torch.float32 and seen.is_contiguous():
+            compiled.see(compiled.retina(*prepared.tables), self.widths[-1], locations.float().contiguous(), seen)
+        else:
+            super().write(prepared, locations, seen)
 
 
 class MipmapSensor(Sensor):
@@ -188,6 +238,7 @@ class MipmapSensor(Sensor):
 
 
 METHODS: dict[str, type[Sensor]] = {
+    "direct": DirectSensor,
     "gather": GatherSensor,
     "integral": IntegralSensor,
     "mipmap": MipmapSensor,
@@ -195,13 +246,11 @@ METHODS: dict[str, type[Sensor]] = {
 
 
 def make_sensor(size: int, scales: int = 1, factor: float = 2.0, method: str = "auto") -> Sensor:
-    """Return the sensor of that method; `auto` is the exact one that is fastest for the shape.
+    """Return the sensor of that method; `auto` is `direct`, the fastest of the exact ones.
 
-    One patch of single pixels is gathered; wider patches are read off the integral image. Measured on one CPU
-    thread in `benchmarks/glimpse_step.py`. Raises `InputError` for an unknown method.
+    Measured on one CPU thread in `benchmarks/glimpse_step.py`. Raises `InputError` for an unknown method.
     """
-    if method == "auto":
-        method = "gather" if scales == 1 else "integral"
+    method = "direct" if method == "auto" else method
     if method not in METHODS:
         raise InputError(f"unknown glimpse method {method!r}: choose auto, {', '.join(METHODS)}")
     return METHODS[method](size, scales, factor)
@@ -216,15 +265,6 @@ def _centre(prepared: Prepared, locations: Float[Tensor, "batch 2"]) -> Float[Te
 def _unit(pixels: Tensor) -> Tensor:
     """Bytes become 0 to 1; floats stay as they are."""
     return pixels if pixels.is_floating_point() else pixels.float() / 255
-
-
-def _add_up(rows: Shaped[Tensor, "height ..."]) -> Shaped[Tensor, "height ..."]:
-    """Add to every row all rows above it, in place: cumsum(0), which on a CPU goes column by column."""
-    if rows.device.type != "cpu":
-        return rows.cumsum_(0)
-    for above, row in pairwise(rows.unbind()):
-        row += above
-    return rows
 
 
 def _cell_edges(size: int, width: int) -> Int[Tensor, "size+1"]:

@@ -114,8 +114,9 @@ def stepping(made: Made, backend: Recorder | None) -> Callable[[int], None]:
 
 @pytest.fixture(autouse=True)
 def _steps_in_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a GPU: the compiled kernel of a CPU does not show the recorder what it does."""
+    """As on a GPU: what is compiled for a CPU does not show the recorder what it does."""
     monkeypatch.setattr("core.compiled.library", lambda: None)
+    monkeypatch.setattr("glimpse.compiled.library", lambda: None)
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -82,6 +82,52 @@ def test_rollout_equals_a_plain_autograd_loop(core):
         torch.testing.assert_close(gradient, expected[name], rtol=1e-10, atol=1e-12, msg=name)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"core": "lstm"},
+        {"patch": 5, "scales": 3, "factor": 1.7},
+        {"what": 70, "where": 33, "glimpse": 65, "hidden": 18},
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_steps_in_c_are_those_in_torch(changes, threads, monkeypatch):
+    torch.manual_seed(0)
+    model = RecurrentAttention(replace(SMALL, location_scale=0.7, **changes), 2, CLASSES)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    images = torch.randint(0, 256, (BATCH, 2, 9, 13), dtype=torch.uint8)
+    policy, labels = sampled(torch.randn(SMALL.glimpses, BATCH, 2), 0.3), torch.arange(BATCH) % CLASSES
+    found = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    for served in (True, False):
+        if not served:
+            monkeypatch.setattr("glimpse.compiled.library", lambda: None)
+        episode = model.look(images, SMALL.glimpses, policy)
+        found.append((*episode, gradients(model, objective.loss(episode, labels, std=0.3, weight=0.7)[0])))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_are_the_same_bits_in_any_batch_and_by_any_number_of_threads(monkeypatch):
+    torch.manual_seed(0)
+    model, images = RecurrentAttention(SMALL, 1, CLASSES), torch.randint(0, 256, (23, 1, 9, 13), dtype=torch.uint8)
+    seen = model.look(images, SMALL.glimpses, greedy).locations
+    assert torch.equal(model.look(images[5:9], SMALL.glimpses, greedy).locations, seen[:, 5:9])
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert torch.equal(model.look(images, SMALL.glimpses, greedy).locations, seen)
+
+
+def test_weights_that_diverged_fail_in_the_loss():
+    model, _, labels, noise = make()
+    model.float()
+    nn.init.constant_(model.location.weight, torch.nan)
+    images = torch.zeros(BATCH, 2, 9, 13, dtype=torch.uint8)
+    for pixels in (images, images.float()):
+        episode = model.look(pixels, SMALL.glimpses, sampled(noise.float(), 0.3))
+        assert objective.loss(episode, labels, std=0.3, weight=0.7)[0].isnan()
+
+
 def test_which_term_teaches_which_part():
     model, images, labels, noise = make()
     terms = objective.terms(model.look(images, SMALL.glimpses, sampled(noise, 0.3)), labels, std=0.3)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from core.errors import InputError
 from glimpse.sensor import METHODS, make_sensor
 
-EXACT = ["gather", "integral"]
+EXACT = ["direct", "gather", "integral"]
 
 
 def reference(image, location, size, scales, factor):
@@ -124,8 +124,38 @@ def test_large_non_square_image_by_every_method():
 
 
 def test_auto_is_exact():
-    assert type(make_sensor(8)) is METHODS["gather"]
-    assert type(make_sensor(8, 3)) is METHODS["integral"]
+    assert type(make_sensor(8)) is type(make_sensor(8, 3)) is METHODS["direct"]
+
+
+@pytest.mark.parametrize("factor", [2.0, 3.0, 1.9])
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_direct_sees_what_integral_sees_to_the_bit(size, factor):
+    random = torch.Generator().manual_seed(size)
+    images = torch.randint(0, 256, (40, 2, 700, 33), dtype=torch.uint8, generator=random)
+    images[:, :, 300:] = 255  # the widest cells have more rows of white than 16 bits can hold
+    locations = torch.rand(40, 2, generator=random) * 2.2 - 1.1  # a little outside, too
+    locations[:9] = torch.cartesian_prod(torch.arange(-1.0, 2), torch.arange(-1.0, 2))
+    seen = [(s := make_sensor(size, 6, factor, name))(s.prepare(images), locations) for name in EXACT[::2]]
+    assert torch.equal(*seen)
+
+
+def test_where_direct_cannot_read_another_exact_method_does(monkeypatch):
+    images, locations = torch.randint(0, 256, (2, 3, 9, 7), dtype=torch.uint8), torch.zeros(2, 2)
+    for scales in (1, 2):
+        sensor = make_sensor(3, scales)
+        direct = sensor(sensor.prepare(images.transpose(2, 3)), locations)
+        monkeypatch.setattr("glimpse.compiled.library", lambda: None)
+        prepared = sensor.prepare(images.transpose(2, 3))
+        assert not prepared.direct
+        torch.testing.assert_close(sensor(prepared, locations), direct)
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_place_that_is_no_number_is_no_crash(method):
+    images = torch.zeros(2, 1, 9, 7, dtype=torch.uint8)
+    sensor = make_sensor(3, 2, 2.0, method)
+    sensor(sensor.prepare(images), torch.full((2, 2), torch.nan))
 
 
 @pytest.mark.parametrize(
