@@ -45,7 +45,7 @@ def save(path: Path, app: str, payload: dict[str, Any]) -> None:
     buffer.seek(0)
     if unsafe := get_unsafe_globals_in_checkpoint(buffer):
         raise TypeError(f"a checkpoint holds tensors and plain values only, not {', '.join(unsafe)}")
-    replace(path, buffer.getbuffer())
+    replace(path, buffer)
 
 
 def load(path: Path | str, app: str) -> dict[str, Any]:
@@ -103,17 +103,18 @@ def writing(path: Path) -> Iterator[None]:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def replace(path: Path, content: bytes | memoryview) -> None:
+def replace(path: Path, content: bytes | io.BytesIO) -> None:
     """Write a file so that `path` holds all of the old content or all of the new at every moment.
 
     Raises:
         InputError: it could not be written; the old content still stands.
     """
     partial = path.with_name(f"{path.name}.partial")
-    with writing(path):
+    view = content.getbuffer() if isinstance(content, io.BytesIO) else memoryview(content)
+    with writing(path), view:  # a buffer in use, in an error's traceback, crashes Python 3.12.1 when it is collected
         try:
             with partial.open("wb") as file:
-                file.write(content)
+                file.write(view)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)

@@ -81,7 +81,7 @@ def write(path: Path, step: nn.Module, inputs: Mapping[str, Tensor], about: Mapp
         torch.testing.assert_close(_load(file).module()(**other), step(**other))
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    replace(path, file.getbuffer())
+    replace(path, file)
     shapes = (f"{name} [{', '.join(map(str, ('batch', *value.shape[1:])))}]" for name, value in inputs.items())
     print(f"{path}: {', '.join(shapes)}")
 

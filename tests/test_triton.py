@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -19,8 +20,12 @@ X = torch.zeros(3, 2, 4)
 
 
 def test_it_agrees_with_the_reference_in_the_interpreter() -> None:
-    pytest.importorskip("triton")
+    version = pytest.importorskip("triton").__version__
+    if version.startswith("3.6") and np.lib.NumpyVersion(np.__version__) >= "2.4.0":
+        pytest.skip(f"the interpreter of Triton {version}, that of torch 2.11, needs numpy < 2.4")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(TESTS / "interpreted_triton.py")]
+    if version.startswith("3.6"):
+        command += ["-W", "ignore::DeprecationWarning"]  # it makes numbers of arrays that have a dimension
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=TESTS.parent, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:]

@@ -104,7 +104,7 @@ def _kept(clip: Clip, encoder: Encoder, config: Config) -> tuple[Tensor, list[fl
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        replace(path, content.getbuffer())
+        replace(path, content)
     except InputError as error:
         print(f"warning: {error}; its features stay in memory", file=sys.stderr)
     return whole, seconds
