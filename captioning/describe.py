@@ -9,7 +9,8 @@ from torch import Tensor
 
 from captioning.data import Source
 from captioning.trained import Trained
-from core import batches, decoding
+from core import batches
+from core.beam import beam_search
 
 BATCH = 50  # images captioned together
 
@@ -33,7 +34,7 @@ def describe(
     """Return the `best` captions of each image, the best first, found with a beam of width `beam`."""
     decoder, vocabulary, config = trained.decoder, trained.vocabulary, trained.config
     seen = decoder.see(features.to(decoder.bias.device))
-    found = decoding.beam_search(
+    found = beam_search(
         decoder.stepper(seen),
         decoder.initial_state(seen),
         start=vocabulary.start,

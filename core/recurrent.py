@@ -198,3 +198,9 @@ def from_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
             if gru:
                 converted[f"{cell}.b_W"] = b_hh[summed:].clone()
     return converted
+
+
+def with_biases(cell: str, input_size: int, hidden_size: int, **options: Any) -> Recurrent:
+    """Return `Recurrent` with biases; an LSTM remembers in the beginning: the first bias of its forget gate is 1."""
+    remember = {"forget_bias": 1.0} if cell == "lstm" else {}
+    return Recurrent(cell, input_size, hidden_size, bias=True, **remember, **options)

@@ -6,7 +6,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from core import triton_kernels
-from core.triton_kernels import GATES, backward_steps, forward_steps
+from core.triton_kernels import GATES
+from core.triton_steps import backward_steps, forward_steps
 
 FLOAT32 = {"b_W", "carried", "dh_carried", "dc_carried"}
 INTEGERS = {"begin", "end", "batch"}

@@ -8,7 +8,7 @@ from torch import Tensor
 from captioning import objective
 from captioning.config import Config
 from captioning.model import Attention, Captioner
-from core import decoding
+from core import beam
 from core.cells import State
 
 IMAGES, CELLS, CHANNELS, WORDS = 3, 4, 6, 11
@@ -71,10 +71,10 @@ def test_beam_search_over_the_captioner_equals_one_image_at_a_time():
     model, features = make()
     options = {"start": 2, "end": 3, "length": 6, "width": 4, "forbidden": (0, 1, 2)}
 
-    def search(images: Tensor) -> list[list[decoding.Hypothesis]]:
+    def search(images: Tensor) -> list[list[beam.Hypothesis]]:
         seen = model.see(images)
         state: State = model.initial_state(seen)
-        return decoding.beam_search(model.stepper(seen), state, **options)
+        return beam.beam_search(model.stepper(seen), state, **options)
 
     together = search(features)
     for image in range(IMAGES):

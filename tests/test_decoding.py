@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.beam import beam_search
 from core.cells import CELLS
-from core.decoding import beam_search, greedy, sample, truncated
+from core.decoding import greedy, sample, truncated
 
 START, END = 0, 1
 

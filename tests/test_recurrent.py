@@ -11,7 +11,7 @@ from jaxtyping import TypeCheckError, jaxtyped
 
 from core import bptt
 from core.cells import CELLS, State
-from core.recurrent import Recurrent, from_torch, to_torch
+from core.recurrent import Recurrent, from_torch, to_torch, with_biases
 
 TORCH = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 FAST = ("bptt", "fused", "auto")
@@ -253,3 +253,13 @@ def test_mistakes_are_named():
         recurrent(x, lengths=torch.tensor([1, 2, 3]))
     with pytest.raises(ValueError, match="lengths from 1 to 6"):
         recurrent(x, lengths=torch.tensor([1, 6]))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_with_biases_an_lstm_remembers_in_the_beginning(cell):
+    recurrent = with_biases(cell, 3, 4, layers=2, bidirectional=True)
+    assert recurrent.output_size == 8
+    for layer in recurrent.layers:
+        for each in layer:
+            assert each.b is not None
+            assert (each.b[4:8].tolist() == [1.0] * 4) == (cell == "lstm")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from core import decoding
+from core.cells import map_state
 from core.errors import InputError
 from core.loop import LoopConfig
 from datasets import counting
@@ -53,7 +53,7 @@ def test_step_by_step_as_in_training(changes):
     logits = network.score(o)
     memory, state = network.encode(batch.source, batch.lengths)
     step, state = network.stepper(memory), network.initial_state(state)
-    state = decoding.map_state(lambda part: part.repeat_interleave(2, 0), state)
+    state = map_state(lambda part: part.repeat_interleave(2, 0), state)
     for t, tokens in enumerate(batch.target[:-1]):
         seen, state = step(tokens.repeat_interleave(2), state)
         torch.testing.assert_close(seen[::2], logits[:, t])

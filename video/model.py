@@ -8,8 +8,6 @@ In one direction, a net that reads a stream frame by frame carries the same stat
 sequence.
 """
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 
 from core import distributed
 from core.cells import State
-from core.recurrent import Recurrent
+from core.recurrent import with_biases
 from video.config import Config
 
 
@@ -30,16 +28,13 @@ class Labeller(nn.Module):
         self.frame = nn.Linear(features, config.frame)
         self.core = None
         if config.core != "none":
-            options: dict[str, Any] = {"forget_bias": 1.0} if config.core == "lstm" else {}
-            self.core = Recurrent(
+            self.core = with_biases(
                 config.core,
                 config.frame,
                 config.hidden,
                 layers=config.layers,
                 dropout=config.dropout,
                 bidirectional=config.bidirectional,
-                bias=True,
-                **options,
             )
         self.V = nn.Linear(self.core.output_size if self.core else config.frame, classes)
 

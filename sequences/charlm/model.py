@@ -4,15 +4,13 @@ h_t = core(x_t, h_{t-1})            x_t one-hot, or a row of an embedding
 p(x_{t+1}) = softmax(V h_t + b)     trained by cross-entropy
 """
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from core.cells import State, map_state
-from core.recurrent import Recurrent
+from core.recurrent import with_biases
 from sequences.charlm.config import Config
 
 
@@ -23,15 +21,12 @@ class CharacterModel(nn.Module):
         super().__init__()
         self.dropout, self.tied = config.dropout, config.tied
         self.embedding = nn.Embedding(characters, config.embedding) if config.embedding else None
-        options: dict[str, Any] = {"forget_bias": 1.0} if config.core == "lstm" else {}
-        self.core = Recurrent(
+        self.core = with_biases(
             config.core,
             config.hidden if config.tied else config.embedding or characters,
             config.hidden,
             layers=config.layers,
             dropout=config.dropout,
-            bias=True,
-            **options,
         )
         self.V = nn.Linear(config.hidden, characters)
 

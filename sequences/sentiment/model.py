@@ -7,15 +7,13 @@ z_j = max_t h_tj                       max pooling over the words (Collobert et 
 p(y) = softmax(V z + b)
 """
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from core.cells import State
-from core.recurrent import Recurrent
+from core.recurrent import with_biases
 from datasets.text import Vocabulary
 from sequences.sentiment.config import Config
 from sequences.sentiment.data import Sentences
@@ -32,16 +30,13 @@ class Classifier(nn.Module):
         self.grams = nn.EmbeddingBag(config.buckets, config.embedding, mode="mean") if config.buckets else None
         if self.grams:
             nn.init.normal_(self.grams.weight, std=0.2)  # a mean of some twenty
-        options: dict[str, Any] = {"forget_bias": 1.0} if config.core == "lstm" else {}
-        self.core = Recurrent(
+        self.core = with_biases(
             config.core,
             config.embedding,
             config.hidden,
             layers=config.layers,
             dropout=config.dropout,
             bidirectional=config.bidirectional,
-            bias=True,
-            **options,
         )
         self.V = nn.Linear(self.core.output_size, classes)
 

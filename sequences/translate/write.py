@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from core import batches, decoding
+from core import batches
+from core.beam import Hypothesis, beam_search
 from datasets.pieces import Pieces, text_of
 from sequences.translate.data import collate
 from sequences.translate.trained import Trained
@@ -51,14 +52,14 @@ def attention(trained: Trained, sentence: str, tokens: Sequence[int]) -> Float[T
 
 
 @torch.no_grad()
-def _search(trained: Trained, rows: list[list[int]], beam: int, best: int) -> list[list[decoding.Hypothesis]]:
+def _search(trained: Trained, rows: list[list[int]], beam: int, best: int) -> list[list[Hypothesis]]:
     """The best hypotheses for sources that are numbers."""
     network = trained.network
     batch = collate([[*row, Pieces.end] for row in rows], [[]], trained.device)
     memory, state = network.encode(batch.source, batch.lengths)
     times, more = ROOM
     forbidden = Pieces.unspoken if trained.config.attention else (*Pieces.unspoken, Pieces.unknown)
-    found = decoding.beam_search(
+    found = beam_search(
         network.stepper(memory),
         network.initial_state(state),
         start=Pieces.start,
@@ -71,7 +72,7 @@ def _search(trained: Trained, rows: list[list[int]], beam: int, best: int) -> li
     return [hypotheses[:best] for hypotheses in found]
 
 
-def _translation(trained: Trained, sentence: str, found: decoding.Hypothesis) -> Translation:
+def _translation(trained: Trained, sentence: str, found: Hypothesis) -> Translation:
     """A hypothesis as text. For <unk> stands what was looked at most (Luong et al. 2015b): mostly a name."""
     pieces = trained.pieces.target.spoken(found.tokens)
     if Pieces.unknown in found.tokens:
