@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,7 +10,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from core import native
+from core import distributed, native
 from core.compiled import fork
 from core.tape import CompiledTape, Tape
 
@@ -57,6 +58,17 @@ class Glimpse(ctypes.Structure):
     _fields_ = [*_fields(ctypes.c_void_p, "h chosen mean location patches parts seen z"), ("stride", ctypes.c_int64)]
 
 
+class Objective(ctypes.Structure):
+    """`objective` of objective.c."""
+
+    _fields_ = [
+        *_fields(ctypes.c_int64, "glimpses batch classes"),
+        *_fields(ctypes.c_double, "std sure"),
+        *_fields(ctypes.c_void_p, "logits means baselines chosen labels"),
+        *_fields(ctypes.c_void_p, "d_logits d_means d_baselines rewards wrong_by terms"),
+    ]
+
+
 @functools.cache
 def library() -> Any:
     """The loaded library, or None where it cannot be had."""
@@ -65,7 +77,7 @@ def library() -> Any:
         loaded.see.argtypes = [ctypes.POINTER(Retina), *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 3]
         for function in (loaded.aim, loaded.glance):
             function.argtypes = [ctypes.POINTER(Looking), ctypes.POINTER(Glimpse)]
-        loaded.pack.argtypes = [ctypes.POINTER(Looking)]
+        loaded.pack.argtypes, loaded.judge.argtypes = [ctypes.POINTER(Looking)], [ctypes.POINTER(Objective)]
         loaded.packed_size.argtypes, loaded.packed_size.restype = [ctypes.c_int64] * 2, ctypes.c_int64
         for function in (loaded.see, loaded.aim, loaded.glance, loaded.pack):
             function.restype = None
@@ -154,3 +166,25 @@ class Steps:
         pointers = {name: tensor.data_ptr() for name, tensor in places.items()}
         library().glance(self._looking, Glimpse(**pointers, stride=z.stride(0)))
         return tape.advance()
+
+
+def judges(values: Sequence[Tensor]) -> bool:
+    """Whether `judge` reads these: float32 in the memory of a CPU, of one process."""
+    ours = all(each.is_cpu and each.dtype == torch.float32 for each in values)
+    return ours and distributed.world() == 1 and library() is not None
+
+
+def judge(
+    values: Sequence[Tensor], labels: Int[Tensor, " batch"], std: float, sure: float
+) -> tuple[list[Tensor], Float[Tensor, "3"]]:
+    """The gradients of the terms of `glimpse.objective` in logits, means and baselines, and the terms themselves.
+
+    `values` are these three and the locations chosen, [glimpses, batch, ...].
+    """
+    values, labels = [each.contiguous() for each in values], labels.long().contiguous()
+    gradients, terms = [torch.empty_like(each) for each in values[:3]], torch.empty(3)
+    scratch = torch.empty(2, *values[0].shape[:2])
+    pointers = (each.data_ptr() for each in (*values, labels, *gradients, *scratch, terms))
+    if library().judge(Objective(*values[0].shape, std, sure, *pointers)):
+        raise IndexError(f"labels must be from 0 to {values[0].shape[-1] - 1}")
+    return gradients, terms

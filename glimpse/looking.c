@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "../core/product.h"
+#include "objective.c"
 #include "sensor.c"
 
 typedef struct { /* W x + b; W [out, in] */

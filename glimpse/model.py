@@ -45,7 +45,8 @@ def greedy(t: int, mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
 
 def sampled(noise: Float[Tensor, "glimpses batch 2"], std: Float[Tensor, ""] | float) -> Policy:
     """Return the policy N(mean, std^2) of training; `noise` are its standard normal draws."""
-    return lambda t, mean: mean + std * noise[t]
+    offsets = (std * noise).unbind()
+    return lambda t, mean: mean + offsets[t]
 
 
 def scattered(random: torch.Generator) -> Policy:

@@ -39,7 +39,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from core import distributed
+from glimpse import compiled
 from glimpse.model import Episode
+
+SURE = math.exp(-1e-3)  # more than this no p counts: the logit of what is certain is infinite
 
 
 def returns(rewards: Float[Tensor, "glimpses batch"]) -> Float[Tensor, "glimpses batch"]:
@@ -49,27 +52,18 @@ def returns(rewards: Float[Tensor, "glimpses batch"]) -> Float[Tensor, "glimpses
 
 
 def expectations(
-    log_right: Float[Tensor, "glimpses batch"], baselines: Float[Tensor, "glimpses batch"], classes: int
+    rewards: Float[Tensor, "glimpses batch"], baselines: Float[Tensor, "glimpses batch"], classes: int
 ) -> Float[Tensor, "glimpses batch"]:
-    """b_t, from log p_t(y) and (V_b h_{t-1})_y."""
-    guess = torch.full_like(log_right[:1], -math.log(classes))
-    before = torch.cat((guess, log_right[:-1])).clamp(max=-1e-3)  # of what is certain, the logit is infinite
-    return torch.sigmoid(before - torch.log(-torch.expm1(before)) + baselines)
+    """b_t, from p_t(y) and (V_b h_{t-1})_y."""
+    guess = torch.full_like(rewards[:1], 1 / classes)
+    before = torch.cat((guess, rewards[:-1])).clamp_(max=SURE)
+    return before.logit_().add_(baselines).sigmoid_()
 
 
-def log_density(
-    chosen: Float[Tensor, "glimpses batch 2"],
-    means: Float[Tensor, "glimpses batch 2"],
-    std: Float[Tensor, ""] | float,
-) -> Float[Tensor, "glimpses batch"]:
-    """log N(l; m, std^2 I) but for its constant, which has no gradient."""
-    return -((chosen - means) ** 2).sum(-1) / (2 * std**2)
-
-
-def standardised(advantages: Float[Tensor, "glimpses batch"]) -> Float[Tensor, "glimpses batch"]:
-    """A', in units of the root mean square of A over the batch of all processes; what is next to nothing stays so."""
-    square = distributed.total((advantages**2).mean()) / distributed.world()
-    return advantages / (square.sqrt() + 1e-3)
+def rms(advantages: Float[Tensor, "glimpses batch"]) -> Float[Tensor, ""]:
+    """Root mean square of A over the batch of all processes; not quite 0, so that next to nothing stays so."""
+    square = advantages.square().mean()
+    return (distributed.total(square) / distributed.world()).sqrt() + 1e-3
 
 
 def terms(
@@ -92,19 +86,23 @@ class _Terms(torch.autograd.Function):
     def forward(
         ctx: Any, logits: Tensor, means: Tensor, baselines: Tensor, chosen: Tensor, labels: Tensor, std: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
-        log_p = logits.log_softmax(-1)
+        if compiled.judges(values := (logits, means, baselines, chosen)):  # the same in C
+            gradients, (cross_entropy, reinforce, baseline) = compiled.judge(values, labels, float(std), SURE)
+            ctx.save_for_backward(*gradients)
+            return cross_entropy, reinforce, baseline
+        log_p, classes = logits.log_softmax(-1), logits.shape[-1]
         right = labels.expand(log_p.shape[:2])[..., None]
         log_right = log_p.gather(-1, right).squeeze(-1)
-        n, rewards = log_right.numel(), returns(log_right.exp())
-        expected = expectations(log_right, baselines.gather(-1, right).squeeze(-1), log_p.shape[-1])
-        wrong_by = expected - rewards  # -A
-        advantages = standardised(-wrong_by)
-        d_logits = log_p.exp().scatter_add_(-1, right, -torch.ones_like(log_right)[..., None]).div_(n)
-        d_means = (advantages / (-n * std**2))[..., None] * (chosen - means)
-        d_expected = (wrong_by * expected * (1 - expected)).mul_(2 / n)
+        n, rewards = log_right.numel(), log_right.exp()
+        expected = expectations(rewards, baselines.gather(-1, right).squeeze(-1), classes)
+        wrong_by = expected - returns(rewards)  # -A
+        off = chosen - means
+        d_means = (wrong_by / (rms(wrong_by) * (n * std**2)))[..., None] * off
+        reinforce = d_means.mul(off).sum() / -2  # -mean A' log N: a square in l - m, which its gradient has once
+        d_logits = log_p.exp_().scatter_(-1, right, -1, reduce="add").div_(n)
+        d_expected = torch.addcmul(expected, expected, expected, value=-1).mul_(wrong_by).mul_(2 / n)
         d_baselines = torch.zeros_like(baselines).scatter_(-1, right, d_expected[..., None])
         ctx.save_for_backward(d_logits, d_means, d_baselines)
-        reinforce = -(advantages * log_density(chosen, means, std)).mean()
         return -log_right.mean(), reinforce, wrong_by.square().mean()
 
     @staticmethod

@@ -84,10 +84,11 @@ class _Heads(torch.autograd.Function):
         W_location, _, W_baseline, b_baseline, W_action, b_action = weights
         ctx.scale = scale
         ctx.save_for_backward(h, means, W_location, W_action)
-        baselines = b_baseline.repeat(*h.shape[:2], 1)
-        baselines[1:] += h[:-1] @ W_baseline.t()
-        logits = torch.addmm(b_action, h.flatten(0, 1), W_action.t()).view(*h.shape[:2], -1)
-        return means.detach(), baselines, logits.to(h.dtype)
+        W, b, steps = torch.cat((W_baseline, W_action)), torch.cat((b_baseline, b_action)), h.shape[:2]
+        both = torch.addmm(b, h.flatten(0, 1), W.t()).to(h.dtype).view(*steps, -1)
+        before, logits = both.split((len(b_baseline), len(b_action)), -1)
+        first = b_baseline.expand(1, steps[1], -1)
+        return means.detach(), torch.cat((first, before[:-1])), logits.contiguous()
 
     @staticmethod
     @once_differentiable

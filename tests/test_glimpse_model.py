@@ -118,6 +118,13 @@ def test_rows_are_the_same_bits_in_any_batch_and_by_any_number_of_threads(monkey
     assert torch.equal(model.look(images, SMALL.glimpses, greedy).locations, seen)
 
 
+def test_a_label_that_is_no_class_is_an_error():
+    model, images, labels, noise = make()
+    episode = model.float().look(images.float(), SMALL.glimpses, sampled(noise.float(), 0.3))
+    with pytest.raises(IndexError, match="from 0 to 2"):
+        objective.loss(episode, labels + 1, std=0.3, weight=0.7)
+
+
 def test_weights_that_diverged_fail_in_the_loss():
     model, _, labels, noise = make()
     model.float()
@@ -159,13 +166,6 @@ def test_reinforce_gradient_is_advantage_times_score():
         score = noise[t] / 0.3  # the gradient of log N in its mean
         expected = -(advantage[:, None] * score) / (SMALL.glimpses * BATCH)
         torch.testing.assert_close(got[t], expected.detach())
-
-
-def test_log_density_is_the_normal_one_up_to_a_constant():
-    means, chosen = torch.randn(3, 4, 2), torch.randn(3, 4, 2)
-    normal = torch.distributions.Normal(means, 0.2).log_prob(chosen).sum(-1)
-    constant = torch.distributions.Normal(0.0, 0.2).log_prob(torch.tensor(0.0)) * 2
-    torch.testing.assert_close(objective.log_density(chosen, means, 0.2), normal - constant)
 
 
 def test_the_loss_is_the_sum_of_its_terms():
