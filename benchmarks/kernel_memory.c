@@ -22,7 +22,7 @@ static void run_case(int cell, int64_t steps, int64_t batch, int64_t hidden, int
     const int64_t gates = cell == RNN ? 1 : cell == LSTM ? 4 : 3, stride = cell == RNN ? hidden : gates * hidden + 3;
     int64_t *sizes = malloc(8 * (size_t)steps), rows = 0, entries = 5;
     for (int64_t t = 0; t < steps; t++) rows += sizes[t] = lengths && t ? 1 + rand() % sizes[t - 1] : batch;
-    layer l = {.cell = cell, .gate = SIGMOID, .hidden = hidden, .stride = stride, .until = steps, .threads = 1};
+    layer l = {.cell = cell, .gate = SIGMOID, .hidden = hidden, .stride = stride, .until = steps, .asked = 1, .threads = 1};
     l.sizes = sizes;
     l.packed = numbers(packed_size(&l), 0);
     float *W = numbers(gates * hidden * hidden, 1), *b_W = numbers(hidden, 1), *x = numbers(entries * stride, 1);

@@ -138,9 +138,9 @@ class _Sequence(torch.autograd.Function):
             torch.zeros_like(begin) if end is None else end.clone(memory_format=torch.contiguous_format)
             for begin, end in zip(start, d_final, strict=True)
         )
-        dz, dq = ctx.back(start, buffers, W, dh, d_state, ctx.in_place and not again)
+        _, _, need_x, need_U, need_W, need_b, need_b_W, *need_start = ctx.needs_input_grad
+        dz, dq = ctx.back(start, buffers, W, dh, d_state, ctx.in_place and not again, any(need_start))
 
-        _, _, need_x, need_U, need_W, need_b, need_b_W, *_ = ctx.needs_input_grad
         gradients = (
             dz @ U if need_x else None,
             _input_gradient(dz, x, U) if need_U else None,
@@ -150,7 +150,7 @@ class _Sequence(torch.autograd.Function):
         )
         if not again:
             ctx.lease = None  # the graph is done with: its memory may serve the next
-        return None, None, *gradients, *d_state
+        return None, None, *gradients, *(d if need else None for d, need in zip(d_state, need_start, strict=True))
 
 
 def _input_gradient(dz: Tensor, x: Tensor, U: Tensor) -> Float[Tensor, "gates_hidden input"]:

@@ -33,7 +33,7 @@ class Layer(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("cell", "gate", "candidate", "output", "hidden", "threads")),
-        *((name, ctypes.c_int64) for name in ("stride", "from_", "until")),
+        *((name, ctypes.c_int64) for name in ("stride", "from_", "until", "asked")),
         *((name, ctypes.c_void_p) for name in ("sizes", "numbers", "table", "W", "b_W", "packed")),
         *((name, ctypes.c_void_p) for name in ("gates", "c", "q", "h", "h_start", "c_start")),
         *((name, ctypes.c_void_p) for name in ("dout", "dh", "dc", "dz", "dq", "fork")),
@@ -147,6 +147,7 @@ def backward(
     dh: Tensor,
     d_state: tuple[Tensor, ...],
     in_place: bool,
+    asked: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """The pass back: see `core.tape.WayBack`."""
     own = in_place and not isinstance(kernel, RNNKernel)
@@ -158,7 +159,7 @@ def backward(
     if isinstance(kernel, LSTMKernel):
         layer.point(dc=d_state[1], c_start=start[1].contiguous())
     layer.point(dout=dh.contiguous(), dh=d_state[0], h_start=start[0].contiguous(), dz=dz)
-    layer.stride = dz.stride(0)
+    layer.stride, layer.asked = dz.stride(0), asked
     library().backward(layer)
     return dz, dq
 

@@ -39,6 +39,7 @@ typedef struct { /* the fields of core/compiled.py, in its order */
     int64_t hidden, threads;
     int64_t stride;       /* floats from row to row of gates, dz and table */
     int64_t from, until;  /* the steps to take; back: all, that is 0 and their number */
+    int64_t asked;        /* back: 1 if dE/d(first state) is asked for */
     const int64_t *sizes;   /* [until], falling */
     const int64_t *numbers; /* [rows]: the row of `table` that is a step's U x + b; or NULL: it lies in `gates` */
     const float *table;
@@ -119,6 +120,7 @@ INLINE vec slope(int64_t sigma, vec y) { /* sigma' as a function of y = sigma(z)
 
 typedef struct { /* where the rows of step t and of the step before lie */
     int64_t first;            /* the first row of step t on the tape */
+    int rests;                /* h is 0 all over: W has no part in step t */
     const float *h, *c;       /* the state before, [rows, hidden] */
 } place;
 
@@ -309,7 +311,8 @@ static void forward_tile(const layer *l, layout o, place p, int64_t row, int row
         for (int v = 0; v < wide; v++) ask(&soon, z + (v % o.gates) * H + j + (v / o.gates) * LANES);
         if (l->cell != RNN) ask(&soon, l->h + at * H + j), ask(&soon, (l->cell == LSTM ? l->c : l->q) + at * H + j);
     }
-    product(rows, wide, p.h + row * H, H, panel_of(l, o, panel), H, sums, 0, &soon);
+    if (p.rests) memset(sums, 0, sizeof sums);
+    else product(rows, wide, p.h + row * H, H, panel_of(l, o, panel), H, sums, 0, &soon);
     for (int r = 0; r < rows; r++) {
         const int64_t at = p.first + row + r;
         const float *z = l->numbers ? l->table + l->numbers[at] * l->stride : l->gates + at * l->stride;
@@ -325,7 +328,8 @@ static void forward_tile(const layer *l, layout o, place p, int64_t row, int row
 
 static void forward_rows(const layer *l, int64_t lo, int64_t hi) {
     const layout o = layout_of(l, 0);
-    place p = {0, l->h_start, l->c_start};
+    place p = {0, l->from == 0, l->h_start, l->c_start};
+    for (int64_t i = lo * l->hidden; p.rests && i < hi * l->hidden; i++) p.rests = l->h_start[i] == 0;
     for (int64_t t = 0; t < l->until; t++) {
         const int64_t end = least(hi, l->sizes[t]);
         const int height = tile_rows(end - lo);
@@ -333,7 +337,7 @@ static void forward_rows(const layer *l, int64_t lo, int64_t hi) {
             for (int64_t row = lo; row < end; row += height)
                 forward_tile(l, o, p, row, (int)least(height, end - row), panel);
         p.h = l->h + p.first * l->hidden, p.c = l->c + p.first * l->hidden;
-        p.first += l->sizes[t];
+        p.first += l->sizes[t], p.rests = 0;
     }
 }
 
@@ -362,10 +366,10 @@ static void backward_rows(const layer *l, int64_t lo, int64_t hi) {
     const int64_t H = l->hidden;
     int64_t first = 0, later = 0; /* the first row of the step after, and how many rows it has */
     for (int64_t t = 0; t < l->until; t++) first += l->sizes[t];
-    for (int64_t t = l->until - 1; t >= -1; t--) {
+    for (int64_t t = l->until - 1; t >= (l->asked ? -1 : 0); t--) {
         const int64_t here = t < 0 ? 0 : first - l->sizes[t], end = t < 0 ? lo : least(hi, l->sizes[t]);
         const int64_t before = t > 0 ? here - l->sizes[t - 1] : 0;
-        const place p = {here, t > 0 ? l->h + before * H : l->h_start, t > 0 ? l->c + before * H : l->c_start};
+        const place p = {here, 0, t > 0 ? l->h + before * H : l->h_start, t > 0 ? l->c + before * H : l->c_start};
         const int height = tile_rows(later - lo);
         for (int64_t panel = 0; panel < o.panels; panel++) {
             const int wide = width(o, panel);

@@ -18,9 +18,9 @@ from core.sequence_kernels import GRUKernel, Kernel
 
 Rows = Float[Tensor, "rows input"] | Integer[Tensor, " rows"]  # the inputs of all steps, one step after another
 Parts = tuple[Tensor, ...]
-# (start, buffers, W, dE/dh of each row, dE/d(final), in_place) -> dz, of the GRU dq: with dE/d(start) in place of
-# dE/d(final); in place, dz overwrites the tape
-WayBack = Callable[[Parts, Parts, Tensor, Tensor, Parts, bool], tuple[Tensor, Tensor | None]]
+# (start, buffers, W, dE/dh of each row, dE/d(final), in_place, asked) -> dz, of the GRU dq: in place of dE/d(final)
+# with dE/d(start), if that is asked for; in place, dz overwrites the tape
+WayBack = Callable[[Parts, Parts, Tensor, Tensor, Parts, bool, bool], tuple[Tensor, Tensor | None]]
 
 
 class Tape:
@@ -115,7 +115,7 @@ def _back(
     W: Tensor,
     dh: Tensor,
     d_state: Parts,
-    _: bool,
+    *_: bool,
 ) -> tuple[Tensor, Tensor | None]:
     steps, before = _views(kernel, buffers, start, batch_sizes)
     dz = torch.empty_like(buffers[0])
