@@ -115,16 +115,19 @@ class Canvas:
 
 
 def shift(
-    images: UInt8[Tensor, "batch channels height width"], offsets: Int[Tensor, "batch 2"]
+    images: UInt8[Tensor, "batch channels height width"], offsets: Int[Tensor, "batch 2"], most: int
 ) -> UInt8[Tensor, "batch channels height width"]:
-    """Move each image by its offset (rows down, columns right; negative is up, left), filling with zeros."""
+    """Move each image by its offset (rows down, columns right; negative is up, left), filling with zeros.
+
+    No offset may be beyond `most` in any direction.
+    """
     batch, channels, height, width = images.shape
-    framed = F.pad(images, (1, 1, 1, 1))  # whatever comes from outside comes from this frame of zeros
-    rows = (torch.arange(1, height + 1, device=images.device) - offsets[:, :1]).clamp(0, height + 1)
-    columns = (torch.arange(1, width + 1, device=images.device) - offsets[:, 1:]).clamp(0, width + 1)
-    pixels = (rows[:, :, None] * (width + 2) + columns[:, None, :]).view(batch, 1, -1)
-    moved = framed.view(batch, channels, -1).gather(2, pixels.expand(-1, channels, -1))
-    return moved.view(images.shape)
+    framed = F.pad(images, [most] * 4)
+    image = torch.arange(batch, device=images.device)
+    shape = channels, height + 2 * most, width + 2 * most
+    starts = _pixels(most - offsets[:, None], (height, 1), shape, image[:, None])
+    rows = framed.view(-1).unfold(0, width, 1)  # as many pixels from anywhere on; only the chosen ones are copied
+    return rows.index_select(0, starts.view(-1)).view(images.shape)
 
 
 def _check_fit(what: str, inner: tuple[int, int], where: str, outer: tuple[int, int]) -> None:

@@ -77,9 +77,9 @@ class TrainingBatches:
             return canvas.paint(images, chosen, canvas.draw(images, size, random)[rows])
         most = self.config.shift
         if not most:
-            return images[chosen]
+            return images.index_select(0, chosen)
         offsets = torch.randint(-most, most + 1, (size, 2), generator=random, device=images.device)
-        return shift(images[chosen], offsets[rows])
+        return shift(images.index_select(0, chosen), offsets[rows], most)
 
 
 def _on_canvases(images: Images, canvas: Canvas, seed: int) -> Images:
