@@ -45,7 +45,7 @@ class Bar:
     seconds: float
 
 
-ONE_CORE, GPU = Bar(11_500, 1.6, 200), Bar(45_000, 1.29, inf)
+ONE_CORE, GPU = Bar(9_500, 1.6, 200), Bar(55_000, 1.29, inf)
 
 
 @dataclass

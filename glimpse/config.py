@@ -103,11 +103,12 @@ MNIST28 = Config(
     data="mnist",
     shift=1,
     what=256,
+    glimpse=512,
     input_scale=0.3,
     std=0.2,
     std_decay=0.35,
     location_scale=0.6,
-    loop=LoopConfig(steps=45_000, learning_rate=2e-3, warm_up=500, validate_every=2500),
+    loop=LoopConfig(steps=55_000, learning_rate=2e-3, warm_up=500, validate_every=2500),
 )
 TRANSLATED60 = replace(
     MNIST28,
@@ -115,6 +116,7 @@ TRANSLATED60 = replace(
     canvas=(60, 60),
     patch=12,
     scales=3,
+    glimpse=256,
     input_scale=0.2,
     std=0.1,
     std_decay=1.0,
