@@ -48,7 +48,8 @@ HALF = Shape(100, 50, 512)
 # at least so many times as fast as torch.nn, forward and back, by number of threads
 LSTM_BARS = {1: {"A": 1.15, "B": 1.2, "C": 2.0, "D": 1.4}, 2: {"A": 1.25, "B": 1.3, "C": 2.5, "D": 1.9}}
 OTHER_BARS, PACKED_BAR, SWEEP_BAR = {"gru": 1.4, "rnn": 1.15}, 2.5, 0.95
-MOST_OPERATIONS = 2e10  # of a shape of the sweep, forward
+SWEEP = (5, 50, 1000), (1, 16, 256), (32, 256, 1024), (1, 3)  # time, batch, hidden, layers
+MOST_OPERATIONS = 4e9  # of a shape of the sweep, forward
 
 
 def pair(cell: str, shape: Shape, engine: str) -> tuple[Recurrent, nn.Module]:
@@ -178,19 +179,31 @@ def compare(report: Report, threads: int, rounds: int) -> None:
 
 
 def over_shapes(report: Report, rounds: int) -> None:
-    """engine="auto" and "bptt" against torch.nn over many shapes, the largest left out."""
+    """engine="auto" against torch.nn over many shapes, the largest left out; beside it how fast "bptt" infers."""
     for cell in TORCH:
-        table = report.table(f"{cell}, forward and back", "time batch hidden layers", "auto", "bptt")
-        for sizes in product((5, 100, 1000), (1, 4, 16, 64, 256), (32, 128, 512, 1024), (1, 3)):
-            shape = Shape(*sizes)
-            if shape.operations(cell) > MOST_OPERATIONS:
+        headings = (
+            "time batch hidden layers",
+            "train ms",
+            "torch ms",
+            "times",
+            "infer ms",
+            "torch ms",
+            "times",
+            "bptt",
+        )
+        table = report.table(f"{cell}, forward and back, and inference, bar {SWEEP_BAR}", *headings)
+        for shape in (Shape(*sizes) for sizes in product(*SWEEP)):
+            if (operations := shape.operations(cell)) > MOST_OPERATIONS:
                 continue
-            ours = {engine: jobs(cell, shape, engine) for engine in ("auto", "bptt")}
-            both = {engine: each["train"] for engine, each in ours.items()}
-            times = interleaved({**both, "torch": ours["auto"]["torch train"]}, rounds)
-            auto, by_hand = (ratio(times["torch"], times[engine]) for engine in both)
-            what = " ".join(map(str, shape))
-            table.add_row(what, report.judged(f"{cell} {what}", auto, SWEEP_BAR), f"{by_hand:.2f}")
+            work = {**jobs(cell, shape), "bptt": jobs(cell, shape, "bptt")["infer"]}
+            times = interleaved(work, 2 * rounds if operations < 1e8 else max(rounds // 2, 3))
+            row, name = [], " ".join(map(str, shape))
+            for what in ("train", "infer"):
+                gain = ratio(times[f"torch {what}"], times[what])
+                if gain < SWEEP_BAR:
+                    report.missed.append(f"{cell} {name} {what}: {gain:.2f}, at least {SWEEP_BAR}")
+                row += (f"{median(times[what]):.2f}", f"{median(times[f'torch {what}']):.2f}", f"{gain:.2f}")
+            table.add_row(name, *row, f"{ratio(times['torch infer'], times['bptt']):.2f}")
         report.console.print(table)
 
 

@@ -16,7 +16,7 @@ go in and out in that of the weights, and inside all but `fused` keep the LSTM's
 import functools
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -42,9 +42,49 @@ FUSED: dict[Kernel, Callable] = {
     GRUKernel(_sigmoid, _tanh): torch.gru,
 }
 TRITON_NAMES: dict[Kernel, str] = dict(zip(FUSED, ("tanh", "relu", "lstm", "gru"), strict=True))
+MOST = 2**62
+ANY = range(MOST)
+
+
+class Rule(NamedTuple):
+    """An engine, and the work it is taken for."""
+
+    engine: str
+    kernels: tuple[type, ...] = (RNNKernel, LSTMKernel, GRUKernel)
+    training: tuple[bool, ...] = (True, False)
+    lengths: tuple[bool, ...] = (True, False)
+    sizes: tuple[range, range, range] = (ANY, ANY, ANY)  # time, batch, hidden
+
+
+INFERENCE, NO_LENGTHS = (False,), (False,)
+ONE_STEP = Rule("reference", training=INFERENCE, lengths=NO_LENGTHS, sizes=(range(2), ANY, ANY))
+RULES: dict[str, tuple[Rule, ...]] = {
+    "kernel.c": (  # float32 on a CPU
+        ONE_STEP,
+        Rule("fused", (LSTMKernel,), INFERENCE, NO_LENGTHS, (ANY, range(8, MOST), range(129))),
+        Rule("fused", (LSTMKernel,), INFERENCE, NO_LENGTHS, (ANY, range(32, MOST), range(257))),
+        Rule("fused", (RNNKernel, GRUKernel), INFERENCE, NO_LENGTHS, (range(21), range(5), range(256, MOST))),
+        Rule("bptt"),
+    ),
+    "torch, float32": (  # activations that kernel.c does not know, or no compiler
+        ONE_STEP,
+        Rule("fused", training=INFERENCE),
+        Rule("fused", (LSTMKernel,), lengths=NO_LENGTHS),
+        Rule("bptt"),
+    ),
+    "torch": (ONE_STEP, Rule("fused", training=INFERENCE), Rule("bptt")),  # other dtypes
+}
+"""How `automatic` chooses on a CPU: the first rule that fits; "fused" only where torch.nn knows the activations.
+
+Measured with `benchmarks/recurrent.py --sweep` on one thread of an Intel Xeon (Emerald Rapids, AVX-512), torch
+2.15, 2026-11-25. In training the compiled kernel was the fastest at every shape. In inference it was not where the
+batch is large and the net small (oneDNN's LSTM, by up to 15 %), and where to lay the weights out takes longer than
+the few steps that this is for (ATen's loop, by up to 30 %). A single step is taken cell by cell, as all others first
+copy all weights.
+"""
 FASTER_THAN_CUDNN: dict[tuple[str, str, torch.dtype], int] = {}
-"""Up to which hidden size the Triton kernel was measured to be faster than cuDNN in captured training steps, by name
-of the GPU, cell and dtype (`benchmarks/recurrent_gpu.py` prints such rows). Empty: not run on a GPU yet."""
+"""On a GPU: up to which hidden size the Triton kernel was measured to be faster than cuDNN in captured training
+steps, by name of the GPU, cell and dtype (`benchmarks/recurrent_gpu.py` prints such rows). Empty: not run yet."""
 
 
 def reference(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
@@ -100,26 +140,27 @@ def on_gpu(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool)
 
 def automatic(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
     """The fastest of them that can do the work."""
-    if len(x) == 1 and lengths is None and x.device.type == "cpu" and not torch.is_grad_enabled():
-        return reference(cell, x, state, lengths, reverse)  # for one step the others would first copy all weights
-    return choose(cell, state, lengths)(cell, x, state, lengths, reverse)
+    return choose(cell, x, state, lengths)(cell, x, state, lengths, reverse)
 
 
-def choose(cell: Cell, state: State, lengths: Lengths) -> Engine:
-    """The fastest engine for the work.
+def choose(cell: Cell, x: Inputs, state: State, lengths: Lengths) -> Engine:
+    """The fastest engine for the work: see `RULES`, and for a GPU `FASTER_THAN_CUDNN`."""
+    known = cell.kernel in FUSED
+    if cell.U.device.type != "cpu":
+        return by_hand if not known else on_gpu if lengths is None and _triton_wins(cell) else fused
+    others = "torch, float32" if cell.U.dtype == torch.float32 else "torch"
+    rules = RULES["kernel.c" if compiled.serves(cell, state) else others]
+    work = type(cell.kernel), torch.is_grad_enabled(), lengths is not None, (*x.shape[:2], cell.hidden_size)
+    return ENGINES[next(rule.engine for rule in rules if (known or rule.engine != "fused") and _fits(rule, *work))]
 
-    On a GPU cuDNN saves the launches; ours is taken where `FASTER_THAN_CUDNN` says so. Inference on a CPU is
-    faster in oneDNN or ATen's C++ loop. Training on a CPU is faster by hand, in the compiled kernel; where that
-    cannot serve, oneDNN is faster for an LSTM in float32 without lengths, and by hand a shrinking batch and weight
-    gradients formed at once win.
-    """
-    if cell.kernel not in FUSED:
-        return by_hand
-    if cell.U.device.type != "cpu" or not torch.is_grad_enabled():
-        return on_gpu if lengths is None and _triton_wins(cell) else fused
-    if compiled.serves(cell, state):
-        return by_hand
-    return fused if cell.kernel == LSTM and cell.U.dtype == torch.float32 and lengths is None else by_hand
+
+def _fits(rule: Rule, kernel: type, training: bool, lengths: bool, sizes: tuple[int, ...]) -> bool:
+    return (
+        kernel in rule.kernels
+        and training in rule.training
+        and lengths in rule.lengths
+        and all(each.start <= size < each.stop for each, size in zip(rule.sizes, sizes, strict=True))
+    )
 
 
 ENGINES: dict[str, Engine] = {

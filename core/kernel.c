@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <string.h>
 #ifdef __SSE__
-#include <xmmintrin.h>
+#include <immintrin.h>
 #endif
 
 #if defined(__AVX512F__)
@@ -71,10 +71,18 @@ INLINE void store(float *to, vec x, int count) {
 
 INLINE vec choose(ints mask, vec yes, vec no) { return (vec)((mask & (ints)yes) | (~mask & (ints)no)); }
 
-/* e^x = 2^n (1 + p) with p = e^r - 1, |r| <= ln(2) / 2; p by a polynomial, relative error 2e-8. NaN stays NaN. */
-INLINE vec exponential(vec x, vec limit, vec *power) {
+INLINE vec within(vec x, vec limit) { /* -limit <= x <= limit; NaN stays NaN */
+#ifdef __AVX512F__
+    return (vec)_mm512_max_ps((__m512)-limit, _mm512_min_ps((__m512)limit, (__m512)x));
+#else
     x = choose(x > limit, limit, x);
-    x = choose(x < -limit, -limit, x);
+    return choose(x < -limit, -limit, x);
+#endif
+}
+
+/* e^x = 2^n (1 + p) with p = e^r - 1, |r| <= ln(2) / 2; p by a polynomial, relative error 2e-8. */
+INLINE vec exponential(vec x, vec limit, vec *power) {
+    x = within(x, limit);
     const float magic = 12582912; /* 1.5 * 2^23: adding it rounds to an integer, found in the lowest bits */
     vec n = x * 1.44269504f + magic;
     *power = (vec)(((ints)n << 23) + 0x3f800000);
@@ -304,7 +312,8 @@ static void forward_tile(const layer *l, layout o, place p, int64_t row, int row
     const int64_t H = l->hidden;
     const int wide = width(o, panel);
     vec sums[ROWS][4];
-    lines soon = {.count = 0};
+    lines soon;
+    soon.count = 0;
     for (int r = 0; r < rows; r++) {
         const int64_t at = p.first + row + r, j = panel * o.together * LANES;
         const float *z = l->numbers ? l->table + l->numbers[at] * l->stride : l->gates + at * l->stride;
@@ -376,7 +385,8 @@ static void backward_rows(const layer *l, int64_t lo, int64_t hi) {
             for (int64_t row = lo; row < later; row += height) { /* those that go on after step t */
                 const int rows = (int)least(height, later - row);
                 vec sums[ROWS][4];
-                lines soon = {.count = 0};
+                lines soon;
+                soon.count = 0;
                 for (int r = 0; t >= 0 && r < rows; r++)
                     for (int v = 0; v < wide; v++) {
                         const int64_t j = (panel * o.together + v) * LANES, at = here + row + r;

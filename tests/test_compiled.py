@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from core import bptt, compiled, native
+from core import bptt, compiled, engines, native
 from core.cells import CELLS, RNNCell
 from core.recurrent import Recurrent
 from core.tape import CompiledTape, Tape
@@ -232,6 +232,38 @@ def test_ten_thousand_calls_leave_the_memory_as_it_was():
     before = calls(1000)
     assert calls(10000) - before < 2048  # KiB
     assert len(compiled.Lease._homes[net.layers[0][0]]) <= compiled.MOST_FREE
+
+
+@pytest.mark.parametrize(
+    ("cell", "sizes", "inference", "by_kernel", "without"),
+    [
+        ("lstm", (1, 2, 4), "reference", "bptt", "fused"),
+        ("lstm", (9, 8, 4), "fused", "bptt", "fused"),
+        ("lstm", (9, 8, 129), "bptt", "bptt", "fused"),
+        ("lstm", (9, 32, 129), "fused", "bptt", "fused"),
+        ("gru", (20, 4, 256), "fused", "bptt", "bptt"),
+        ("gru", (21, 4, 256), "bptt", "bptt", "bptt"),
+        ("rnn", (9, 8, 4), "bptt", "bptt", "bptt"),
+    ],
+)
+def test_auto_takes_what_the_table_says(cell, sizes, inference, by_kernel, without, monkeypatch):
+    time, batch, hidden = sizes
+    layer, x = CELLS[cell](3, hidden), torch.zeros(time, batch, 3)
+    lengths = torch.full((batch,), time)
+
+    def chosen(lengths: Tensor | None = None) -> str:
+        engine = engines.choose(layer, x, layer.initial_state(batch), lengths)
+        return next(name for name, each in engines.ENGINES.items() if each is engine)
+
+    for compiled_serves in (True, False):
+        monkeypatch.setattr(compiled, "serves", lambda *_, yes=compiled_serves: yes)
+        assert chosen() == (by_kernel if compiled_serves else without)
+        assert chosen(lengths) == "bptt"
+        with torch.no_grad():
+            assert chosen() == (inference if compiled_serves or time == 1 else "fused")
+            assert chosen(lengths) == ("bptt" if compiled_serves else "fused")
+    layer.double()
+    assert chosen() == "bptt"
 
 
 @needs_compiler

@@ -35,22 +35,23 @@ def test_it_agrees_with_the_reference_in_the_interpreter() -> None:
 
 def test_auto_takes_it_only_where_it_was_measured_to_be_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     assert engines.FASTER_THAN_CUDNN == {}, "a GPU was measured: say where in benchmarks/RESULTS.md"
+    x = torch.zeros(3, 2, 4)
     with FakeTensorMode():
         small, large, other = (
             LSTMCell(4, 5, device="cuda"),
             LSTMCell(4, 6, device="cuda"),
             GRUCell(4, 5, device="cuda"),
         )
-        assert engines.choose(small, None, None) is engines.fused
+        assert engines.choose(small, x, None, None) is engines.fused
         monkeypatch.setitem(engines.FASTER_THAN_CUDNN, ("card", "lstm", torch.float32), 5)
         monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "card")
-        assert engines.choose(small, None, None) is engines.on_gpu
-        assert engines.choose(small, None, torch.tensor([1])) is engines.fused
-        assert engines.choose(large, None, None) is engines.fused
-        assert engines.choose(other, None, None) is engines.fused
+        assert engines.choose(small, x, None, None) is engines.on_gpu
+        assert engines.choose(small, x, None, torch.tensor([1])) is engines.fused
+        assert engines.choose(large, x, None, None) is engines.fused
+        assert engines.choose(other, x, None, None) is engines.fused
         monkeypatch.setattr("torch.is_autocast_enabled", lambda device: True)  # autocast itself asks for a GPU
         monkeypatch.setattr("torch.get_autocast_dtype", lambda device: torch.bfloat16)
-        assert engines.choose(small, None, None) is engines.fused
+        assert engines.choose(small, x, None, None) is engines.fused
 
 
 def test_what_it_cannot_do_is_said() -> None:
