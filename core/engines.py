@@ -61,8 +61,8 @@ ONE_STEP = Rule("reference", training=INFERENCE, lengths=NO_LENGTHS, sizes=(rang
 RULES: dict[str, tuple[Rule, ...]] = {
     "kernel.c": (  # float32 on a CPU
         ONE_STEP,
-        Rule("fused", (LSTMKernel,), INFERENCE, NO_LENGTHS, (ANY, range(8, MOST), range(129))),
-        Rule("fused", (LSTMKernel,), INFERENCE, NO_LENGTHS, (ANY, range(32, MOST), range(257))),
+        Rule("fused", (LSTMKernel,), INFERENCE, NO_LENGTHS, (range(10, MOST), range(8, MOST), range(129))),
+        Rule("fused", (LSTMKernel,), INFERENCE, NO_LENGTHS, (range(10, MOST), range(32, MOST), range(257))),
         Rule("fused", (RNNKernel, GRUKernel), INFERENCE, NO_LENGTHS, (range(21), range(5), range(256, MOST))),
         Rule("bptt"),
     ),

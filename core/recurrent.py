@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from core.cells import CELLS, Cell, LSTMCell, State, map_state
+from core.dropout import dropout as drop
 from core.engines import ENGINES, Inputs
 
 
@@ -108,8 +108,8 @@ class Recurrent(nn.Module):
             starts = zip(*state, strict=True) if isinstance(state, tuple) else iter(state)
         run, finals = ENGINES[self.engine], []
         for layer in layers:
-            if finals and self.dropout and self.training:
-                x = F.dropout(x, self.dropout)
+            if finals:
+                x = drop(x, self.dropout, self.training)
             done = [run(cell, x, next(starts), lengths, bool(way)) for way, cell in enumerate(layer)]
             x = torch.cat([outputs for outputs, _ in done], -1) if len(done) > 1 else done[0][0]
             finals += [final for _, final in done]

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from core.cells import State, map_state
+from core.dropout import dropout
 from core.recurrent import with_biases
 from sequences.charlm.config import Config
 
@@ -35,14 +36,14 @@ class CharacterModel(nn.Module):
     ) -> tuple[Float[Tensor, "time batch characters"], State]:
         """Return the scores of the character after each, and the state to go on from."""
         h, state = self.core(self._embedded(x), state)
-        return self.V(F.dropout(h, self.dropout, self.training)), state
+        return self.V(dropout(h, self.dropout, self.training)), state
 
     def _embedded(self, x: Int[Tensor, "time batch"]) -> Tensor:
         """One-hot vectors stay numbers: `Recurrent` takes them so."""
         if self.embedding is None and not self.tied:
             return x
         embedded = F.embedding(x, self.V.weight) if self.embedding is None else self.embedding(x)
-        return F.dropout(embedded, self.dropout, self.training)
+        return dropout(embedded, self.dropout, self.training)
 
     def initial_state(self, batch: int) -> State:
         """Zeros [layers, batch, hidden]; for the LSTM two of them."""

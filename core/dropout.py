@@ -1,0 +1,25 @@
+"""Dropout (Srivastava et al. 2014), on a CPU at less than half of torch's time."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+BITS = 16
+
+
+def dropout(x: Float[Tensor, "*shape"], probability: float, training: bool = True) -> Float[Tensor, "*shape"]:
+    """`torch.nn.functional.dropout`: in training each number is 0 with this probability, the others grow to match.
+
+    On a CPU torch draws a random number for each. Here 16 random bits decide, from the same generator: the
+    probability is rounded to a multiple of 2^-16, and the factor 1 / (1 - p) is that of the rounded one.
+    """
+    if not training or probability == 0 or not x.is_cpu:
+        return F.dropout(x, probability, training)
+    dropped = round(probability * 2**BITS)
+    if dropped == 2**BITS:
+        return x * 0.0
+    draws = torch.empty(-(-x.numel() * BITS // 64), dtype=torch.int64).random_(-(2**63), None)  # all 64 bits
+    drawn = draws.view(torch.int16)[: x.numel()].view(x.shape)
+    kept = (drawn >= dropped - 2 ** (BITS - 1)).to(x.dtype)
+    return x * kept.mul_(2**BITS / (2**BITS - dropped))
