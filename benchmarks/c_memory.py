@@ -1,6 +1,9 @@
-"""The compiled kernel under address and undefined-behaviour sanitizer, and under valgrind.
+"""What is written in C, under address and undefined-behaviour sanitizer and under valgrind.
 
-    uv run python -m benchmarks.kernel_memory    # a line for each way, exit code 1 if one finds anything; a minute
+    uv run python -m benchmarks.c_memory    # a line for each way, exit code 1 if one finds anything; two minutes
+
+The drivers beside this file run core/kernel.c and glimpse/looking.c over many shapes: a read or write beyond an
+array, or of what was never written, is found.
 
 The sanitizers watch it with this machine's widest vectors and with the narrowest; valgrind, which knows no
 AVX-512, with those of AVX2. What is not installed is said to be missing and counts as found.
@@ -14,7 +17,7 @@ from pathlib import Path
 
 from core.native import compiler
 
-DRIVER = Path(__file__).with_suffix(".c")
+DRIVERS = {name: Path(__file__).with_name(f"c_memory_{name}.c") for name in ("core", "glimpse")}
 COMMON = ("-g", "-O1", "-std=gnu11", "-fno-math-errno", "-Wall", "-Wextra")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 NARROW = ("-mavx2", "-mfma") if platform.machine() == "x86_64" else ()
@@ -25,14 +28,16 @@ WAYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # what compiles it
 }
 
 
-def watch(flags: tuple[str, ...], runner: tuple[str, ...]) -> tuple[bool, str]:
+def watch(driver: Path, flags: tuple[str, ...], runner: tuple[str, ...]) -> tuple[bool, str]:
     """Whether the driver went through without a finding, and its last line or the first lines of the finding."""
     cc = compiler()
     if cc is None or (runner and shutil.which(runner[0]) is None):
         return False, f"{runner[0] if cc else 'a C compiler'} is not installed"
     with tempfile.TemporaryDirectory() as folder:
         program = f"{folder}/driver"
-        built = subprocess.run([cc, *COMMON, *flags, str(DRIVER), "-o", program], capture_output=True, text=True)
+        built = subprocess.run(
+            [cc, *COMMON, *flags, str(driver), "-o", program, "-lm"], capture_output=True, text=True
+        )
         if built.returncode:
             return False, built.stderr[:2000]
         done = subprocess.run([*runner, program], capture_output=True, text=True)
@@ -41,7 +46,9 @@ def watch(flags: tuple[str, ...], runner: tuple[str, ...]) -> tuple[bool, str]:
 
 def main() -> int:
     """Run all ways."""
-    results = [(way, *watch(*how)) for way, how in WAYS.items()]
+    results = [
+        (f"{name}, {way}", *watch(driver, *how)) for name, driver in DRIVERS.items() for way, how in WAYS.items()
+    ]
     for way, clean, line in results:
         print(f"{way}: {'clean' if clean else 'FOUND'}: {line}")
     return int(not all(clean for _, clean, _ in results))
