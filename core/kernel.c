@@ -2,7 +2,7 @@
 
    The equations are those of core/cells.py and the derivation is in core/bptt.py; core/compiled.py compiles this
    file and calls it. What makes it fast: the weights are laid out once in the order in which they are read
-   (`pack`); a tile of rows times a panel of weights is summed up in registers (`product`) and goes through the
+   (`pack`); a tile of rows times a panel of weights is summed up in registers (product.h) and goes through the
    cell's equations as soon as it is complete, while it is still there; and a thread takes its own sequences
    through all steps, so that threads never wait for each other. The vectors are those of the compiler (GCC,
    Clang), as wide as the machine's.
@@ -12,24 +12,11 @@
    number of threads: the bits do not depend on them. */
 
 #include <stdint.h>
-#include <string.h>
 #ifdef __SSE__
 #include <immintrin.h>
 #endif
 
-#if defined(__AVX512F__)
-enum { LANES = 16, ROWS = 6 }; /* ROWS x 4 sums, 4 weights and a factor fit the 32 registers */
-#elif defined(__AVX__)
-enum { LANES = 8, ROWS = 3 }; /* the same for 16 registers */
-#elif defined(__aarch64__)
-enum { LANES = 4, ROWS = 6 };
-#else
-enum { LANES = 4, ROWS = 2 };
-#endif
-
-typedef float vec __attribute__((vector_size(4 * LANES)));
-typedef int32_t ints __attribute__((vector_size(4 * LANES)));
-typedef float unaligned __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+#include "product.h"
 
 enum cell { RNN, LSTM, GRU };
 enum activation { TANH, SIGMOID, RELU, IDENTITY };
@@ -54,22 +41,6 @@ typedef struct { /* the fields of core/compiled.py, in its order */
 } layer;
 
 /* ---- vectors and activations ------------------------------------------------------------------------------ */
-
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE vec load(const float *from, int count) {
-    if (count == LANES) return *(const unaligned *)from;
-    vec x = {0};
-    memcpy(&x, from, 4 * count);
-    return x;
-}
-
-INLINE void store(float *to, vec x, int count) {
-    if (count == LANES) *(unaligned *)to = x;
-    else memcpy(to, &x, 4 * count);
-}
-
-INLINE vec choose(ints mask, vec yes, vec no) { return (vec)((mask & (ints)yes) | (~mask & (ints)no)); }
 
 INLINE vec within(vec x, vec limit) { /* -limit <= x <= limit; NaN stays NaN */
 #ifdef __AVX512F__
@@ -201,51 +172,6 @@ INLINE void gru_backward(const layer *l, place p, int64_t row, int64_t j, int co
 
 /* ---- matrix products ----------------------------------------------------------------------------------------- */
 
-typedef struct { const float *at[ROWS * 4 * 7]; int count; } lines; /* of memory that are needed next */
-
-INLINE void ask(lines *soon, const float *at) { soon->at[soon->count++] = at; }
-
-typedef struct { const float *at; int64_t stride; } panel; /* its weights of unit k + 1 lie `stride` after those of k */
-
-/* sum[row][v] (+)= the sum over k < depth of a[row][k] * weights[k][v], `rows` and `wide` known to the compiler.
-   Meanwhile the lines that the equations will need come from memory, a few at a time: all at once they would
-   hold up the weights. */
-INLINE void tile(const int rows, const int wide, const float *a, int64_t stride, panel weights, int64_t depth,
-                 vec (*sums)[4], int add, const lines *soon) {
-    vec sum[ROWS][4];
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < wide; v++) sum[r][v] = add ? sums[r][v] : (vec){0};
-    for (int64_t k = 0; k < depth; k++, weights.at += weights.stride) {
-        for (int v = 0; v < wide; v++) __builtin_prefetch(weights.at + v * LANES + 16 * weights.stride);
-        if (k % 4 == 0 && k / 4 < soon->count) __builtin_prefetch(soon->at[k / 4], 1);
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
-            for (int v = 0; v < wide; v++) sum[r][v] += load(weights.at + v * LANES, LANES) * a[r * stride + k];
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < wide; v++) sums[r][v] = sum[r][v];
-}
-
-static void product(int rows, int wide, const float *a, int64_t stride, panel weights, int64_t depth,
-                    vec (*sums)[4], int add, const lines *soon) {
-#define CASE(r, w) case 4 * r + w - 1: tile(r, w, a, stride, weights, depth, sums, add, soon); break;
-#define ROW(r) CASE(r, 1) CASE(r, 2) CASE(r, 3) CASE(r, 4)
-    switch (4 * rows + wide - 1) {
-        ROW(1) ROW(2)
-#if defined(__AVX__) || defined(__aarch64__)
-        ROW(3)
-#endif
-#if defined(__AVX512F__) || defined(__aarch64__)
-        ROW(4) ROW(5) ROW(6)
-#endif
-    }
-}
-
 /* A panel is up to 4 vectors of columns wide: forward LANES units and their gates, of the RNN and back 4 * LANES
    units. `blocks` of LANES units there are, the last one filled up with zeros. Back, the rows of W are in order
    already: a batch so small that a step reads them once takes them as they lie (`direct`). */
@@ -300,8 +226,6 @@ static void pack(const layer *l, int back, int64_t panel) {
 }
 
 /* ---- a thread's sequences, lo <= row < hi, through all steps ------------------------------------------------- */
-
-INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static int tile_rows(int64_t rows) { /* tiles of like heights */
     int64_t tiles = (rows + ROWS - 1) / ROWS;

@@ -37,21 +37,31 @@ INLINE void store(float *to, vec x, int count) {
 
 INLINE vec choose(ints mask, vec yes, vec no) { return (vec)((mask & (ints)yes) | (~mask & (ints)no)); }
 
-/* sum[row][v] = the sum over k < depth of a[row][k] * panel[k][v], `rows` and `wide` known to the compiler. */
-INLINE void tile(const int rows, const int wide, const float *a, int64_t stride, const float *panel, int64_t depth,
-                 vec (*sums)[4]) {
+INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+typedef struct { const float *at[ROWS * 4 * 7]; int count; } lines; /* of memory that are needed next */
+
+INLINE void ask(lines *soon, const float *at) { soon->at[soon->count++] = at; }
+
+typedef struct { const float *at; int64_t stride; } panel; /* its weights of unit k + 1 lie `stride` after those of k */
+
+/* sum[row][v] (+)= the sum over k < depth of a[row][k] * weights[k][v], `rows` and `wide` known to the compiler.
+   Meanwhile the lines that are needed afterwards come from memory, a few at a time: all at once they would
+   hold up the weights. */
+INLINE void tile(const int rows, const int wide, const float *a, int64_t stride, panel weights, int64_t depth,
+                 vec (*sums)[4], int add, const lines *soon) {
     vec sum[ROWS][4];
-    const vec *weights = (const vec *)panel;
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < wide; v++) sum[r][v] = (vec){0};
-    for (int64_t k = 0; k < depth; k++, weights += wide) {
-        for (int v = 0; v < wide; v++) __builtin_prefetch(weights + v + 16 * wide);
+        for (int v = 0; v < wide; v++) sum[r][v] = add ? sums[r][v] : (vec){0};
+    for (int64_t k = 0; k < depth; k++, weights.at += weights.stride) {
+        for (int v = 0; v < wide; v++) __builtin_prefetch(weights.at + v * LANES + 16 * weights.stride);
+        if (k % 4 == 0 && k / 4 < soon->count) __builtin_prefetch(soon->at[k / 4], 1);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-            for (int v = 0; v < wide; v++) sum[r][v] += weights[v] * a[r * stride + k];
+            for (int v = 0; v < wide; v++) sum[r][v] += load(weights.at + v * LANES, LANES) * a[r * stride + k];
     }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
@@ -59,9 +69,9 @@ INLINE void tile(const int rows, const int wide, const float *a, int64_t stride,
         for (int v = 0; v < wide; v++) sums[r][v] = sum[r][v];
 }
 
-static void product(int rows, int wide, const float *a, int64_t stride, const float *panel, int64_t depth,
-                    vec (*sums)[4]) {
-#define CASE(r, w) case 4 * r + w - 1: tile(r, w, a, stride, panel, depth, sums); break;
+static void product(int rows, int wide, const float *a, int64_t stride, panel weights, int64_t depth,
+                    vec (*sums)[4], int add, const lines *soon) {
+#define CASE(r, w) case 4 * r + w - 1: tile(r, w, a, stride, weights, depth, sums, add, soon); break;
 #define ROW(r) CASE(r, 1) CASE(r, 2) CASE(r, 3) CASE(r, 4)
     switch (4 * rows + wide - 1) {
         ROW(1) ROW(2)

@@ -33,8 +33,6 @@ typedef struct { /* what one glimpse reads and writes, [batch, ...] each */
 
 enum { WIDE = 4 * LANES }; /* columns of a panel */
 
-INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 int64_t packed_size(int64_t in, int64_t out) { return (out + WIDE - 1) / WIDE * WIDE * in; }
 
 static void lay_out(const linear *l) {
@@ -51,13 +49,15 @@ static void lay_out(const linear *l) {
 /* y = alpha W x + beta b for `rows` rows, and of that what is above `lowest`. */
 static void layer(const linear *l, const float *x, int64_t rows, float alpha, float beta, float lowest, float *y,
                   int64_t stride) {
+    const lines none = {.count = 0};
     for (int64_t first = 0; first < l->out; first += WIDE) {
         const int64_t columns = least(WIDE, l->out - first);
         const int wide = (int)((columns + LANES - 1) / LANES);
+        const panel weights = {l->packed + first * l->in, wide * LANES};
         for (int64_t row = 0; row < rows; row += ROWS) {
             const int some = (int)least(ROWS, rows - row);
             vec sums[ROWS][4];
-            product(some, wide, x + row * l->in, l->in, l->packed + first * l->in, l->in, sums);
+            product(some, wide, x + row * l->in, l->in, weights, l->in, sums, 0, &none);
             for (int v = 0; v < wide; v++) {
                 const int64_t j = first + v * LANES;
                 const int count = (int)least(LANES, l->out - j);
