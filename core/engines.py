@@ -63,7 +63,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ONE_STEP,
         Rule("fused", (LSTMKernel,), INFERENCE, NO_LENGTHS, (range(10, MOST), range(8, MOST), range(129))),
         Rule("fused", (LSTMKernel,), INFERENCE, NO_LENGTHS, (range(10, MOST), range(32, MOST), range(257))),
-        Rule("fused", (RNNKernel, GRUKernel), INFERENCE, NO_LENGTHS, (range(21), range(5), range(256, MOST))),
+        Rule("fused", (RNNKernel, GRUKernel), INFERENCE, NO_LENGTHS, (range(10), range(5), range(256, MOST))),
         Rule("bptt"),
     ),
     "torch, float32": (  # activations that kernel.c does not know, or no compiler
