@@ -76,9 +76,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
 }
 """How `automatic` chooses on a CPU: the first rule that fits; "fused" only where torch.nn knows the activations.
 
-Measured with `benchmarks/recurrent.py --sweep` on one thread of an Intel Xeon (Emerald Rapids, AVX-512), torch
+Measured with the jobs of `benchmarks/recurrent.py` on one thread of an Intel Xeon (Emerald Rapids, AVX-512), torch
 2.15, 2026-11-25. In training the compiled kernel was the fastest at every shape. In inference it was not where the
-batch is large and the net small (oneDNN's LSTM, by up to 15 %), and where to lay the weights out takes longer than
+batch is large and the net small (oneDNN's LSTM, by up to 30 %), and where to lay the weights out takes longer than
 the few steps that this is for (ATen's loop, by up to 30 %). A single step is taken cell by cell, as all others first
 copy all weights.
 """
