@@ -149,9 +149,15 @@ def choose(cell: Cell, x: Inputs, state: State, lengths: Lengths) -> Engine:
     if cell.U.device.type != "cpu":
         return by_hand if not known else on_gpu if lengths is None and _triton_wins(cell) else fused
     others = "torch, float32" if cell.U.dtype == torch.float32 else "torch"
-    rules = RULES["kernel.c" if compiled.serves(cell, state) else others]
-    work = type(cell.kernel), torch.is_grad_enabled(), lengths is not None, (*x.shape[:2], cell.hidden_size)
-    return ENGINES[next(rule.engine for rule in rules if (known or rule.engine != "fused") and _fits(rule, *work))]
+    rules = "kernel.c" if compiled.serves(cell, state) else others
+    sizes = len(x), x.shape[1], cell.hidden_size
+    return ENGINES[_first(rules, known, type(cell.kernel), torch.is_grad_enabled(), lengths is not None, sizes)]
+
+
+@functools.lru_cache(maxsize=4096)
+def _first(rules: str, known: bool, *work: Any) -> str:
+    """The engine of the first rule that fits, remembered: a small net is done sooner than it is found."""
+    return next(rule.engine for rule in RULES[rules] if (known or rule.engine != "fused") and _fits(rule, *work))
 
 
 def _fits(rule: Rule, kernel: type, training: bool, lengths: bool, sizes: tuple[int, ...]) -> bool:
