@@ -135,10 +135,10 @@ PRESETS = {
     "cluttered100": CLUTTERED100,
 }
 EXPECTED = {
-    "digits": "2 % test error in 2 CPU minutes",
+    "digits": "2 % test error in 1 CPU minute",
     "images": "your own, with --data FOLDER; as many steps as they need",
-    "mnist28": "1.3 % test error in 16 CPU minutes",
-    "translated60": "1.7 % test error in 19 CPU minutes",
+    "mnist28": "1.1 % test error in 17 CPU minutes",
+    "translated60": "1.2 % test error in 11 CPU minutes",
     "cluttered60": "4.0 % test error in 35 CPU minutes",
     "cluttered100": "not measured yet",
 }
