@@ -37,7 +37,6 @@ import torch._C._autograd as autograd
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from core.activations import activation as named
 from core.cells import Cell, State, map_state
 from core.tape import Rows, Tape, tape_for
 
@@ -175,43 +174,6 @@ def _recurrent_gradient(
     if len(h) < dz.shape[1]:  # to copy h costs less than to go over the result twice
         return dz.t() @ torch.cat([start, h[:-last]])
     return (dz[:first].t() @ start).addmm_(dz[first:].t(), h[:-last])
-
-
-def replay_layer(
-    y: Float[Tensor, "*rows out"],
-    x: Float[Tensor, "*rows in"],
-    weight: Float[Tensor, "out in"],
-    bias: Float[Tensor, " out"] | None = None,
-    activation: str = "identity",
-) -> Float[Tensor, "*rows out"]:
-    """`replay` for a feed-forward layer: attach y = sigma(x weight^T + bias), known already, to the graph."""
-    layer: Any = _Layer.apply
-    return layer(y.to(weight.dtype), x.to(weight.dtype), weight, bias, activation)
-
-
-class _Layer(torch.autograd.Function):
-    """dz = dy * sigma'(z);  dx = dz weight,  dweight = dz^T x,  dbias = sum dz."""
-
-    @staticmethod
-    def forward(ctx: Any, y: Tensor, x: Tensor, weight: Tensor, bias: Any, activation: str) -> Tensor:
-        ctx.sigma = named(activation)
-        ctx.save_for_backward(y, x, weight)
-        return y.detach()
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
-        _refuse_double_backward()
-        (dy,) = grad_outputs
-        y, x, weight = ctx.saved_tensors
-        _, need_x, need_weight, need_bias, _ = ctx.needs_input_grad
-        dz = ctx.sigma.backward(dy, y, torch.empty_like(y)).flatten(0, -2)
-        return (
-            None,
-            (dz @ weight).view(x.shape) if need_x else None,
-            dz.t() @ x.flatten(0, -2) if need_weight else None,
-            dz.sum(0) if need_bias else None,
-            None,
-        )
 
 
 def _refuse_double_backward() -> None:

@@ -16,12 +16,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from core.cache import user_cache
+
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fno-math-errno", "-shared", "-fPIC")
-
-
-def cache_directory() -> Path:
-    """Where compiled libraries are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recurrent-vision/compiled"
 
 
 def compiler() -> str | None:
@@ -41,14 +38,10 @@ def build(source: Path) -> Path:
     if cc is None:
         raise OSError("no C compiler (cc, gcc or clang) was found")
     version = subprocess.run([cc, "--version"], capture_output=True, check=True).stdout
-    texts = [
-        source,
-        *sorted(source.parent.glob("*.[ch]")),
-        *sorted(Path(__file__).parent.glob("*.h")),
-    ]  # it may include
-    made_from = [each.read_bytes() for each in texts]
+    beside, shared = source.parent.glob("*.[ch]"), Path(__file__).parent.glob("*.h")  # what it may include
+    made_from = [each.read_bytes() for each in (source, *sorted(beside), *sorted(shared))]
     made_from += [" ".join(FLAGS).encode(), cc.encode(), version, _processor().encode()]
-    path = cache_directory() / f"{source.stem}-{hashlib.sha256(b'|'.join(made_from)).hexdigest()[:20]}.so"
+    path = user_cache("compiled") / f"{source.stem}-{hashlib.sha256(b'|'.join(made_from)).hexdigest()[:20]}.so"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(suffix=".so", dir=path.parent)

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from core import bptt
-from core.activations import ACTIVATIONS
 from core.cells import CELLS, Cell, State, map_state
 from core.recurrent import Recurrent
 
@@ -91,24 +90,15 @@ def test_sequence_passes_gradcheck(name):
     assert torch.autograd.gradcheck(run, leaves)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_replay_layer_is_the_layer(name):
-    x, weight, bias = (
-        torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((TIME, BATCH, 3), (5, 3), (5,))
-    )
-    y = ACTIVATIONS[name](torch.nn.functional.linear(x, weight, bias))
-    assert_same(bptt.replay_layer(y.detach(), x, weight, bias, name), y, [x, weight, bias])
-    flat = x.detach().flatten(0, 1)
-    y = ACTIVATIONS[name](flat @ weight.T)
-    assert_same(bptt.replay_layer(y.detach(), flat, weight, activation=name), y, [weight])
-
-
 def test_second_derivatives_are_refused_and_the_reference_has_them():
     recurrent = Recurrent("lstm", 3, 4, engine="bptt")
     x = torch.randn(5, 2, 3, requires_grad=True)
     with pytest.raises(RuntimeError, match='engine="reference"'):
         torch.autograd.grad(recurrent(x)[0].sum(), x, create_graph=True)
-    y = bptt.replay_layer(torch.ones(2, 4), x[0], torch.ones(4, 3))
+    (cell,) = recurrent.layers[0]
+    tape = bptt.record(cell, batch=2, steps=1)
+    tape.step(x[0].detach())
+    y = bptt.replay(cell, x[:1], tape)
     with pytest.raises(RuntimeError, match='engine="reference"'):
         torch.autograd.grad(y.sum(), x, create_graph=True)
     recurrent.engine = "reference"
