@@ -18,41 +18,63 @@ static float *numbers(int64_t count, int fill) { /* filled with numbers within -
 
 static void add(const float *x, int64_t count) { for (int64_t i = 0; i < count; i++) total += x[i]; }
 
-static void run_case(int cell, int64_t steps, int64_t batch, int64_t hidden, int lengths, int table) {
-    const int64_t gates = cell == RNN ? 1 : cell == LSTM ? 4 : 3, stride = cell == RNN ? hidden : gates * hidden + 3;
-    int64_t *sizes = malloc(8 * (size_t)steps), rows = 0, entries = 5;
-    for (int64_t t = 0; t < steps; t++) rows += sizes[t] = lengths && t ? 1 + rand() % sizes[t - 1] : batch;
-    layer l = {.cell = cell, .gate = SIGMOID, .hidden = hidden, .stride = stride, .until = steps, .asked = 1, .threads = 1};
-    l.sizes = sizes;
-    l.packed = numbers(packed_size(&l), 0);
-    float *W = numbers(gates * hidden * hidden, 1), *b_W = numbers(hidden, 1), *x = numbers(entries * stride, 1);
-    float *h_start = numbers(batch * hidden, 1), *c_start = numbers(batch * hidden, 1), *dout = numbers(rows * hidden, 1);
+typedef struct { int cell; int64_t steps, batch, hidden, input; int lengths, given; } shape; /* given: how U x is */
+enum { ON_THE_TAPE, IN_A_TABLE, AS_X, AT_ONCE, GIVEN };
+
+static void run_case(shape s) {
+    const int64_t hidden = s.hidden, batch = s.batch, gates = s.cell == RNN ? 1 : s.cell == LSTM ? 4 : 3, wide = gates * hidden;
+    const int64_t stride = s.cell == RNN ? hidden : wide + 3, entries = 5, begins = batch % 2;
+    int64_t *sizes = malloc(8 * (size_t)s.steps), rows = 0;
+    for (int64_t t = 0; t < s.steps; t++) rows += sizes[t] = s.lengths && t ? 1 + rand() % sizes[t - 1] : batch;
+    layer l = {.cell = s.cell, .gate = SIGMOID, .hidden = hidden, .input = s.input, .stride = stride, .until = s.steps,
+               .asked = 1, .threads = 1, .sizes = sizes};
+    const layout o = layout_of(&l, 0);
+    l.packed = numbers(packed_size(o, hidden) + packed_size(o, s.input) + wide, 0);
+    float *W = numbers(wide * hidden, 1), *U = numbers(wide * s.input, 1), *b = numbers(wide, 1), *b_W = numbers(hidden, 1);
+    float *x = numbers(rows * s.input, 1), *table = numbers(entries * stride, 1), *dout = numbers(rows * hidden, 1);
+    float *h_start = numbers(batch * hidden, 1), *c_start = numbers(batch * hidden, 1);
+    float *h_end = numbers(batch * hidden, 0), *c_end = numbers(batch * hidden, 0);
     int64_t *which = malloc(8 * (size_t)rows);
     for (int64_t i = 0; i < rows; i++) which[i] = rand() % entries;
-    l.W = W, l.b_W = batch % 2 ? b_W : NULL, l.h_start = h_start, l.c_start = c_start, l.dout = dout;
-    if (table) l.numbers = which, l.table = x;
-    l.gates = numbers(rows * stride, !table);
-    l.h = cell == RNN ? l.gates : numbers(rows * hidden, 0);
-    l.c = numbers(rows * hidden, 0), l.q = numbers(rows * hidden, 0);
-    pack_forward(&l);
-    const int64_t whole = l.until; /* by halves, as a closed loop does */
-    l.until = (whole + 1) / 2, forward(&l);
-    if (whole > l.until) l.from = l.until, l.until = whole, forward(&l);
-    add(l.h, rows * hidden);
-    l.from = 0, l.until = whole;
-    l.dh = numbers(batch * hidden, 1), l.dc = numbers(batch * hidden, 1);
-    l.dz = cell == RNN ? numbers(rows * stride, 0) : l.gates;
-    l.dq = batch % 3 ? l.q : numbers(rows * hidden, 0);
-    backward(&l);
-    add(l.dh, batch * hidden);
-    for (int64_t i = 0; i < rows; i++) add(l.dz + i * stride, gates * hidden);
-    if (cell == GRU) add(l.dq, rows * hidden);
-    if (cell == LSTM) add(l.dc, batch * hidden);
-    if (l.dq != l.q) free(l.dq);
-    if (l.dz != l.gates) free(l.dz);
-    if (l.h != l.gates) free(l.h);
-    free(sizes), free(l.packed), free(W), free(b_W), free(x), free(h_start), free(c_start), free(dout), free(which);
-    free(l.gates), free(l.c), free(l.q), free(l.dh), free(l.dc);
+    l.W = W, l.b_W = batch % 2 ? b_W : NULL, l.h_end = h_end, l.c_end = c_end, l.dout = dout;
+    if (begins || s.given != AT_ONCE) l.h_start = h_start, l.c_start = c_start;
+    if (s.given == IN_A_TABLE) l.numbers = which, l.table = table;
+    if (s.given >= AS_X) l.x = x, l.U = U, l.b = batch % 3 ? b : NULL;
+    float *tape = numbers(rows * stride, s.given == ON_THE_TAPE);
+    float *h = s.cell == RNN && s.given != AT_ONCE ? tape : numbers(rows * hidden, 0);
+    float *c = numbers(rows * hidden, 0), *q = numbers(rows * hidden, 0);
+    l.gates = s.given == AT_ONCE ? NULL : tape, l.h = h, l.q = q;
+    if (s.cell == LSTM && l.gates) l.c = c;
+    if (s.given == ON_THE_TAPE) { /* by halves, as a closed loop does */
+        l.until = (s.steps + 1) / 2, l.h_end = NULL, forward(&l);
+        if (s.steps > l.until) l.from = l.until, l.until = s.steps, forward(&l);
+        l.from = 0, l.until = s.steps;
+    } else {
+        forward(&l), add(h_end, batch * hidden);
+        if (s.cell == LSTM) add(c_end, batch * hidden);
+    }
+    add(h, rows * hidden);
+    if (l.gates) {
+        float *dz = s.cell == RNN ? numbers(rows * stride, 0) : tape, *dq = batch % 3 ? q : numbers(rows * hidden, 0);
+        float *dh = numbers(batch * hidden, 1), *dc = numbers(batch * hidden, 1);
+        float *dx = numbers(rows * s.input, 0), *dU = numbers(wide * s.input, 0), *dW = numbers(wide * hidden, 0);
+        float *db = numbers(wide, 0), *db_W = numbers(hidden, 0);
+        l.dz = dz, l.dq = dq, l.dh = dh, l.dc = dc;
+        const int few = s.given == AS_X && !s.lengths && hidden % LANES == 0 && s.input % LANES == 0;
+        if (few) l.dx = dx, l.dU = dU, l.dW = dW, l.db = db, l.db_W = s.cell == GRU ? db_W : NULL;
+        backward(&l);
+        if (few) add(dx, rows * s.input), add(dU, wide * s.input), add(dW, wide * hidden), add(db, wide);
+        add(dh, batch * hidden);
+        for (int64_t i = 0; i < rows; i++) add(dz + i * stride, wide);
+        if (s.cell == GRU) add(dq, rows * hidden);
+        if (s.cell == LSTM) add(dc, batch * hidden);
+        if (dq != q) free(dq);
+        if (dz != tape) free(dz);
+        free(dh), free(dc), free(dx), free(dU), free(dW), free(db), free(db_W);
+    }
+    if (h != tape) free(h);
+    free(sizes), free(l.packed), free(W), free(U), free(b), free(b_W), free(x), free(table), free(dout), free(h_start);
+    free(c_start), free(h_end), free(c_end), free(which), free(tape), free(c), free(q);
 }
 
 int main(void) {
@@ -62,8 +84,9 @@ int main(void) {
         for (int h = 0; h < 10; h++)
             for (int b = 0; b < 6; b++)
                 for (int t = 0; t < 3; t++)
-                    for (int how = 0; how < 4; how++, cases++)
-                        run_case(cell, steps[t], batch[b], hidden[h], how & 1, how >> 1);
+                    for (int lengths = 0; lengths < 2; lengths++)
+                        for (int given = 0; given < GIVEN; given++, cases++)
+                            run_case((shape){cell, steps[t], batch[b], hidden[h], cases % 2 ? 16 : 1 + cases % 21, lengths, given});
     printf("%d cases, sum %.6g\n", cases, total);
     return total == total ? 0 : 1;
 }

@@ -30,6 +30,7 @@ them on a `Tape` (`core.tape`) and the pass back reads them. The steps themselve
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -37,8 +38,10 @@ import torch._C._autograd as autograd
 from jaxtyping import Float, Integer
 from torch import Tensor
 
+from core import compiled, tape
 from core.cells import Cell, State, map_state
-from core.tape import Rows, Tape, tape_for
+from core.products import Rows
+from core.tape import Parts, Recorded, Saved, Tape, parts_of, weights_of
 
 Sequences = Float[Tensor, "time batch input"] | Integer[Tensor, "time batch"]
 
@@ -72,7 +75,9 @@ def truncated(
 
 def record(cell: Cell, batch: int, steps: int, state: State = None) -> Tape:
     """A tape for `steps` steps of a closed loop from `state` (None: zeros); call its `step(x)` for each."""
-    return tape_for(cell, [batch] * steps, cell.initial_state(batch) if state is None else state)
+    state = cell.initial_state(batch) if state is None else state
+    make = compiled.CompiledTape if _passes(cell, parts_of(state)) is compiled else Tape
+    return make(cell, [batch] * steps, state)
 
 
 def replay(cell: Cell, x: Sequences, tape: Tape) -> Float[Tensor, "time batch hidden"]:
@@ -88,42 +93,70 @@ def replay(cell: Cell, x: Sequences, tape: Tape) -> Float[Tensor, "time batch hi
     """
     if not len(x) == tape.taken == len(tape.batch_sizes):
         raise ValueError(f"{len(x)} inputs for a tape with {tape.taken} of {len(tape.batch_sizes)} steps taken")
-    return _attach(cell, x.flatten(0, 1), tape, once=False)[0].unflatten(0, x.shape[:2])
+    outputs, *_ = _attach(
+        _passes(cell, tape.start), cell, tape.batch_sizes, computed(cell, x), tape.start, tape.recorded()
+    )
+    return outputs
 
 
 def sequence(
-    cell: Cell, x: Rows, batch_sizes: Sequence[int], state: State
-) -> tuple[Float[Tensor, "rows hidden"], State]:
-    """Run a cell over known inputs: record all steps, then attach them to the graph.
+    cell: Cell, batch_sizes: Sequence[int], x: Rows, state: State = None, passes: ModuleType | None = None
+) -> tuple[Float[Tensor, "*rows hidden"], State]:
+    """Run a cell over known inputs: record all steps, and attach them to the graph.
 
     `x` holds the steps one after another, `batch_sizes[t]` rows for step t (see `Tape`). Returns every h_t in
-    the same layout and the final state.
+    the same layout and the final state. `passes` are `core.compiled` or `core.tape`; by default the faster of
+    those that can do the work. `core.compiled` takes None for a state of zeros.
     """
-    tape = tape_for(cell, batch_sizes, state)
-    tape.run(x)
+    start, x = () if state is None else parts_of(state), computed(cell, x)
     if torch.is_grad_enabled():
-        outputs, *final = _attach(cell, x, tape, once=True)
+        outputs, *final = _attach(passes or _passes(cell, start), cell, batch_sizes, x, start, None)
+    elif (passes or _passes(cell, start)) is compiled:
+        layers = None if state is None else tuple(part[None] for part in start)
+        outputs, final = compiled.infer(cell.kernel, [weights_of(cell)], batch_sizes, x, layers, cell)
+        final = [part[0] for part in final]
     else:
-        outputs, *final = tape.buffers[-1], *tape.final()
-    return outputs, tuple(final) if isinstance(state, tuple) else final[0]
+        (*_, outputs), final, _ = tape.forward(cell, batch_sizes, x, start)
+    return outputs, tuple(final) if len(final) > 1 else final[0]
 
 
-def _attach(cell: Cell, x: Tensor, tape: Tape, once: bool) -> Any:
-    return _Sequence.apply(
-        tape, once, x.to(cell.U.dtype) if x.is_floating_point() else x, cell.U, cell.W, cell.b, cell.b_W, *tape.start
-    )
+def _passes(cell: Cell, start: Parts) -> ModuleType:
+    return compiled if compiled.serves(cell.kernel, (*weights_of(cell), *start)) else tape
+
+
+def _attach(
+    passes: ModuleType, cell: Cell, batch_sizes: Sequence[int], x: Tensor, start: Parts, made: Recorded | None
+) -> Any:
+    return _Sequence.apply(passes, cell, batch_sizes, made, x, *weights_of(cell), *start)
+
+
+def computed(cell: Cell, x: Tensor) -> Tensor:
+    """Floats in the precision of the weights."""
+    dtype = cell.U.dtype
+    return x if x.dtype is dtype or not x.is_floating_point() else x.to(dtype)
 
 
 class _Sequence(torch.autograd.Function):
-    """A recorded sequence as one node: forward returns what is recorded, backward is derived by hand."""
+    """A sequence as one node: forward records it, or returns what is recorded; backward is derived by hand."""
 
     @staticmethod
-    def forward(ctx: Any, tape: Tape, once: bool, x: Any, U: Any, W: Any, b: Any, b_W: Any, *start: Tensor) -> Any:
-        ctx.back, ctx.batch_sizes, ctx.parts = tape.way_back, tape.batch_sizes, len(start)
-        ctx.lease, ctx.in_place = tape.lease, once and tape.lease is not None
-        ctx.save_for_backward(x, U, W, *start, *tape.buffers)
+    def forward(
+        ctx: Any,
+        passes: Any,
+        cell: Cell,
+        batch_sizes: Sequence[int],
+        made: Recorded | None,
+        x: Any,
+        *tensors: Tensor,
+    ) -> Any:
+        U, W, _, _, *start = tensors
+        buffers, final, ctx.lease = passes.forward(cell, batch_sizes, x, tuple(start)) if made is None else made
+        ctx.back, ctx.kernel, ctx.batch_sizes, ctx.parts = passes.backward, cell.kernel, batch_sizes, len(start)
+        ctx.in_place = made is None and ctx.lease is not None
+        ctx.save_for_backward(x, U, W, *start, *buffers)
         ctx.set_materialize_grads(False)
-        return tape.buffers[-1].detach(), *tape.final()
+        h = buffers[-1] if made is None else buffers[-1].detach().view(*x.shape[:2], -1)
+        return h, *final
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> Any:
@@ -133,47 +166,24 @@ class _Sequence(torch.autograd.Function):
         start, buffers = tuple(saved[: ctx.parts]), tuple(saved[ctx.parts :])
         again = autograd._get_current_graph_task_keep_graph()  # retain_graph: backward may come back
         dh = torch.zeros_like(buffers[-1]) if dh is None else dh
+        shape = start[0].shape if start else (ctx.batch_sizes[0], W.shape[1])
         d_state = tuple(
-            torch.zeros_like(begin) if end is None else end.clone(memory_format=torch.contiguous_format)
-            for begin, end in zip(start, d_final, strict=True)
+            W.new_zeros(shape) if end is None else end.clone(memory_format=torch.contiguous_format) for end in d_final
         )
-        _, _, need_x, need_U, need_W, need_b, need_b_W, *need_start = ctx.needs_input_grad
-        dz, dq = ctx.back(start, buffers, W, dh, d_state, ctx.in_place and not again, any(need_start))
-
-        gradients = (
-            dz @ U if need_x else None,
-            _input_gradient(dz, x, U) if need_U else None,
-            _recurrent_gradient(dz, dq, start[0], buffers[-1], ctx.batch_sizes) if need_W else None,
-            dz.sum(0) if need_b else None,
-            dq.sum(0) if need_b_W and dq is not None else None,
+        needs, need_start = ctx.needs_input_grad[4:9], ctx.needs_input_grad[9:]
+        gradients = ctx.back(
+            ctx.kernel,
+            ctx.batch_sizes,
+            Saved(x, U, W, start, buffers),
+            dh,
+            d_state,
+            ctx.in_place and not again,
+            (*needs, any(need_start)),
         )
         if not again:
             ctx.lease = None  # the graph is done with: its memory may serve the next
-        return None, None, *gradients, *(d if need else None for d, need in zip(d_state, need_start, strict=True))
-
-
-def _input_gradient(dz: Tensor, x: Tensor, U: Tensor) -> Float[Tensor, "gates_hidden input"]:
-    """dU = sum_t dz_t^T x_t; for one-hot x_t, which adds dz_t to a column, in a fixed order on any device."""
-    if x.is_floating_point():
-        return dz.t() @ x
-    return torch.ops.aten.embedding_dense_backward(dz, x.long(), U.shape[1], -1, False).t()
-
-
-def _recurrent_gradient(
-    dz: Tensor, dq: Tensor | None, start: Tensor, h: Tensor, batch_sizes: list[int]
-) -> Float[Tensor, "gates_hidden hidden"]:
-    """dW = sum_t dz_t^T h_{t-1} (of the GRU dq in place of dn): h_0 for the first step, one product for the rest."""
-    if dq is not None:
-        gates = dz[:, : -dq.shape[1]]
-        return torch.cat([_recurrent_gradient(d, None, start, h, batch_sizes) for d in (gates, dq)])
-    first, last = batch_sizes[0], batch_sizes[-1]
-    start = start[:first]  # those that begin
-    if first != last:
-        steps = zip(h.split(batch_sizes), batch_sizes[1:], strict=False)
-        return dz.t() @ torch.cat([start, *(h_t[:later] for h_t, later in steps)])
-    if len(h) < dz.shape[1]:  # to copy h costs less than to go over the result twice
-        return dz.t() @ torch.cat([start, h[:-last]])
-    return (dz[:first].t() @ start).addmm_(dz[first:].t(), h[:-last])
+        d_start = (d if need else None for d, need in zip(d_state, need_start, strict=bool(start)))
+        return None, None, None, None, *gradients, *d_start
 
 
 def _refuse_double_backward() -> None:

@@ -15,7 +15,8 @@ go in and out in that of the weights, and inside all but `fused` keep the LSTM's
 
 import functools
 import warnings
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -23,10 +24,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from core import bptt, compiled
+from core import bptt, compiled, tape
 from core.activations import ACTIVATIONS
 from core.cells import Cell, State, map_state
 from core.sequence_kernels import GRUKernel, Kernel, LSTMKernel, RNNKernel
+from core.tape import parts_of, weights_of
 
 Inputs = bptt.Sequences
 Outputs = Float[Tensor, "time batch hidden"]
@@ -60,10 +62,7 @@ INFERENCE, NO_LENGTHS = (False,), (False,)
 ONE_STEP = Rule("reference", training=INFERENCE, lengths=NO_LENGTHS, sizes=(range(2), ANY, ANY))
 RULES: dict[str, tuple[Rule, ...]] = {
     "kernel.c": (  # float32 on a CPU
-        ONE_STEP,
-        Rule("fused", (LSTMKernel,), INFERENCE, NO_LENGTHS, (range(10, MOST), range(8, MOST), range(129))),
-        Rule("fused", (LSTMKernel,), INFERENCE, NO_LENGTHS, (range(10, MOST), range(32, MOST), range(257))),
-        Rule("fused", (RNNKernel, GRUKernel), INFERENCE, NO_LENGTHS, (range(10), range(5), range(256, MOST))),
+        ONE_STEP._replace(sizes=(range(2), range(2, MOST), range(512, MOST))),
         Rule("bptt"),
     ),
     "torch, float32": (  # activations that kernel.c does not know, or no compiler
@@ -74,13 +73,12 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "torch": (ONE_STEP, Rule("fused", training=INFERENCE), Rule("bptt")),  # other dtypes
 }
-"""How `automatic` chooses on a CPU: the first rule that fits; "fused" only where torch.nn knows the activations.
+"""How "auto" is chosen on a CPU: the first rule that fits; "fused" only where torch.nn knows the activations.
 
 Measured with the jobs of `benchmarks/recurrent.py` on one thread of an Intel Xeon (Emerald Rapids, AVX-512), torch
-2.15, 2026-11-25. In training the compiled kernel was the fastest at every shape. In inference it was not where the
-batch is large and the net small (oneDNN's LSTM, by up to 30 %), and where to lay the weights out takes longer than
-the few steps that this is for (ATen's loop, by up to 30 %). A single step is taken cell by cell, as all others first
-copy all weights.
+2.15, 2026-11-25. The compiled kernel was the fastest at every shape, in training and in inference, but for a single
+step of several sequences through a large net: there the weights are not worth laying out. A single step that others
+take is taken cell by cell, as they first copy all weights.
 """
 FASTER_THAN_CUDNN: dict[tuple[str, str, torch.dtype], int] = {}
 """On a GPU: up to which hidden size the Triton kernel was measured to be faster than cuDNN in captured training
@@ -108,7 +106,23 @@ def reference(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bo
 
 def by_hand(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
     """Backpropagation through time derived by hand; the batch shrinks as sequences end."""
-    return _over_rows(bptt.sequence, cell, x, state, lengths, reverse)
+    return _over_rows(functools.partial(bptt.sequence, passes=tape), cell, x, state, lengths, reverse)
+
+
+def by_kernel(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
+    """The same, its steps those of kernel.c."""
+    return _over_rows(functools.partial(bptt.sequence, passes=compiled), cell, x, state, lengths, reverse)
+
+
+def without_gradient(cells: Sequence[Cell], x: Inputs, state: State) -> tuple[Outputs, State]:
+    """All layers of a net in one direction by kernel.c: a small net takes less time than Python between its layers.
+
+    The state is that of all layers, [layers, batch, hidden], None for zeros.
+    """
+    start, stack = None if state is None else parts_of(state), [weights_of(cell) for cell in cells]
+    sizes = array("q", [x.shape[1]]) * len(x)
+    outputs, final = compiled.infer(cells[0].kernel, stack, sizes, bptt.computed(cells[0], x), start, cells[0])
+    return outputs, final if len(final) > 1 else final[0]
 
 
 def fused(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
@@ -138,20 +152,21 @@ def on_gpu(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool)
     return outputs.flip(0) if reverse else outputs, map_state(lambda end, begin: end.to(begin.dtype), final, state)
 
 
-def automatic(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
-    """The fastest of them that can do the work."""
-    return choose(cell, x, state, lengths)(cell, x, state, lengths, reverse)
-
-
-def choose(cell: Cell, x: Inputs, state: State, lengths: Lengths) -> Engine:
-    """The fastest engine for the work: see `RULES`, and for a GPU `FASTER_THAN_CUDNN`."""
-    known = cell.kernel in FUSED
-    if cell.U.device.type != "cpu":
+def choose(name: str, cells: Sequence[Cell], x: Inputs, state: State, lengths: Lengths) -> Engine:
+    """The engine called so; "auto": the fastest that can do the work (`RULES`; on a GPU `FASTER_THAN_CUDNN`)."""
+    cell = cells[0]
+    if name not in ("auto", "bptt"):
+        return ENGINES[name]
+    if not cell.U.is_cpu:
+        known = cell.kernel in FUSED and name == "auto"
         return by_hand if not known else on_gpu if lengths is None and _triton_wins(cell) else fused
-    others = "torch, float32" if cell.U.dtype == torch.float32 else "torch"
-    rules = "kernel.c" if compiled.serves(cell, state) else others
-    sizes = len(x), x.shape[1], cell.hidden_size
-    return ENGINES[_first(rules, known, type(cell.kernel), torch.is_grad_enabled(), lengths is not None, sizes)]
+    tensors = [each for one in cells for each in weights_of(one)]
+    serves = compiled.serves(cell.kernel, tensors if state is None else (*tensors, *parts_of(state)))
+    if name == "auto":
+        rules = "kernel.c" if serves else "torch, float32" if cell.U.dtype == torch.float32 else "torch"
+        sizes, work = (len(x), x.shape[1], cell.hidden_size), (torch.is_grad_enabled(), lengths is not None)
+        name = _first(rules, cell.kernel in FUSED, type(cell.kernel), *work, sizes)
+    return by_kernel if name == "bptt" and serves else ENGINES[name]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -170,7 +185,6 @@ def _fits(rule: Rule, kernel: type, training: bool, lengths: bool, sizes: tuple[
 
 
 ENGINES: dict[str, Engine] = {
-    "auto": automatic,
     "reference": reference,
     "bptt": by_hand,
     "fused": fused,
@@ -197,16 +211,14 @@ def _over_rows(
     """Lay the steps out as rows, one step after another and none for padding, and `run` over these."""
     time, batch = x.shape[:2]
     if lengths is None:
-        x = x.flip(0) if reverse else x
-        outputs, final = run(cell, x.flatten(0, 1), [batch] * time, state)
-        outputs = outputs.view(time, batch, -1)
+        outputs, final = run(cell, array("q", [batch]) * time, x.flip(0) if reverse else x, state)
         return outputs.flip(0) if reverse else outputs, final
 
     rows, order, batch_sizes = _pack(lengths.cpu(), batch, reverse)
     if not batch_sizes:
         return cell.U.new_zeros(time, batch, cell.hidden_size), state
     rows, order = rows.to(x.device), order.to(x.device)
-    done, final = run(cell, x.flatten(0, 1)[rows], batch_sizes, map_state(lambda part: part[order], state))
+    done, final = run(cell, batch_sizes, x.flatten(0, 1)[rows], map_state(lambda part: part[order], state))
     outputs = done.new_zeros(time * batch, cell.hidden_size).index_copy(0, rows, done)
     return outputs.unflatten(0, (time, batch)), map_state(lambda part: part[order.argsort()], final)
 
@@ -220,20 +232,20 @@ def _pack(lengths: Int[Tensor, " batch"], batch: int, reverse: bool) -> tuple[Te
     return (when * batch + order)[alive], order, alive.sum(1).tolist()
 
 
-def _fused_rows(cell: Cell, x: Tensor, batch_sizes: list[int], state: State) -> tuple[Tensor, State]:
+def _fused_rows(cell: Cell, batch_sizes: Sequence[int], x: Tensor, state: State) -> tuple[Tensor, State]:
     if not x.is_floating_point():  # these kernels only multiply
         x = F.one_hot(x.long(), cell.input_size).to(cell.U.dtype)
     weights, first, device = _torch_weights(cell), batch_sizes[0], x.device.type
     begin = state if isinstance(state, tuple) else (state,)
     start = [part[None, :first] for part in begin]
     if device == "cpu" and not torch.is_autocast_enabled("cpu"):
-        outputs, *end = _torch_kernel(cell, x, batch_sizes, start, weights)
+        outputs, *end = _torch_kernel(cell, batch_sizes, x, start, weights)
     else:
         dtype = _computing(device, cell.W.dtype)
         x, start, weights = x.to(dtype), [part.to(dtype) for part in start], [each.to(dtype) for each in weights]
         with warnings.catch_warnings(), torch.autocast(device, enabled=False):  # its rule for cuDNN is float16
             warnings.filterwarnings("ignore", "RNN module weights")  # cuDNN copies them into one block: small work
-            outputs, *end = _torch_kernel(cell, x, batch_sizes, start, weights)
+            outputs, *end = _torch_kernel(cell, batch_sizes, x, start, weights)
     final = [part[0].to(old.dtype) for part, old in zip(end, begin, strict=True)]
     if first < len(begin[0]):  # sequences of length 0
         final = [torch.cat([part, old[first:]]) for part, old in zip(final, begin, strict=True)]
@@ -241,9 +253,9 @@ def _fused_rows(cell: Cell, x: Tensor, batch_sizes: list[int], state: State) -> 
 
 
 def _torch_kernel(
-    cell: Cell, x: Tensor, batch_sizes: list[int], start: list[Tensor], weights: list[Tensor]
+    cell: Cell, batch_sizes: Sequence[int], x: Tensor, start: list[Tensor], weights: list[Tensor]
 ) -> tuple[Tensor, ...]:
-    """torch.nn's function on rows; start and end are [1, batch, hidden]."""
+    """torch.nn's function on [time, batch] or on rows; start and end are [1, batch, hidden]."""
     keep = torch.is_grad_enabled()  # is called `training`, but means: keep what backward will read
     options = cell.b is not None, 1, 0.0, keep, False  # biases, layers, dropout, training, bidirectional
     kernel, first = FUSED[cell.kernel], batch_sizes[0]
@@ -252,7 +264,7 @@ def _torch_kernel(
     if first != batch_sizes[-1]:
         return kernel(x, torch.tensor(batch_sizes), begin, weights, *options)
     outputs, *end = kernel(x.view(len(batch_sizes), first, -1), begin, weights, *options, False)
-    return outputs.flatten(0, 1), *end
+    return outputs if x.dim() > 2 else outputs.flatten(0, 1), *end
 
 
 def _torch_weights(cell: Cell) -> list[Tensor]:

@@ -37,6 +37,23 @@ INLINE void store(float *to, vec x, int count) {
 
 INLINE vec choose(ints mask, vec yes, vec no) { return (vec)((mask & (ints)yes) | (~mask & (ints)no)); }
 
+/* The lanes of u and v that `from` names, those of v being LANES .. 2 * LANES - 1. */
+INLINE vec shuffle(vec u, vec v, ints from) {
+#ifdef __clang__
+    vec x;
+    for (int l = 0; l < LANES; l++) x[l] = from[l] < LANES ? u[from[l]] : v[from[l] - LANES];
+    return x;
+#else
+    return __builtin_shuffle(u, v, from);
+#endif
+}
+
+INLINE ints lane_numbers(void) {
+    ints lane;
+    for (int l = 0; l < LANES; l++) lane[l] = l;
+    return lane;
+}
+
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 typedef struct { const float *at[ROWS * 4 * 7]; int count; } lines; /* of memory that are needed next */
@@ -45,23 +62,26 @@ INLINE void ask(lines *soon, const float *at) { soon->at[soon->count++] = at; }
 
 typedef struct { const float *at; int64_t stride; } panel; /* its weights of unit k + 1 lie `stride` after those of k */
 
-/* sum[row][v] (+)= the sum over k < depth of a[row][k] * weights[k][v], `rows` and `wide` known to the compiler.
-   Meanwhile the lines that are needed afterwards come from memory, a few at a time: all at once they would
-   hold up the weights. */
-INLINE void tile(const int rows, const int wide, const float *a, int64_t stride, panel weights, int64_t depth,
-                 vec (*sums)[4], int add, const lines *soon) {
+/* sum[row][v] (+)= the sum over k < depth of a[row][k] * weights[k][v], `rows` and `wide` known to the compiler. From
+   row to row of a it is `stride`, from k to k `unit`; with a `shift` each row has weights of its own, so far apart.
+   Meanwhile the lines that are needed afterwards come from memory, now and then one: all at once they would hold up
+   the weights. */
+INLINE void tile(const int rows, const int wide, const float *a, int64_t stride, int64_t unit, const int shift,
+                 panel weights, int64_t depth, vec (*sums)[4], int add, const lines *soon) {
+    const int every = unit == 1 ? 4 : 1; /* a across is as deep as there are rows, and these are few */
     vec sum[ROWS][4];
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < wide; v++) sum[r][v] = add ? sums[r][v] : (vec){0};
     for (int64_t k = 0; k < depth; k++, weights.at += weights.stride) {
-        for (int v = 0; v < wide; v++) __builtin_prefetch(weights.at + v * LANES + 16 * weights.stride);
-        if (k % 4 == 0 && k / 4 < soon->count) __builtin_prefetch(soon->at[k / 4], 1);
+        for (int v = 0; v < wide && !shift; v++) __builtin_prefetch(weights.at + v * LANES + 16 * weights.stride);
+        if (k % every == 0 && k / every < soon->count) __builtin_prefetch(soon->at[k / every], 1);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-            for (int v = 0; v < wide; v++) sum[r][v] += load(weights.at + v * LANES, LANES) * a[r * stride + k];
+            for (int v = 0; v < wide; v++) 
+                sum[r][v] += load(weights.at + r * shift + v * LANES, LANES) * a[r * stride + k * unit];
     }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
@@ -69,21 +89,98 @@ INLINE void tile(const int rows, const int wide, const float *a, int64_t stride,
         for (int v = 0; v < wide; v++) sums[r][v] = sum[r][v];
 }
 
+#define CASE(r, w, stride, unit) \
+    case 4 * r + w - 1: tile(r, w, a, stride, unit, 0, weights, depth, sums, add, soon); break;
+#define ROW(r, s, u) CASE(r, 1, s, u) CASE(r, 2, s, u) CASE(r, 3, s, u) CASE(r, 4, s, u)
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define ALL(s, u) ROW(1, s, u) ROW(2, s, u) ROW(3, s, u) ROW(4, s, u) ROW(5, s, u) ROW(6, s, u)
+#elif defined(__AVX__)
+#define ALL(s, u) ROW(1, s, u) ROW(2, s, u) ROW(3, s, u)
+#else
+#define ALL(s, u) ROW(1, s, u) ROW(2, s, u)
+#endif
+
 static void product(int rows, int wide, const float *a, int64_t stride, panel weights, int64_t depth,
                     vec (*sums)[4], int add, const lines *soon) {
-#define CASE(r, w) case 4 * r + w - 1: tile(r, w, a, stride, weights, depth, sums, add, soon); break;
-#define ROW(r) CASE(r, 1) CASE(r, 2) CASE(r, 3) CASE(r, 4)
-    switch (4 * rows + wide - 1) {
-        ROW(1) ROW(2)
+    switch (4 * rows + wide - 1) { ALL(stride, 1) }
+}
+
+/* The same with a transposed: a[k][row], `stride` from k to k. */
+__attribute__((unused)) static void product_across(int rows, int wide, const float *a, int64_t stride, panel weights,
+                                                   int64_t depth, vec (*sums)[4], int add, const lines *soon) {
+    switch (4 * rows + wide - 1) { ALL(1, stride) }
+}
+
+/* One row times up to 4 panels of 4 vectors side by side: sums[panel][v]. */
+__attribute__((unused)) static void product_of_row(int panels, const float *a, panel weights, int64_t depth,
+                                                   vec (*sums)[4], int add, const lines *soon) {
+#define SIDE_BY_SIDE(p) case p: tile(p, 4, a, 0, 1, 4 * LANES, weights, depth, sums, add, soon); break;
+    switch (panels) {
+        SIDE_BY_SIDE(1) SIDE_BY_SIDE(2)
 #if defined(__AVX__) || defined(__aarch64__)
-        ROW(3)
+        SIDE_BY_SIDE(3)
 #endif
 #if defined(__AVX512F__) || defined(__aarch64__)
-        ROW(4) ROW(5) ROW(6)
+        SIDE_BY_SIDE(4)
 #endif
     }
+#undef SIDE_BY_SIDE
+}
+
+#undef ALL
 #undef ROW
 #undef CASE
+
+/* sum[r * columns + c], `columns` being LANES / rows, += a[r][k] * b[c][k] for `count` k's side by side. */
+INLINE void add_products(const int rows, const float *a, int64_t a_stride, const float *b, int64_t b_stride, int valid,
+                         int count, vec *sum) {
+    const int columns = LANES / rows;
+#pragma GCC unroll 16
+    for (int c = 0; c < columns; c++) {
+        const vec weights = load(b + (c < valid ? c : 0) * b_stride, count);
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) sum[r * columns + c] += weights * load(a + r * a_stride, count);
+    }
+}
+
+/* Lane r * columns + c is the sum over k < depth of a[r][k] * b[c][k], with as many columns as make LANES sums. Of b
+   there are `valid` rows; what the others would give is anything. */
+INLINE vec dots(const int rows, const float *a, int64_t a_stride, const float *b, int64_t b_stride, int valid,
+                int64_t depth) {
+    const int columns = LANES / rows;
+    vec sum[LANES];
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) sum[i] = (vec){0};
+    int64_t k = 0;
+    if (valid >= columns)
+        for (; k + LANES <= depth; k += LANES) add_products(rows, a + k, a_stride, b + k, b_stride, columns, LANES, sum);
+    else
+        for (; k + LANES <= depth; k += LANES) add_products(rows, a + k, a_stride, b + k, b_stride, valid, LANES, sum);
+    if (k < depth) add_products(rows, a + k, a_stride, b + k, b_stride, valid, (int)(depth - k), sum);
+    const ints lane = lane_numbers();
+#pragma GCC unroll 4
+    for (int half = LANES / 2; half; half /= 2) /* sums up pairs of lanes, of two vectors into one */
+#pragma GCC unroll 8
+        for (int i = 0; i < half; i++) {
+            const ints odd = (lane & half) != 0, second = odd & LANES, other = lane ^ half;
+            sum[i] = shuffle(sum[i], sum[i + half], lane + second) + shuffle(sum[i], sum[i + half], other + second);
+        }
+    return sum[0];
+}
+
+/* Rows become columns: of `rows` rows that each fall into `rows` pieces. */
+INLINE void transpose(const int rows, vec *row) {
+    const ints lane = lane_numbers();
+#pragma GCC unroll 4
+    for (int far = rows / 2, half = LANES / 2; far; far /= 2, half /= 2)
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) {
+            if (i & far) continue;
+            const ints odd = (lane & half) != 0, second = odd & LANES;
+            const vec u = row[i], v = row[i + far];
+            row[i] = shuffle(u, v, (lane ^ (odd & half)) + second);
+            row[i + far] = shuffle(u, v, (lane ^ (~odd & half)) + second);
+        }
 }
 
 #endif

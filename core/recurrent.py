@@ -8,6 +8,7 @@
 Its weights go to torch.nn and back: `to_torch`, `from_torch`.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from core.cells import CELLS, Cell, LSTMCell, State, map_state
 from core.dropout import dropout as drop
-from core.engines import ENGINES, Inputs
+from core.engines import ENGINES, Inputs, by_kernel, choose, without_gradient
 
 
 class Recurrent(nn.Module):
@@ -53,7 +54,7 @@ class Recurrent(nn.Module):
         **cell_options: Any,
     ):
         super().__init__()
-        for name, known in ((cell, CELLS), (engine, ENGINES)):
+        for name, known in ((cell, CELLS), (engine, ("auto", *ENGINES))):
             if name not in known:
                 raise ValueError(f"unknown name {name!r}; choose one of {', '.join(known)}")
         if layers < 1 or not 0 <= dropout <= 1:
@@ -102,11 +103,16 @@ class Recurrent(nn.Module):
         if x.dim() == 2:
             self._check_integers(x, lengths)
         layers = self.layers
+        cells = list(itertools.chain.from_iterable(layers))
+        run, finals = choose(self.engine, cells, x, state, lengths), []
+        plain = lengths is None and self.directions == 1 and not (self.training and self.dropout)
+        if plain and run is by_kernel and not torch.is_grad_enabled():
+            return without_gradient(cells, x, state)
         if state is None:
-            starts = (cell.initial_state(x.shape[1]) for layer in layers for cell in layer)
+            kernel_knows = run is by_kernel and lengths is None
+            starts = itertools.repeat(None if kernel_knows else cells[0].initial_state(x.shape[1]))
         else:
             starts = zip(*state, strict=True) if isinstance(state, tuple) else iter(state)
-        run, finals = ENGINES[self.engine], []
         for layer in layers:
             if finals:
                 x = drop(x, self.dropout, self.training)

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from core import distributed, native
-from core.compiled import fork
-from core.tape import CompiledTape, Tape
+from core.compiled import CompiledTape, openmp
+from core.tape import Tape
 
 if TYPE_CHECKING:
     from glimpse.model import RecurrentAttention
@@ -141,7 +141,7 @@ class Steps:
             widest,
             threads,
             columns.data_ptr(),
-            fork(),
+            openmp()[0],
         )
         library().pack(self._looking)
 

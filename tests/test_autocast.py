@@ -52,7 +52,7 @@ def test_closed_loops(cell: str) -> None:
             state = made.initial_state(3)
             for each in x:
                 _, state = made(each, state)
-        assert {part.dtype for part in tape.final()} == {h.dtype} == {torch.float32}
+        assert {part.dtype for part in tape.recorded().final} == {h.dtype} == {torch.float32}
         if cell == "lstm":
             assert state[1].dtype == torch.float32
         results.append([h, *torch.autograd.grad(h.sum(), list(made.parameters()))])

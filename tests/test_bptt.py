@@ -50,7 +50,7 @@ def assert_same(outputs: Tensor, expected: Tensor, leaves: list[Tensor]) -> None
 def test_replay_is_the_recorded_loop_with_gradient(name, bias):
     cell, x, state, leaves = case(name, bias)
     tape = recorded(cell, x, state)
-    assert not tape.buffers[-1].requires_grad
+    assert not tape.recorded().buffers[-1].requires_grad
     assert_same(bptt.replay(cell, x, tape), by_autograd(cell, x, state), leaves)
 
 
@@ -84,7 +84,7 @@ def test_sequence_passes_gradcheck(name):
             delattr(clone, name)
             setattr(clone, name, value)
         start = rest[:parts] if isinstance(state, tuple) else rest[0]
-        outputs, final = bptt.sequence(clone, x.flatten(0, 1)[:-3], [4] * 5 + [3, 2], start)
+        outputs, final = bptt.sequence(clone, [4] * 5 + [3, 2], x.flatten(0, 1)[:-3], start)
         return outputs, *(final if isinstance(final, tuple) else (final,))
 
     assert torch.autograd.gradcheck(run, leaves)

@@ -230,7 +230,7 @@ def test_shapes_are_as_annotated():
         for x_t in x:
             checked(bptt.Tape.step)(tape, x_t)
         checked(bptt.replay)(cell, x, tape)
-        checked(bptt.sequence)(cell, x.flatten(0, 1), [2] * 5, cell.initial_state(2))
+        checked(bptt.sequence)(cell, [2] * 5, x.flatten(0, 1), cell.initial_state(2))
     with pytest.raises(TypeCheckError):
         checked(Recurrent.forward)(Recurrent("rnn", 3, 4), x[0])
 

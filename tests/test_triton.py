@@ -42,16 +42,16 @@ def test_auto_takes_it_only_where_it_was_measured_to_be_faster(monkeypatch: pyte
             LSTMCell(4, 6, device="cuda"),
             GRUCell(4, 5, device="cuda"),
         )
-        assert engines.choose(small, x, None, None) is engines.fused
+        assert engines.choose("auto", [small], x, None, None) is engines.fused
         monkeypatch.setitem(engines.FASTER_THAN_CUDNN, ("card", "lstm", torch.float32), 5)
         monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "card")
-        assert engines.choose(small, x, None, None) is engines.on_gpu
-        assert engines.choose(small, x, None, torch.tensor([1])) is engines.fused
-        assert engines.choose(large, x, None, None) is engines.fused
-        assert engines.choose(other, x, None, None) is engines.fused
+        assert engines.choose("auto", [small], x, None, None) is engines.on_gpu
+        assert engines.choose("auto", [small], x, None, torch.tensor([1])) is engines.fused
+        assert engines.choose("auto", [large], x, None, None) is engines.fused
+        assert engines.choose("auto", [other], x, None, None) is engines.fused
         monkeypatch.setattr("torch.is_autocast_enabled", lambda device: True)  # autocast itself asks for a GPU
         monkeypatch.setattr("torch.get_autocast_dtype", lambda device: torch.bfloat16)
-        assert engines.choose(small, x, None, None) is engines.fused
+        assert engines.choose("auto", [small], x, None, None) is engines.fused
 
 
 def test_what_it_cannot_do_is_said() -> None:
