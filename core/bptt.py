@@ -40,6 +40,7 @@ from torch import Tensor
 
 from core import compiled, tape
 from core.cells import Cell, State, map_state
+from core.kernel import kernel_serves
 from core.products import Rows
 from core.tape import Parts, Recorded, Saved, Tape, parts_of, weights_of
 
@@ -76,8 +77,8 @@ def truncated(
 def record(cell: Cell, batch: int, steps: int, state: State = None) -> Tape:
     """A tape for `steps` steps of a closed loop from `state` (None: zeros); call its `step(x)` for each."""
     state = cell.initial_state(batch) if state is None else state
-    make = compiled.CompiledTape if _passes(cell, parts_of(state)) is compiled else Tape
-    return make(cell, [batch] * steps, state)
+    start = parts_of(state)
+    return (compiled.CompiledTape if _passes(cell, start) is compiled else Tape)(cell, [batch] * steps, start)
 
 
 def replay(cell: Cell, x: Sequences, tape: Tape) -> Float[Tensor, "time batch hidden"]:
@@ -105,23 +106,23 @@ def sequence(
     """Run a cell over known inputs: record all steps, and attach them to the graph.
 
     `x` holds the steps one after another, `batch_sizes[t]` rows for step t (see `Tape`). Returns every h_t in
-    the same layout and the final state. `passes` are `core.compiled` or `core.tape`; by default the faster of
-    those that can do the work. `core.compiled` takes None for a state of zeros.
+    the same layout and the final state, parts [1, batch, hidden]. `passes` are `core.compiled` or `core.tape`; by
+    default the faster of those that can do the work. `core.compiled` takes None for a state of zeros.
     """
-    start, x = () if state is None else parts_of(state), computed(cell, x)
+    start: Parts = () if state is None else parts_of(state)
+    x = computed(cell, x)
     if torch.is_grad_enabled():
         outputs, *final = _attach(passes or _passes(cell, start), cell, batch_sizes, x, start, None)
     elif (passes or _passes(cell, start)) is compiled:
-        layers = None if state is None else tuple(part[None] for part in start)
+        layers = tuple(part[None] for part in start)
         outputs, final = compiled.infer(cell.kernel, [weights_of(cell)], batch_sizes, x, layers, cell)
-        final = [part[0] for part in final]
     else:
         (*_, outputs), final, _ = tape.forward(cell, batch_sizes, x, start)
-    return outputs, tuple(final) if len(final) > 1 else final[0]
+    return outputs, final[0] if len(final) == 1 else tuple(final)
 
 
 def _passes(cell: Cell, start: Parts) -> ModuleType:
-    return compiled if compiled.serves(cell.kernel, (*weights_of(cell), *start)) else tape
+    return compiled if kernel_serves(cell.kernel, (*weights_of(cell), *start)) else tape
 
 
 def _attach(
@@ -166,24 +167,20 @@ class _Sequence(torch.autograd.Function):
         start, buffers = tuple(saved[: ctx.parts]), tuple(saved[ctx.parts :])
         again = autograd._get_current_graph_task_keep_graph()  # retain_graph: backward may come back
         dh = torch.zeros_like(buffers[-1]) if dh is None else dh
-        shape = start[0].shape if start else (ctx.batch_sizes[0], W.shape[1])
-        d_state = tuple(
-            W.new_zeros(shape) if end is None else end.clone(memory_format=torch.contiguous_format) for end in d_final
-        )
         needs, need_start = ctx.needs_input_grad[4:9], ctx.needs_input_grad[9:]
-        gradients = ctx.back(
+        gradients, d_start = ctx.back(
             ctx.kernel,
             ctx.batch_sizes,
             Saved(x, U, W, start, buffers),
             dh,
-            d_state,
+            d_final,
             ctx.in_place and not again,
             (*needs, any(need_start)),
         )
         if not again:
             ctx.lease = None  # the graph is done with: its memory may serve the next
-        d_start = (d if need else None for d, need in zip(d_state, need_start, strict=bool(start)))
-        return None, None, None, None, *gradients, *d_start
+        asked = (d if need else None for d, need in zip(d_start, need_start, strict=False))
+        return None, None, None, None, *gradients, *(asked if any(need_start) else [None] * len(need_start))
 
 
 def _refuse_double_backward() -> None:

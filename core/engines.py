@@ -5,7 +5,8 @@ bptt        the pass derived by hand (`core.bptt`), any activations
 fused       torch.nn's kernels (cuDNN, oneDNN or ATen's loop), the activations they know
 triton      our own kernel for GPUs (`core.triton_kernels`), those activations, no lengths
 
-Each is a function `(cell, x, state, lengths, reverse) -> outputs, final state`. With lengths [batch], outputs
+Each is a function `(cell, x, state, lengths, reverse) -> outputs, final state`, the parts of the first state [batch,
+hidden], those of the final one [1, batch, hidden]. With lengths [batch], outputs
 beyond a sequence's end are 0 and the final state is the one at its end; in reverse each sequence starts at
 its own end. Inputs that are integers stand for one-hot vectors.
 
@@ -27,6 +28,7 @@ from torch import Tensor
 from core import bptt, compiled, tape
 from core.activations import ACTIVATIONS
 from core.cells import Cell, State, map_state
+from core.kernel import kernel_serves
 from core.sequence_kernels import GRUKernel, Kernel, LSTMKernel, RNNKernel
 from core.tape import parts_of, weights_of
 
@@ -63,6 +65,7 @@ ONE_STEP = Rule("reference", training=INFERENCE, lengths=NO_LENGTHS, sizes=(rang
 RULES: dict[str, tuple[Rule, ...]] = {
     "kernel.c": (  # float32 on a CPU
         ONE_STEP._replace(sizes=(range(2), range(2, MOST), range(512, MOST))),
+        Rule("fused", (LSTMKernel,), INFERENCE, NO_LENGTHS, (range(20, MOST), range(32, MOST), range(128, MOST))),
         Rule("bptt"),
     ),
     "torch, float32": (  # activations that kernel.c does not know, or no compiler
@@ -76,9 +79,10 @@ RULES: dict[str, tuple[Rule, ...]] = {
 """How "auto" is chosen on a CPU: the first rule that fits; "fused" only where torch.nn knows the activations.
 
 Measured with the jobs of `benchmarks/recurrent.py` on one thread of an Intel Xeon (Emerald Rapids, AVX-512), torch
-2.15, 2026-11-25. The compiled kernel was the fastest at every shape, in training and in inference, but for a single
-step of several sequences through a large net: there the weights are not worth laying out. A single step that others
-take is taken cell by cell, as they first copy all weights.
+2.15, 2026-11-25. The compiled kernel was the fastest at every shape, but without gradient in two cases: oneDNN's LSTM
+is ahead by up to 10 % where batch and net are large; and for a single step of several sequences through a large net
+the weights are not worth laying out. A single step that others take is taken cell by cell, as they first copy all
+weights.
 """
 FASTER_THAN_CUDNN: dict[tuple[str, str, torch.dtype], int] = {}
 """On a GPU: up to which hidden size the Triton kernel was measured to be faster than cuDNN in captured training
@@ -100,7 +104,7 @@ def reference(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bo
             new = map_state(functools.partial(torch.where, alive[t]), new, state)
         outputs.append(output)
         state = new
-    final = map_state(lambda end, begin: end.to(begin.dtype), state, start)
+    final = map_state(lambda end, begin: end.to(begin.dtype)[None], state, start)
     return torch.stack(outputs[::-1] if reverse else outputs), final
 
 
@@ -119,10 +123,10 @@ def without_gradient(cells: Sequence[Cell], x: Inputs, state: State) -> tuple[Ou
 
     The state is that of all layers, [layers, batch, hidden], None for zeros.
     """
-    start, stack = None if state is None else parts_of(state), [weights_of(cell) for cell in cells]
+    start, stack = () if state is None else parts_of(state), [weights_of(cell) for cell in cells]
     sizes = array("q", [x.shape[1]]) * len(x)
     outputs, final = compiled.infer(cells[0].kernel, stack, sizes, bptt.computed(cells[0], x), start, cells[0])
-    return outputs, final if len(final) > 1 else final[0]
+    return outputs, final[0] if len(final) == 1 else final
 
 
 def fused(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
@@ -149,7 +153,9 @@ def on_gpu(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool)
     z, name = z.flip(0) if reverse else z, TRITON_NAMES[cell.kernel]
     outputs, h_end, c_end = run(z, cell.W.to(dtype), cell.b_W, h.float(), c.float(), name)
     final = (h_end, c_end) if isinstance(state, tuple) else h_end
-    return outputs.flip(0) if reverse else outputs, map_state(lambda end, begin: end.to(begin.dtype), final, state)
+    return outputs.flip(0) if reverse else outputs, map_state(
+        lambda end, begin: end.to(begin.dtype)[None], final, state
+    )
 
 
 def choose(name: str, cells: Sequence[Cell], x: Inputs, state: State, lengths: Lengths) -> Engine:
@@ -161,7 +167,7 @@ def choose(name: str, cells: Sequence[Cell], x: Inputs, state: State, lengths: L
         known = cell.kernel in FUSED and name == "auto"
         return by_hand if not known else on_gpu if lengths is None and _triton_wins(cell) else fused
     tensors = [each for one in cells for each in weights_of(one)]
-    serves = compiled.serves(cell.kernel, tensors if state is None else (*tensors, *parts_of(state)))
+    serves = kernel_serves(cell.kernel, tensors if state is None else (*tensors, *parts_of(state)))
     if name == "auto":
         rules = "kernel.c" if serves else "torch, float32" if cell.U.dtype == torch.float32 else "torch"
         sizes, work = (len(x), x.shape[1], cell.hidden_size), (torch.is_grad_enabled(), lengths is not None)
@@ -216,11 +222,11 @@ def _over_rows(
 
     rows, order, batch_sizes = _pack(lengths.cpu(), batch, reverse)
     if not batch_sizes:
-        return cell.U.new_zeros(time, batch, cell.hidden_size), state
+        return cell.U.new_zeros(time, batch, cell.hidden_size), map_state(lambda part: part[None], state)
     rows, order = rows.to(x.device), order.to(x.device)
     done, final = run(cell, batch_sizes, x.flatten(0, 1)[rows], map_state(lambda part: part[order], state))
     outputs = done.new_zeros(time * batch, cell.hidden_size).index_copy(0, rows, done)
-    return outputs.unflatten(0, (time, batch)), map_state(lambda part: part[order.argsort()], final)
+    return outputs.unflatten(0, (time, batch)), map_state(lambda part: part[:, order.argsort()], final)
 
 
 def _pack(lengths: Int[Tensor, " batch"], batch: int, reverse: bool) -> tuple[Tensor, Tensor, list[int]]:
@@ -246,9 +252,9 @@ def _fused_rows(cell: Cell, batch_sizes: Sequence[int], x: Tensor, state: State)
         with warnings.catch_warnings(), torch.autocast(device, enabled=False):  # its rule for cuDNN is float16
             warnings.filterwarnings("ignore", "RNN module weights")  # cuDNN copies them into one block: small work
             outputs, *end = _torch_kernel(cell, batch_sizes, x, start, weights)
-    final = [part[0].to(old.dtype) for part, old in zip(end, begin, strict=True)]
+    final = [part.to(old.dtype) for part, old in zip(end, begin, strict=True)]
     if first < len(begin[0]):  # sequences of length 0
-        final = [torch.cat([part, old[first:]]) for part, old in zip(final, begin, strict=True)]
+        final = [torch.cat([part, old[None, first:]], 1) for part, old in zip(final, begin, strict=True)]
     return outputs, tuple(final) if isinstance(state, tuple) else final[0]
 
 

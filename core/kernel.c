@@ -12,96 +12,9 @@
    as in core/cells.py. The order in which a sum is taken depends neither on the number of threads nor, from two
    sequences on, on the batch: nor do the bits. */
 
-#define _GNU_SOURCE /* sched_yield */
-
-#include <sched.h>
-#include <stdint.h>
-#ifdef __SSE__
-#include <immintrin.h>
-#endif
-
-#include "product.h"
-
-enum cell { RNN, LSTM, GRU };
-enum activation { TANH, SIGMOID, RELU, IDENTITY };
-
-typedef struct { /* the fields of core/compiled.py, in its order */
-    int64_t cell, gate, candidate, output; /* activations: sigma_g, sigma_c (of the RNN: sigma), sigma_h */
-    int64_t hidden, input, threads;
-    int64_t stride;       /* floats from row to row of gates, dz and table */
-    int64_t from, until;  /* the steps to take; back: all, that is 0 and their number */
-    int64_t asked;        /* back: 1 if dE/d(first state) is asked for */
-    const int64_t *sizes; /* [until], falling */
-    void (*fork)(void (*)(void *), void *, unsigned, unsigned); /* GOMP_parallel, or NULL */
-    int (*team)(void);                                          /* omp_get_num_threads, or NULL */
-    const float *W, *b_W;   /* [gates * hidden, hidden]; b_W [hidden] or NULL */
-    float *packed;          /* room for all weights, aligned to 64 bytes: see core/compiled.py */
-    float *gates, *c, *q, *h; /* the tape; of the RNN, gates are h; no gates: only h is left, and c at c_end */
-    const int64_t *numbers; /* [rows]: the row of `table` that is a step's U x + b; or NULL: it lies in `gates` */
-    const float *table;
-    const float *x, *U, *b; /* x [rows, input] or NULL: U x + b is to be found here; b [gates * hidden] or NULL */
-    float *h_end, *c_end;     /* each sequence's last state [sizes[0], hidden], or NULL */
-    const float *h_start, *c_start; /* NULL: zeros */
-    const float *dout; /* back: dE/dh of each row, directly */
-    float *dh, *dc;    /* back: from dE/d(final state) to dE/d(first state), [sizes[0], hidden] */
-    float *dz, *dq;    /* back: the gradients of the preactivations, may be gates and q themselves */
-    float *dx, *dU, *dW, *db, *db_W; /* back: what is to be found of them, or NULL */
-} layer;
-
-/* ---- vectors and activations ------------------------------------------------------------------------------ */
-
-INLINE vec within(vec x, vec limit) { /* -limit <= x <= limit; NaN stays NaN */
-#ifdef __AVX512F__
-    return (vec)_mm512_max_ps((__m512)-limit, _mm512_min_ps((__m512)limit, (__m512)x));
-#else
-    x = choose(x > limit, limit, x);
-    return choose(x < -limit, -limit, x);
-#endif
-}
-
-/* e^x = 2^n (1 + p) with p = e^r - 1, |r| <= ln(2) / 2; p by a polynomial, relative error 2e-8. */
-INLINE vec exponential(vec x, vec limit, vec *power) {
-    x = within(x, limit);
-    const float magic = 12582912; /* 1.5 * 2^23: adding it rounds to an integer, found in the lowest bits */
-    vec n = x * 1.44269504f + magic;
-    *power = (vec)(((ints)n << 23) + 0x3f800000);
-    n -= magic;
-    vec r = x - n * 0.693145752f - n * 1.42860677e-6f; /* ln 2 in two parts */
-    vec p = 0.0013882762f * r + 0.008366535f;
-    p = p * r + 0.041667197f;
-    p = p * r + 0.16666543f;
-    p = p * r + 0.49999997f;
-    return p * r * r + r;
-}
-
-INLINE vec sigmoid(vec x) { /* 1 / (1 + e^-x) */
-    vec power, p = exponential(-x, (vec){0} + 87, &power);
-    return 1 / (1 + (power + power * p));
-}
-
-INLINE vec tangent(vec x) { /* tanh x = m / (m + 2), m = e^2x - 1: exact to the last bits for small x too */
-    vec power, p = exponential(2 * x, (vec){0} + 20, &power);
-    vec m = (power - 1) + power * p;
-    return m / (m + 2);
-}
-
-INLINE vec activate(int64_t sigma, vec z) {
-    switch (sigma) {
-    case TANH: return tangent(z);
-    case SIGMOID: return sigmoid(z);
-    case RELU: return choose(z < 0, (vec){0}, z);
-    default: return z;
-    }
-}
-
-INLINE vec slope(int64_t sigma, vec y) { /* sigma' as a function of y = sigma(z) */
-    switch (sigma) {
-    case TANH: return 1 - y * y;
-    case SIGMOID: return y * (1 - y);
-    case RELU: return choose(y > 0, (vec){0} + 1, (vec){0});
-    default: return (vec){0} + 1;
-    }
-}
+#include "activations.h"
+#include "few.h"
+#include "layer.h"
 
 /* ---- the cells: one row, LANES units from unit j on, the recurrent product being known ---------------------- */
 
@@ -183,129 +96,7 @@ INLINE void gru_backward(const layer *l, place p, int64_t row, int64_t j, int co
     store(l->dh + own, carried, count);
 }
 
-/* ---- weights in the order in which they are read -------------------------------------------------------------- */
-
-/* A panel is up to 4 vectors of columns wide: forward LANES units and their gates, of the RNN and back 4 * LANES
-   units. `blocks` of LANES units there are, the last one filled up with zeros. Back, the rows of W are in order
-   already: a batch so small that a step reads them once takes them as they lie (`direct`). Forward a single sequence
-   does, with sums over k instead of over rows of columns. */
-typedef struct { int64_t blocks, panels, depth; int gates, together, direct, alone; } layout;
-
-enum {
-    DIRECT = 128,        /* units from which on a single sequence takes W as it lies */
-    SHARED = 6,          /* sequences up to which threads share out the units of a step */
-    ENOUGH = 1 << 16,    /* weights from which on that pays */
-    MOST_ALONE = ROWS < 4 ? ROWS : 4 /* panels of which a single sequence's sums fit the registers */
-};
-
-static layout layout_of(const layer *l, int back) {
-    layout o = {.blocks = (l->hidden + LANES - 1) / LANES, .gates = l->cell == RNN ? 1 : l->cell == LSTM ? 4 : 3};
-    o.depth = back ? o.gates * l->hidden : l->hidden;
-    if (back) o.gates = 1;
-    o.together = o.gates == 1 ? 4 : 1;
-    o.direct = back ? l->hidden % LANES == 0 && l->sizes[0] <= ROWS * l->threads : l->sizes[0] == 1 && l->hidden >= DIRECT;
-    o.alone = back && o.direct && l->sizes[0] == 1 && o.blocks % 4 == 0;
-    if (o.alone) { /* several panels side by side, for a sum waits for itself: as many as leave some to every thread */
-        const int64_t most = o.blocks / 4 / l->threads;
-        o.together *= most < 1 ? 1 : (int)least(most, MOST_ALONE);
-    }
-    o.panels = (o.blocks + o.together - 1) / o.together;
-    return o;
-}
-
-static int width(layout o, int64_t panel) { /* in vectors */
-    int64_t left = o.blocks - panel * o.together;
-    return o.gates * (int)(left < o.together ? left : o.together);
-}
-
-static int64_t packed_size(layout o, int64_t depth) { return o.blocks * LANES * o.gates * depth; }
-
-static panel packed_panel(float *packed, layout o, int64_t depth, int64_t number) {
-    return (panel){packed + number * o.together * o.gates * LANES * depth, width(o, number) * LANES};
-}
-
-static panel panel_of(const layer *l, layout o, int64_t number) {
-    if (o.direct) return (panel){l->W + number * o.together * LANES, l->hidden};
-    return packed_panel(l->packed, o, o.depth, number);
-}
-
-static int valid(const layer *l, int64_t j) { return l->hidden - j < LANES ? (int)(l->hidden - j) : LANES; }
-
-static float *packed_U(const layer *l, layout o) { return l->packed + packed_size(o, l->hidden); }
-static float *packed_b(const layer *l, layout o) { return packed_U(l, o) + packed_size(o, l->input); }
-
-/* A panel of U or W, [gates * hidden, depth], forward: rows become columns. */
-static void pack_forward(const layer *l, layout o, const float *matrix, int64_t depth, float *packed, int64_t number) {
-    const panel to = packed_panel(packed, o, depth, number);
-    for (int v = 0; v < width(o, number); v++) {
-        const int64_t j = (number * o.together + v / o.gates) * LANES;
-        const float *from = matrix + (v % o.gates * l->hidden + j) * depth;
-        for (int64_t k = 0; k < depth; k += LANES) {
-            const int count = (int)least(LANES, depth - k);
-            vec row[LANES];
-            for (int i = 0; i < LANES; i++) row[i] = i < valid(l, j) ? load(from + i * depth + k, count) : (vec){0};
-            transpose(LANES, row);
-            for (int i = 0; i < count; i++) store((float *)to.at + (k + i) * to.stride + v * LANES, row[i], LANES);
-        }
-    }
-}
-
-static void pack_backward(const layer *l, layout o, int64_t number) {
-    const panel to = packed_panel(l->packed, o, o.depth, number);
-    for (int v = 0; v < width(o, number); v++) {
-        const int64_t j = (number * o.together + v) * LANES;
-        for (int64_t k = 0; k < o.depth; k++)
-            store((float *)to.at + k * to.stride + v * LANES, load(l->W + k * l->hidden + j, valid(l, j)), LANES);
-    }
-}
-
-/* ---- a team of threads --------------------------------------------------------------------------------------- */
-
-typedef struct { const layer *l; int back, next; int64_t arrived; } job;
-typedef struct { job *job; int me, team; int64_t met; } member;
-
-/* Waits until the whole team has come here. */
-static void meet(member *m) {
-    if (m->team == 1) return;
-    m->met += m->team;
-    __atomic_fetch_add(&m->job->arrived, 1, __ATOMIC_ACQ_REL);
-    for (int64_t looks = 0; __atomic_load_n(&m->job->arrived, __ATOMIC_ACQUIRE) < m->met; looks++) {
-#ifdef __SSE__
-        _mm_pause();
-#endif
-        if (looks > 1000) sched_yield();
-    }
-}
-
-/* Whether each takes some of the units, and not of the sequences: of these there are few, and much to do for each. */
-static int shared(const layer *l) {
-    return l->sizes[l->from] <= SHARED && layout_of(l, 1).depth * l->hidden >= ENOUGH;
-}
-
-typedef struct { int64_t lo, hi, panel, next; } slice; /* sequences, lo <= row < hi; the first panel, how far the next */
-
-/* The first row of part `part`: every part has about as many (row, step) pairs. */
-static int64_t cut(const layer *l, int64_t part, int64_t parts) {
-    int64_t total = 0, row = 0, sum = 0;
-    for (int64_t t = l->from; t < l->until; t++) total += l->sizes[t];
-    for (int64_t t = l->until; sum * parts < total * part; row++) { /* row lives until step t */
-        while (t > l->from && l->sizes[t - 1] <= row) t--;
-        sum += t - l->from;
-    }
-    return row;
-}
-
-static slice slice_of(const layer *l, const member *m) {
-    if (shared(l)) return (slice){0, l->sizes[l->from], m->me, m->team};
-    return (slice){cut(l, m->me, m->team), cut(l, m->me + 1, m->team), 0, 1};
-}
-
 /* ---- forward ------------------------------------------------------------------------------------------------- */
-
-static int tile_rows(int64_t rows) { /* tiles of like heights */
-    int64_t tiles = (rows + ROWS - 1) / ROWS;
-    return tiles ? (int)((rows + tiles - 1) / tiles) : 1;
-}
 
 /* U x + b of the row `at` of the tape, before W h is added; with no tape b alone. */
 static const float *preactivation(const layer *l, layout o, int64_t at) {
@@ -316,10 +107,10 @@ static const float *preactivation(const layer *l, layout o, int64_t at) {
 static void forward_tile(const layer *l, layout o, place p, int64_t row, int rows, int64_t number) {
     const int64_t H = l->hidden, at = p.first + row, j = number * o.together * LANES;
     const int wide = width(o, number), whole = l->x && !l->gates;
-    vec sums[ROWS][4], inputs[ROWS];
+    vec sums[ROWS][4], inputs[ROWS], *all = &sums[0][0];
     lines soon;
     soon.count = 0;
-    for (int r = 0; r < rows && !whole; r++) {
+    for (int r = 0; r < rows && !whole && !o.direct; r++) {
         const float *z = preactivation(l, o, at + r);
         for (int v = 0; v < wide; v++) ask(&soon, z + (v % o.gates) * H + j + (v / o.gates) * LANES);
         if (l->cell != RNN) ask(&soon, l->h + (at + r) * H + j);
@@ -337,7 +128,7 @@ static void forward_tile(const layer *l, layout o, place p, int64_t row, int row
     else if (o.direct)
         for (int v = 0; v < wide; v++) {
             const int64_t unit = j + v / o.gates * LANES;
-            sums[0][v] = dots(1, p.h, H, l->W + (v % o.gates * H + unit) * H, H, valid(l, unit), H);
+            all[v] = dots(1, p.h, H, l->W + (v % o.gates * H + unit) * H, H, valid(l, unit), H);
         }
     else if (!p.rests) product(rows, wide, p.h + row * H, H, panel_of(l, o, number), H, sums, whole, &soon);
     for (int r = 0; r < rows; r++) {
@@ -345,30 +136,10 @@ static void forward_tile(const layer *l, layout o, place p, int64_t row, int row
         for (int v = 0; v < wide; v += o.gates) {
             const int64_t unit = j + v / o.gates * LANES;
             const int count = valid(l, unit);
-            if (l->cell == LSTM) lstm_forward(l, p, row + r, unit, count, sums[r], z);
-            else if (l->cell == GRU) gru_forward(l, p, row + r, unit, count, sums[r], z, inputs[r]);
-            else rnn_forward(l, p, row + r, unit, count, sums[r] + v, z);
+            if (l->cell == LSTM) lstm_forward(l, p, row + r, unit, count, all + 4 * r + v, z);
+            else if (l->cell == GRU) gru_forward(l, p, row + r, unit, count, all + 4 * r + v, z, inputs[r]);
+            else rnn_forward(l, p, row + r, unit, count, all + 4 * r + v, z);
         }
-    }
-}
-
-/* LANES columns of U x + b of few rows, U as it lies: 4 rows at a time, and those left over one by one. */
-static void project(const layer *l, int64_t rows, int64_t column) {
-    const int64_t M = l->input;
-    const int columns = (int)least(LANES, layout_of(l, 1).depth - column), some = LANES / 4;
-    const vec b = l->b ? load(l->b + column, columns) : (vec){0};
-    int64_t row = 0;
-    for (float *z = l->gates + column; row < rows; z = l->gates + row * l->stride + column) {
-        const float *x = l->x + row * M, *U = l->U + column * M;
-        vec sums[4] = {{0}};
-        const int together = row + 4 <= rows ? 4 : 1;
-        if (together == 4) {
-            for (int c = 0; c < 4 && c * some < columns; c++)
-                sums[c] = dots(4, x, M, U + c * some * M, M, columns - c * some, M);
-            transpose(4, sums);
-        } else sums[0] = dots(1, x, M, U, M, columns, M);
-        for (int r = 0; r < together; r++) store(z + r * l->stride, sums[r] + b, columns);
-        row += together;
     }
 }
 
@@ -398,12 +169,6 @@ static void finish(const layer *l, slice s) {
             memcpy(l->h_end + row * H, l->h + (first + row) * H, 4 * H);
             if (l->c) memcpy(l->c_end + row * H, l->c + (first + row) * H, 4 * H);
         }
-}
-
-static int at_rest(const float *h, int64_t count) {
-    int64_t i = 0;
-    while (h && i < count && h[i] == 0) i++;
-    return !h || i == count;
 }
 
 static void forward_steps(const layer *l, member *m) {
@@ -501,69 +266,6 @@ static void backward_steps(const layer *l, member *m) {
     }
 }
 
-typedef struct { const float *dz, *v; int64_t stride, width, depth; } pair; /* dz [depth, stride], v [depth, width] */
-
-/* to = the sum over pairs of dz^T v, for some columns of dz, that is rows of `to` [, width]. */
-static void outer(const pair *pairs, int count, float *to, int rows) {
-    const int64_t width = pairs->width;
-    for (int64_t j = 0; j < width; j += 4 * LANES) {
-        const int wide = (int)least(4, (width - j) / LANES);
-        const float *next = j + 4 * LANES < width ? to + j + 4 * LANES : to + rows * width;
-        vec sums[ROWS][4];
-        lines soon;
-        soon.count = 0;
-        for (int r = 0; r < rows; r++)
-            for (int i = 0; i < wide; i++) ask(&soon, next + r * width + i * LANES);
-        for (const pair *p = pairs; p < pairs + count; p++)
-            product_across(rows, wide, p->dz, p->stride, (panel){p->v + j, width}, p->depth, sums, p > pairs, &soon);
-        for (int r = 0; r < rows; r++)
-            for (int i = 0; i < wide; i++) store(to + r * width + j + i * LANES, sums[r][i], LANES);
-    }
-}
-
-static float column_sum(const float *at, int64_t stride, int64_t rows) {
-    float sum = 0;
-    for (int64_t k = 0; k < rows; k++) sum += at[k * stride];
-    return sum;
-}
-
-/* dU, dW and db of some rows of a gate, over few steps of sequences that all have the same length. */
-static void weight_gradients(const layer *l, int64_t steps, int rested, int gate, int64_t unit, int rows) {
-    const int64_t H = l->hidden, batch = l->sizes[0], column = gate * H + unit;
-    const int reset = l->cell == GRU && gate == 2;
-    const float *dz = l->dz + column, *dq = reset ? l->dq + unit : dz;
-    const int64_t stride = reset ? H : l->stride;
-    if (l->dU) outer((pair[]){{dz, l->x, l->stride, l->input, steps * batch}}, 1, l->dU + column * l->input, rows);
-    if (l->dW) outer((pair[]){{dq + batch * stride, l->h, stride, H, (steps - 1) * batch}, {dq, l->h_start, stride, H, batch}},
-                     rested ? 1 : 2, l->dW + column * H, rows);
-    for (int i = 0; i < rows && l->db; i++) l->db[column + i] = column_sum(dz + i, l->stride, steps * batch);
-    for (int i = 0; i < rows && l->db_W && reset; i++) l->db_W[unit + i] = column_sum(dq + i, stride, steps * batch);
-}
-
-/* dx = dz U, 4 * LANES columns of it. */
-static void input_gradient(const layer *l, int64_t rows, int64_t column) {
-    const lines none = {.count = 0};
-    const int64_t M = l->input;
-    const int wide = (int)least(4, (M - column) / LANES), height = tile_rows(rows);
-    for (int64_t row = 0; row < rows; row += height) {
-        vec sums[ROWS][4];
-        const int some = (int)least(height, rows - row);
-        const panel weights = {l->U + column, M};
-        product(some, wide, l->dz + row * l->stride, l->stride, weights, layout_of(l, 1).depth, sums, 0, &none);
-        for (int r = 0; r < some; r++)
-            for (int v = 0; v < wide; v++) store(l->dx + (row + r) * M + column + v * LANES, sums[r][v], LANES);
-    }
-}
-
-static void gradients(const layer *l, member *m) {
-    const int64_t H = l->hidden, rows = l->until * l->sizes[0], gates = layout_of(l, 0).gates;
-    for (int64_t j = 4 * LANES * m->me; l->dx && j < l->input; j += 4 * LANES * m->team) input_gradient(l, rows, j);
-    const int rested = at_rest(l->h_start, l->sizes[0] * H);
-    for (int gate = 0; gate < gates && (l->dU || l->dW || l->db || l->db_W); gate++)
-        for (int64_t unit = H * m->me / m->team, end = H * (m->me + 1) / m->team; unit < end; unit += ROWS)
-            weight_gradients(l, l->until, rested, gate, unit, (int)least(ROWS, end - unit));
-}
-
 /* -------------------------------------------------------------------------------------------------------------- */
 
 static void work(void *argument) {
@@ -598,4 +300,10 @@ static void run(const layer *l, int back) {
 }
 
 void forward(const layer *l) { run(l, 0); }
-void backward(const layer *l) { run(l, 1); }
+
+void backward(const layer *l) {
+    const size_t size = sizeof(float) * (size_t)(l->sizes[0] * l->hidden);
+    if (l->fresh) memset(l->dh, 0, size);
+    if (l->fresh && l->cell == LSTM) memset(l->dc, 0, size);
+    run(l, 1);
+}

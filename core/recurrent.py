@@ -75,7 +75,8 @@ class Recurrent(nn.Module):
 
     def initial_state(self, batch: int) -> State:
         """Zeros, h [layers * directions, batch, hidden] as in torch.nn; for the LSTM the tuple (h, c)."""
-        return _stack([cell.initial_state(batch) for layer in self.layers for cell in layer])
+        states = [cell.initial_state(batch) for layer in self.layers for cell in layer]
+        return map_state(lambda *parts: torch.stack(parts), *states)
 
     def forward(
         self,
@@ -102,8 +103,8 @@ class Recurrent(nn.Module):
         self._check(x, state, lengths)
         if x.dim() == 2:
             self._check_integers(x, lengths)
-        layers = self.layers
-        cells = list(itertools.chain.from_iterable(layers))
+        layers: Any = self.cells
+        cells = [cell for layer in layers for cell in layer]
         run, finals = choose(self.engine, cells, x, state, lengths), []
         plain = lengths is None and self.directions == 1 and not (self.training and self.dropout)
         if plain and run is by_kernel and not torch.is_grad_enabled():
@@ -119,12 +120,11 @@ class Recurrent(nn.Module):
             done = [run(cell, x, next(starts), lengths, bool(way)) for way, cell in enumerate(layer)]
             x = torch.cat([outputs for outputs, _ in done], -1) if len(done) > 1 else done[0][0]
             finals += [final for _, final in done]
-        return x, _stack(finals)
+        return x, map_state(_one_above_the_other, *finals)
 
     def _check(self, x: Tensor, state: State | None, lengths: Tensor | None) -> None:
         shape = x.shape
-        widths = [self.input_size] if x.is_floating_point() else []
-        if len(shape) != 2 + len(widths) or list(shape[2:]) != widths or 0 in shape[:2]:
+        if shape[2:] != ((self.input_size,) if x.is_floating_point() else ()) or 0 in shape[:2] or len(shape) < 2:
             raise ValueError(
                 f"x is {x.dtype} {list(shape)}, not floats [time >= 1, batch >= 1, {self.input_size}] "
                 "or integers [time, batch]"
@@ -150,12 +150,8 @@ class Recurrent(nn.Module):
             raise ValueError(f"x has numbers from {read.min()} to {read.max()}, outside the range 0..{largest}")
 
 
-def _stack(states: list[State]) -> State:
-    return map_state(_stacked, *states)
-
-
-def _stacked(first: Tensor, *others: Tensor) -> Tensor:
-    return torch.stack([first, *others]) if others else first[None]
+def _one_above_the_other(first: Tensor, *others: Tensor) -> Tensor:
+    return torch.cat([first, *others]) if others else first
 
 
 def to_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ class Recorded(NamedTuple):
 
     Attributes:
         buffers: what the pass back reads; the last is h, [*rows, hidden].
-        final: each sequence's state at its own end [batch, hidden]; without a step, its first state.
+        final: each sequence's state at its own end [1, batch, hidden]; without a step, its first state.
         lease: keeps the buffers from being used again; None where they are this pass's alone.
     """
 
@@ -64,14 +64,17 @@ class Tape:
         taken: how many steps were taken.
     """
 
-    def __init__(self, cell: Cell, batch_sizes: Sequence[int], state: State):
+    def __init__(self, cell: Cell, batch_sizes: Sequence[int], start: Parts):
         self.kernel: Kernel = cell.kernel
         self.batch_sizes = batch_sizes
         self.firsts = [0, *accumulate(batch_sizes)]  # the first row of each step
-        self.start = parts_of(state)
+        self.start = start
         self.taken = 0
         self._first = tuple(part.detach() for part in self.start)
-        self._weights = Weights(*(each if each is None else each.detach() for each in weights_of(cell)))
+        U, W, b, b_W = weights_of(cell)
+        self._weights = Weights(
+            U.detach(), W.detach(), *(each if each is None else each.detach() for each in (b, b_W))
+        )
         self._z, self._h = self._allocate(cell)
 
     def step(self, x: Inputs) -> Float[Tensor, "batch hidden"]:
@@ -97,7 +100,7 @@ class Tape:
 
     def recorded(self) -> Recorded:
         """What the steps have left behind."""
-        return Recorded(self._buffers, self._final())
+        return Recorded(self._buffers, tuple(part[None] for part in self._final()))
 
     def _final(self) -> Parts:
         state, last = self.kernel.state(self._buffers), self.batch_sizes[-1] if self.batch_sizes else 0
@@ -124,7 +127,7 @@ class Tape:
 
 def forward(cell: Cell, batch_sizes: Sequence[int], x: Rows, start: Parts) -> Recorded:
     """All steps over known inputs."""
-    tape = Tape(cell, batch_sizes, start if len(start) > 1 else start[0])
+    tape = Tape(cell, batch_sizes, start)
     tape.run(x)
     recorded = tape.recorded()
     *others, h = recorded.buffers
@@ -136,24 +139,25 @@ def backward(
     batch_sizes: Sequence[int],
     saved: Saved,
     dh: Float[Tensor, "*rows hidden"],
-    d_state: Parts,
+    d_final: Sequence[Tensor | None],
     in_place: bool,
     needs: Sequence[bool],
-) -> Gradients:
-    """All steps back.
+) -> tuple[Gradients, Parts]:
+    """All steps back; returns what it `needs`, and dE/d(first state), which is anything if that is not asked for.
 
     Args:
         kernel: the cell's steps.
         batch_sizes: those of the pass forward.
         saved: what that has left.
         dh: dE/dh of each row, directly.
-        d_state: dE/d(final state), overwritten with dE/d(first state) if that is asked for.
+        d_final: dE/d(final state), parts [1, batch, hidden], None for 0.
         in_place: dz may overwrite the buffers.
         needs: which of `Gradients`, and last whether dE/d(first state).
     """
     x, U, W, start, (*others, h) = saved
     buffers, dh = (*others, h.view(-1, h.shape[-1])), dh.reshape(-1, dh.shape[-1])
     steps, before = _views(kernel, buffers, start, batch_sizes)
+    d_state = own_state_gradients(d_final, start[0])
     dz = torch.empty_like(buffers[0])
     dq = torch.empty_like(dh) if isinstance(kernel, GRUKernel) else None
     by_step = [rows.split(list(batch_sizes)) for rows in (dh, dz, dz if dq is None else dq)]
@@ -161,7 +165,15 @@ def backward(
         d = tuple(part[: len(dh_t)] for part in d_state)
         d[0].add_(dh_t)
         kernel.step_back(step, state, d, W, dz_t, dq_t)
-    return gradients(x, U, start[0], h, dz, dq, batch_sizes, needs)
+    return gradients(x, U, start[0], h, dz, dq, batch_sizes, needs), d_state
+
+
+def own_state_gradients(d_final: Sequence[Tensor | None], like: Float[Tensor, "batch hidden"]) -> Parts:
+    """dE/d(final state), to be overwritten on the way back."""
+    return tuple(
+        like.new_zeros(like.shape) if each is None else each[0].clone(memory_format=torch.contiguous_format)
+        for each in d_final
+    )
 
 
 def _views(

@@ -11,7 +11,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from core import distributed, native
-from core.compiled import CompiledTape, openmp
+from core.compiled import CompiledTape
+from core.kernel import openmp
 from core.tape import Tape
 
 if TYPE_CHECKING:

@@ -115,7 +115,7 @@ def stepping(made: Made, backend: Recorder | None) -> Callable[[int], None]:
 @pytest.fixture(autouse=True)
 def _steps_in_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU: what is compiled for a CPU does not show the recorder what it does."""
-    monkeypatch.setattr("core.compiled.library", lambda: None)
+    monkeypatch.setattr("core.kernel.library", lambda: None)
     monkeypatch.setattr("glimpse.compiled.library", lambda: None)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from core import bptt, compiled, engines, native
+from core import bptt, engines, kernel, lease, native
 from core.cells import CELLS, RNNCell
 from core.compiled import CompiledTape
 from core.recurrent import Recurrent
@@ -249,7 +249,7 @@ def test_ten_thousand_calls_leave_the_memory_as_it_was():
 
     before = calls(1000)
     assert calls(10000) - before < 2048  # KiB
-    assert len(compiled.Lease._homes[net.layers[0][0]]) <= compiled.MOST_FREE
+    assert len(lease.Lease._homes[net.layers[0][0]]) <= lease.MOST_FREE
 
 
 @pytest.mark.parametrize(
@@ -258,6 +258,9 @@ def test_ten_thousand_calls_leave_the_memory_as_it_was():
         ("lstm", (1, 2, 4), "bptt", "bptt", "fused"),
         ("lstm", (1, 2, 512), "reference", "bptt", "fused"),
         ("lstm", (1, 1, 512), "bptt", "bptt", "fused"),
+        ("lstm", (20, 32, 128), "fused", "bptt", "fused"),
+        ("lstm", (20, 31, 128), "bptt", "bptt", "fused"),
+        ("gru", (20, 32, 128), "bptt", "bptt", "bptt"),
         ("gru", (2, 2, 512), "bptt", "bptt", "bptt"),
         ("rnn", (9, 8, 4), "bptt", "bptt", "bptt"),
     ],
@@ -274,7 +277,7 @@ def test_auto_takes_what_the_table_says(cell, sizes, inference, by_kernel, witho
         return next(name for name, each in engines.ENGINES.items() if each is engine)
 
     for compiled_serves in (True, False):
-        monkeypatch.setattr(compiled, "serves", lambda *_, yes=compiled_serves: yes)
+        monkeypatch.setattr(engines, "kernel_serves", lambda *_, yes=compiled_serves: yes)
         assert chosen() == (by_kernel if compiled_serves else without)
         assert chosen(lengths) == "bptt"
         with torch.no_grad():
@@ -317,19 +320,19 @@ def cache(tmp_path, monkeypatch):
     """An empty cache, a quick compilation, and none loaded before or after."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(native, "FLAGS", ("-O0", "-shared", "-fPIC", "-w"))
-    for remembered in (compiled.library, native.load):
+    for remembered in (kernel.library, native.load):
         remembered.cache_clear()
     yield tmp_path / "cache"
-    for remembered in (compiled.library, native.load):
+    for remembered in (kernel.library, native.load):
         remembered.cache_clear()
 
 
 @needs_compiler
 def test_several_may_compile_at_once(cache):
     with ThreadPoolExecutor(3) as pool:
-        paths = {future.result() for future in [pool.submit(native.build, compiled.SOURCE) for _ in range(3)]}
+        paths = {future.result() for future in [pool.submit(native.build, kernel.SOURCE) for _ in range(3)]}
     assert paths == set((cache / "recurrent-vision/compiled").iterdir())  # one library, nothing half-done beside it
-    assert compiled.library() is not None
+    assert kernel.library() is not None
 
 
 @pytest.mark.parametrize("missing", ["compiler", "cache", "success"])

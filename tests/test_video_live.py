@@ -62,6 +62,7 @@ def test_who_is_too_slow_skips_and_says_so(run: Path, monkeypatch: pytest.Monkey
 
 def test_ctrl_c_ends_a_live_source(run: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     film, looks = write("film.mp4", 3000), itertools.count()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
     def interrupted(*given):
         if next(looks) == 20:
@@ -69,7 +70,10 @@ def test_ctrl_c_ends_a_live_source(run: Path, monkeypatch: pytest.MonkeyPatch, c
         return look(*given)
 
     monkeypatch.setattr("video.labelling.look", interrupted)
-    assert call(film, "--run", run, "--live", "--srt", "--csv", "--overlay", "o.webm", "--timeline", "t.png") == 0
+    try:
+        assert call(film, "--run", run, "--live", "--srt", "--csv", "--overlay", "o.webm", "--timeline", "t.png") == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
     count = len(rows("labels/film.frames.csv"))
     assert 1 < count < 30
     summary, written = capsys.readouterr().out.splitlines()[-2:]

@@ -1,0 +1,115 @@
+"""How core/kernel.c is called: its structure, its library, and whether it can do some work.
+
+It is compiled at first use (`core.native`). Where it cannot be had, `library` gives None and `core.bptt` runs its
+steps in torch.
+"""
+
+import ctypes
+import dataclasses
+import functools
+from array import array
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from core import native
+from core.activations import ACTIVATIONS, Activation
+from core.sequence_kernels import GRUKernel, Kernel, LSTMKernel, RNNKernel
+
+SOURCE = Path(__file__).with_name("kernel.c")
+LANES = 16  # of kernel.c's vectors, at most
+CODES: dict[Activation, int] = {
+    ACTIVATIONS[name]: i for i, name in enumerate(("tanh", "sigmoid", "relu", "identity"))
+}
+
+
+class Layer(NamedTuple):
+    """`layer` of kernel.c, all of whose fields have 8 bytes: numbers, and where tensors lie; 0 is NULL."""
+
+    cell: int
+    gate: int
+    candidate: int
+    output: int
+    hidden: int
+    input: int
+    threads: int
+    stride: int
+    begin: int = 0
+    until: int = 0
+    asked: int = 0
+    fresh: int = 0
+    sizes: int = 0
+    fork: int = 0
+    team: int = 0
+    numbers: int = 0
+    table: int = 0
+    x: int = 0
+    U: int = 0
+    b: int = 0
+    W: int = 0
+    b_W: int = 0
+    packed: int = 0
+    gates: int = 0
+    c: int = 0
+    q: int = 0
+    h: int = 0
+    h_end: int = 0
+    c_end: int = 0
+    h_start: int = 0
+    c_start: int = 0
+    dout: int = 0
+    dh: int = 0
+    dc: int = 0
+    dz: int = 0
+    dq: int = 0
+    dx: int = 0
+    dU: int = 0
+    dW: int = 0
+    db: int = 0
+    db_W: int = 0
+
+    def run(self, back: bool = False) -> None:
+        """Take the steps; who calls holds the tensors."""
+        fields = array("q", self)
+        (library().backward if back else library().forward)(fields.buffer_info()[0])
+
+
+@functools.cache
+def library() -> Any:
+    """The loaded library, or None where it cannot be had (see `core.native`)."""
+    loaded = native.load(SOURCE)
+    if loaded is not None:
+        for name in ("forward", "backward"):
+            getattr(loaded, name).argtypes, getattr(loaded, name).restype = [ctypes.c_void_p], None
+    return loaded
+
+
+def kernel_serves(kernel: Kernel, tensors: Iterable[Tensor | None]) -> bool:
+    """Whether the compiled steps can do the work: float32 on a CPU, activations they know."""
+    for each in tensors:
+        if each is not None and not (each.dtype is torch.float32 and each.is_cpu):
+            return False
+    return bool(codes(kernel)) and not torch.compiler.is_compiling() and library() is not None
+
+
+@functools.cache
+def codes(kernel: Kernel) -> tuple[int, ...]:
+    """kernel.c's cell and its activations gate, candidate, output; () where it lacks one."""
+    sigmas = [getattr(kernel, field.name) for field in dataclasses.fields(kernel)]
+    if any(sigma not in CODES for sigma in sigmas):
+        return ()
+    known = [CODES[sigma] for sigma in sigmas]
+    cell = (RNNKernel, LSTMKernel, GRUKernel).index(type(kernel))
+    return (cell, *(known if len(known) == 3 else (known[0], known[-1], 0)))
+
+
+@functools.cache
+def openmp() -> tuple[int, int]:
+    """GNU OpenMP's `GOMP_parallel` and `omp_get_num_threads`: torch's own if any, as two pools would compete."""
+    here: Any = ctypes.CDLL(None)
+    functions = (getattr(here, name, None) for name in ("GOMP_parallel", "omp_get_num_threads"))
+    fork, team = (0 if each is None else ctypes.cast(each, ctypes.c_void_p).value or 0 for each in functions)
+    return fork, team

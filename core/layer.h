@@ -1,0 +1,160 @@
+/* A layer as core/kernel.c is given it: where everything lies, the order in which its weights are read, and how a team
+   of threads shares out the work. */
+
+#ifndef LAYER_H
+#define LAYER_H
+
+#define _GNU_SOURCE /* sched_yield */
+
+#include <sched.h>
+#include <stdint.h>
+#ifdef __SSE__
+#include <immintrin.h>
+#endif
+
+#include "product.h"
+
+enum cell { RNN, LSTM, GRU };
+
+typedef struct { /* the fields of core/compiled.py, in its order */
+    int64_t cell, gate, candidate, output; /* activations: sigma_g, sigma_c (of the RNN: sigma), sigma_h */
+    int64_t hidden, input, threads;
+    int64_t stride;       /* floats from row to row of gates, dz and table */
+    int64_t from, until;  /* the steps to take; back: all, that is 0 and their number */
+    int64_t asked, fresh; /* back: 1 if dE/d(first state) is asked for; 1 if dE/d(final state) is 0 */
+    const int64_t *sizes; /* [until], falling */
+    void (*fork)(void (*)(void *), void *, unsigned, unsigned); /* GOMP_parallel, or NULL */
+    int (*team)(void);                                          /* omp_get_num_threads, or NULL */
+    const int64_t *numbers; /* [rows]: the row of `table` that is a step's U x + b; or NULL: it lies in `gates` */
+    const float *table;
+    const float *x, *U, *b; /* x [rows, input] or NULL: U x + b is to be found here; b [gates * hidden] or NULL */
+    const float *W, *b_W;   /* [gates * hidden, hidden]; b_W [hidden] or NULL */
+    float *packed;          /* room for all weights, aligned to 64 bytes: see core/compiled.py */
+    float *gates, *c, *q, *h; /* the tape; of the RNN, gates are h; no gates: only h is left, and c at c_end */
+    float *h_end, *c_end;     /* each sequence's last state [sizes[0], hidden], or NULL */
+    const float *h_start, *c_start; /* NULL: zeros */
+    const float *dout; /* back: dE/dh of each row, directly */
+    float *dh, *dc;    /* back: from dE/d(final state) to dE/d(first state), [sizes[0], hidden] */
+    float *dz, *dq;    /* back: the gradients of the preactivations, may be gates and q themselves */
+    float *dx, *dU, *dW, *db, *db_W; /* back: what is to be found of them, or NULL */
+} layer;
+
+/* ---- weights in the order in which they are read -------------------------------------------------------------- */
+
+/* A panel is up to 4 vectors of columns wide: forward LANES units and their gates, of the RNN and back 4 * LANES
+   units. `blocks` of LANES units there are, the last one filled up with zeros. Back, the rows of W are in order
+   already: a batch so small that a step reads them once takes them as they lie (`direct`). Forward a single sequence
+   does, with sums over k instead of over rows of columns. */
+typedef struct { int64_t blocks, panels, depth; int gates, together, direct, alone; } layout;
+
+enum {
+    DIRECT = 128,        /* units from which on a single sequence takes W as it lies */
+    SHARED = 6,          /* sequences up to which threads share out the units of a step */
+    ENOUGH = 1 << 16,    /* weights from which on that pays */
+    MOST_ALONE = ROWS < 4 ? ROWS : 4 /* panels of which a single sequence's sums fit the registers */
+};
+
+static layout layout_of(const layer *l, int back) {
+    layout o = {.blocks = (l->hidden + LANES - 1) / LANES, .gates = l->cell == RNN ? 1 : l->cell == LSTM ? 4 : 3};
+    o.depth = back ? o.gates * l->hidden : l->hidden;
+    if (back) o.gates = 1;
+    o.together = o.gates == 1 ? 4 : 1;
+    o.direct = back ? l->hidden % LANES == 0 && l->sizes[0] <= ROWS * l->threads : l->sizes[0] == 1 && l->hidden >= DIRECT;
+    if (!back && o.direct) o.together = ROWS * 4 / o.gates < 4 ? ROWS * 4 / o.gates : 4; /* one's equations, while another's sums */
+    o.alone = back && o.direct && l->sizes[0] == 1 && o.blocks % 4 == 0;
+    if (o.alone) { /* several panels side by side, for a sum waits for itself: as many as leave some to every thread */
+        const int64_t most = o.blocks / 4 / l->threads;
+        o.together *= most < 1 ? 1 : (int)least(most, MOST_ALONE);
+    }
+    o.panels = (o.blocks + o.together - 1) / o.together;
+    return o;
+}
+
+static int width(layout o, int64_t panel) { /* in vectors */
+    int64_t left = o.blocks - panel * o.together;
+    return o.gates * (int)(left < o.together ? left : o.together);
+}
+
+static int64_t packed_size(layout o, int64_t depth) { return o.blocks * LANES * o.gates * depth; }
+
+static panel packed_panel(float *packed, layout o, int64_t depth, int64_t number) {
+    return (panel){packed + number * o.together * o.gates * LANES * depth, width(o, number) * LANES};
+}
+
+static panel panel_of(const layer *l, layout o, int64_t number) {
+    if (o.direct) return (panel){l->W + number * o.together * LANES, l->hidden};
+    return packed_panel(l->packed, o, o.depth, number);
+}
+
+static int valid(const layer *l, int64_t j) { return l->hidden - j < LANES ? (int)(l->hidden - j) : LANES; }
+
+static float *packed_U(const layer *l, layout o) { return l->packed + packed_size(o, l->hidden); }
+static float *packed_b(const layer *l, layout o) { return packed_U(l, o) + packed_size(o, l->input); }
+
+/* A panel of U or W, [gates * hidden, depth], forward: rows become columns. */
+static void pack_forward(const layer *l, layout o, const float *matrix, int64_t depth, float *packed, int64_t number) {
+    const panel to = packed_panel(packed, o, depth, number);
+    for (int v = 0; v < width(o, number); v++) {
+        const int64_t j = (number * o.together + v / o.gates) * LANES;
+        const float *from = matrix + (v % o.gates * l->hidden + j) * depth;
+        for (int64_t k = 0; k < depth; k += LANES) {
+            const int count = (int)least(LANES, depth - k);
+            vec row[LANES];
+            for (int i = 0; i < LANES; i++) row[i] = i < valid(l, j) ? load(from + i * depth + k, count) : (vec){0};
+            transpose(LANES, row);
+            for (int i = 0; i < count; i++) store((float *)to.at + (k + i) * to.stride + v * LANES, row[i], LANES);
+        }
+    }
+}
+
+static void pack_backward(const layer *l, layout o, int64_t number) {
+    const panel to = packed_panel(l->packed, o, o.depth, number);
+    for (int v = 0; v < width(o, number); v++) {
+        const int64_t j = (number * o.together + v) * LANES;
+        for (int64_t k = 0; k < o.depth; k++)
+            store((float *)to.at + k * to.stride + v * LANES, load(l->W + k * l->hidden + j, valid(l, j)), LANES);
+    }
+}
+
+/* ---- a team of threads --------------------------------------------------------------------------------------- */
+
+typedef struct { const layer *l; int back, next; int64_t arrived; } job;
+typedef struct { job *job; int me, team; int64_t met; } member;
+
+/* Waits until the whole team has come here. */
+static void meet(member *m) {
+    if (m->team == 1) return;
+    m->met += m->team;
+    __atomic_fetch_add(&m->job->arrived, 1, __ATOMIC_ACQ_REL);
+    for (int64_t looks = 0; __atomic_load_n(&m->job->arrived, __ATOMIC_ACQUIRE) < m->met; looks++) {
+#ifdef __SSE__
+        _mm_pause();
+#endif
+        if (looks > 1000) sched_yield();
+    }
+}
+
+/* Whether each takes some of the units, and not of the sequences: of these there are few, and much to do for each. */
+static int shared(const layer *l) {
+    return l->sizes[l->from] <= SHARED && layout_of(l, 1).depth * l->hidden >= ENOUGH;
+}
+
+typedef struct { int64_t lo, hi, panel, next; } slice; /* sequences, lo <= row < hi; the first panel, how far the next */
+
+/* The first row of part `part`: every part has about as many (row, step) pairs. */
+static int64_t cut(const layer *l, int64_t part, int64_t parts) {
+    int64_t total = 0, row = 0, sum = 0;
+    for (int64_t t = l->from; t < l->until; t++) total += l->sizes[t];
+    for (int64_t t = l->until; sum * parts < total * part; row++) { /* row lives until step t */
+        while (t > l->from && l->sizes[t - 1] <= row) t--;
+        sum += t - l->from;
+    }
+    return row;
+}
+
+static slice slice_of(const layer *l, const member *m) {
+    if (shared(l)) return (slice){0, l->sizes[l->from], m->me, m->team};
+    return (slice){cut(l, m->me, m->team), cut(l, m->me + 1, m->team), 0, 1};
+}
+
+#endif
