@@ -45,15 +45,12 @@ static void outer(const pair *pairs, int count, float *to, int rows) {
     for (int64_t j = 0; j < width; j += 4 * LANES) {
         const int wide = (int)least(4, (width - j) / LANES);
         const float *next = j + 4 * LANES < width ? to + j + 4 * LANES : to + rows * width;
-        vec sums[ROWS][4];
         lines soon;
         soon.count = 0;
         for (int r = 0; r < rows; r++)
             for (int i = 0; i < wide; i++) ask(&soon, next + r * width + i * LANES);
         for (const pair *p = pairs; p < pairs + count; p++)
-            product_across(rows, wide, p->dz, p->stride, (panel){p->v + j, width}, p->depth, sums, p > pairs, &soon);
-        for (int r = 0; r < rows; r++)
-            for (int i = 0; i < wide; i++) store(to + r * width + j + i * LANES, sums[r][i], LANES);
+            product_across(rows, wide, p->dz, p->stride, (panel){p->v + j, width}, p->depth, to + j, width, p > pairs, &soon);
     }
 }
 

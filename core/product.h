@@ -63,17 +63,18 @@ INLINE void ask(lines *soon, const float *at) { soon->at[soon->count++] = at; }
 typedef struct { const float *at; int64_t stride; } panel; /* its weights of unit k + 1 lie `stride` after those of k */
 
 /* sum[row][v] (+)= the sum over k < depth of a[row][k] * weights[k][v], `rows` and `wide` known to the compiler. From
-   row to row of a it is `stride`, from k to k `unit`; with a `shift` each row has weights of its own, so far apart.
+   row to row of a it is `stride`, or from k to k if a lies `across`; with a `shift` each row has weights of its own,
+   so far apart.
    Meanwhile the lines that are needed afterwards come from memory, now and then one: all at once they would hold up
    the weights. */
-INLINE void tile(const int rows, const int wide, const float *a, int64_t stride, int64_t unit, const int shift,
-                 panel weights, int64_t depth, vec (*sums)[4], int add, const lines *soon) {
-    const int every = unit == 1 ? 4 : 1; /* a across is as deep as there are rows, and these are few */
+INLINE void tile(const int rows, const int wide, const float *a, int64_t stride, const int across, const int shift,
+                 panel weights, int64_t depth, float *sums, int64_t wide_sums, int add, const lines *soon) {
+    const int every = across ? 1 : 4; /* what lies across is as deep as there are rows, and these are few */
     vec sum[ROWS][4];
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < wide; v++) sum[r][v] = add ? sums[r][v] : (vec){0};
+        for (int v = 0; v < wide; v++) sum[r][v] = add ? load(sums + r * wide_sums + v * LANES, LANES) : (vec){0};
     for (int64_t k = 0; k < depth; k++, weights.at += weights.stride) {
         for (int v = 0; v < wide && !shift; v++) __builtin_prefetch(weights.at + v * LANES + 16 * weights.stride);
         if (k % every == 0 && k / every < soon->count) __builtin_prefetch(soon->at[k / every], 1);
@@ -81,40 +82,43 @@ INLINE void tile(const int rows, const int wide, const float *a, int64_t stride,
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
             for (int v = 0; v < wide; v++) 
-                sum[r][v] += load(weights.at + r * shift + v * LANES, LANES) * a[r * stride + k * unit];
+                sum[r][v] += load(weights.at + r * shift + v * LANES, LANES) * a[across ? k * stride + r : r * stride + k];
     }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < wide; v++) sums[r][v] = sum[r][v];
+        for (int v = 0; v < wide; v++) store(sums + r * wide_sums + v * LANES, sum[r][v], LANES);
 }
 
-#define CASE(r, w, stride, unit) \
-    case 4 * r + w - 1: tile(r, w, a, stride, unit, 0, weights, depth, sums, add, soon); break;
-#define ROW(r, s, u) CASE(r, 1, s, u) CASE(r, 2, s, u) CASE(r, 3, s, u) CASE(r, 4, s, u)
+#define CASE(r, w, across, to, wide_to) \
+    case 4 * r + w - 1: tile(r, w, a, stride, across, 0, weights, depth, to, wide_to, add, soon); break;
+#define ROW(...) EACH(__VA_ARGS__)
+#define EACH(r, ...) CASE(r, 1, __VA_ARGS__) CASE(r, 2, __VA_ARGS__) CASE(r, 3, __VA_ARGS__) CASE(r, 4, __VA_ARGS__)
 #if defined(__AVX512F__) || defined(__aarch64__)
-#define ALL(s, u) ROW(1, s, u) ROW(2, s, u) ROW(3, s, u) ROW(4, s, u) ROW(5, s, u) ROW(6, s, u)
+#define ALL(...) ROW(1, __VA_ARGS__) ROW(2, __VA_ARGS__) ROW(3, __VA_ARGS__) ROW(4, __VA_ARGS__) ROW(5, __VA_ARGS__) ROW(6, __VA_ARGS__)
 #elif defined(__AVX__)
-#define ALL(s, u) ROW(1, s, u) ROW(2, s, u) ROW(3, s, u)
+#define ALL(...) ROW(1, __VA_ARGS__) ROW(2, __VA_ARGS__) ROW(3, __VA_ARGS__)
 #else
-#define ALL(s, u) ROW(1, s, u) ROW(2, s, u)
+#define ALL(...) ROW(1, __VA_ARGS__) ROW(2, __VA_ARGS__)
 #endif
 
 static void product(int rows, int wide, const float *a, int64_t stride, panel weights, int64_t depth,
                     vec (*sums)[4], int add, const lines *soon) {
-    switch (4 * rows + wide - 1) { ALL(stride, 1) }
+    switch (4 * rows + wide - 1) { ALL(0, (float *)sums, 4 * LANES) }
 }
 
-/* The same with a transposed: a[k][row], `stride` from k to k. */
+/* The same with a transposed: a[k][row], `stride` from k to k; the sums go to rows of `to`. */
 __attribute__((unused)) static void product_across(int rows, int wide, const float *a, int64_t stride, panel weights,
-                                                   int64_t depth, vec (*sums)[4], int add, const lines *soon) {
-    switch (4 * rows + wide - 1) { ALL(1, stride) }
+                                                   int64_t depth, float *to, int64_t wide_to, int add,
+                                                   const lines *soon) {
+    switch (4 * rows + wide - 1) { ALL(1, to, wide_to) }
 }
 
 /* One row times up to 4 panels of 4 vectors side by side: sums[panel][v]. */
 __attribute__((unused)) static void product_of_row(int panels, const float *a, panel weights, int64_t depth,
                                                    vec (*sums)[4], int add, const lines *soon) {
-#define SIDE_BY_SIDE(p) case p: tile(p, 4, a, 0, 1, 4 * LANES, weights, depth, sums, add, soon); break;
+#define SIDE_BY_SIDE(p) \
+    case p: tile(p, 4, a, 0, 0, 4 * LANES, weights, depth, (float *)sums, 4 * LANES, add, soon); break;
     switch (panels) {
         SIDE_BY_SIDE(1) SIDE_BY_SIDE(2)
 #if defined(__AVX__) || defined(__aarch64__)
@@ -128,6 +132,7 @@ __attribute__((unused)) static void product_of_row(int panels, const float *a, p
 }
 
 #undef ALL
+#undef EACH
 #undef ROW
 #undef CASE
 
