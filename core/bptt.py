@@ -41,7 +41,7 @@ from torch import Tensor
 from core import compiled, tape
 from core.cells import Cell, State, map_state
 from core.kernel import kernel_serves
-from core.products import Rows
+from core.products import Rows, Weights
 from core.tape import Parts, Recorded, Saved, Tape, parts_of, weights_of
 
 Sequences = Float[Tensor, "time batch input"] | Integer[Tensor, "time batch"]
@@ -78,7 +78,8 @@ def record(cell: Cell, batch: int, steps: int, state: State = None) -> Tape:
     """A tape for `steps` steps of a closed loop from `state` (None: zeros); call its `step(x)` for each."""
     state = cell.initial_state(batch) if state is None else state
     start = parts_of(state)
-    return (compiled.CompiledTape if _passes(cell, start) is compiled else Tape)(cell, [batch] * steps, start)
+    make = compiled.CompiledTape if _passes(cell, start) is compiled else Tape
+    return make(cell, weights_of(cell), [batch] * steps, start)
 
 
 def replay(cell: Cell, x: Sequences, tape: Tape) -> Float[Tensor, "time batch hidden"]:
@@ -117,7 +118,7 @@ def sequence(
         layers = tuple(part[None] for part in start)
         outputs, final = compiled.infer(cell.kernel, [weights_of(cell)], batch_sizes, x, layers, cell)
     else:
-        (*_, outputs), final, _ = tape.forward(cell, batch_sizes, x, start)
+        (*_, outputs), final, _ = tape.forward(cell, batch_sizes, x, weights_of(cell), start)
     return outputs, final[0] if len(final) == 1 else tuple(final)
 
 
@@ -150,11 +151,11 @@ class _Sequence(torch.autograd.Function):
         x: Any,
         *tensors: Tensor,
     ) -> Any:
-        U, W, _, _, *start = tensors
-        buffers, final, ctx.lease = passes.forward(cell, batch_sizes, x, tuple(start)) if made is None else made
+        weights, start = Weights(*tensors[:4]), tensors[4:]
+        buffers, final, ctx.lease = passes.forward(cell, batch_sizes, x, weights, start) if made is None else made
         ctx.back, ctx.kernel, ctx.batch_sizes, ctx.parts = passes.backward, cell.kernel, batch_sizes, len(start)
         ctx.in_place = made is None and ctx.lease is not None
-        ctx.save_for_backward(x, U, W, *start, *buffers)
+        ctx.save_for_backward(x, weights.U, weights.W, *start, *buffers)
         ctx.set_materialize_grads(False)
         h = buffers[-1] if made is None else buffers[-1].detach().view(*x.shape[:2], -1)
         return h, *final

@@ -1,5 +1,6 @@
 """The passes of `core.tape` with the steps of core/kernel.c, and one without a way back."""
 
+import functools
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from core.kernel import LANES, Layer, codes, openmp
 from core.lease import Lease
 from core.products import Gradients, Rows, Weights, gradients, input_product, leading
 from core.sequence_kernels import GRUKernel, Kernel, LSTMKernel, RNNKernel
-from core.tape import Parts, Recorded, Saved, Tape, own_state_gradients, weights_of
+from core.tape import Parts, Recorded, Saved, Tape, own_state_gradients
 
 FEW = 64  # rows up to which kernel.c forms the products over all steps too
 WITHIN_REACH = 2**18  # weights up to which a pass without a way back finds U x in each step, where it is used
@@ -43,10 +44,10 @@ class CompiledTape(Tape):
         self._layer._replace(begin=self.taken, until=self.taken + steps).run()
 
 
-def forward(cell: Cell, batch_sizes: Sequence[int], x: Rows, start: Parts) -> Recorded:
+def forward(cell: Cell, batch_sizes: Sequence[int], x: Rows, weights: Weights, start: Parts) -> Recorded:
     """All steps over known inputs: as `core.tape.forward`; no `start` stands for zeros."""
     kernel, sizes, x, start = cell.kernel, array("q", batch_sizes), x.contiguous(), contiguous(start)
-    weights = Weights(*contiguous(weights_of(cell)))
+    weights = Weights(*contiguous(weights))
     h, room = torch.empty(*leading(x), cell.hidden_size), _room(weights.W)
     buffers, lease = _buffers(kernel, weights.W, h, cell)
     given, _held = _inputs(x, weights, buffers)
@@ -148,16 +149,15 @@ def contiguous(tensors: Iterable[Tensor | None]) -> tuple[Any, ...]:
 
 def _work(kernel: Kernel, sizes: array, hidden: int) -> dict[str, int]:
     """The cell, and the steps to take."""
+    threads, (place, steps) = torch.get_num_threads(), sizes.buffer_info()
+    return {**_same_for_all(kernel), "hidden": hidden, "threads": threads, "sizes": place, "until": steps}
+
+
+@functools.cache
+def _same_for_all(kernel: Kernel) -> dict[str, int]:
+    cell, gate, candidate, output = codes(kernel)
     fork, team = openmp()
-    return {
-        **dict(zip(("cell", "gate", "candidate", "output"), codes(kernel), strict=True)),
-        "hidden": hidden,
-        "threads": torch.get_num_threads(),
-        "until": len(sizes),
-        "sizes": sizes.buffer_info()[0],
-        "fork": fork,
-        "team": team,
-    }
+    return {"cell": cell, "gate": gate, "candidate": candidate, "output": output, "fork": fork, "team": team}
 
 
 def _places(weights: Weights, room: Lease, buffers: Parts) -> dict[str, int]:

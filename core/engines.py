@@ -115,6 +115,8 @@ def by_hand(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool
 
 def by_kernel(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
     """The same, its steps those of kernel.c."""
+    if lengths is None and not reverse:
+        return bptt.sequence(cell, array("q", [x.shape[1]]) * len(x), x, state, compiled)
     return _over_rows(functools.partial(bptt.sequence, passes=compiled), cell, x, state, lengths, reverse)
 
 

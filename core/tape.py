@@ -64,14 +64,14 @@ class Tape:
         taken: how many steps were taken.
     """
 
-    def __init__(self, cell: Cell, batch_sizes: Sequence[int], start: Parts):
+    def __init__(self, cell: Cell, weights: Weights, batch_sizes: Sequence[int], start: Parts):
         self.kernel: Kernel = cell.kernel
         self.batch_sizes = batch_sizes
         self.firsts = [0, *accumulate(batch_sizes)]  # the first row of each step
         self.start = start
         self.taken = 0
         self._first = tuple(part.detach() for part in self.start)
-        U, W, b, b_W = weights_of(cell)
+        U, W, b, b_W = weights
         self._weights = Weights(
             U.detach(), W.detach(), *(each if each is None else each.detach() for each in (b, b_W))
         )
@@ -125,9 +125,9 @@ class Tape:
             self.kernel.step(self._steps[t], self._before[t], self._W_T, self._weights.b_W)
 
 
-def forward(cell: Cell, batch_sizes: Sequence[int], x: Rows, start: Parts) -> Recorded:
+def forward(cell: Cell, batch_sizes: Sequence[int], x: Rows, weights: Weights, start: Parts) -> Recorded:
     """All steps over known inputs."""
-    tape = Tape(cell, batch_sizes, start)
+    tape = Tape(cell, weights, batch_sizes, start)
     tape.run(x)
     recorded = tape.recorded()
     *others, h = recorded.buffers
