@@ -101,7 +101,7 @@ def backward(
     x, U, W, start, buffers = saved
     sizes, dh, start = array("q", batch_sizes), dh.contiguous(), contiguous(start)
     x, U, W = x.contiguous(), U.contiguous(), W.contiguous()
-    (wide, hidden), stride, gru = W.shape, _stride(len(W)), isinstance(kernel, GRUKernel)
+    (wide, hidden), stride, gru = W.shape, _stride(W.shape[0]), isinstance(kernel, GRUKernel)
     rows, state, h = dh.numel() // hidden, sizes[0] * hidden, buffers[-1]
     block = buffers[0] if in_place and len(buffers) > 1 else torch.empty(rows * (stride + hidden if gru else stride))
     fresh = not needs[-1] and all(each is None for each in d_final)  # then the kernel writes zeros in spare room
@@ -197,7 +197,7 @@ def _inputs(x: Rows, weights: Weights, buffers: Parts) -> tuple[dict[str, int], 
     if x.is_floating_point() or rows < U.shape[1]:  # it lies on the tape
         input_product(x, weights, _parts(buffers, W.shape)[0])
         return {}, ()
-    stride = len(W) if len(buffers) == 1 else _stride(len(W))
+    stride = W.shape[0] if len(buffers) == 1 else _stride(W.shape[0])
     numbers, table = x.long(), torch.empty(U.shape[1], stride)  # it gathers columns of U where it needs them
     table[:, : len(U)] = U.t() if b is None else U.t() + b
     return {"numbers": numbers.data_ptr(), "table": table.data_ptr()}, (numbers, table)

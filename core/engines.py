@@ -116,7 +116,7 @@ def by_hand(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool
 def by_kernel(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
     """The same, its steps those of kernel.c."""
     if lengths is None and not reverse:
-        return bptt.sequence(cell, array("q", [x.shape[1]]) * len(x), x, state, compiled)
+        return bptt.sequence(cell, array("q", [x.shape[1]]) * x.shape[0], x, state, compiled)
     return _over_rows(functools.partial(bptt.sequence, passes=compiled), cell, x, state, lengths, reverse)
 
 
@@ -126,7 +126,7 @@ def without_gradient(cells: Sequence[Cell], x: Inputs, state: State) -> tuple[Ou
     The state is that of all layers, [layers, batch, hidden], None for zeros.
     """
     start, stack = () if state is None else parts_of(state), [weights_of(cell) for cell in cells]
-    sizes = array("q", [x.shape[1]]) * len(x)
+    sizes = array("q", [x.shape[1]]) * x.shape[0]
     outputs, final = compiled.infer(cells[0].kernel, stack, sizes, bptt.computed(cells[0], x), start, cells[0])
     return outputs, final[0] if len(final) == 1 else final
 
@@ -172,7 +172,7 @@ def choose(name: str, cells: Sequence[Cell], x: Inputs, state: State, lengths: L
     serves = kernel_serves(cell.kernel, tensors if state is None else (*tensors, *parts_of(state)))
     if name == "auto":
         rules = "kernel.c" if serves else "torch, float32" if cell.U.dtype == torch.float32 else "torch"
-        sizes, work = (len(x), x.shape[1], cell.hidden_size), (torch.is_grad_enabled(), lengths is not None)
+        sizes, work = (*x.shape[:2], cell.hidden_size), (torch.is_grad_enabled(), lengths is not None)
         name = _first(rules, cell.kernel in FUSED, type(cell.kernel), *work, sizes)
     return by_kernel if name == "bptt" and serves else ENGINES[name]
 

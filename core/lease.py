@@ -28,7 +28,7 @@ class Lease:
             self.block = self._home.pop()
         except IndexError:  # another thread may have been faster
             self.block = torch.empty(0)
-        if len(self.block) < size:
+        if self.block.numel() < size:
             self.block = torch.empty(size + size // 8)
 
     def __del__(self):

@@ -120,7 +120,7 @@ class Recurrent(nn.Module):
             done = [run(cell, x, next(starts), lengths, bool(way)) for way, cell in enumerate(layer)]
             x = torch.cat([outputs for outputs, _ in done], -1) if len(done) > 1 else done[0][0]
             finals += [final for _, final in done]
-        return x, map_state(_one_above_the_other, *finals)
+        return x, finals[0] if len(finals) == 1 else map_state(lambda *parts: torch.cat(parts), *finals)
 
     def _check(self, x: Tensor, state: State | None, lengths: Tensor | None) -> None:
         shape = x.shape
@@ -148,10 +148,6 @@ class Recurrent(nn.Module):
         if len(read) and not 0 <= read.min() <= read.max() < self.input_size:
             largest = self.input_size - 1
             raise ValueError(f"x has numbers from {read.min()} to {read.max()}, outside the range 0..{largest}")
-
-
-def _one_above_the_other(first: Tensor, *others: Tensor) -> Tensor:
-    return torch.cat([first, *others]) if others else first
 
 
 def to_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
