@@ -1,11 +1,11 @@
-"""What is written in C, under address and undefined-behaviour sanitizer and under valgrind.
+"""What is written in C, under sanitizers of addresses, undefined behaviour and threads, and under valgrind.
 
     uv run python -m benchmarks.c_memory    # a line for each way, exit code 1 if one finds anything; two minutes
 
 The drivers beside this file run core/kernel.c and glimpse/looking.c over many shapes: a read or write beyond an
 array, or of what was never written, is found.
 
-The sanitizers watch it with this machine's widest vectors and with the narrowest; valgrind, which knows no
+The first two watch it with this machine's widest vectors and with the narrowest; valgrind, which knows no
 AVX-512, with those of AVX2. What is not installed is said to be missing and counts as found.
 """
 
@@ -24,6 +24,7 @@ NARROW = ("-mavx2", "-mfma") if platform.machine() == "x86_64" else ()
 WAYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # what compiles it, what runs it
     "sanitizers, native vectors": ((*SANITIZERS, "-march=native"), ()),
     "sanitizers, narrowest vectors": (SANITIZERS, ()),
+    "thread sanitizer": (("-fsanitize=thread", "-march=native"), ()),
     "valgrind": (NARROW, ("valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full")),
 }
 
@@ -36,7 +37,7 @@ def watch(driver: Path, flags: tuple[str, ...], runner: tuple[str, ...]) -> tupl
     with tempfile.TemporaryDirectory() as folder:
         program = f"{folder}/driver"
         built = subprocess.run(
-            [cc, *COMMON, *flags, str(driver), "-o", program, "-lm"], capture_output=True, text=True
+            [cc, *COMMON, *flags, str(driver), "-o", program, "-lm", "-pthread"], capture_output=True, text=True
         )
         if built.returncode:
             return False, built.stderr[:2000]

@@ -4,10 +4,34 @@
 
 #include "../core/kernel.c"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 static double total;
+static __thread int team_size = 1;
+
+typedef struct { void (*work)(void *); void *argument; int threads; } team_work;
+
+static void *take_part(void *argument) {
+    const team_work *t = argument;
+    team_size = t->threads;
+    t->work(t->argument);
+    team_size = 1;
+    return NULL;
+}
+
+static void fork_team(void (*work)(void *), void *argument, unsigned threads, unsigned flags) { /* as GOMP_parallel */
+    pthread_t others[8];
+    team_work t = {work, argument, (int)threads};
+    (void)flags;
+    for (unsigned i = 1; i < threads; i++)
+        if (pthread_create(&others[i], NULL, take_part, &t)) abort();
+    take_part(&t);
+    for (unsigned i = 1; i < threads; i++) pthread_join(others[i], NULL);
+}
+
+static int members(void) { return team_size; }
 
 static float *numbers(int64_t count, int fill) { /* filled with numbers within -0.5..0.5, or left as it comes */
     float *x = NULL;
@@ -18,7 +42,7 @@ static float *numbers(int64_t count, int fill) { /* filled with numbers within -
 
 static void add(const float *x, int64_t count) { for (int64_t i = 0; i < count; i++) total += x[i]; }
 
-typedef struct { int cell; int64_t steps, batch, hidden, input; int lengths, given; } shape; /* given: how U x is */
+typedef struct { int cell; int64_t steps, batch, hidden, input; int lengths, given, threads; } shape; /* given: how U x is */
 enum { ON_THE_TAPE, IN_A_TABLE, AS_X, AT_ONCE, GIVEN };
 
 static void run_case(shape s) {
@@ -27,7 +51,7 @@ static void run_case(shape s) {
     int64_t *sizes = malloc(8 * (size_t)s.steps), rows = 0;
     for (int64_t t = 0; t < s.steps; t++) rows += sizes[t] = s.lengths && t ? 1 + rand() % sizes[t - 1] : batch;
     layer l = {.cell = s.cell, .gate = SIGMOID, .hidden = hidden, .input = s.input, .stride = stride, .until = s.steps,
-               .asked = 1, .threads = 1, .sizes = sizes};
+               .asked = 1, .threads = s.threads, .sizes = sizes, .fork = fork_team, .team = members};
     const layout o = layout_of(&l, 0);
     l.packed = numbers(packed_size(o, hidden) + packed_size(o, s.input) + wide, 0);
     float *W = numbers(wide * hidden, 1), *U = numbers(wide * s.input, 1), *b = numbers(wide, 1), *b_W = numbers(hidden, 1);
@@ -80,13 +104,18 @@ static void run_case(shape s) {
 int main(void) {
     const int64_t hidden[] = {1, 3, 8, 15, 16, 17, 33, 64, 70, 130}, batch[] = {1, 2, 5, 6, 7, 13}, steps[] = {1, 2, 5};
     int cases = 0;
+    for (int cell = RNN; cell <= GRU; cell++) /* threads that wait for each other, and threads with rows of their own */
+        for (int t = 1; t < 3; t++)
+            for (int few = 0; few < 2; few++)
+                for (int given = 0; given < GIVEN; given++, cases++)
+                    run_case((shape){cell, steps[t], few ? 1 + cases % 3 : 9, few ? 272 : 20, 16, cases & 1, given, 3});
     for (int cell = RNN; cell <= GRU; cell++)
         for (int h = 0; h < 10; h++)
             for (int b = 0; b < 6; b++)
                 for (int t = 0; t < 3; t++)
                     for (int lengths = 0; lengths < 2; lengths++)
                         for (int given = 0; given < GIVEN; given++, cases++)
-                            run_case((shape){cell, steps[t], batch[b], hidden[h], cases % 2 ? 16 : 1 + cases % 21, lengths, given});
+                            run_case((shape){cell, steps[t], batch[b], hidden[h], cases % 2 ? 16 : 1 + cases % 21, lengths, given, 1});
     printf("%d cases, sum %.6g\n", cases, total);
     return total == total ? 0 : 1;
 }

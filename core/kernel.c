@@ -293,8 +293,8 @@ static void work(void *argument) {
 }
 
 static void run(const layer *l, int back) {
-    job j = {l, back, 0, 0};
-    const int64_t threads = shared(l) ? l->threads : least(l->threads, l->sizes[l->from]);
+    job j = {l, back, 0, {{0}}};
+    const int64_t threads = least(MOST_THREADS, shared(l) ? l->threads : least(l->threads, l->sizes[l->from]));
     if (l->fork && l->team && threads > 1) l->fork(work, &j, (unsigned)threads, 0);
     else work(&j);
 }

@@ -59,7 +59,7 @@ static layout layout_of(const layer *l, int back) {
     o.depth = back ? o.gates * l->hidden : l->hidden;
     if (back) o.gates = 1;
     o.together = o.gates == 1 ? 4 : 1;
-    o.direct = back ? l->hidden % LANES == 0 && l->sizes[0] <= ROWS * l->threads : l->sizes[0] == 1 && l->hidden >= DIRECT;
+    o.direct = back ? l->hidden % LANES == 0 && l->sizes[0] <= ROWS * l->threads : l->gates && l->sizes[0] == 1 && l->hidden >= DIRECT;
     if (!back && o.direct) o.together = ROWS * 4 / o.gates < 4 ? ROWS * 4 / o.gates : 4; /* one's equations, while another's sums */
     o.alone = back && o.direct && l->sizes[0] == 1 && o.blocks % 4 == 0;
     if (o.alone) { /* several panels side by side, for a sum waits for itself: as many as leave some to every thread */
@@ -118,20 +118,17 @@ static void pack_backward(const layer *l, layout o, int64_t number) {
 
 /* ---- a team of threads --------------------------------------------------------------------------------------- */
 
-typedef struct { const layer *l; int back, next; int64_t arrived; } job;
+enum { MOST_THREADS = 128 };
+typedef struct { int64_t met; char rest[56]; } __attribute__((aligned(64))) mark; /* a line that only one writes */
+typedef struct { const layer *l; int back, next; mark marks[MOST_THREADS]; } job;
 typedef struct { job *job; int me, team; int64_t met; } member;
 
 /* Waits until the whole team has come here. */
 static void meet(member *m) {
-    if (m->team == 1) return;
-    m->met += m->team;
-    __atomic_fetch_add(&m->job->arrived, 1, __ATOMIC_ACQ_REL);
-    for (int64_t looks = 0; __atomic_load_n(&m->job->arrived, __ATOMIC_ACQUIRE) < m->met; looks++) {
-#ifdef __SSE__
-        _mm_pause();
-#endif
-        if (looks > 1000) sched_yield();
-    }
+    __atomic_store_n(&m->job->marks[m->me].met, ++m->met, __ATOMIC_RELEASE);
+    for (int other = 0; other < m->team; other++)
+        for (int64_t looks = 0; __atomic_load_n(&m->job->marks[other].met, __ATOMIC_ACQUIRE) < m->met; looks++)
+            if (looks > 10000) sched_yield();
 }
 
 /* Whether each takes some of the units, and not of the sequences: of these there are few, and much to do for each. */
