@@ -9,13 +9,13 @@
 #include <stdlib.h>
 
 static double total;
-static __thread int team_size = 1;
+static __thread int team_size = 1, rank = 0;
 
-typedef struct { void (*work)(void *); void *argument; int threads; } team_work;
+typedef struct { void (*work)(void *); void *argument; int threads, next; } team_work;
 
 static void *take_part(void *argument) {
-    const team_work *t = argument;
-    team_size = t->threads;
+    team_work *t = argument;
+    team_size = t->threads, rank = __atomic_fetch_add(&t->next, 1, __ATOMIC_RELAXED);
     t->work(t->argument);
     team_size = 1;
     return NULL;
@@ -23,7 +23,7 @@ static void *take_part(void *argument) {
 
 static void fork_team(void (*work)(void *), void *argument, unsigned threads, unsigned flags) { /* as GOMP_parallel */
     pthread_t others[8];
-    team_work t = {work, argument, (int)threads};
+    team_work t = {work, argument, (int)threads, 0};
     (void)flags;
     for (unsigned i = 1; i < threads; i++)
         if (pthread_create(&others[i], NULL, take_part, &t)) abort();
@@ -32,6 +32,7 @@ static void fork_team(void (*work)(void *), void *argument, unsigned threads, un
 }
 
 static int members(void) { return team_size; }
+static int member_number(void) { return rank; }
 
 static float *numbers(int64_t count, int fill) { /* filled with numbers within -0.5..0.5, or left as it comes */
     float *x = NULL;
@@ -51,7 +52,7 @@ static void run_case(shape s) {
     int64_t *sizes = malloc(8 * (size_t)s.steps), rows = 0;
     for (int64_t t = 0; t < s.steps; t++) rows += sizes[t] = s.lengths && t ? 1 + rand() % sizes[t - 1] : batch;
     layer l = {.cell = s.cell, .gate = SIGMOID, .hidden = hidden, .input = s.input, .stride = stride, .until = s.steps,
-               .asked = 1, .threads = s.threads, .sizes = sizes, .fork = fork_team, .team = members};
+               .asked = 1, .threads = s.threads, .sizes = sizes, .fork = fork_team, .team = members, .number = member_number};
     const layout o = layout_of(&l, 0);
     l.packed = numbers(packed_size(o, hidden) + packed_size(o, s.input) + wide, 0);
     float *W = numbers(wide * hidden, 1), *U = numbers(wide * s.input, 1), *b = numbers(wide, 1), *b_W = numbers(hidden, 1);

@@ -155,9 +155,8 @@ def _work(kernel: Kernel, sizes: array, hidden: int) -> dict[str, int]:
 
 @functools.cache
 def _same_for_all(kernel: Kernel) -> dict[str, int]:
-    cell, gate, candidate, output = codes(kernel)
-    fork, team = openmp()
-    return {"cell": cell, "gate": gate, "candidate": candidate, "output": output, "fork": fork, "team": team}
+    names = "cell", "gate", "candidate", "output", "fork", "team", "number"
+    return dict(zip(names, (*codes(kernel), *openmp()), strict=True))
 
 
 def _places(weights: Weights, room: Lease, buffers: Parts) -> dict[str, int]:

@@ -17,10 +17,10 @@ static int at_rest(const float *h, int64_t count) {
     return !h || i == count;
 }
 
-/* LANES columns of U x + b of few rows, U as it lies: 4 rows at a time, and those left over one by one. */
-static void project(const layer *l, int64_t rows, int64_t column) {
+/* Up to LANES columns of U x + b of few rows, U as it lies: 4 rows at a time, and those left over one by one. */
+static void project(const layer *l, int64_t rows, int64_t column, int columns) {
     const int64_t M = l->input;
-    const int columns = (int)least(LANES, layout_of(l, 1).depth - column), some = LANES / 4;
+    const int some = LANES / 4;
     const vec b = l->b ? load(l->b + column, columns) : (vec){0};
     int64_t row = 0;
     for (float *z = l->gates + column; row < rows; z = l->gates + row * l->stride + column) {

@@ -146,19 +146,19 @@ static void forward_tile(const layer *l, layout o, place p, int64_t row, int row
 /* What comes before the first step. */
 static void prepare(const layer *l, const member *m) {
     const layout o = layout_of(l, 0);
-    const int64_t columns = o.gates * l->hidden;
-    for (int64_t number = m->me; number < o.panels && !o.direct; number += m->team)
-        pack_forward(l, o, l->W, l->hidden, l->packed, number);
-    if (!l->x) return;
-    if (!l->gates) {
-        for (int64_t number = m->me; number < o.panels; number += m->team)
-            pack_forward(l, o, l->U, l->input, packed_U(l, o), number);
-        for (int64_t i = 0; i < columns && m->me == 0; i++) packed_b(l, o)[i] = l->b ? l->b[i] : 0;
-        return;
-    }
+    const slice mine = panels_of(o, m);
     int64_t rows = 0;
     for (int64_t t = 0; t < l->until; t++) rows += l->sizes[t];
-    for (int64_t column = m->me * LANES; column < columns; column += m->team * LANES) project(l, rows, column);
+    for (int64_t number = mine.panel; number < mine.panels; number++) {
+        if (!o.direct) pack_forward(l, o, l->W, l->hidden, l->packed, number);
+        if (l->x && !l->gates) pack_forward(l, o, l->U, l->input, packed_U(l, o), number);
+        for (int v = 0; v < width(o, number) && l->x && l->gates; v++) {
+            const int64_t j = (number * o.together + v / o.gates) * LANES;
+            project(l, rows, v % o.gates * l->hidden + j, valid(l, j));
+        }
+    }
+    for (int64_t i = 0; i < o.gates * l->hidden && l->x && !l->gates && m->me == 0; i++)
+        packed_b(l, o)[i] = l->b ? l->b[i] : 0;
 }
 
 /* Copies the last state of each sequence. */
@@ -173,13 +173,13 @@ static void finish(const layer *l, slice s) {
 
 static void forward_steps(const layer *l, member *m) {
     const layout o = layout_of(l, 0);
-    const slice s = slice_of(l, m);
+    const slice s = slice_of(l, o, m);
     place p = {0, l->from == 0, l->h_start, l->c_start, l->c ? l->c : l->c_end};
     p.rests = p.rests && at_rest(p.h ? p.h + s.lo * l->hidden : NULL, (s.hi - s.lo) * l->hidden);
     for (int64_t t = 0; t < l->until; t++) {
         const int64_t end = least(s.hi, l->sizes[t]);
         const int height = tile_rows(end - s.lo);
-        for (int64_t number = t < l->from ? o.panels : s.panel; number < o.panels; number += s.next)
+        for (int64_t number = t < l->from ? s.panels : s.panel; number < s.panels; number++)
             for (int64_t row = s.lo; row < end; row += height)
                 forward_tile(l, o, p, row, (int)least(height, end - row), number);
         p.h = l->h + p.first * l->hidden, p.c = p.c_here;
@@ -231,7 +231,7 @@ static void ask_backward(const layer *l, layout o, place p, int64_t row, int row
 
 static void backward_steps(const layer *l, member *m) {
     const layout o = layout_of(l, 1);
-    const slice s = slice_of(l, m);
+    const slice s = slice_of(l, o, m);
     const int64_t H = l->hidden;
     int64_t first = 0, later = 0; /* the first row of the step after, and how many rows it has */
     for (int64_t t = 0; t < l->until; t++) first += l->sizes[t];
@@ -240,7 +240,7 @@ static void backward_steps(const layer *l, member *m) {
         const int64_t before = t > 0 ? here - l->sizes[t - 1] : 0;
         const place p = {here, 0, t > 0 ? l->h + before * H : l->h_start, t > 0 ? l->c + before * H : l->c_start, NULL};
         const int height = tile_rows(later - s.lo);
-        for (int64_t number = s.panel; number < o.panels; number += s.next) {
+        for (int64_t number = s.panel; number < s.panels; number++) {
             const int wide = width(o, number);
             for (int64_t row = s.lo; row < later; row += height) { /* those that go on after step t */
                 const int rows = (int)least(height, later - row);
@@ -271,14 +271,15 @@ static void backward_steps(const layer *l, member *m) {
 static void work(void *argument) {
     job *j = argument;
     const layer *l = j->l;
-    member m = {j, __atomic_fetch_add(&j->next, 1, __ATOMIC_RELAXED), l->team ? l->team() : 1, 0};
+    member m = {j, j->many ? l->number() : 0, j->many ? l->team() : 1, 0};
 #ifdef __SSE__
     const unsigned mode = _mm_getcsr();
     _mm_setcsr(mode | 0x8040); /* numbers below 1e-38 count as 0: a vanishing gradient would cost 100 times as much */
 #endif
     if (j->back) {
         const layout o = layout_of(l, 1);
-        for (int64_t number = m.me; number < o.panels && !o.direct; number += m.team) pack_backward(l, o, number);
+        const slice mine = panels_of(o, &m);
+        for (int64_t number = mine.panel; number < mine.panels && !o.direct; number++) pack_backward(l, o, number);
         meet(&m);
         backward_steps(l, &m);
         meet(&m);
@@ -293,9 +294,9 @@ static void work(void *argument) {
 }
 
 static void run(const layer *l, int back) {
-    job j = {l, back, 0, {{0}}};
     const int64_t threads = least(MOST_THREADS, shared(l) ? l->threads : least(l->threads, l->sizes[l->from]));
-    if (l->fork && l->team && threads > 1) l->fork(work, &j, (unsigned)threads, 0);
+    job j = {l, back, l->fork && threads > 1, {{0}}};
+    if (j.many) l->fork(work, &j, (unsigned)threads, 0);
     else work(&j);
 }
 

@@ -44,6 +44,7 @@ class Layer(NamedTuple):
     sizes: int = 0
     fork: int = 0
     team: int = 0
+    number: int = 0
     numbers: int = 0
     table: int = 0
     x: int = 0
@@ -107,9 +108,13 @@ def codes(kernel: Kernel) -> tuple[int, ...]:
 
 
 @functools.cache
-def openmp() -> tuple[int, int]:
-    """GNU OpenMP's `GOMP_parallel` and `omp_get_num_threads`: torch's own if any, as two pools would compete."""
+def openmp() -> tuple[int, int, int]:
+    """GNU OpenMP's `GOMP_parallel`, `omp_get_num_threads` and `omp_get_thread_num`, or zeros.
+
+    They are torch's own where it brings them: a second pool of threads would compete with the first.
+    """
     here: Any = ctypes.CDLL(None)
-    functions = (getattr(here, name, None) for name in ("GOMP_parallel", "omp_get_num_threads"))
-    fork, team = (0 if each is None else ctypes.cast(each, ctypes.c_void_p).value or 0 for each in functions)
-    return fork, team
+    names = "GOMP_parallel", "omp_get_num_threads", "omp_get_thread_num"
+    found = [getattr(here, name, None) for name in names]
+    fork, team, number = (0 if each is None else ctypes.cast(each, ctypes.c_void_p).value or 0 for each in found)
+    return (fork, team, number) if all(found) else (0, 0, 0)

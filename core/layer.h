@@ -24,7 +24,7 @@ typedef struct { /* the fields of core/compiled.py, in its order */
     int64_t asked, fresh; /* back: 1 if dE/d(first state) is asked for; 1 if dE/d(final state) is 0 */
     const int64_t *sizes; /* [until], falling */
     void (*fork)(void (*)(void *), void *, unsigned, unsigned); /* GOMP_parallel, or NULL */
-    int (*team)(void);                                          /* omp_get_num_threads, or NULL */
+    int (*team)(void), (*number)(void); /* omp_get_num_threads and omp_get_thread_num, or NULL */
     const int64_t *numbers; /* [rows]: the row of `table` that is a step's U x + b; or NULL: it lies in `gates` */
     const float *table;
     const float *x, *U, *b; /* x [rows, input] or NULL: U x + b is to be found here; b [gates * hidden] or NULL */
@@ -120,7 +120,7 @@ static void pack_backward(const layer *l, layout o, int64_t number) {
 
 enum { MOST_THREADS = 128 };
 typedef struct { int64_t met; char rest[56]; } __attribute__((aligned(64))) mark; /* a line that only one writes */
-typedef struct { const layer *l; int back, next; mark marks[MOST_THREADS]; } job;
+typedef struct { const layer *l; int back, many; mark marks[MOST_THREADS]; } job;
 typedef struct { job *job; int me, team; int64_t met; } member;
 
 /* Waits until the whole team has come here. */
@@ -136,7 +136,7 @@ static int shared(const layer *l) {
     return l->sizes[l->from] <= SHARED && layout_of(l, 1).depth * l->hidden >= ENOUGH;
 }
 
-typedef struct { int64_t lo, hi, panel, next; } slice; /* sequences, lo <= row < hi; the first panel, how far the next */
+typedef struct { int64_t lo, hi, panel, panels; } slice; /* lo <= sequence < hi, panel <= number < panels */
 
 /* The first row of part `part`: every part has about as many (row, step) pairs. */
 static int64_t cut(const layer *l, int64_t part, int64_t parts) {
@@ -149,9 +149,16 @@ static int64_t cut(const layer *l, int64_t part, int64_t parts) {
     return row;
 }
 
-static slice slice_of(const layer *l, const member *m) {
-    if (shared(l)) return (slice){0, l->sizes[l->from], m->me, m->team};
-    return (slice){cut(l, m->me, m->team), cut(l, m->me + 1, m->team), 0, 1};
+/* A member's panels: always the same units, so that it finds what it has left itself. */
+static slice panels_of(layout o, const member *m) {
+    return (slice){0, 0, o.panels * m->me / m->team, o.panels * (m->me + 1) / m->team};
+}
+
+static slice slice_of(const layer *l, layout o, const member *m) {
+    slice s = panels_of(o, m);
+    if (shared(l)) s.hi = l->sizes[l->from];
+    else s = (slice){cut(l, m->me, m->team), cut(l, m->me + 1, m->team), 0, o.panels};
+    return s;
 }
 
 #endif
