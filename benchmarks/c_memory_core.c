@@ -103,7 +103,7 @@ static void run_case(shape s) {
 }
 
 int main(void) {
-    const int64_t hidden[] = {1, 3, 8, 15, 16, 17, 33, 64, 70, 130}, batch[] = {1, 2, 5, 6, 7, 13}, steps[] = {1, 2, 5};
+    const int64_t hidden[] = {1, 3, 8, 15, 16, 17, 33, 64, 70, 130, 192, 320}, batch[] = {1, 2, 5, 6, 7, 13}, steps[] = {1, 2, 5};
     int cases = 0;
     for (int cell = RNN; cell <= GRU; cell++) /* threads that wait for each other, and threads with rows of their own */
         for (int t = 1; t < 3; t++)
@@ -111,7 +111,7 @@ int main(void) {
                 for (int given = 0; given < GIVEN; given++, cases++)
                     run_case((shape){cell, steps[t], few ? 1 + cases % 3 : 9, few ? 272 : 20, 16, cases & 1, given, 3});
     for (int cell = RNN; cell <= GRU; cell++)
-        for (int h = 0; h < 10; h++)
+        for (int h = 0; h < 12; h++)
             for (int b = 0; b < 6; b++)
                 for (int t = 0; t < 3; t++)
                     for (int lengths = 0; lengths < 2; lengths++)

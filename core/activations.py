@@ -5,7 +5,7 @@ through time then keeps y alone and forgets z, so the activation may overwrite i
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,10 @@ class Activation(NamedTuple):
     function: Callable[[Tensor], Tensor]
     into: Callable[[Tensor, Tensor], Tensor]
     backward: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+    def __reduce__(self) -> Any:
+        """In a pickle it is its name: that is all that can be told of functions."""
+        return activation, (next(name for name, each in ACTIVATIONS.items() if each is self),)
 
     def __call__(self, z: Tensor) -> Tensor:
         """sigma(z)."""

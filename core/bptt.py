@@ -41,7 +41,7 @@ from torch import Tensor
 from core import compiled, tape
 from core.cells import Cell, State, map_state
 from core.kernel import kernel_serves
-from core.products import Rows, Weights
+from core.products import Rows, Weights, leading
 from core.tape import Parts, Recorded, Saved, Tape, parts_of, weights_of
 
 Sequences = Float[Tensor, "time batch input"] | Integer[Tensor, "time batch"]
@@ -78,7 +78,7 @@ def record(cell: Cell, batch: int, steps: int, state: State = None) -> Tape:
     """A tape for `steps` steps of a closed loop from `state` (None: zeros); call its `step(x)` for each."""
     state = cell.initial_state(batch) if state is None else state
     start = parts_of(state)
-    make = compiled.CompiledTape if _passes(cell, start) is compiled else Tape
+    make = compiled.CompiledTape if _passes(cell, cell.U, start) is compiled else Tape
     return make(cell, weights_of(cell), [batch] * steps, start)
 
 
@@ -96,7 +96,7 @@ def replay(cell: Cell, x: Sequences, tape: Tape) -> Float[Tensor, "time batch hi
     if not len(x) == tape.taken == len(tape.batch_sizes):
         raise ValueError(f"{len(x)} inputs for a tape with {tape.taken} of {len(tape.batch_sizes)} steps taken")
     outputs, *_ = _attach(
-        _passes(cell, tape.start), cell, tape.batch_sizes, computed(cell, x), tape.start, tape.recorded()
+        _passes(cell, x, tape.start), cell, tape.batch_sizes, computed(cell, x), tape.start, tape.recorded()
     )
     return outputs
 
@@ -108,13 +108,21 @@ def sequence(
 
     `x` holds the steps one after another, `batch_sizes[t]` rows for step t (see `Tape`). Returns every h_t in
     the same layout and the final state, parts [1, batch, hidden]. `passes` are `core.compiled` or `core.tape`; by
-    default the faster of those that can do the work. `core.compiled` takes None for a state of zeros.
+    default the faster of those that can do the work. None is a state of zeros.
+
+    Raises:
+        ValueError: if x does not fit the cell or the batch sizes (looked at if no `passes` are given).
     """
+    if passes is None:
+        _check(cell, batch_sizes, x)
+        passes = _passes(cell, x, () if state is None else parts_of(state))
+    if state is None and passes is tape:
+        state = cell.initial_state(batch_sizes[0])
     start: Parts = () if state is None else parts_of(state)
     x = computed(cell, x)
     if torch.is_grad_enabled():
-        outputs, *final = _attach(passes or _passes(cell, start), cell, batch_sizes, x, start, None)
-    elif (passes or _passes(cell, start)) is compiled:
+        outputs, *final = _attach(passes, cell, batch_sizes, x, start, None)
+    elif passes is compiled:
         layers = tuple(part[None] for part in start)
         outputs, final = compiled.infer(cell.kernel, [weights_of(cell)], batch_sizes, x, layers, cell)
     else:
@@ -122,8 +130,17 @@ def sequence(
     return outputs, final[0] if len(final) == 1 else tuple(final)
 
 
-def _passes(cell: Cell, start: Parts) -> ModuleType:
-    return compiled if kernel_serves(cell.kernel, (*weights_of(cell), *start)) else tape
+def _check(cell: Cell, batch_sizes: Sequence[int], x: Rows) -> None:
+    rows, width = leading(x).numel(), x.shape[-1] if x.is_floating_point() else cell.input_size
+    if rows != sum(batch_sizes) or width != cell.input_size:
+        raise ValueError(
+            f"x is {x.dtype} {list(x.shape)}: not {sum(batch_sizes)} rows, as all steps have, of {cell.input_size}"
+        )
+
+
+def _passes(cell: Cell, x: Tensor, start: Parts) -> ModuleType:
+    serves = x.is_cpu and not x.is_neg() and kernel_serves(cell.kernel, (*weights_of(cell), *start))
+    return compiled if serves else tape
 
 
 def _attach(

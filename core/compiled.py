@@ -12,12 +12,12 @@ from torch import Tensor
 
 from core.cells import Cell
 from core.kernel import LANES, Layer, codes, openmp
-from core.lease import Lease
+from core.lease import Lease, floats
 from core.products import Gradients, Rows, Weights, gradients, input_product, leading
 from core.sequence_kernels import GRUKernel, Kernel, LSTMKernel, RNNKernel
 from core.tape import Parts, Recorded, Saved, Tape, own_state_gradients
 
-FEW = 64  # rows up to which kernel.c forms the products over all steps too
+FEW = 64  # rows up to which kernel.c forms the products over all steps too; their bits are not those of torch.mm
 WITHIN_REACH = 2**18  # weights up to which a pass without a way back finds U x in each step, where it is used
 
 
@@ -30,7 +30,7 @@ class CompiledTape(Tape):
 
     def _allocate(self, cell: Cell) -> tuple[Tensor, Tensor]:
         weights, start = Weights(*contiguous(self._weights)), contiguous(self._first)
-        h, sizes = torch.empty(self.firsts[-1], cell.hidden_size), array("q", self.batch_sizes)
+        h, sizes = floats(self.firsts[-1], cell.hidden_size), array("q", self.batch_sizes)
         self._block_and_h, self._lease = _buffers(self.kernel, weights.W, h, cell)
         z, second = _parts(self._block_and_h, weights.W.shape)
         room = _room(weights.W)
@@ -48,7 +48,7 @@ def forward(cell: Cell, batch_sizes: Sequence[int], x: Rows, weights: Weights, s
     """All steps over known inputs: as `core.tape.forward`; no `start` stands for zeros."""
     kernel, sizes, x, start = cell.kernel, array("q", batch_sizes), x.contiguous(), contiguous(start)
     weights = Weights(*contiguous(weights))
-    h, room = torch.empty(*leading(x), cell.hidden_size), _room(weights.W)
+    h, room = floats(*leading(x), cell.hidden_size), _room(weights.W)
     buffers, lease = _buffers(kernel, weights.W, h, cell)
     given, _held = _inputs(x, weights, buffers)
     final = _ends(kernel, (1, sizes[0], cell.hidden_size), tuple(part[None] for part in start))
@@ -76,7 +76,7 @@ def infer(
     states = {"h_end": final[0].data_ptr(), "c_end": final[-1].data_ptr(), **_starts(start)}
     for each in stack:
         U, W, b, _ = weights = Weights(*contiguous(each))
-        x, h = x.contiguous(), torch.empty(*leading(x), hidden)
+        x, h = x.contiguous(), floats(*leading(x), hidden)
         if x.is_floating_point() and sizes[0] > 1 and U.numel() + W.numel() <= WITHIN_REACH:
             room, buffers = _room(W, U), (h,)
             given = {"gates": 0, "c": 0, "x": x.data_ptr(), "U": U.data_ptr(), "b": at(b)}
@@ -99,11 +99,12 @@ def backward(
 ) -> tuple[Gradients, Parts]:
     """All steps back: as `core.tape.backward`."""
     x, U, W, start, buffers = saved
-    sizes, dh, start = array("q", batch_sizes), dh.contiguous(), contiguous(start)
+    sizes, dh, start = array("q", batch_sizes), dh.contiguous().resolve_neg(), contiguous(start)
+    buffers = contiguous(buffers)  # hooks may have given back others
     x, U, W = x.contiguous(), U.contiguous(), W.contiguous()
     (wide, hidden), stride, gru = W.shape, _stride(W.shape[0]), isinstance(kernel, GRUKernel)
     rows, state, h = dh.numel() // hidden, sizes[0] * hidden, buffers[-1]
-    block = buffers[0] if in_place and len(buffers) > 1 else torch.empty(rows * (stride + hidden if gru else stride))
+    block = buffers[0] if in_place and len(buffers) > 1 else floats(rows * (stride + hidden if gru else stride))
     fresh = not needs[-1] and all(each is None for each in d_final)  # then the kernel writes zeros in spare room
     room, d_state = _room(W, extra=2 * state if fresh else 0), ()
     dh_place = dc_place = room.block.data_ptr() + 4 * (room.block.numel() - state)
@@ -125,7 +126,7 @@ def backward(
     }
     if rows <= FEW and sizes[0] == sizes[-1] and _whole_vectors(x, U.shape[1], hidden):
         shapes = x.shape, U.shape, W.shape, W.shape[:1], W.shape[1:]
-        made = Gradients(*(torch.empty(shape) if need else None for shape, need in zip(shapes, needs, strict=False)))
+        made = Gradients(*(floats(*shape) if need else None for shape, need in zip(shapes, needs, strict=False)))
         dx, dU, dW, db, db_W = map(at, made)
         places |= {"x": x.data_ptr(), "U": U.data_ptr(), "dx": dx, "dU": dU, "dW": dW, "db": db, "db_W": db_W}
         Layer(**work, **places, **_starts(start)).run(back=True)
@@ -185,7 +186,7 @@ def _ends(kernel: Kernel, shape: tuple[int, int, int], start: Parts) -> Parts:
     """Where the final state [layers, batch, hidden] goes; of sequences without a step it is the first."""
     if start and start[0].shape != shape:
         return tuple(part.clone() for part in start)
-    return tuple(torch.empty(shape) for _ in range(1 + isinstance(kernel, LSTMKernel)))
+    return tuple(floats(*shape) for _ in range(1 + isinstance(kernel, LSTMKernel)))
 
 
 def _inputs(x: Rows, weights: Weights, buffers: Parts) -> tuple[dict[str, int], Parts]:
@@ -197,7 +198,7 @@ def _inputs(x: Rows, weights: Weights, buffers: Parts) -> tuple[dict[str, int], 
         input_product(x, weights, _parts(buffers, W.shape)[0])
         return {}, ()
     stride = W.shape[0] if len(buffers) == 1 else _stride(W.shape[0])
-    numbers, table = x.long(), torch.empty(U.shape[1], stride)  # it gathers columns of U where it needs them
+    numbers, table = x.long(), floats(U.shape[1], stride)  # it gathers columns of U where it needs them
     table[:, : len(U)] = U.t() if b is None else U.t() + b
     return {"numbers": numbers.data_ptr(), "table": table.data_ptr()}, (numbers, table)
 
@@ -224,7 +225,7 @@ def _buffers(kernel: Kernel, W: Tensor, h: Tensor, home: Cell) -> tuple[Parts, L
     wide, hidden = W.shape
     size = h.numel() // hidden * (_stride(wide) + hidden)
     if autograd._top_saved_tensors_default_hooks(True) is not None:
-        return (torch.empty(size), h), None
+        return (floats(size), h), None
     lease = Lease(size, home)
     return (lease.block, h), lease
 

@@ -1,5 +1,6 @@
-/* The products over all steps, where there are few rows: U x + b before the first step, and after the last dx, dU, dW and
-   the biases' gradients (core/products.py has them for many). A library would copy U, which is larger than all rows. */
+/* The products over all steps, where there are few rows: U x + b before the first step, and after the last dx, dU, dW
+   and the biases' gradients (core/products.py has them for many). A library would copy U, which is larger than all
+   rows. */
 
 #ifndef FEW_H
 #define FEW_H
@@ -50,7 +51,8 @@ static void outer(const pair *pairs, int count, float *to, int rows) {
         for (int r = 0; r < rows; r++)
             for (int i = 0; i < wide; i++) ask(&soon, next + r * width + i * LANES);
         for (const pair *p = pairs; p < pairs + count; p++)
-            product_across(rows, wide, p->dz, p->stride, (panel){p->v + j, width}, p->depth, to + j, width, p > pairs, &soon);
+            product_across(rows, wide, p->dz, p->stride, (panel){p->v + j, width}, p->depth, to + j, width, p > pairs,
+                           &soon);
     }
 }
 
@@ -66,9 +68,11 @@ static void weight_gradients(const layer *l, int64_t steps, int rested, int gate
     const int reset = l->cell == GRU && gate == 2;
     const float *dz = l->dz + column, *dq = reset ? l->dq + unit : dz;
     const int64_t stride = reset ? H : l->stride;
-    if (l->dU) outer((pair[]){{dz, l->x, l->stride, l->input, steps * batch}}, 1, l->dU + column * l->input, rows);
-    if (l->dW) outer((pair[]){{dq + batch * stride, l->h, stride, H, (steps - 1) * batch}, {dq, l->h_start, stride, H, batch}},
-                     rested ? 1 : 2, l->dW + column * H, rows);
+    const pair inputs = {dz, l->x, l->stride, l->input, steps * batch};
+    const pair states[] = {{dq + batch * stride, l->h, stride, H, (steps - 1) * batch},
+                           {dq, l->h_start, stride, H, batch}};
+    if (l->dU) outer(&inputs, 1, l->dU + column * l->input, rows);
+    if (l->dW) outer(states, rested ? 1 : 2, l->dW + column * H, rows);
     for (int i = 0; i < rows && l->db; i++) l->db[column + i] = column_sum(dz + i, l->stride, steps * batch);
     for (int i = 0; i < rows && l->db_W && reset; i++) l->db_W[unit + i] = column_sum(dq + i, stride, steps * batch);
 }

@@ -1,16 +1,16 @@
 /* One layer of a recurrent network over a whole sequence, forward and back, in float32.
 
-   The equations are those of core/cells.py and the derivation is in core/bptt.py; core/compiled.py compiles this
-   file and calls it. What makes it fast: the weights are laid out once in the order in which they are read
-   (`pack`); a tile of rows times a panel of weights is summed up in registers (product.h) and goes through the
-   cell's equations as soon as it is complete, while it is still there; and a thread takes its own sequences
-   through all steps, so that threads never wait for each other. Of a few sequences, instead, every thread takes some
-   hidden units, and waits for the others after each step. A single sequence reads W as it lies. The vectors are those
-   of the compiler (GCC, Clang), as wide as the machine's.
+   The equations are those of core/cells.py and the derivation is in core/bptt.py; core/kernel.py compiles this file,
+   core/compiled.py calls it. What makes it fast: the weights are laid out once in the order in which they are read
+   (`prepare`); a tile of rows times a panel of weights is summed up in registers (product.h) and goes through the
+   cell's equations as soon as it is complete, while it is still there; and a thread takes its own sequences through all
+   steps, so that threads never wait for each other. Of a few sequences, instead, every thread takes some hidden units,
+   and waits for the others after each step. A single sequence reads W as it lies, where it is large. The vectors are
+   those of the compiler (GCC, Clang), as wide as the machine's.
 
-   Memory: step t holds sizes[t] rows, sizes falling with t; all steps lie one after another. Gates are stacked
-   as in core/cells.py. The order in which a sum is taken depends neither on the number of threads nor, from two
-   sequences on, on the batch: nor do the bits. */
+   Memory: step t holds sizes[t] rows, sizes falling with t; all steps lie one after another. Gates are stacked as in
+   core/cells.py. The order in which a sum over hidden units is taken depends neither on the number of threads nor, from
+   two sequences on, on the batch: nor do its bits. (U x of few rows is found here, of many by a library.) */
 
 #include "activations.h"
 #include "few.h"
@@ -41,13 +41,15 @@ INLINE void lstm_forward(const layer *l, place p, int64_t row, int64_t j, int co
     vec o = activate(l->gate, load(z + j + 3 * H, count) + a[3]);
     vec c = f * before(p.c, row * H + j, count) + i * g;
     if (l->gates)
-        store(gates, i, count), store(gates + H, f, count), store(gates + 2 * H, g, count), store(gates + 3 * H, o, count);
+        store(gates, i, count), store(gates + H, f, count),
+        store(gates + 2 * H, g, count), store(gates + 3 * H, o, count);
     store(p.c_here + row * H + j, c, count);
     store(l->h + (p.first + row) * H + j, o * activate(l->output, c), count);
 }
 
 /* `inputs`: what of U x there is beside z, of the gate n, for which W h is kept apart. */
-INLINE void gru_forward(const layer *l, place p, int64_t row, int64_t j, int count, const vec *a, const float *z, vec inputs) {
+INLINE void gru_forward(const layer *l, place p, int64_t row, int64_t j, int count, const vec *a, const float *z,
+                        vec inputs) {
     const int64_t H = l->hidden, here = (p.first + row) * H + j;
     float *gates = l->gates + (p.first + row) * l->stride + j;
     vec r = activate(l->gate, load(z + j, count) + a[0]);
@@ -56,7 +58,8 @@ INLINE void gru_forward(const layer *l, place p, int64_t row, int64_t j, int cou
     vec n = activate(l->candidate, load(z + j + 2 * H, count) + inputs + r * q);
     vec h = before(p.h, row * H + j, count);
     if (l->gates)
-        store(gates, r, count), store(gates + H, u, count), store(gates + 2 * H, n, count), store(l->q + here, q, count);
+        store(gates, r, count), store(gates + H, u, count),
+        store(gates + 2 * H, n, count), store(l->q + here, q, count);
     store(l->h + here, n + u * (h - n), count);
 }
 
@@ -89,7 +92,8 @@ INLINE void gru_backward(const layer *l, place p, int64_t row, int64_t j, int co
     const float *gates = l->gates + wide;
     vec r = load(gates, count), u = load(gates + H, count), n = load(gates + 2 * H, count);
     vec carried = dh * u, dn = (dh - carried) * slope(l->candidate, n);
-    vec du = dh * (before(p.h, own, count) - n) * slope(l->gate, u), dr = dn * load(l->q + here, count) * slope(l->gate, r);
+    vec du = dh * (before(p.h, own, count) - n) * slope(l->gate, u);
+    vec dr = dn * load(l->q + here, count) * slope(l->gate, r);
     float *dz = l->dz + wide;
     store(dz, dr, count), store(dz + H, du, count), store(dz + 2 * H, dn, count);
     store(l->dq + here, dn * r, count);
@@ -164,11 +168,13 @@ static void prepare(const layer *l, const member *m) {
 /* Copies the last state of each sequence. */
 static void finish(const layer *l, slice s) {
     const int64_t H = l->hidden;
-    for (int64_t t = 0, first = 0; t < l->until; first += l->sizes[t++])
-        for (int64_t row = t + 1 < l->until && l->sizes[t + 1] > s.lo ? l->sizes[t + 1] : s.lo; row < least(s.hi, l->sizes[t]); row++) {
+    for (int64_t t = 0, first = 0; t < l->until; first += l->sizes[t++]) {
+        const int64_t later = t + 1 < l->until ? l->sizes[t + 1] : 0, end = least(s.hi, l->sizes[t]);
+        for (int64_t row = later > s.lo ? later : s.lo; row < end; row++) {
             memcpy(l->h_end + row * H, l->h + (first + row) * H, 4 * H);
             if (l->c) memcpy(l->c_end + row * H, l->c + (first + row) * H, 4 * H);
         }
+    }
 }
 
 static void forward_steps(const layer *l, member *m) {

@@ -91,7 +91,7 @@ def library() -> Any:
 def kernel_serves(kernel: Kernel, tensors: Iterable[Tensor | None]) -> bool:
     """Whether the compiled steps can do the work: float32 on a CPU, activations they know."""
     for each in tensors:
-        if each is not None and not (each.dtype is torch.float32 and each.is_cpu):
+        if each is not None and (each.dtype is not torch.float32 or not each.is_cpu or each.is_neg()):
             return False
     return bool(codes(kernel)) and not torch.compiler.is_compiling() and library() is not None
 

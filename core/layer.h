@@ -16,7 +16,7 @@
 
 enum cell { RNN, LSTM, GRU };
 
-typedef struct { /* the fields of core/compiled.py, in its order */
+typedef struct { /* the fields of core/kernel.py, in its order; `from` is `begin` there */
     int64_t cell, gate, candidate, output; /* activations: sigma_g, sigma_c (of the RNN: sigma), sigma_h */
     int64_t hidden, input, threads;
     int64_t stride;       /* floats from row to row of gates, dz and table */
@@ -59,8 +59,9 @@ static layout layout_of(const layer *l, int back) {
     o.depth = back ? o.gates * l->hidden : l->hidden;
     if (back) o.gates = 1;
     o.together = o.gates == 1 ? 4 : 1;
-    o.direct = back ? l->hidden % LANES == 0 && l->sizes[0] <= ROWS * l->threads : l->gates && l->sizes[0] == 1 && l->hidden >= DIRECT;
-    if (!back && o.direct) o.together = ROWS * 4 / o.gates < 4 ? ROWS * 4 / o.gates : 4; /* one's equations, while another's sums */
+    if (back) o.direct = l->hidden % LANES == 0 && l->sizes[0] <= ROWS * l->threads;
+    else o.direct = l->gates && l->sizes[0] == 1 && l->hidden >= DIRECT;
+    if (!back && o.direct) o.together = (int)least(4, ROWS * 4 / o.gates); /* one's equations while another's sums */
     o.alone = back && o.direct && l->sizes[0] == 1 && o.blocks % 4 == 0;
     if (o.alone) { /* several panels side by side, for a sum waits for itself: as many as leave some to every thread */
         const int64_t most = o.blocks / 4 / l->threads;

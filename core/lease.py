@@ -11,6 +11,11 @@ from core.cells import Cell
 MOST_FREE = 2  # blocks kept at a home
 
 
+def floats(*shape: int) -> Tensor:
+    """New numbers of float32 on the CPU, whatever torch's defaults are."""
+    return torch.empty(shape, dtype=torch.float32, device="cpu")
+
+
 class Lease:
     """A block of floats from those kept at home; it goes back there when no one holds the lease any more.
 
@@ -27,9 +32,10 @@ class Lease:
         try:
             self.block = self._home.pop()
         except IndexError:  # another thread may have been faster
-            self.block = torch.empty(0)
+            self.block = floats(0)
         if self.block.numel() < size:
-            self.block = torch.empty(size + size // 8)
+            with torch.inference_mode(False):  # it may come back to train
+                self.block = floats(size + size // 8)
 
     def __del__(self):
         self._home.append(self.block)

@@ -81,8 +81,10 @@ INLINE void tile(const int rows, const int wide, const float *a, int64_t stride,
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-            for (int v = 0; v < wide; v++) 
-                sum[r][v] += load(weights.at + r * shift + v * LANES, LANES) * a[across ? k * stride + r : r * stride + k];
+            for (int v = 0; v < wide; v++) {
+                const float factor = a[across ? k * stride + r : r * stride + k];
+                sum[r][v] += load(weights.at + r * shift + v * LANES, LANES) * factor;
+            }
     }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
@@ -95,7 +97,8 @@ INLINE void tile(const int rows, const int wide, const float *a, int64_t stride,
 #define ROW(...) EACH(__VA_ARGS__)
 #define EACH(r, ...) CASE(r, 1, __VA_ARGS__) CASE(r, 2, __VA_ARGS__) CASE(r, 3, __VA_ARGS__) CASE(r, 4, __VA_ARGS__)
 #if defined(__AVX512F__) || defined(__aarch64__)
-#define ALL(...) ROW(1, __VA_ARGS__) ROW(2, __VA_ARGS__) ROW(3, __VA_ARGS__) ROW(4, __VA_ARGS__) ROW(5, __VA_ARGS__) ROW(6, __VA_ARGS__)
+#define THREE(...) ROW(1, __VA_ARGS__) ROW(2, __VA_ARGS__) ROW(3, __VA_ARGS__)
+#define ALL(...) THREE(__VA_ARGS__) ROW(4, __VA_ARGS__) ROW(5, __VA_ARGS__) ROW(6, __VA_ARGS__)
 #elif defined(__AVX__)
 #define ALL(...) ROW(1, __VA_ARGS__) ROW(2, __VA_ARGS__) ROW(3, __VA_ARGS__)
 #else
@@ -132,6 +135,7 @@ __attribute__((unused)) static void product_of_row(int panels, const float *a, p
 }
 
 #undef ALL
+#undef THREE
 #undef EACH
 #undef ROW
 #undef CASE
@@ -158,9 +162,11 @@ INLINE vec dots(const int rows, const float *a, int64_t a_stride, const float *b
     for (int i = 0; i < LANES; i++) sum[i] = (vec){0};
     int64_t k = 0;
     if (valid >= columns)
-        for (; k + LANES <= depth; k += LANES) add_products(rows, a + k, a_stride, b + k, b_stride, columns, LANES, sum);
+        for (; k + LANES <= depth; k += LANES)
+            add_products(rows, a + k, a_stride, b + k, b_stride, columns, LANES, sum);
     else
-        for (; k + LANES <= depth; k += LANES) add_products(rows, a + k, a_stride, b + k, b_stride, valid, LANES, sum);
+        for (; k + LANES <= depth; k += LANES)
+            add_products(rows, a + k, a_stride, b + k, b_stride, valid, LANES, sum);
     if (k < depth) add_products(rows, a + k, a_stride, b + k, b_stride, valid, (int)(depth - k), sum);
     const ints lane = lane_numbers();
 #pragma GCC unroll 4

@@ -74,6 +74,9 @@ def gradients(
         batch_sizes: rows of each step, falling.
         needs: which of `Gradients`.
     """
+    if torch.is_autocast_enabled(dz.device.type):  # the pass forward was not its either
+        with torch.autocast(dz.device.type, enabled=False):
+            return gradients(x, U, before, h, dz, dq, batch_sizes, needs)
     rows = rows_of(x)
     return Gradients(
         (dz @ U).view(x.shape) if needs[0] else None,

@@ -1,0 +1,112 @@
+"""What the compiled kernel is given that it does not expect: it reads memory as it lies, so none may be wrong."""
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from core import bptt, native
+from core.cells import CELLS
+from core.recurrent import Recurrent
+
+pytestmark = pytest.mark.skipif(native.compiler() is None, reason="there is no C compiler here")
+
+
+def agree(net: Recurrent, x: Tensor, state: Any = None) -> None:
+    """Outputs, with and without gradient, and weight gradients are those of the reference in double precision."""
+    reference = copy.deepcopy(net).double()
+    reference.engine = "reference"
+    doubled = None if state is None else tuple(part.double() for part in state)
+    outputs, expected = net(x, state)[0], reference(x.double(), doubled)[0]
+    with torch.no_grad():
+        bare = net(x, state)[0]
+    leaves, others = list(net.parameters()), list(reference.parameters())
+    for ours, theirs in zip(
+        [outputs, bare, *torch.autograd.grad(outputs.sum(), leaves)],
+        [expected, expected, *torch.autograd.grad(expected.sum(), others)],
+        strict=True,
+    ):
+        assert ours.dtype == torch.float32
+        assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_net_that_has_inferred_still_learns(cell, batch):
+    net, x = Recurrent(cell, 8, 16), torch.randn(80, batch, 8)
+    with torch.inference_mode():
+        inferred = net(x)[0]
+    outputs = net(x)[0]
+    torch.testing.assert_close(outputs, inferred.clone())
+    outputs.sum().backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_default_dtype_is_that_of_others(dtype):
+    net, x = Recurrent("lstm", 8, 16), torch.randn(5, 3, 8)
+    torch.set_default_dtype(dtype)
+    try:
+        agree(net, x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_the_default_device_is_that_of_others():
+    net, x = Recurrent("gru", 8, 16), torch.randn(5, 3, 8)
+    expected = net(x)[0]
+    with torch.device("meta"):
+        assert torch.equal(net(x)[0], expected)
+
+
+def test_inputs_on_another_device_are_refused():
+    net, x = Recurrent("lstm", 8, 16, engine="bptt"), torch.randn(5, 3, 8, device="meta")
+    with pytest.raises(RuntimeError, match="meta"):
+        net(x)
+
+
+def test_numbers_whose_sign_is_still_to_be_turned():
+    net, turned = Recurrent("lstm", 8, 16), torch._neg_view  # pyright: ignore[reportPrivateImportUsage]
+    agree(net, turned(torch.randn(5, 3, 8)))
+    agree(net, torch.randn(5, 3, 8), tuple(turned(part.normal_()) for part in net.initial_state(3)))
+
+
+def test_hooks_may_give_back_memory_that_lies_otherwise():
+    net, x = Recurrent("lstm", 8, 16), torch.randn(70, 3, 8)
+    leaves = list(net.parameters())
+    expected = torch.autograd.grad(net(x)[0].sum(), leaves)
+
+    def every_second(tensor: Tensor) -> Tensor:
+        return torch.stack([tensor, tensor], -1)[..., 0]
+
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, every_second):
+        outputs = net(x)[0]
+    torch.testing.assert_close(torch.autograd.grad(outputs.sum(), leaves), expected)
+
+
+def test_the_way_back_is_in_single_precision_under_autocast_too():
+    net, x = Recurrent("lstm", 8, 16), torch.randn(70, 3, 8)
+    leaves = list(net.parameters())
+    expected = torch.autograd.grad(net(x)[0].sum(), leaves)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(torch.autograd.grad(net(x)[0].sum(), leaves), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_sequence_must_fit_and_starts_from_zeros(dtype):
+    cell = CELLS["lstm"](3, 5, dtype=dtype)
+    x = torch.randn(4, 3, dtype=dtype)
+    ours, zeros = bptt.sequence(cell, [2, 2], x)[0], bptt.sequence(cell, [2, 2], x, cell.initial_state(2))[0]
+    torch.testing.assert_close(ours, zeros)
+    for sizes, wrong in (([2, 2, 2], x), ([2, 2], torch.randn(4, 7, dtype=dtype)), ([2, 2], torch.zeros(3).long())):
+        with pytest.raises(ValueError, match="rows, as all steps have, of 3"):
+            bptt.sequence(cell, sizes, wrong)
+
+
+def test_a_net_can_be_pickled_and_copied():
+    net, x = Recurrent("lstm", 3, 4), torch.randn(5, 2, 3)
+    for other in (pickle.loads(pickle.dumps(net)), copy.deepcopy(net)):
+        assert other.layers[0][0].kernel == net.layers[0][0].kernel
+        assert torch.equal(other(x)[0], net(x)[0])
