@@ -1,5 +1,6 @@
 """Memory that is used again and again: what was used before is in reach already."""
 
+import functools
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
@@ -11,9 +12,8 @@ from core.cells import Cell
 MOST_FREE = 2  # blocks kept at a home
 
 
-def floats(*shape: int) -> Tensor:
-    """New numbers of float32 on the CPU, whatever torch's defaults are."""
-    return torch.empty(shape, dtype=torch.float32, device="cpu")
+floats = functools.partial(torch.empty, dtype=torch.float32, device=torch.device("cpu"))
+"""New numbers of float32 on the CPU, whatever torch's defaults are."""
 
 
 class Lease:

@@ -106,8 +106,8 @@ class Recurrent(nn.Module):
         layers: Any = self.cells
         cells = [cell for layer in layers for cell in layer]
         run, finals = choose(self.engine, cells, x, state, lengths), []
-        plain = lengths is None and self.directions == 1 and not (self.training and self.dropout)
-        if plain and run is by_kernel and not torch.is_grad_enabled():
+        dropping = self.training and self.dropout > 0
+        if run is by_kernel and not (torch.is_grad_enabled() or dropping or self.directions > 1) and lengths is None:
             return without_gradient(cells, x, state)
         if state is None:
             kernel_knows = run is by_kernel and lengths is None
