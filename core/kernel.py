@@ -7,7 +7,7 @@ steps in torch.
 import ctypes
 import dataclasses
 import functools
-from array import array
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,8 +74,10 @@ class Layer(NamedTuple):
 
     def run(self, back: bool = False) -> None:
         """Take the steps; who calls holds the tensors."""
-        fields = array("q", self)
-        (library().backward if back else library().forward)(fields.buffer_info()[0])
+        (library().backward if back else library().forward)(IN_C.pack(*self))
+
+
+IN_C = struct.Struct(f"{len(Layer._fields)}q")
 
 
 @functools.cache
