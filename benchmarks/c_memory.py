@@ -1,6 +1,6 @@
 """What is written in C, under sanitizers of addresses, undefined behaviour and threads, and under valgrind.
 
-    uv run python -m benchmarks.c_memory    # a line for each way, exit code 1 if one finds anything; two minutes
+    uv run python -m benchmarks.c_memory    # a line for each way, exit code 1 if one finds anything; three minutes
 
 The drivers beside this file run core/kernel.c and glimpse/looking.c over many shapes: a read or write beyond an
 array, or of what was never written, is found.

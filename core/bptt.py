@@ -139,8 +139,7 @@ def _check(cell: Cell, batch_sizes: Sequence[int], x: Rows) -> None:
 
 
 def _passes(cell: Cell, x: Tensor, start: Parts) -> ModuleType:
-    serves = x.is_cpu and not x.is_neg() and kernel_serves(cell.kernel, (*weights_of(cell), *start))
-    return compiled if serves else tape
+    return compiled if kernel_serves(cell.kernel, x, (*weights_of(cell), *start)) else tape
 
 
 def _attach(

@@ -163,7 +163,7 @@ def _same_for_all(kernel: Kernel) -> dict[str, int]:
 def _places(weights: Weights, room: Lease, buffers: Parts) -> dict[str, int]:
     """Where weights and tape lie; who calls holds them."""
     (wide, hidden), h, gates = weights.W.shape, buffers[-1], buffers[0].data_ptr()
-    stride = hidden if len(buffers) == 1 else _stride(wide)
+    stride = _stride_on(buffers, wide)
     second = gates + 4 * stride * (h.numel() // hidden)
     return {
         "input": weights.U.shape[1],
@@ -197,8 +197,10 @@ def _inputs(x: Rows, weights: Weights, buffers: Parts) -> tuple[dict[str, int], 
     if x.is_floating_point() or rows < U.shape[1]:  # it lies on the tape
         input_product(x, weights, _parts(buffers, W.shape)[0])
         return {}, ()
-    stride = W.shape[0] if len(buffers) == 1 else _stride(W.shape[0])
-    numbers, table = x.long(), floats(U.shape[1], stride)  # it gathers columns of U where it needs them
+    numbers, table = (
+        x.long(),
+        floats(U.shape[1], _stride_on(buffers, W.shape[0])),
+    )  # it gathers columns of U where it needs them
     table[:, : len(U)] = U.t() if b is None else U.t() + b
     return {"numbers": numbers.data_ptr(), "table": table.data_ptr()}, (numbers, table)
 
@@ -238,6 +240,11 @@ def _parts(buffers: Parts, shape: Sequence[int]) -> tuple[Tensor, Tensor | None]
         return h.view(rows, hidden), None
     gates = block[0].as_strided((rows, wide), (_stride(wide), 1))
     return gates, block[0].as_strided((rows, hidden), (hidden, 1), rows * _stride(wide))
+
+
+def _stride_on(buffers: Parts, wide: int) -> int:
+    """From row to row of the preactivations on a tape; of a sole h, that of h."""
+    return buffers[0].shape[-1] if len(buffers) == 1 else _stride(wide)
 
 
 def _stride(width: int) -> int:

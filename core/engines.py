@@ -169,8 +169,7 @@ def choose(name: str, cells: Sequence[Cell], x: Inputs, state: State, lengths: L
         known = cell.kernel in FUSED and name == "auto"
         return by_hand if not known else on_gpu if lengths is None and _triton_wins(cell) else fused
     tensors = [each for one in cells for each in weights_of(one)]
-    serves = x.is_cpu and not x.is_neg()
-    serves = serves and kernel_serves(cell.kernel, tensors if state is None else (*tensors, *parts_of(state)))
+    serves = kernel_serves(cell.kernel, x, tensors if state is None else (*tensors, *parts_of(state)))
     if name == "auto":
         rules = "kernel.c" if serves else "torch, float32" if cell.U.dtype == torch.float32 else "torch"
         sizes, work = (*x.shape[:2], cell.hidden_size), (torch.is_grad_enabled(), lengths is not None)

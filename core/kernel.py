@@ -90,8 +90,10 @@ def library() -> Any:
     return loaded
 
 
-def kernel_serves(kernel: Kernel, tensors: Iterable[Tensor | None]) -> bool:
-    """Whether the compiled steps can do the work: float32 on a CPU, activations they know."""
+def kernel_serves(kernel: Kernel, x: Tensor, tensors: Iterable[Tensor | None]) -> bool:
+    """Whether the compiled steps can do the work: float32 on a CPU but for the inputs x, activations they know."""
+    if not x.is_cpu or x.is_neg():
+        return False
     for each in tensors:
         if each is not None and (each.dtype is not torch.float32 or not each.is_cpu or each.is_neg()):
             return False

@@ -1,23 +1,18 @@
-"""The compiled kernel against the reference in double precision, and what surrounds it: memory, cache, compiler."""
+"""The compiled kernel against the reference in double precision, and what surrounds it: memory, hooks, auto."""
 
-import copy
 import gc
 import resource
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 import torch
+from compared import assert_close, double, everything, needs_compiler, pair, random_state
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from core import bptt, engines, kernel, lease, native
+from core import bptt, engines, lease
 from core.cells import CELLS, RNNCell
-from core.compiled import CompiledTape
 from core.recurrent import Recurrent
 from core.tape import Tape
-
-needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="there is no C compiler here")
 
 SHAPES = [  # time, batch, input, hidden: one vector and less, several, odd ones; batches of one and across tiles
     (5, 1, 3, 1),
@@ -30,43 +25,6 @@ SHAPES = [  # time, batch, input, hidden: one vector and less, several, odd ones
     (16, 2, 32, 48),
     (64, 1, 16, 144),
 ]
-
-
-def everything(net: Recurrent, x: Tensor, state: Any, lengths: Tensor | None) -> list[Tensor]:
-    """Outputs, final state, and the gradients of a random weighting of both to x, state and weights."""
-    x = x.clone().requires_grad_() if x.is_floating_point() else x
-    start = [part.clone().requires_grad_() for part in (state if isinstance(state, tuple) else (state,))]
-    outputs, final = net(x, tuple(start) if isinstance(state, tuple) else start[0], lengths)
-    values = [outputs, *(final if isinstance(final, tuple) else (final,))]
-    random = torch.Generator().manual_seed(1)
-    error = torch.stack(
-        [(v * torch.randn(v.shape, generator=random, dtype=torch.float64).to(v.dtype)).sum() for v in values]
-    )
-    leaves = [*([x] if x.is_floating_point() else []), *start, *net.parameters()]
-    return [*values, *torch.autograd.grad(error.sum(), leaves)]
-
-
-def pair(cell: str, size: int, hidden: int, **options: Any) -> tuple[Recurrent, Recurrent]:
-    """The same network twice: by hand in single precision, by the reference in double."""
-    ours = Recurrent(cell, size, hidden, engine="bptt", **options)
-    assert isinstance(bptt.record(ours.layers[0][0], 1, 1), CompiledTape)
-    reference = copy.deepcopy(ours).double()
-    reference.engine = "reference"
-    return ours, reference
-
-
-def random_state(net: Recurrent, batch: int) -> Any:
-    zeros = net.initial_state(batch)
-    return tuple(map(torch.randn_like, zeros)) if isinstance(zeros, tuple) else torch.randn_like(zeros)
-
-
-def double(state: Any) -> Any:
-    return tuple(part.double() for part in state) if isinstance(state, tuple) else state.double()
-
-
-def assert_close(ours: list[Tensor], reference: list[Tensor], tolerance: float) -> None:
-    for one, other in zip(ours, reference, strict=True):
-        assert (one - other).norm() <= tolerance * other.norm()
 
 
 @needs_compiler
@@ -313,42 +271,3 @@ def test_without_gradient_everything_is_as_with_it(cell, time, batch, size, hidd
 def test_other_activations_and_precisions_run_in_torch():
     assert type(bptt.record(RNNCell(3, 4, activation="hardtanh"), 2, 3)) is Tape
     assert type(bptt.record(CELLS["lstm"](3, 4, dtype=torch.float64), 2, 3)) is Tape
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """An empty cache, a quick compilation, and none loaded before or after."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(native, "FLAGS", ("-O0", "-shared", "-fPIC", "-w"))
-    for remembered in (kernel.library, native.load):
-        remembered.cache_clear()
-    yield tmp_path / "cache"
-    for remembered in (kernel.library, native.load):
-        remembered.cache_clear()
-
-
-@needs_compiler
-def test_several_may_compile_at_once(cache):
-    with ThreadPoolExecutor(3) as pool:
-        paths = {future.result() for future in [pool.submit(native.build, kernel.SOURCE) for _ in range(3)]}
-    assert paths == set((cache / "recurrent-vision/compiled").iterdir())  # one library, nothing half-done beside it
-    assert kernel.library() is not None
-
-
-@pytest.mark.parametrize("missing", ["compiler", "cache", "success"])
-def test_without_it_torch_serves_and_one_line_says_so(cache, missing, monkeypatch, capsys, tmp_path):
-    if missing == "compiler":
-        monkeypatch.setenv("PATH", str(tmp_path))
-    elif missing == "cache":
-        cache.write_text("a file where a folder should be")
-    else:
-        monkeypatch.setenv("CC", "false")
-    net = Recurrent("lstm", 3, 4, bias=True, engine="bptt")
-    x = torch.randn(5, 2, 3)
-    ours = everything(net, x, net.initial_state(2), None)
-    assert type(bptt.record(net.layers[0][0], 2, 3)) is Tape
-    net.engine = "reference"
-    torch.testing.assert_close(ours, everything(net, x, net.initial_state(2), None), rtol=1e-5, atol=1e-6)
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "kernel.c is not compiled" in error
