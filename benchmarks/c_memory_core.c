@@ -107,9 +107,11 @@ int main(void) {
     int cases = 0;
     for (int cell = RNN; cell <= GRU; cell++) /* threads that wait for each other, and threads with rows of their own */
         for (int t = 1; t < 3; t++)
-            for (int few = 0; few < 2; few++)
-                for (int given = 0; given < GIVEN; given++, cases++)
-                    run_case((shape){cell, steps[t], few ? 1 + cases % 3 : 9, few ? 272 : 20, 16, cases & 1, given, 3});
+            for (int team = 0; team < 3; team++)
+                for (int given = 0; given < GIVEN; given++, cases++) {
+                    const int64_t sequences[] = {9, 1 + cases % 3, 1}, units[] = {20, 272, 320};
+                    run_case((shape){cell, steps[t], sequences[team], units[team], 16, cases & 1, given, 3});
+                }
     for (int cell = RNN; cell <= GRU; cell++)
         for (int h = 0; h < 12; h++)
             for (int b = 0; b < 6; b++)

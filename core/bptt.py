@@ -29,7 +29,9 @@ them on a `Tape` (`core.tape`) and the pass back reads them. The steps themselve
 `core.sequence_kernels`, and once more, for speed, in kernel.c.
 """
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -38,7 +40,8 @@ import torch._C._autograd as autograd
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from core import compiled, tape
+from core import compiled
+from core import tape as in_torch
 from core.cells import Cell, State, map_state
 from core.kernel import kernel_serves
 from core.products import Rows, Weights, leading
@@ -95,42 +98,46 @@ def replay(cell: Cell, x: Sequences, tape: Tape) -> Float[Tensor, "time batch hi
     """
     if not len(x) == tape.taken == len(tape.batch_sizes):
         raise ValueError(f"{len(x)} inputs for a tape with {tape.taken} of {len(tape.batch_sizes)} steps taken")
-    outputs, *_ = _attach(
-        _passes(cell, x, tape.start), cell, tape.batch_sizes, computed(cell, x), tape.start, tape.recorded()
-    )
+    passes, x = compiled if isinstance(tape, compiled.CompiledTape) else in_torch, computed(cell, x).resolve_neg()
+    outputs, *_ = _Sequence.apply(passes, cell, tape.batch_sizes, tape.recorded(), x, *weights_of(cell), *tape.start)
     return outputs
 
 
 def sequence(
-    cell: Cell, batch_sizes: Sequence[int], x: Rows, state: State = None, passes: ModuleType | None = None
+    cell: Cell, batch_sizes: Sequence[int], x: Rows, state: State = None
 ) -> tuple[Float[Tensor, "*rows hidden"], State]:
     """Run a cell over known inputs: record all steps, and attach them to the graph.
 
     `x` holds the steps one after another, `batch_sizes[t]` rows for step t (see `Tape`). Returns every h_t in
-    the same layout and the final state, parts [1, batch, hidden]. `passes` are `core.compiled` or `core.tape`; by
-    default the faster of those that can do the work. None is a state of zeros.
+    the same layout and the final state, parts [1, batch, hidden]. None is a state of zeros.
 
     Raises:
-        ValueError: if x does not fit the cell or the batch sizes (looked at if no `passes` are given).
+        ValueError: if x does not fit the cell or the batch sizes, or these rise or are not all at least 1.
     """
-    if passes is None:
-        _check(cell, batch_sizes, x)
-        passes = _passes(cell, x, () if state is None else parts_of(state))
-    if state is None and passes is tape:
+    _check(cell, batch_sizes, x)
+    passes = _passes(cell, x, () if state is None else parts_of(state))
+    return run(passes, cell, batch_sizes, x, state)
+
+
+def run(passes: ModuleType, cell: Cell, batch_sizes: Sequence[int], x: Rows, state: State) -> tuple[Tensor, State]:
+    """The same by these passes, `core.compiled` or `core.tape`, which can do it."""
+    if state is None and passes is in_torch:
         state = cell.initial_state(batch_sizes[0])
     start: Parts = () if state is None else parts_of(state)
-    x = computed(cell, x)
+    x, batch_sizes = computed(cell, x), array("q", batch_sizes)
     if torch.is_grad_enabled():
-        outputs, *final = _attach(passes, cell, batch_sizes, x, start, None)
+        outputs, *final = _Sequence.apply(passes, cell, batch_sizes, None, x, *weights_of(cell), *start)
     elif passes is compiled:
         layers = tuple(part[None] for part in start)
         outputs, final = compiled.infer(cell.kernel, [weights_of(cell)], batch_sizes, x, layers, cell)
     else:
-        (*_, outputs), final, _ = tape.forward(cell, batch_sizes, x, weights_of(cell), start)
+        (*_, outputs), final, _ = in_torch.forward(cell, batch_sizes, x, weights_of(cell), start)
     return outputs, final[0] if len(final) == 1 else tuple(final)
 
 
 def _check(cell: Cell, batch_sizes: Sequence[int], x: Rows) -> None:
+    if not batch_sizes or batch_sizes[-1] < 1 or any(a < b for a, b in pairwise(batch_sizes)):
+        raise ValueError(f"batch sizes {list(batch_sizes)} must be at least 1, and none larger than the one before")
     rows, width = leading(x).numel(), x.shape[-1] if x.is_floating_point() else cell.input_size
     if rows != sum(batch_sizes) or width != cell.input_size:
         raise ValueError(
@@ -139,13 +146,7 @@ def _check(cell: Cell, batch_sizes: Sequence[int], x: Rows) -> None:
 
 
 def _passes(cell: Cell, x: Tensor, start: Parts) -> ModuleType:
-    return compiled if kernel_serves(cell.kernel, x, (*weights_of(cell), *start)) else tape
-
-
-def _attach(
-    passes: ModuleType, cell: Cell, batch_sizes: Sequence[int], x: Tensor, start: Parts, made: Recorded | None
-) -> Any:
-    return _Sequence.apply(passes, cell, batch_sizes, made, x, *weights_of(cell), *start)
+    return compiled if kernel_serves(cell.kernel, x, (*weights_of(cell), *start)) else in_torch
 
 
 def computed(cell: Cell, x: Tensor) -> Tensor:

@@ -110,14 +110,15 @@ def reference(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bo
 
 def by_hand(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
     """Backpropagation through time derived by hand; the batch shrinks as sequences end."""
-    return _over_rows(functools.partial(bptt.sequence, passes=tape), cell, x, state, lengths, reverse)
+    return _over_rows(functools.partial(bptt.run, tape), cell, x, state, lengths, reverse)
 
 
 def by_kernel(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool) -> tuple[Outputs, State]:
     """The same, its steps those of kernel.c."""
     if lengths is None and not reverse:
-        return bptt.sequence(cell, array("q", [x.shape[1]]) * x.shape[0], x, state, compiled)
-    return _over_rows(functools.partial(bptt.sequence, passes=compiled), cell, x, state, lengths, reverse)
+        time, batch, *_ = x.shape
+        return bptt.run(compiled, cell, [batch] * time, x, state)
+    return _over_rows(functools.partial(bptt.run, compiled), cell, x, state, lengths, reverse)
 
 
 def without_gradient(cells: Sequence[Cell], x: Inputs, state: State) -> tuple[Outputs, State]:
@@ -162,18 +163,22 @@ def on_gpu(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool)
 
 def choose(name: str, cells: Sequence[Cell], x: Inputs, state: State, lengths: Lengths) -> Engine:
     """The engine called so; "auto": the fastest that can do the work (`RULES`; on a GPU `FASTER_THAN_CUDNN`)."""
-    cell = cells[0]
     if name not in ("auto", "bptt"):
         return ENGINES[name]
-    if not cell.U.is_cpu:
-        known = cell.kernel in FUSED and name == "auto"
-        return by_hand if not known else on_gpu if lengths is None and _triton_wins(cell) else fused
-    tensors = [each for one in cells for each in weights_of(one)]
-    serves = kernel_serves(cell.kernel, x, tensors if state is None else (*tensors, *parts_of(state)))
+    if name == "auto" and torch.compiler.is_compiling() and any(isinstance(size, torch.SymInt) for size in x.shape):
+        return reference  # exported for any batch: torch.nn's kernels and the pass by hand would settle on one
+    kernel, known = cells[0].kernel, cells[0].kernel in FUSED
+    tensors: list[Any] = [each for cell in cells for each in weights_of(cell)]
+    if not tensors[0].is_cpu:
+        if name == "bptt" or not known:
+            return by_hand
+        return on_gpu if lengths is None and _triton_wins(cells[0]) else fused
+    serves = kernel_serves(kernel, x, tensors if state is None else (*tensors, *parts_of(state)))
     if name == "auto":
-        rules = "kernel.c" if serves else "torch, float32" if cell.U.dtype == torch.float32 else "torch"
-        sizes, work = (*x.shape[:2], cell.hidden_size), (torch.is_grad_enabled(), lengths is not None)
-        name = _first(rules, cell.kernel in FUSED, type(cell.kernel), *work, sizes)
+        rules = "kernel.c" if serves else "torch, float32" if tensors[0].dtype == torch.float32 else "torch"
+        time, batch, *_ = x.shape
+        sizes = time, batch, cells[0].hidden_size
+        name = _first(rules, known, type(kernel), torch.is_grad_enabled(), lengths is not None, sizes)
     return by_kernel if name == "bptt" and serves else ENGINES[name]
 
 
@@ -219,7 +224,7 @@ def _over_rows(
     """Lay the steps out as rows, one step after another and none for padding, and `run` over these."""
     time, batch = x.shape[:2]
     if lengths is None:
-        outputs, final = run(cell, array("q", [batch]) * time, x.flip(0) if reverse else x, state)
+        outputs, final = run(cell, [batch] * time, x.flip(0) if reverse else x, state)
         return outputs.flip(0) if reverse else outputs, final
 
     rows, order, batch_sizes = _pack(lengths.cpu(), batch, reverse)

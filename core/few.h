@@ -79,7 +79,6 @@ static void weight_gradients(const layer *l, int64_t steps, int rested, int gate
 
 /* dx = dz U, 4 * LANES columns of it. */
 static void input_gradient(const layer *l, int64_t rows, int64_t column) {
-    const lines none = {.count = 0};
     const int64_t M = l->input;
     const int wide = (int)least(4, (M - column) / LANES), height = tile_rows(rows);
     for (int64_t row = 0; row < rows; row += height) {

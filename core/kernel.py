@@ -5,7 +5,6 @@ steps in torch.
 """
 
 import ctypes
-import dataclasses
 import functools
 import struct
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from core import native
 from core.activations import ACTIVATIONS, Activation
@@ -21,6 +20,7 @@ from core.sequence_kernels import GRUKernel, Kernel, LSTMKernel, RNNKernel
 
 SOURCE = Path(__file__).with_name("kernel.c")
 LANES = 16  # of kernel.c's vectors, at most
+PLAIN = Tensor, nn.Parameter  # types of tensors that lie in memory of their own
 CODES: dict[Activation, int] = {
     ACTIVATIONS[name]: i for i, name in enumerate(("tanh", "sigmoid", "relu", "identity"))
 }
@@ -33,34 +33,32 @@ class Layer(NamedTuple):
     gate: int
     candidate: int
     output: int
+    fork: int
+    team: int
+    number: int
     hidden: int
     input: int
     threads: int
     stride: int
-    begin: int = 0
-    until: int = 0
-    asked: int = 0
-    fresh: int = 0
-    sizes: int = 0
-    fork: int = 0
-    team: int = 0
-    number: int = 0
-    numbers: int = 0
-    table: int = 0
+    begin: int
+    until: int
+    sizes: int
+    W: int
+    b_W: int
+    packed: int
+    gates: int
+    c: int
+    q: int
+    h: int
+    h_start: int
+    c_start: int
     x: int = 0
     U: int = 0
     b: int = 0
-    W: int = 0
-    b_W: int = 0
-    packed: int = 0
-    gates: int = 0
-    c: int = 0
-    q: int = 0
-    h: int = 0
+    numbers: int = 0
+    table: int = 0
     h_end: int = 0
     c_end: int = 0
-    h_start: int = 0
-    c_start: int = 0
     dout: int = 0
     dh: int = 0
     dc: int = 0
@@ -71,6 +69,8 @@ class Layer(NamedTuple):
     dW: int = 0
     db: int = 0
     db_W: int = 0
+    asked: int = 0
+    fresh: int = 0
 
     def run(self, back: bool = False) -> None:
         """Take the steps; who calls holds the tensors."""
@@ -91,22 +91,29 @@ def library() -> Any:
 
 
 def kernel_serves(kernel: Kernel, x: Tensor, tensors: Iterable[Tensor | None]) -> bool:
-    """Whether the compiled steps can do the work: float32 on a CPU but for the inputs x, activations they know."""
-    if not x.is_cpu or x.is_neg():
+    """Whether the compiled steps can do the work: float32 on a CPU but for the inputs x, activations they know.
+
+    A subclass of Tensor may stand for memory that lies elsewhere, or nowhere, and a dispatch mode (as that of
+    `torch.utils.flop_counter`) wants to see every operation: then it cannot.
+    """
+    if torch.compiler.is_compiling() or type(x) not in PLAIN or not x.is_cpu or x.is_neg():
+        return False
+    if torch._C._len_torch_dispatch_stack():
         return False
     for each in tensors:
-        if each is not None and (each.dtype is not torch.float32 or not each.is_cpu or each.is_neg()):
+        if each is None:
+            continue
+        if each.dtype is not torch.float32 or type(each) not in PLAIN or not each.is_cpu or each.is_neg():
             return False
-    return bool(codes(kernel)) and not torch.compiler.is_compiling() and library() is not None
+    return bool(codes(kernel)) and library() is not None
 
 
 @functools.cache
 def codes(kernel: Kernel) -> tuple[int, ...]:
     """kernel.c's cell and its activations gate, candidate, output; () where it lacks one."""
-    sigmas = [getattr(kernel, field.name) for field in dataclasses.fields(kernel)]
-    if any(sigma not in CODES for sigma in sigmas):
+    if any(sigma not in CODES for sigma in kernel):
         return ()
-    known = [CODES[sigma] for sigma in sigmas]
+    known = [CODES[sigma] for sigma in kernel]
     cell = (RNNKernel, LSTMKernel, GRUKernel).index(type(kernel))
     return (cell, *(known if len(known) == 3 else (known[0], known[-1], 0)))
 

@@ -18,55 +18,51 @@ enum cell { RNN, LSTM, GRU };
 
 typedef struct { /* the fields of core/kernel.py, in its order; `from` is `begin` there */
     int64_t cell, gate, candidate, output; /* activations: sigma_g, sigma_c (of the RNN: sigma), sigma_h */
+    void (*fork)(void (*)(void *), void *, unsigned, unsigned); /* GOMP_parallel, or NULL */
+    int (*team)(void), (*number)(void); /* omp_get_num_threads and omp_get_thread_num, or NULL */
     int64_t hidden, input, threads;
     int64_t stride;       /* floats from row to row of gates, dz and table */
     int64_t from, until;  /* the steps to take; back: all, that is 0 and their number */
-    int64_t asked, fresh; /* back: 1 if dE/d(first state) is asked for; 1 if dE/d(final state) is 0 */
     const int64_t *sizes; /* [until], falling */
-    void (*fork)(void (*)(void *), void *, unsigned, unsigned); /* GOMP_parallel, or NULL */
-    int (*team)(void), (*number)(void); /* omp_get_num_threads and omp_get_thread_num, or NULL */
+    const float *W, *b_W;     /* [gates * hidden, hidden]; b_W [hidden] or NULL */
+    float *packed;            /* room for all weights, aligned to 64 bytes (core/compiled.py), or for what alone.h needs */
+    float *gates, *c, *q, *h; /* the tape; of the RNN, gates are h; no gates: only h is left, and c at c_end */
+    const float *h_start, *c_start; /* NULL: zeros */
+    const float *x, *U, *b; /* x [rows, input] or NULL: U x + b is to be found here; b [gates * hidden] or NULL */
     const int64_t *numbers; /* [rows]: the row of `table` that is a step's U x + b; or NULL: it lies in `gates` */
     const float *table;
-    const float *x, *U, *b; /* x [rows, input] or NULL: U x + b is to be found here; b [gates * hidden] or NULL */
-    const float *W, *b_W;   /* [gates * hidden, hidden]; b_W [hidden] or NULL */
-    float *packed;          /* room for all weights, aligned to 64 bytes: see core/compiled.py */
-    float *gates, *c, *q, *h; /* the tape; of the RNN, gates are h; no gates: only h is left, and c at c_end */
-    float *h_end, *c_end;     /* each sequence's last state [sizes[0], hidden], or NULL */
-    const float *h_start, *c_start; /* NULL: zeros */
-    const float *dout; /* back: dE/dh of each row, directly */
-    float *dh, *dc;    /* back: from dE/d(final state) to dE/d(first state), [sizes[0], hidden] */
-    float *dz, *dq;    /* back: the gradients of the preactivations, may be gates and q themselves */
+    float *h_end, *c_end; /* each sequence's last state [sizes[0], hidden], or NULL */
+    const float *dout;    /* back: dE/dh of each row, directly */
+    float *dh, *dc;       /* back: from dE/d(final state) to dE/d(first state), [sizes[0], hidden] */
+    float *dz, *dq;       /* back: the gradients of the preactivations, may be gates and q themselves */
     float *dx, *dU, *dW, *db, *db_W; /* back: what is to be found of them, or NULL */
+    int64_t asked, fresh; /* back: 1 if dE/d(first state) is asked for; 1 if dE/d(final state) is 0 */
 } layer;
+
+_Static_assert(sizeof(layer) == 42 * 8, "core/kernel.py packs 42 fields");
 
 /* ---- weights in the order in which they are read -------------------------------------------------------------- */
 
 /* A panel is up to 4 vectors of columns wide: forward LANES units and their gates, of the RNN and back 4 * LANES
    units. `blocks` of LANES units there are, the last one filled up with zeros. Back, the rows of W are in order
-   already: a batch so small that a step reads them once takes them as they lie (`direct`). Forward a single sequence
-   does, with sums over k instead of over rows of columns. */
+   already: a batch so small that a step reads them once takes them as they lie (`direct`). A single sequence through
+   a large net (`alone`: alone.h) does so both ways; a panel is then UNITS units. */
 typedef struct { int64_t blocks, panels, depth; int gates, together, direct, alone; } layout;
 
 enum {
-    DIRECT = 128,        /* units from which on a single sequence takes W as it lies */
-    SHARED = 6,          /* sequences up to which threads share out the units of a step */
-    ENOUGH = 1 << 16,    /* weights from which on that pays */
-    MOST_ALONE = ROWS < 4 ? ROWS : 4 /* panels of which a single sequence's sums fit the registers */
+    ALONE = 128,      /* units from which on a single sequence takes W as it lies */
+    UNITS = 64,       /* of which so many at once; back, `hidden` is a multiple */
+    SHARED = 6,       /* sequences up to which threads share out the units of a step */
+    ENOUGH = 1 << 16  /* weights from which on that pays */
 };
 
 static layout layout_of(const layer *l, int back) {
     layout o = {.blocks = (l->hidden + LANES - 1) / LANES, .gates = l->cell == RNN ? 1 : l->cell == LSTM ? 4 : 3};
     o.depth = back ? o.gates * l->hidden : l->hidden;
+    o.alone = l->sizes[0] == 1 && l->hidden >= ALONE && (back ? l->hidden % UNITS == 0 : l->gates != NULL);
+    o.direct = back && l->hidden % LANES == 0 && l->sizes[0] <= ROWS * l->threads;
     if (back) o.gates = 1;
-    o.together = o.gates == 1 ? 4 : 1;
-    if (back) o.direct = l->hidden % LANES == 0 && l->sizes[0] <= ROWS * l->threads;
-    else o.direct = l->gates && l->sizes[0] == 1 && l->hidden >= DIRECT;
-    if (!back && o.direct) o.together = (int)least(4, ROWS * 4 / o.gates); /* one's equations while another's sums */
-    o.alone = back && o.direct && l->sizes[0] == 1 && o.blocks % 4 == 0;
-    if (o.alone) { /* several panels side by side, for a sum waits for itself: as many as leave some to every thread */
-        const int64_t most = o.blocks / 4 / l->threads;
-        o.together *= most < 1 ? 1 : (int)least(most, MOST_ALONE);
-    }
+    o.together = o.alone ? UNITS / LANES : o.gates == 1 ? 4 : 1;
     o.panels = (o.blocks + o.together - 1) / o.together;
     return o;
 }

@@ -60,6 +60,8 @@ typedef struct { const float *at[ROWS * 4 * 7]; int count; } lines; /* of memory
 
 INLINE void ask(lines *soon, const float *at) { soon->at[soon->count++] = at; }
 
+static const lines none;
+
 typedef struct { const float *at; int64_t stride; } panel; /* its weights of unit k + 1 lie `stride` after those of k */
 
 /* sum[row][v] (+)= the sum over k < depth of a[row][k] * weights[k][v], `rows` and `wide` known to the compiler. From
@@ -117,12 +119,12 @@ __attribute__((unused)) static void product_across(int rows, int wide, const flo
     switch (4 * rows + wide - 1) { ALL(1, to, wide_to) }
 }
 
-/* One row times up to 4 panels of 4 vectors side by side: sums[panel][v]. */
-__attribute__((unused)) static void product_of_row(int panels, const float *a, panel weights, int64_t depth,
-                                                   vec (*sums)[4], int add, const lines *soon) {
-#define SIDE_BY_SIDE(p) \
-    case p: tile(p, 4, a, 0, 0, 4 * LANES, weights, depth, (float *)sums, 4 * LANES, add, soon); break;
-    switch (panels) {
+/* One row times up to MOST_FOURS times 4 vectors of weights side by side. */
+enum { MOST_FOURS = ROWS < 4 ? ROWS : 4 }; /* whose sums fit the registers */
+__attribute__((unused)) static void product_of_row(int fours, const float *a, panel weights, int64_t depth, float *sums,
+                                                   int add) {
+#define SIDE_BY_SIDE(p) case p: tile(p, 4, a, 0, 0, 4 * LANES, weights, depth, sums, 4 * LANES, add, &none); break;
+    switch (fours) {
         SIDE_BY_SIDE(1) SIDE_BY_SIDE(2)
 #if defined(__AVX__) || defined(__aarch64__)
         SIDE_BY_SIDE(3)

@@ -39,9 +39,9 @@ def leading(x: Rows) -> torch.Size:
     return x.shape[:-1] if x.is_floating_point() else x.shape
 
 
-def input_product(x: Rows, weights: Weights, out: Float[Tensor, "rows gates_hidden"]) -> None:
+def input_product(x: Rows, U: Tensor, b: Tensor | None, out: Float[Tensor, "rows gates_hidden"]) -> None:
     """U x_t + b of all rows."""
-    x, U_T, b = rows_of(x), weights.U.t(), weights.b
+    x, U_T = rows_of(x), U.t()
     if x.is_floating_point():
         x = x.to(out.dtype)
         torch.mm(x, U_T, out=out) if b is None else torch.addmm(b, x, U_T, out=out)

@@ -104,8 +104,8 @@ class Recurrent(nn.Module):
         if x.dim() == 2:
             self._check_integers(x, lengths)
         layers: Any = self.cells
-        cells = [cell for layer in layers for cell in layer]
-        run, finals = choose(self.engine, cells, x, state, lengths), []
+        cells, finals = [cell for layer in layers for cell in layer], []
+        run = choose(self.engine, cells, x, state, lengths)
         dropping = self.training and self.dropout > 0
         if run is by_kernel and not (torch.is_grad_enabled() or dropping or self.directions > 1) and lengths is None:
             return without_gradient(cells, x, state)
@@ -114,17 +114,20 @@ class Recurrent(nn.Module):
             starts = itertools.repeat(None if kernel_knows else cells[0].initial_state(x.shape[1]))
         else:
             starts = zip(*state, strict=True) if isinstance(state, tuple) else iter(state)
-        for layer in layers:
-            if finals:
+        for first in range(0, len(cells), self.directions):
+            if first:
                 x = drop(x, self.dropout, self.training)
-            done = [run(cell, x, next(starts), lengths, bool(way)) for way, cell in enumerate(layer)]
-            x = torch.cat([outputs for outputs, _ in done], -1) if len(done) > 1 else done[0][0]
-            finals += [final for _, final in done]
+            outputs = []
+            for way, cell in enumerate(cells[first : first + self.directions]):
+                done, final = run(cell, x, next(starts), lengths, bool(way))
+                outputs.append(done)
+                finals.append(final)
+            x = torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
         return x, finals[0] if len(finals) == 1 else map_state(lambda *parts: torch.cat(parts), *finals)
 
     def _check(self, x: Tensor, state: State | None, lengths: Tensor | None) -> None:
-        shape = x.shape
-        if shape[2:] != ((self.input_size,) if x.is_floating_point() else ()) or 0 in shape[:2] or len(shape) < 2:
+        shape, vectors = x.shape, x.is_floating_point()
+        if len(shape) != 2 + vectors or not (shape[0] and shape[1]) or (vectors and shape[2] != self.input_size):
             raise ValueError(
                 f"x is {x.dtype} {list(shape)}, not floats [time >= 1, batch >= 1, {self.input_size}] "
                 "or integers [time, batch]"

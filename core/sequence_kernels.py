@@ -10,7 +10,7 @@ the preactivation gradients `dz`, as the input product U x_t sees them (of the G
 `dq` in place of dn), and overwrites d with dE/dstate_{t-1}.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -22,8 +22,7 @@ Buffers = tuple[Tensor, ...]  # one [rows, width] each: a whole sequence or, spl
 State = tuple[Float[Tensor, "batch hidden"], ...]  # (h,), for the LSTM (h, c)
 
 
-@dataclass(frozen=True)
-class RNNKernel:
+class RNNKernel(NamedTuple):
     """h_t = sigma(U x_t + W h_{t-1})."""
 
     sigma: Activation
@@ -49,8 +48,7 @@ class RNNKernel:
         torch.mm(dz, W, out=dh)
 
 
-@dataclass(frozen=True)
-class LSTMKernel:
+class LSTMKernel(NamedTuple):
     """c_t = f c_{t-1} + i g; h_t = o sigma_h(c_t)."""
 
     sigma_g: Activation
@@ -96,8 +94,7 @@ class LSTMKernel:
         torch.mm(dz, W, out=dh)
 
 
-@dataclass(frozen=True)
-class GRUKernel:
+class GRUKernel(NamedTuple):
     """n = sigma_c(U_n x_t + r q) with q = W_n h_{t-1} + b_W; h_t = (1 - z) n + z h_{t-1}."""
 
     sigma_g: Activation
@@ -138,4 +135,4 @@ class GRUKernel:
         torch.addmm(dh_carried, dq, W[hidden2:], out=dh).addmm_(dz[:, :hidden2], W[:hidden2])
 
 
-Kernel = RNNKernel | LSTMKernel | GRUKernel
+Kernel = RNNKernel | LSTMKernel | GRUKernel  # as keys they are told apart by how many activations they have

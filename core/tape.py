@@ -4,6 +4,7 @@
 forward step by step. `core.compiled` has the same three with the steps of core/kernel.c.
 """
 
+from array import array
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from core.products import Gradients, Rows, Weights, gradients, input_product, le
 from core.sequence_kernels import GRUKernel, Kernel
 
 Parts = tuple[Tensor, ...]
+Sizes = array  # of 64-bit integers: the rows of each step, falling
 
 
 class Recorded(NamedTuple):
@@ -66,7 +68,7 @@ class Tape:
 
     def __init__(self, cell: Cell, weights: Weights, batch_sizes: Sequence[int], start: Parts):
         self.kernel: Kernel = cell.kernel
-        self.batch_sizes = batch_sizes
+        self.batch_sizes = array("q", batch_sizes)
         self.firsts = [0, *accumulate(batch_sizes)]  # the first row of each step
         self.start = start
         self.taken = 0
@@ -79,7 +81,7 @@ class Tape:
 
     def step(self, x: Inputs) -> Float[Tensor, "batch hidden"]:
         """Take the next step of a closed loop: h_t from x_t, without gradient."""
-        input_product(x.detach(), self._weights, self.place())
+        input_product(x.detach(), self._weights.U, self._weights.b, self.place())
         return self.advance()
 
     def place(self) -> Float[Tensor, "batch gates_hidden"]:
@@ -94,7 +96,7 @@ class Tape:
 
     def run(self, x: Rows) -> None:
         """Take all steps, their inputs being known: U x_t of every step is one product before the loop."""
-        input_product(x.detach(), self._weights, self._z)
+        input_product(x.detach(), self._weights.U, self._weights.b, self._z)
         self._advance(len(self.batch_sizes))
         self.taken = len(self.batch_sizes)
 
@@ -125,7 +127,7 @@ class Tape:
             self.kernel.step(self._steps[t], self._before[t], self._W_T, self._weights.b_W)
 
 
-def forward(cell: Cell, batch_sizes: Sequence[int], x: Rows, weights: Weights, start: Parts) -> Recorded:
+def forward(cell: Cell, batch_sizes: Sizes, x: Rows, weights: Weights, start: Parts) -> Recorded:
     """All steps over known inputs."""
     tape = Tape(cell, weights, batch_sizes, start)
     tape.run(x)
@@ -136,7 +138,7 @@ def forward(cell: Cell, batch_sizes: Sequence[int], x: Rows, weights: Weights, s
 
 def backward(
     kernel: Kernel,
-    batch_sizes: Sequence[int],
+    batch_sizes: Sizes,
     saved: Saved,
     dh: Float[Tensor, "*rows hidden"],
     d_final: Sequence[Tensor | None],

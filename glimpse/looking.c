@@ -49,7 +49,6 @@ static void lay_out(const linear *l) {
 /* y = alpha W x + beta b for `rows` rows, and of that what is above `lowest`. */
 static void layer(const linear *l, const float *x, int64_t rows, float alpha, float beta, float lowest, float *y,
                   int64_t stride) {
-    const lines none = {.count = 0};
     for (int64_t first = 0; first < l->out; first += WIDE) {
         const int64_t columns = least(WIDE, l->out - first);
         const int wide = (int)((columns + LANES - 1) / LANES);

@@ -24,6 +24,8 @@ SHAPES = [  # time, batch, input, hidden: one vector and less, several, odd ones
     (70, 1, 40, 136),
     (16, 2, 32, 48),
     (64, 1, 16, 144),
+    (9, 1, 64, 192),
+    (6, 1, 16, 320),
 ]
 
 
@@ -96,9 +98,9 @@ def test_the_bits_depend_neither_on_threads_nor_on_the_rest_of_the_batch(cell, m
 
 @needs_compiler
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("batch", [1, 3, 6])
-def test_threads_that_share_out_the_units_leave_the_bits_as_they_are(cell, batch, monkeypatch):
-    ours, reference = pair(cell, 32, 272, bias=True)  # large enough for threads to wait for each other
+@pytest.mark.parametrize(("batch", "hidden"), [(1, 272), (1, 320), (3, 272), (6, 272)])
+def test_threads_that_share_out_the_units_leave_the_bits_as_they_are(cell, batch, hidden, monkeypatch):
+    ours, reference = pair(cell, 32, hidden, bias=True)  # large enough for threads to wait for each other
     x, state = torch.randn(4, batch, 32), random_state(ours, batch)
     one = everything(ours, x, state, None)
     assert_close(one, everything(reference, x.double(), double(state), None), 5e-6)

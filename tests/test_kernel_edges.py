@@ -2,13 +2,16 @@
 
 import copy
 import pickle
+import re
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
 
-from core import bptt, native
+from core import bptt, kernel, native
 from core.cells import CELLS
 from core.recurrent import Recurrent
 
@@ -73,6 +76,22 @@ def test_numbers_whose_sign_is_still_to_be_turned():
     agree(net, torch.randn(5, 3, 8), tuple(turned(part.normal_()) for part in net.initial_state(3)))
 
 
+def test_tensors_that_have_no_memory_of_their_own_are_for_others():
+    with FakeTensorMode():
+        outputs, _ = Recurrent("lstm", 8, 16)(torch.randn(5, 3, 8))
+    assert isinstance(outputs, FakeTensor)
+    assert outputs.shape == (5, 3, 16)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_an_exported_net_takes_any_batch(cell):
+    net, batch = Recurrent(cell, 8, 16, layers=2).eval(), torch.export.Dim("batch")
+    with torch.no_grad():
+        program = torch.export.export(net, (torch.randn(5, 3, 8),), dynamic_shapes=({1: batch},))
+        x = torch.randn(5, 7, 8)
+        torch.testing.assert_close(program.module()(x)[0], net(x)[0])
+
+
 def test_hooks_may_give_back_memory_that_lies_otherwise():
     net, x = Recurrent("lstm", 8, 16), torch.randn(70, 3, 8)
     leaves = list(net.parameters())
@@ -103,6 +122,28 @@ def test_a_sequence_must_fit_and_starts_from_zeros(dtype):
     for sizes, wrong in (([2, 2, 2], x), ([2, 2], torch.randn(4, 7, dtype=dtype)), ([2, 2], torch.zeros(3).long())):
         with pytest.raises(ValueError, match="rows, as all steps have, of 3"):
             bptt.sequence(cell, sizes, wrong)
+
+
+@pytest.mark.parametrize("sizes", [[2, 0], [1, 1, -1], [1, 2], []])
+def test_a_batch_may_shrink_but_neither_grow_nor_vanish(sizes):
+    cell = CELLS["gru"](3, 128)
+    with pytest.raises(ValueError, match="must be at least 1, and none larger than the one before"):
+        bptt.sequence(cell, sizes, torch.randn(sum(sizes), 3))
+
+
+def test_who_counts_operations_sees_them():
+    net, x = Recurrent("gru", 8, 16), torch.randn(5, 3, 8)
+    with FlopCounterMode(display=False) as counter:
+        net(x)
+    assert counter.get_total_flops() == 5 * 3 * 2 * 48 * (8 + 16)
+
+
+def test_fields_of_a_layer_stand_in_one_order_in_python_and_c():
+    source = (kernel.SOURCE.parent / "layer.h").read_text()
+    fields = re.sub(r"/\*.*?\*/", "", source[source.index("enum cell") : source.index("} layer;")], flags=re.DOTALL)
+    fields = fields.partition("typedef struct {")[2].replace("(void (*)(void *), void *, unsigned, unsigned)", "")
+    names = re.findall(r"(\w+)\)?(?:\(void\))?(?=[,;])", fields)
+    assert [name.replace("from", "begin") for name in names] == list(kernel.Layer._fields)
 
 
 def test_a_net_can_be_pickled_and_copied():
