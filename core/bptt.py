@@ -98,7 +98,7 @@ def replay(cell: Cell, x: Sequences, tape: Tape) -> Float[Tensor, "time batch hi
     """
     if not len(x) == tape.taken == len(tape.batch_sizes):
         raise ValueError(f"{len(x)} inputs for a tape with {tape.taken} of {len(tape.batch_sizes)} steps taken")
-    passes, x = compiled if isinstance(tape, compiled.CompiledTape) else in_torch, computed(cell, x).resolve_neg()
+    passes, x = compiled if isinstance(tape, compiled.CompiledTape) else in_torch, computed(x, cell.U).resolve_neg()
     outputs, *_ = _Sequence.apply(passes, cell, tape.batch_sizes, tape.recorded(), x, *weights_of(cell), *tape.start)
     return outputs
 
@@ -124,14 +124,15 @@ def run(passes: ModuleType, cell: Cell, batch_sizes: Sequence[int], x: Rows, sta
     if state is None and passes is in_torch:
         state = cell.initial_state(batch_sizes[0])
     start: Parts = () if state is None else parts_of(state)
-    x, batch_sizes = computed(cell, x), array("q", batch_sizes)
+    weights, batch_sizes = weights_of(cell), array("q", batch_sizes)
+    x = computed(x, weights.U)
     if torch.is_grad_enabled():
-        outputs, *final = _Sequence.apply(passes, cell, batch_sizes, None, x, *weights_of(cell), *start)
+        outputs, *final = _Sequence.apply(passes, cell, batch_sizes, None, x, *weights, *start)
     elif passes is compiled:
         layers = tuple(part[None] for part in start)
-        outputs, final = compiled.infer(cell.kernel, [weights_of(cell)], batch_sizes, x, layers, cell)
+        outputs, final = compiled.infer(cell.kernel, [weights], batch_sizes, x, layers, cell)
     else:
-        (*_, outputs), final, _ = in_torch.forward(cell, batch_sizes, x, weights_of(cell), start)
+        (*_, outputs), final, _ = in_torch.forward(cell, batch_sizes, x, weights, start)
     return outputs, final[0] if len(final) == 1 else tuple(final)
 
 
@@ -149,10 +150,9 @@ def _passes(cell: Cell, x: Tensor, start: Parts) -> ModuleType:
     return compiled if kernel_serves(cell.kernel, x, (*weights_of(cell), *start)) else in_torch
 
 
-def computed(cell: Cell, x: Tensor) -> Tensor:
+def computed(x: Tensor, U: Tensor) -> Tensor:
     """Floats in the precision of the weights."""
-    dtype = cell.U.dtype
-    return x if x.dtype is dtype or not x.is_floating_point() else x.to(dtype)
+    return x if x.dtype is U.dtype or not x.is_floating_point() else x.to(U.dtype)
 
 
 class _Sequence(torch.autograd.Function):
@@ -179,7 +179,11 @@ class _Sequence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> Any:
-        _refuse_double_backward()
+        if torch.is_grad_enabled():  # autograd runs a backward with gradients on only under create_graph=True
+            raise RuntimeError(
+                "the backward derived by hand has no derivative of its own: for second derivatives use "
+                'engine="reference"'
+            )
         dh, *d_final = grad_outputs
         x, U, W, *saved = ctx.saved_tensors
         start, buffers = tuple(saved[: ctx.parts]), tuple(saved[ctx.parts :])
@@ -197,12 +201,7 @@ class _Sequence(torch.autograd.Function):
         )
         if not again:
             ctx.lease = None  # the graph is done with: its memory may serve the next
-        asked = (d if need else None for d, need in zip(d_start, need_start, strict=False))
-        return None, None, None, None, *gradients, *(asked if any(need_start) else [None] * len(need_start))
-
-
-def _refuse_double_backward() -> None:
-    if torch.is_grad_enabled():  # autograd runs a backward with gradients on only under create_graph=True
-        raise RuntimeError(
-            'the backward derived by hand has no derivative of its own: for second derivatives use engine="reference"'
-        )
+        if not any(need_start):
+            return None, None, None, None, *gradients, *[None] * len(need_start)
+        asked = [d if need else None for d, need in zip(d_start, need_start, strict=True)]
+        return None, None, None, None, *gradients, *asked

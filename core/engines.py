@@ -128,7 +128,7 @@ def without_gradient(cells: Sequence[Cell], x: Inputs, state: State) -> tuple[Ou
     """
     start, stack = () if state is None else parts_of(state), [weights_of(cell) for cell in cells]
     sizes = array("q", [x.shape[1]]) * x.shape[0]
-    outputs, final = compiled.infer(cells[0].kernel, stack, sizes, bptt.computed(cells[0], x), start, cells[0])
+    outputs, final = compiled.infer(cells[0].kernel, stack, sizes, bptt.computed(x, stack[0].U), start, cells[0])
     return outputs, final[0] if len(final) == 1 else final
 
 
@@ -165,15 +165,15 @@ def choose(name: str, cells: Sequence[Cell], x: Inputs, state: State, lengths: L
     """The engine called so; "auto": the fastest that can do the work (`RULES`; on a GPU `FASTER_THAN_CUDNN`)."""
     if name not in ("auto", "bptt"):
         return ENGINES[name]
-    if name == "auto" and torch.compiler.is_compiling() and any(isinstance(size, torch.SymInt) for size in x.shape):
-        return reference  # exported for any batch: torch.nn's kernels and the pass by hand would settle on one
     kernel, known = cells[0].kernel, cells[0].kernel in FUSED
     tensors: list[Any] = [each for cell in cells for each in weights_of(cell)]
+    serves = kernel_serves(kernel, x, tensors if state is None else (*tensors, *parts_of(state)))
+    if name == "auto" and not serves and any(isinstance(size, torch.SymInt) for size in x.shape):
+        return reference  # exported for any batch: torch.nn's kernels and the pass by hand would settle on one
     if not tensors[0].is_cpu:
         if name == "bptt" or not known:
             return by_hand
         return on_gpu if lengths is None and _triton_wins(cells[0]) else fused
-    serves = kernel_serves(kernel, x, tensors if state is None else (*tensors, *parts_of(state)))
     if name == "auto":
         rules = "kernel.c" if serves else "torch, float32" if tensors[0].dtype == torch.float32 else "torch"
         time, batch, *_ = x.shape
