@@ -80,7 +80,7 @@ def forward(cell: Cell, batch_sizes: Sizes, x: Rows, weights: Weights, start: Pa
     h, packed = floats(*shape, plan.hidden), room(plan.W_packed)
     buffers, lease = _buffers(plan, h, cell)
     inputs, _held = _inputs(plan, x, U, b, buffers)
-    final = _ends(plan, (1, batch_sizes[0], plan.hidden), tuple([part[None] for part in start]))
+    final = _ends(cell.kernel, (1, batch_sizes[0], plan.hidden), tuple([part[None] for part in start]))
     common = _common(plan, plan.stride, batch_sizes, W, b_W, packed, buffers, _places(start))
     fields = *common, *inputs, *_places(final)
     Layer(*fields).run()
@@ -100,12 +100,12 @@ def infer(
         start: the first state, parts [layers, batch, hidden]; none for zeros.
         home: where memory is kept.
     """
-    shape, batch, start, final = leading(x), batch_sizes[0], contiguous(start), ()
+    shape, batch, hidden, start = leading(x), batch_sizes[0], stack[0].W.shape[1], contiguous(start)
+    final = _ends(kernel, (len(stack), batch, hidden), start)
     for i, weights in enumerate(stack):
         x, (U, W, b, b_W) = x.contiguous(), contiguous(weights)
         plan = _plan(kernel, shape.numel(), U.shape, W.shape, torch.get_num_threads())
-        h, before = floats(*shape, plan.hidden), i * batch * plan.hidden
-        final = final or _ends(plan, (len(stack), batch, plan.hidden), start)
+        h, before = floats(*shape, hidden), i * batch * hidden
         bare = x.is_floating_point() and batch > 1 and U.numel() + W.numel() <= WITHIN_REACH
         packed = room(plan.W_packed + plan.U_packed if bare else plan.W_packed)
         buffers, _lease = ((h,), None) if bare else _buffers(plan, h, home)
@@ -206,11 +206,11 @@ def _places(state: Sequence[Tensor], skipped: int = 0) -> tuple[int, int]:
     return (state[0].data_ptr() + 4 * skipped, state[-1].data_ptr() + 4 * skipped) if state else (0, 0)
 
 
-def _ends(plan: Plan, shape: tuple[int, int, int], start: Sequence[Tensor]) -> Parts:
+def _ends(kernel: Kernel, shape: tuple[int, int, int], start: Sequence[Tensor]) -> Parts:
     """Where the final state [layers, batch, hidden] goes; of sequences without a step it is the first."""
     if start and start[0].shape != shape:
         return tuple(part.clone() for part in start)
-    return (floats(*shape), floats(*shape)) if plan.kind is LSTMKernel else (floats(*shape),)
+    return (floats(*shape), floats(*shape)) if isinstance(kernel, LSTMKernel) else (floats(*shape),)
 
 
 def _inputs(

@@ -47,6 +47,14 @@ static void forward_tile(const layer *l, layout o, place p, int64_t row, int row
     }
 }
 
+/* A step of a thread's rows up to `end`, or of its units. */
+static void forward_rows(const layer *l, layout o, place p, slice s, int64_t end) {
+    const int height = tile_rows(end - s.lo);
+    for (int64_t number = s.panel; number < s.panels; number++)
+        for (int64_t row = s.lo; row < end; row += height)
+            forward_tile(l, o, p, row, (int)least(height, end - row), number);
+}
+
 /* What comes before the first step. */
 static void prepare(const layer *l, const member *m) {
     const layout o = layout_of(l, 0);
@@ -83,12 +91,8 @@ static void forward_steps(const layer *l, member *m) {
     place p = {0, l->from == 0, l->h_start, l->c_start, l->c ? l->c : l->c_end};
     p.rests = p.rests && at_rest(p.h ? p.h + s.lo * l->hidden : NULL, (s.hi - s.lo) * l->hidden);
     for (int64_t t = 0; t < l->until; t++) {
-        const int64_t end = least(s.hi, l->sizes[t]);
-        const int height = tile_rows(end - s.lo);
-        for (int64_t number = t < l->from || o.alone ? s.panels : s.panel; number < s.panels; number++)
-            for (int64_t row = s.lo; row < end; row += height)
-                forward_tile(l, o, p, row, (int)least(height, end - row), number);
-        if (o.alone && t >= l->from) forward_alone(l, p, s, t);
+        if (t >= l->from && o.alone) forward_alone(l, p, s, t);
+        else if (t >= l->from) forward_rows(l, o, p, s, least(s.hi, l->sizes[t]));
         p.h = l->h + p.first * l->hidden, p.c = p.c_here;
         p.first += l->sizes[t], p.rests = 0;
         if (l->c) p.c_here += l->sizes[t] * l->hidden;
