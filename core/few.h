@@ -94,10 +94,12 @@ static void input_gradient(const layer *l, int64_t rows, int64_t column) {
 static void gradients(const layer *l, member *m) {
     const int64_t H = l->hidden, rows = l->until * l->sizes[0], gates = layout_of(l, 0).gates;
     for (int64_t j = 4 * LANES * m->me; l->dx && j < l->input; j += 4 * LANES * m->team) input_gradient(l, rows, j);
+    if (!l->dU && !l->dW && !l->db && !l->db_W) return;
     const int rested = at_rest(l->h_start, l->sizes[0] * H);
-    for (int gate = 0; gate < gates && (l->dU || l->dW || l->db || l->db_W); gate++)
-        for (int64_t unit = H * m->me / m->team, end = H * (m->me + 1) / m->team; unit < end; unit += ROWS)
-            weight_gradients(l, l->until, rested, gate, unit, (int)least(ROWS, end - unit));
+    const int64_t some = 4 * ROWS, parts = (H + some - 1) / some; /* of a gate */
+    for (int64_t part; (part = next_part(m, gates * parts)) >= 0;)
+        for (int64_t unit = part % parts * some; unit < least(H, (part % parts + 1) * some); unit += ROWS)
+            weight_gradients(l, l->until, rested, (int)(part / parts), unit, (int)least(ROWS, H - unit));
 }
 
 #endif

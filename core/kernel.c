@@ -56,7 +56,7 @@ static void forward_rows(const layer *l, layout o, place p, slice s, int64_t end
 }
 
 /* What comes before the first step. */
-static void prepare(const layer *l, const member *m) {
+static void prepare(const layer *l, member *m) {
     const layout o = layout_of(l, 0);
     const slice mine = panels_of(o, m);
     int64_t rows = 0;
@@ -64,10 +64,10 @@ static void prepare(const layer *l, const member *m) {
     for (int64_t number = mine.panel; number < mine.panels; number++) {
         if (!o.alone) pack_forward(l, o, l->W, l->hidden, l->packed, number);
         if (l->x && !l->gates) pack_forward(l, o, l->U, l->input, packed_U(l, o), number);
-        for (int v = 0; v < width(o, number) && l->x && l->gates; v++) {
-            const int64_t j = (number * o.together + v / o.gates) * LANES;
-            project(l, rows, v % o.gates * l->hidden + j, valid(l, j));
-        }
+    }
+    for (int64_t part; l->x && l->gates && (part = next_part(m, o.blocks * o.gates)) >= 0;) {
+        const int64_t j = part / o.gates * LANES;
+        project(l, rows, part % o.gates * l->hidden + j, valid(l, j));
     }
     for (int64_t i = 0; i < o.gates * l->hidden && l->x && !l->gates && m->me == 0; i++)
         packed_b(l, o)[i] = l->b ? l->b[i] : 0;
@@ -169,7 +169,7 @@ static void backward_steps(const layer *l, member *m) {
 static void work(void *argument) {
     job *j = argument;
     const layer *l = j->l;
-    member m = {j, j->many ? l->number() : 0, j->many ? l->team() : 1, 0};
+    member m = {j, j->many ? l->number() : 0, j->many ? l->team() : 1, 0, 0};
 #ifdef __SSE__
     const unsigned mode = _mm_getcsr();
     _mm_setcsr(mode | 0x8040); /* numbers below 1e-38 count as 0: a vanishing gradient would cost 100 times as much */

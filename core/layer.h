@@ -116,9 +116,9 @@ static void pack_backward(const layer *l, layout o, int64_t number) {
 /* ---- a team of threads --------------------------------------------------------------------------------------- */
 
 enum { MOST_THREADS = 128 };
-typedef struct { int64_t met; char rest[56]; } __attribute__((aligned(64))) mark; /* a line that only one writes */
+typedef struct { int64_t met, taken; char rest[48]; } __attribute__((aligned(64))) mark; /* a line of its own */
 typedef struct { const layer *l; int back, many; mark marks[MOST_THREADS]; } job;
-typedef struct { job *job; int me, team; int64_t met; } member;
+typedef struct { job *job; int me, team, helped; int64_t met; } member;
 
 /* Waits until the whole team has come here. */
 static void meet(member *m) {
@@ -126,6 +126,18 @@ static void meet(member *m) {
     for (int other = 0; other < m->team; other++)
         for (int64_t looks = 0; __atomic_load_n(&m->job->marks[other].met, __ATOMIC_ACQUIRE) < m->met; looks++)
             if (looks > 10000) sched_yield();
+}
+
+/* The next of `count` parts for this member, or -1: first its own, which lie side by side, then those that others have
+   not come to yet. Once a job. */
+static int64_t next_part(member *m, int64_t count) {
+    for (; m->helped < m->team; m->helped++) {
+        const int64_t owner = (m->me + m->helped) % m->team;
+        const int64_t taken = __atomic_fetch_add(&m->job->marks[owner].taken, 1, __ATOMIC_RELAXED);
+        const int64_t part = count * owner / m->team + taken;
+        if (part < count * (owner + 1) / m->team) return part;
+    }
+    return -1;
 }
 
 /* Whether each takes some of the units, and not of the sequences: of these there are few, and much to do for each. */
