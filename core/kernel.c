@@ -55,6 +55,11 @@ static void forward_rows(const layer *l, layout o, place p, slice s, int64_t end
             forward_tile(l, o, p, row, (int)least(height, end - row), number);
 }
 
+/* Of LANES rows of U or W, the first: all gates of the first units before the next units. */
+static int64_t column_of(const layer *l, layout o, int64_t part) {
+    return part % o.gates * l->hidden + part / o.gates * LANES;
+}
+
 /* What comes before the first step. */
 static void prepare(const layer *l, member *m) {
     const layout o = layout_of(l, 0);
@@ -65,9 +70,12 @@ static void prepare(const layer *l, member *m) {
         if (!o.alone) pack_forward(l, o, l->W, l->hidden, l->packed, number);
         if (l->x && !l->gates) pack_forward(l, o, l->U, l->input, packed_U(l, o), number);
     }
-    for (int64_t part; l->x && l->gates && (part = next_part(m, o.blocks * o.gates)) >= 0;) {
-        const int64_t j = part / o.gates * LANES;
-        project(l, rows, part % o.gates * l->hidden + j, valid(l, j));
+    const int64_t parts = o.blocks * o.gates;
+    const int waits = o.alone && o.gates * l->hidden * l->hidden <= NEAR;
+    for (int64_t part; l->x && l->gates && (part = next_part(m, parts)) >= 0;) {
+        const int64_t column = column_of(l, o, part), later = column_of(l, o, least(part + 1, parts - 1));
+        const float *next[2] = {l->U + later * l->input, waits ? l->W + column * l->hidden : NULL};
+        project(l, rows, column, valid(l, column % l->hidden), next);
     }
     for (int64_t i = 0; i < o.gates * l->hidden && l->x && !l->gates && m->me == 0; i++)
         packed_b(l, o)[i] = l->b ? l->b[i] : 0;

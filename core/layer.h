@@ -53,7 +53,8 @@ enum {
     ALONE = 128,      /* units from which on a single sequence takes W as it lies */
     UNITS = 64,       /* of which so many at once; back, `hidden` is a multiple */
     SHARED = 6,       /* sequences up to which threads share out the units of a step */
-    ENOUGH = 1 << 16  /* weights from which on that pays */
+    ENOUGH = 1 << 16, /* weights from which on that pays */
+    NEAR = 1 << 18    /* weights up to which W can wait in the second-level cache for the first step */
 };
 
 static layout layout_of(const layer *l, int back) {

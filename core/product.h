@@ -61,6 +61,7 @@ typedef struct { const float *at[ROWS * 4 * 7]; int count; } lines; /* of memory
 INLINE void ask(lines *soon, const float *at) { soon->at[soon->count++] = at; }
 
 static const lines none;
+static const float *const nothing[2] = {0};
 
 typedef struct { const float *at; int64_t stride; } panel; /* its weights of unit k + 1 lie `stride` after those of k */
 
@@ -78,7 +79,8 @@ INLINE void tile(const int rows, const int wide, const float *a, int64_t stride,
 #pragma GCC unroll 4
         for (int v = 0; v < wide; v++) sum[r][v] = add ? load(sums + r * wide_sums + v * LANES, LANES) : (vec){0};
     for (int64_t k = 0; k < depth; k++, weights.at += weights.stride) {
-        for (int v = 0; v < wide && !shift; v++) __builtin_prefetch(weights.at + v * LANES + 16 * weights.stride);
+        for (int v = 0; v < wide && !shift && !across; v++)
+            __builtin_prefetch(weights.at + v * LANES + 16 * weights.stride);
         if (k % every == 0 && k / every < soon->count) __builtin_prefetch(soon->at[k / every], 1);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++)
@@ -155,17 +157,21 @@ INLINE void add_products(const int rows, const float *a, int64_t a_stride, const
 }
 
 /* Lane r * columns + c is the sum over k < depth of a[r][k] * b[c][k], with as many columns as make LANES sums. Of b
-   there are `valid` rows; what the others would give is anything. */
+   there are `valid` rows; what the others would give is anything. Meanwhile as much of what is at each `next`, or NULL,
+   comes into the second-level cache, one line at a time. */
 INLINE vec dots(const int rows, const float *a, int64_t a_stride, const float *b, int64_t b_stride, int valid,
-                int64_t depth) {
+                int64_t depth, const float *const next[2]) {
     const int columns = LANES / rows;
     vec sum[LANES];
 #pragma GCC unroll 16
     for (int i = 0; i < LANES; i++) sum[i] = (vec){0};
     int64_t k = 0;
     if (valid >= columns)
-        for (; k + LANES <= depth; k += LANES)
+        for (; k + LANES <= depth; k += LANES) {
+            for (int i = 0; i < 2; i++)
+                if (next[i]) __builtin_prefetch(next[i] + k, 0, 1);
             add_products(rows, a + k, a_stride, b + k, b_stride, columns, LANES, sum);
+        }
     else
         for (; k + LANES <= depth; k += LANES)
             add_products(rows, a + k, a_stride, b + k, b_stride, valid, LANES, sum);
