@@ -20,8 +20,8 @@ static void forward_alone(const layer *l, place p, slice s, int64_t t) {
     for (int64_t i = 0, last = 0; i <= blocks; i++) {
         const int64_t j = lo + turned(t, i, blocks) * LANES;
         for (int g = 0; g < o.gates; g++) {
-            const float *W = l->W + (g * H + j) * H;
-            if (i < blocks && !p.rests) sums[i & 1][g] = dots(1, p.h, H, W, H, valid(l, j), H, nothing);
+            if (i < blocks && !p.rests)
+                sums[i & 1][g] = dots(1, p.h, H, l->W + (g * H + j) * H, H, valid(l, j), H, nothing);
             if (g == 0 && i > 0) units_forward(l, p, 0, last, sums[~i & 1], z, (vec){0});
         }
         last = j;

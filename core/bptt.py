@@ -112,7 +112,8 @@ def sequence(
     the same layout and the final state, parts [1, batch, hidden]. None is a state of zeros.
 
     Raises:
-        ValueError: if x does not fit the cell or the batch sizes, or these rise or are not all at least 1.
+        ValueError: if x does not fit the cell or the batch sizes, or these rise or are not all at least 1; for
+            integers outside 0..input_size - 1 (found on the CPU).
     """
     _check(cell, batch_sizes, x)
     passes = _passes(cell, x, () if state is None else parts_of(state))
@@ -144,6 +145,13 @@ def _check(cell: Cell, batch_sizes: Sequence[int], x: Rows) -> None:
         raise ValueError(
             f"x is {x.dtype} {list(x.shape)}: not {sum(batch_sizes)} rows, as all steps have, of {cell.input_size}"
         )
+    check_integers(x, cell.input_size)
+
+
+def check_integers(x: Tensor, size: int) -> None:
+    """ValueError for integers outside 0..size - 1; not on a GPU, whose own assertion stops there without a wait."""
+    if x.is_cpu and not x.is_floating_point() and x.numel() and not 0 <= x.min() <= x.max() < size:
+        raise ValueError(f"x has numbers from {x.min()} to {x.max()}, outside the range 0..{size - 1}")
 
 
 def _passes(cell: Cell, x: Tensor, start: Parts) -> ModuleType:

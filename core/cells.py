@@ -51,7 +51,7 @@ class Cell(nn.Module):
             "small": the lecture's values close to 0 (slide 24), here N(0, 0.01^2), bias 0.
 
     Raises:
-        ValueError: for an unknown activation or initialisation.
+        ValueError: for an unknown activation or initialisation, or a size below 1.
     """
 
     gates: int
@@ -71,6 +71,8 @@ class Cell(nn.Module):
         super().__init__()
         if initialisation not in INITIALISATIONS:
             raise ValueError(f"unknown initialisation {initialisation!r}; choose one of {INITIALISATIONS}")
+        if input_size < 1 or hidden_size < 1:
+            raise ValueError(f"input_size={input_size} and hidden_size={hidden_size} must be at least 1")
         self.input_size, self.hidden_size, self.initialisation = input_size, hidden_size, initialisation
 
         def parameter(*shape: int) -> nn.Parameter:

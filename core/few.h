@@ -19,19 +19,19 @@ static int at_rest(const float *h, int64_t count) {
 }
 
 /* Up to LANES columns of U x + b of few rows, U as it lies: 4 rows at a time, and those left over one by one. Meanwhile
-   the rows at `next`, of U and of W, come closer. */
+   what lies at `next`, LANES rows of U and of W, comes closer: with every product as much as a row of x is long. */
 static void project(const layer *l, int64_t rows, int64_t column, int columns, const float *const next[2]) {
     const int64_t M = l->input;
     const int some = LANES / 4;
     const vec b = l->b ? load(l->b + column, columns) : (vec){0};
-    int64_t row = 0, calls = 0;
+    int64_t row = 0, done = 0;
     for (float *z = l->gates + column; row < rows; z = l->gates + row * l->stride + column) {
         const float *x = l->x + row * M, *U = l->U + column * M;
         vec sums[4] = {{0}};
         const int together = row + 4 <= rows ? 4 : 1;
-        for (int c = 0; c < together && c * some < columns; c++) {
-            const int64_t call = least(calls++, LANES - 1);
-            const float *soon[2] = {next[0] + call * M, next[1] ? next[1] + call * l->hidden : NULL};
+        for (int c = 0; c < together && c * some < columns; c++, done += M) {
+            const float *soon[2] = {done < LANES * M ? next[0] + done : NULL,
+                                    next[1] && done < LANES * l->hidden ? next[1] + done : NULL};
             if (together == 4) sums[c] = dots(4, x, M, U + c * some * M, M, columns - c * some, M, soon);
             else sums[c] = dots(1, x, M, U, M, columns, M, soon);
         }

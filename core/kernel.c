@@ -4,13 +4,14 @@
    core/compiled.py calls it. What makes it fast: the weights are laid out once in the order in which they are read
    (`prepare`); a tile of rows times a panel of weights is summed up in registers (product.h) and goes through the
    cell's equations as soon as it is complete, while it is still there; and a thread takes its own sequences through all
-   steps, so that threads never wait for each other. Of a few sequences, instead, every thread takes some hidden units,
-   and waits for the others after each step. A single sequence through a large net has steps of its own (alone.h). The
-   vectors are those of the compiler (GCC, Clang), as wide as the machine's.
+   steps, so that threads do not wait for each other meanwhile. Of a few sequences, instead, every thread takes some
+   hidden units, and waits for the others after each step. A single sequence through a large net has steps of its own
+   (alone.h). The vectors are those of the compiler (GCC, Clang), as wide as the machine's.
 
    Memory: step t holds sizes[t] rows, sizes falling with t; all steps lie one after another. Gates are stacked as in
    core/cells.py. The order in which a sum over hidden units is taken depends neither on the number of threads nor, from
-   two sequences on, on the batch: nor do its bits. (U x of few rows is found here, of many by a library.) */
+   two sequences on, on the batch: nor do its bits. (U x of few rows is found here, as is that of a small net
+   without a way back; of many rows by a library.) */
 
 #include "alone.h"
 #include "few.h"
@@ -55,7 +56,8 @@ static void forward_rows(const layer *l, layout o, place p, slice s, int64_t end
             forward_tile(l, o, p, row, (int)least(height, end - row), number);
 }
 
-/* Of LANES rows of U or W, the first: all gates of the first units before the next units. */
+/* The first of a part's LANES rows of U and W, and columns of z: parts go through all gates of some units, then of the
+   next. */
 static int64_t column_of(const layer *l, layout o, int64_t part) {
     return part % o.gates * l->hidden + part / o.gates * LANES;
 }

@@ -93,12 +93,12 @@ def library() -> Any:
 def kernel_serves(kernel: Kernel, x: Tensor, tensors: Iterable[Tensor | None]) -> bool:
     """Whether the compiled steps can do the work: float32 on a CPU but for the inputs x, activations they know.
 
-    A subclass of Tensor may stand for memory that lies elsewhere, or nowhere, and a dispatch mode (as that of
-    `torch.utils.flop_counter`) wants to see every operation: then it cannot.
+    A subclass of Tensor may stand for memory that lies elsewhere, or nowhere; a dispatch mode (as that of
+    `torch.utils.flop_counter`) and `torch.jit.trace` want to see every operation: then it cannot.
     """
     if torch.compiler.is_compiling() or type(x) not in PLAIN or not x.is_cpu or x.is_neg():
         return False
-    if torch._C._len_torch_dispatch_stack():
+    if torch._C._len_torch_dispatch_stack() or torch._C._get_tracing_state() is not None:
         return False
     for each in tensors:
         if each is None:

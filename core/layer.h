@@ -119,7 +119,7 @@ static void pack_backward(const layer *l, layout o, int64_t number) {
 enum { MOST_THREADS = 128 };
 typedef struct { int64_t met, taken; char rest[48]; } __attribute__((aligned(64))) mark; /* a line of its own */
 typedef struct { const layer *l; int back, many; mark marks[MOST_THREADS]; } job;
-typedef struct { job *job; int me, team, helped; int64_t met; } member;
+typedef struct { job *job; int me, team, passed; int64_t met; } member; /* passed: whose parts are all taken */
 
 /* Waits until the whole team has come here. */
 static void meet(member *m) {
@@ -130,10 +130,10 @@ static void meet(member *m) {
 }
 
 /* The next of `count` parts for this member, or -1: first its own, which lie side by side, then those that others have
-   not come to yet. Once a job. */
+   not come to yet. `taken` counts from the start of the job, so one job can share out parts once. */
 static int64_t next_part(member *m, int64_t count) {
-    for (; m->helped < m->team; m->helped++) {
-        const int64_t owner = (m->me + m->helped) % m->team;
+    for (; m->passed < m->team; m->passed++) {
+        const int64_t owner = (m->me + m->passed) % m->team;
         const int64_t taken = __atomic_fetch_add(&m->job->marks[owner].taken, 1, __ATOMIC_RELAXED);
         const int64_t part = count * owner / m->team + taken;
         if (part < count * (owner + 1) / m->team) return part;
@@ -159,7 +159,7 @@ static int64_t cut(const layer *l, int64_t part, int64_t parts) {
     return row;
 }
 
-/* A member's panels: always the same units, so that it finds what it has left itself. */
+/* A member's panels: the same units in all steps, so that it finds what it has left itself. */
 static slice panels_of(layout o, const member *m) {
     return (slice){0, 0, o.panels * m->me / m->team, o.panels * (m->me + 1) / m->team};
 }

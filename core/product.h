@@ -157,8 +157,8 @@ INLINE void add_products(const int rows, const float *a, int64_t a_stride, const
 }
 
 /* Lane r * columns + c is the sum over k < depth of a[r][k] * b[c][k], with as many columns as make LANES sums. Of b
-   there are `valid` rows; what the others would give is anything. Meanwhile as much of what is at each `next`, or NULL,
-   comes into the second-level cache, one line at a time. */
+   there are `valid` rows; what the others would give is anything. Meanwhile `depth` numbers at each `next`, or NULL,
+   come into the second-level cache, one line at a time. */
 INLINE vec dots(const int rows, const float *a, int64_t a_stride, const float *b, int64_t b_stride, int valid,
                 int64_t depth, const float *const next[2]) {
     const int columns = LANES / rows;

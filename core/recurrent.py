@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from core.bptt import check_integers
 from core.cells import CELLS, Cell, LSTMCell, State, map_state
 from core.dropout import dropout as drop
 from core.engines import ENGINES, Inputs, by_kernel, choose, without_gradient
@@ -101,8 +102,9 @@ class Recurrent(nn.Module):
                 GPU's own assertion stops there, as looking would make the CPU wait for it).
         """
         self._check(x, state, lengths)
-        if x.dim() == 2:
-            self._check_integers(x, lengths)
+        if x.dim() == 2 and x.is_cpu:
+            read = x if lengths is None else x[torch.arange(len(x))[:, None] < lengths.cpu()]
+            check_integers(read, self.input_size)
         layers: Any = self.cells
         cells, finals = [cell for layer in layers for cell in layer], []
         run = choose(self.engine, cells, x, state, lengths)
@@ -143,14 +145,6 @@ class Recurrent(nn.Module):
             raise ValueError(f"lengths are {lengths.dtype} {list(lengths.shape)}, not one integer a sequence")
         if lengths.min() < 0 or lengths.max() > len(x):
             raise ValueError(f"lengths from {lengths.min()} to {lengths.max()} leave the range 0..{len(x)}")
-
-    def _check_integers(self, x: Tensor, lengths: Tensor | None) -> None:
-        if x.device.type != "cpu":
-            return
-        read = x if lengths is None else x[torch.arange(len(x))[:, None] < lengths.cpu()]
-        if len(read) and not 0 <= read.min() <= read.max() < self.input_size:
-            largest = self.input_size - 1
-            raise ValueError(f"x has numbers from {read.min()} to {read.max()}, outside the range 0..{largest}")
 
 
 def to_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

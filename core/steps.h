@@ -9,7 +9,7 @@
 
 typedef struct { /* where the rows of step t and of the step before lie */
     int64_t first;            /* the first row of step t on the tape */
-    int rests;                /* h is 0 all over: W has no part in step t */
+    int rests;                /* h is 0 all over: W has no part in step t, nor has a NaN in it */
     const float *h, *c;       /* the state before, [rows, hidden], or NULL: zeros */
     float *c_here;            /* where c of step t goes */
 } place;

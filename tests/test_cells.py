@@ -111,3 +111,6 @@ def test_mistakes_are_named():
         RNNCell(3, 4, activation="swish")
     with pytest.raises(ValueError, match="unknown initialisation 'zeros'"):
         RNNCell(3, 4, initialisation="zeros")
+    for sizes in ((0, 4), (3, 0)):
+        with pytest.raises(ValueError, match="must be at least 1"):
+            RNNCell(*sizes)

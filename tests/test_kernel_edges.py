@@ -131,6 +131,23 @@ def test_a_batch_may_shrink_but_neither_grow_nor_vanish(sizes):
         bptt.sequence(cell, sizes, torch.randn(sum(sizes), 3))
 
 
+@pytest.mark.parametrize("wrong", [-1, 4])
+def test_integers_of_a_sequence_must_be_within_the_width(wrong):
+    cell, steps = CELLS["gru"](4, 16), 9  # more steps than columns: the kernel looks them up
+    x = torch.zeros(steps, dtype=torch.long)
+    x[3] = wrong
+    with pytest.raises(ValueError, match=r"outside the range 0\.\.3"):
+        bptt.sequence(cell, [1] * steps, x)
+
+
+@pytest.mark.filterwarnings("ignore")  # `torch.jit` is deprecated, but people have it
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_trace_holds_what_was_computed(cell):
+    net, x = Recurrent(cell, 8, 16, layers=2), torch.randn(5, 3, 8)
+    traced = torch.jit.trace(net, (torch.randn(5, 3, 8),), check_trace=False)
+    torch.testing.assert_close(traced(x)[0], net(x)[0])
+
+
 def test_who_counts_operations_sees_them():
     net, x = Recurrent("gru", 8, 16), torch.randn(5, 3, 8)
     with FlopCounterMode(display=False) as counter:
