@@ -27,8 +27,9 @@ from captioning import page
 from captioning.describe import Caption, attention, describe
 from captioning.trained import DEFAULT, Trained, open_model
 from core import cli
+from core.beam import WIDEST
 from core.checkpoint import replace, writing
-from core.config import require_at_least
+from core.config import require_within
 from core.errors import InputError
 from datasets.pictures import encode, find_pictures, name_outputs, open_picture
 
@@ -158,7 +159,7 @@ def _check(arguments: Arguments) -> None:
     """Complain of what is wrong before work begins, and make the folders to write to."""
     if not arguments.paths:
         raise InputError("no picture to caption: name files or folders, or - to read their paths")
-    require_at_least(1, arguments, "beam", "n_best")
+    require_within(1, WIDEST, arguments, "beam", "n_best")
     if arguments.html and arguments.html.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"--html takes the name of a page to write, such as captions.html, not {arguments.html}")
     for folder in (arguments.overlay, arguments.html and arguments.html.parent):
@@ -175,9 +176,12 @@ def _open_captioner(run: Path | None, device: torch.device) -> Trained:
 
 def _listed() -> Iterator[Path]:
     """The paths on standard input, one a line; a file name need not be text."""
-    for line in sys.stdin.buffer:
+    listed = sys.stdin.buffer.read()
+    if b"\0" in listed:
+        raise InputError("standard input holds no paths, one a line: to caption a picture give its name")
+    for line in listed.split(b"\n"):
         if line.strip():
-            yield Path(os.fsdecode(line.rstrip(b"\r\n")))
+            yield Path(os.fsdecode(line.rstrip(b"\r")))
 
 
 def _tell(captioned: Captioned, target: Path | None, *, as_json: bool) -> None:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from core.config import require_at_least, require_share
+from core.beam import WIDEST
+from core.config import require_at_least, require_share, require_within
 from core.errors import InputError
 from core.loop import LoopConfig
 from vision.encoder import FROM_SCRATCH
@@ -71,7 +72,8 @@ class Config:
     """The training loop; a batch counts images."""
 
     def __post_init__(self):
-        require_at_least(1, self, "min_count", "longest", "captions", "beam")
+        require_at_least(1, self, "min_count", "longest", "captions")
+        require_within(1, WIDEST, self, "beam")
         require_at_least(1, self, "embedding", "hidden", "visual", "scores")
         require_share(self, "dropout", "smoothing")
         if self.self_critical and self.captions < 2:

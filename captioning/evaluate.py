@@ -23,7 +23,8 @@ from captioning.metrics import scores
 from captioning.neighbours import consensus, nearest, pooled
 from captioning.trained import Trained, open_model
 from core import cli
-from core.config import require_at_least
+from core.beam import WIDEST
+from core.config import require_within
 from core.errors import InputError
 from core.tables import scores_table
 
@@ -96,7 +97,7 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Open a run, measure it, print the table."""
     arguments = tyro.cli(Arguments, args=argv, prog="captioning evaluate")
-    require_at_least(1, arguments, "beam")
+    require_within(1, WIDEST, arguments, "beam")
     trained, _ = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
     given = {name: getattr(arguments, name) for name in ("data", "images", "cache") if getattr(arguments, name)}
     parts = load(replace(trained.config, **given, mirror=False), trained.encoder, ("train", "validation", "test"))

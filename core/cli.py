@@ -163,8 +163,8 @@ def parse_train(
         The configuration, the session and the run, whose directory does not exist yet unless it is resumed.
 
     Raises:
-        InputError: a number out of range, an unknown preset, a name that is taken, or a run to resume that is
-            none or has another configuration than the flags say.
+        InputError: a number out of range, an unknown preset or one that needs data, a name that is taken, or a run
+            to resume that is none or has another configuration than the flags say.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     command = f"{app} {verb}".strip()
@@ -192,13 +192,23 @@ def parse_train(
     )
     if saved is not None and (unlike := differences(saved, parsed.config)):
         raise InputError(f"{asked.resume} has another configuration; {'; '.join(unlike)}")
+    _require_data(preset, getattr(parsed.config, "data", None))
     torch.manual_seed(parsed.config.loop.seed)
     return parsed.config, parsed.session, _run(app, command, parsed.config, parsed.session, preset)
+
+
+def _require_data(preset: str, data: str | Sequence[str] | None) -> None:
+    """Presets for data of the user's own have names in capitals in its place, as FOLDER or FILE.neg."""
+    names = [data] if isinstance(data, str) else list(data or ())
+    if any(Path(name).stem in ("FOLDER", "FILE", "PREFIX") and not Path(name).exists() for name in names):
+        raise InputError(f"--preset {preset} learns from data of your own: add --data {' '.join(names)}")
 
 
 def _run(app: str, command: str, config: TrainConfig, session: Session, preset: str) -> Run:
     """The run that a session asks for."""
     directory = session.resume or session.runs / _name(app) / (session.name or preset)
+    if session.name and session.name != Path(session.name).name:
+        raise InputError(f"--name {session.name}: the name of a folder, not a path; --runs says where it lies")
     if session.name and session.resume:
         raise InputError("--name is for a new run and --resume for an old one: give one of them")
     if session.name and (directory / "config.json").exists():

@@ -45,6 +45,11 @@ def require_at_least(least: float, config: Any, *names: str) -> None:
     _require(lambda value: value >= least, f"at least {least}", config, names)
 
 
+def require_within(least: float, most: float, config: Any, *names: str) -> None:
+    """Raise InputError unless these fields are from `least` to `most`, or None."""
+    _require(lambda value: least <= value <= most, f"from {least} to {most}", config, names)
+
+
 def require_share(config: Any, *names: str) -> None:
     """Raise InputError unless these fields are from 0 to below 1, or None."""
     _require(lambda value: 0 <= value < 1, "from 0 to below 1", config, names)

@@ -9,6 +9,7 @@ import tyro
 
 from core import checkpoint
 from core.config import from_dict, to_dict
+from core.errors import InputError
 
 KEPT = "step", "seconds", "metrics", "extras"  # beside weights and configuration
 
@@ -33,15 +34,24 @@ def pack(app: str, config: type, parts: Sequence[str], argv: Sequence[str] | Non
         argv: the arguments; by default the process's.
 
     Raises:
-        InputError: the run cannot be read, or the file not written.
+        InputError: the run cannot be read, or the file not written, as it is none that this command could have made.
     """
     arguments = tyro.cli(Arguments, args=argv, prog=f"{app} pack")
+    _check(arguments.file)
     saved = checkpoint.open_run(arguments.run, app)
     told = to_dict(without_places(from_dict(config, saved["config"], str(arguments.run))))
     used = {name: value for name, value in saved["weights"].items() if name.partition(".")[0] in parts}
     weights = {name: value.half() if value.is_floating_point() else value for name, value in used.items()}
     checkpoint.save(arguments.file, app, {**{name: saved[name] for name in KEPT}, "config": told, "weights": weights})
     print(f"{arguments.file}: {arguments.file.stat().st_size / 1e6:.1f} MB")
+
+
+def _check(file: Path) -> None:
+    """Complain of a file that may be something else than a packed model."""
+    if file.suffix != ".pt":
+        raise InputError(f"{file}: a packed model is a .pt file; call it {file.with_suffix('.pt').name}")
+    if (file.parent / "config.json").exists():
+        raise InputError(f"{file}: {file.parent} holds a run, whose own files are called so: write it elsewhere")
 
 
 def without_places(config: Any) -> Any:

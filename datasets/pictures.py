@@ -122,7 +122,7 @@ def _existing(path: str | os.PathLike[str]) -> Path:
     if os.path.isdir(path):  # unlike Path.is_dir, no error for what cannot be a name
         raise InputError(f"{path}: is a folder, not a picture")
     if not os.path.isfile(path):
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: {'neither a file nor a link to one' if os.path.lexists(path) else 'no such file'}")
     return path
 
 
@@ -134,13 +134,12 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd files that it reads all the same
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
             # Given a path, Pillow maps plain TIFF into memory, and garbles it if EXIF turns it sideways.
             with open(path, "rb") as file, Image.open(file) as picture:
                 yield picture
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         reason = str(error).partition(", could be")[0]
         raise InputError(f"{path}: {reason}; make it smaller") from error
     except UnidentifiedImageError as error:

@@ -127,7 +127,7 @@ class Arguments:
     split: Literal["test", "validation"] = "test"
     """Part of the data set."""
     glimpses: int | None = None
-    """Glimpses at each image; by default as in training."""
+    """Glimpses at each image; by default as in training. Errors are told for up to twice as many."""
     samples: int = 1
     """Looks at each image with the noisy policy; the mean of their probabilities is measured too."""
     root: str | None = None

@@ -20,6 +20,7 @@ from PIL import Image, ImageOps
 
 from core import cli
 from core.checkpoint import replace, writing
+from core.config import require_within
 from core.errors import InputError
 from datasets.folders import letterbox
 from datasets.pictures import find_pictures, name_outputs, open_picture, to_tensor
@@ -59,9 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Look at every picture; exit with code 1 at the end if some could not be looked at, 2 if none could."""
     arguments = tyro.cli(Arguments, args=argv, prog="glimpse show", config=(tyro.conf.FlagCreatePairsOff,))
     model, saved = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
+    require_within(1, MOST_GLIMPSES, arguments, "glimpses")
     glimpses = model.config.glimpses if arguments.glimpses is None else arguments.glimpses
-    if not 1 <= glimpses <= MOST_GLIMPSES:
-        raise InputError(f"--glimpses must be from 1 to {MOST_GLIMPSES}, not {glimpses}")
     found, failed = _find(arguments.images)
     done, told = 0, []
     for file, target in name_outputs(found, arguments.out, "scanpath"):

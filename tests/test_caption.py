@@ -82,9 +82,10 @@ def test_a_list_on_standard_input(run: Path, monkeypatch: pytest.MonkeyPatch, ca
         "three.png",
     ]
     assert err == "captioning caption: nowhere.png: no such file\n"
-    feed(monkeypatch, b"\n")
-    assert call("-", "--run", run) == 2
-    assert "standard input" in capsys.readouterr().err
+    for wrong in (b"\n", Path("one.png").read_bytes()):  # nothing, and a picture instead of its name
+        feed(monkeypatch, wrong)
+        assert call("-", "--run", run) == 2
+        assert "standard input" in capsys.readouterr().err
 
 
 def test_one_broken_photo_of_a_hundred(run: Path, capsys: pytest.CaptureFixture[str]):

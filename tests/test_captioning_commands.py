@@ -88,6 +88,10 @@ def test_train_on_a_folder_evaluate_and_learn_from_rewards(photos, tmp_path, cap
 
     first = runs / "captioning/first"
     packed = tmp_path / "small.pt"
+    for wrong in (first / "best.pt", tmp_path / "film.mp4"):
+        assert run(pack, first, wrong) == 2
+    assert checkpoint.open_run(first, "captioning").keys() == saved.keys(), "the run is what it was"
+    capsys.readouterr()
     assert run(pack, first, packed) == 0
     weights = checkpoint.load(packed, "captioning")["weights"]
     for name, value in saved["weights"].items():

@@ -125,6 +125,7 @@ def test_the_seed_decides_the_initial_weights() -> None:
     [
         (["--preset", "huge"], "there is no preset 'huge', only small, large"),
         (["--steps", "0"], "steps must be at least 1, not 0"),
+        (["--name", "../aside"], "--name ../aside: the name of a folder, not a path; --runs says where it lies"),
         (["--resume", "nowhere"], "nowhere is not the directory of a run: it has no config.json"),
     ],
 )

@@ -9,7 +9,15 @@ from typing import Any, Literal
 
 import pytest
 
-from core.config import differences, from_dict, require_at_least, require_positive, require_share, to_dict
+from core.config import (
+    differences,
+    from_dict,
+    require_at_least,
+    require_positive,
+    require_share,
+    require_within,
+    to_dict,
+)
 from core.errors import InputError
 
 
@@ -70,6 +78,7 @@ def test_something_else_than_a_dict_is_told() -> None:
     [
         (partial(require_at_least, 1), (1, 7, None), (0, -1, math.nan), "name must be at least 1, not "),
         (partial(require_at_least, 0), (0, 0.5, None), (-1, math.nan), "name must be at least 0, not "),
+        (partial(require_within, 1, 3), (1, 3, None), (0, 4, math.nan), "name must be from 1 to 3, not "),
         (require_share, (0, 0.999, None), (1, -0.1, math.nan), "name must be from 0 to below 1, not "),
         (require_positive, (1e-9, 3, None), (0, math.inf, math.nan), "name must be above 0 and finite, not "),
     ],

@@ -144,7 +144,7 @@ def test_integers_of_a_sequence_must_be_within_the_width(wrong):
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_trace_holds_what_was_computed(cell):
     net, x = Recurrent(cell, 8, 16, layers=2), torch.randn(5, 3, 8)
-    traced = torch.jit.trace(net, (torch.randn(5, 3, 8),), check_trace=False)
+    traced: Any = torch.jit.trace(net, (torch.randn(5, 3, 8),), check_trace=False)
     torch.testing.assert_close(traced(x)[0], net(x)[0])
 
 

@@ -160,8 +160,8 @@ def test_bad_arguments(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     random_picture().save("noise.png")
     Path("taken").write_text("")
     for arguments, word in (
-        ((run, "noise.png", "--glimpses", 0), "--glimpses"),
-        ((run, "noise.png", "--glimpses", 65), "--glimpses"),
+        ((run, "noise.png", "--glimpses", 0), "glimpses must be from 1 to 64, not 0"),
+        ((run, "noise.png", "--glimpses", 65), "glimpses must be from 1 to 64, not 65"),
         ((run, "noise.png", "--out", "taken"), "taken"),
         ((tmp_path / "none", "noise.png"), "none"),
         ((run,), "no picture"),

@@ -190,7 +190,8 @@ def test_what_is_no_video_is_one_line(tmp_path):
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("no video, though FFmpeg takes it for terminal graphics\n" * 20)
     (tmp_path / "noise.webm").write_bytes(np.random.default_rng(0).bytes(5000))
-    (tmp_path / "folder").mkdir()
+    for folder in ("nothing", "folder"):
+        (tmp_path / folder).mkdir()
     (tmp_path / "folder" / "film.mp4").touch()
     for name, reason in {
         "cut.mp4": "not a video that OpenCV reads, or cut off before the index",
@@ -198,7 +199,8 @@ def test_what_is_no_video_is_one_line(tmp_path):
         "empty.mp4": "the file is empty",
         "text.mp4": "not a video",
         "noise.webm": "not a video",
-        "folder": "no picture in this folder",
+        "nothing": "no picture in this folder",
+        "folder": "a folder of videos, not of frames: name them, as .*film.mp4",
         "gone.mp4": "no such file",
         "no\0name": "no such file",
         "x" * 5000: "no such file",

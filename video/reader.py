@@ -23,6 +23,7 @@ from jaxtyping import UInt8
 
 from core.errors import InputError
 from datasets.pictures import SUFFIXES, open_picture, pictures_in
+from datasets.video_files import videos_in
 
 RATE = 25.0  # frames a second where neither the source nor the user states them
 FASTEST = 1000.0  # frames a second; a higher rate is that of a clock
@@ -143,8 +144,8 @@ def open_source(
         live: play a recording in its own time, as a camera would.
 
     Raises:
-        InputError: there is no such source, it is no video, or not one frame of it can be decoded. A picture of a
-            folder that cannot be read raises it in its turn.
+        InputError: there is no such source, it is no video but a folder of them, or not one frame of it can be
+            decoded. A picture of a folder that cannot be read raises it in its turn.
     """
     if stride < 1:
         raise InputError(f"a stride must be at least 1, not {stride}")
@@ -168,7 +169,9 @@ class _Folder(Frames):
     """Pictures in a folder, sub-folders left alone: those are other videos."""
 
     def __init__(self, folder: Path, wanted: Wanted):
-        files = [file for file in pictures_in(folder) if file.parent == folder]
+        files, videos = [file for file in pictures_in(folder) if file.parent == folder], videos_in(folder)
+        if len(videos) > len(files):
+            raise InputError(f"{folder}: a folder of videos, not of frames: name them, as {videos[0]}")
         self._files = iter(sorted(files, key=_natural))
         self._given = wanted.rate is not None
         super().__init__(str(folder), wanted.rate or RATE, False, wanted)

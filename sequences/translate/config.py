@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from core.config import require_at_least, require_share
+from core.beam import WIDEST
+from core.config import require_at_least, require_share, require_within
 from core.errors import InputError
 from core.loop import LoopConfig
 from datasets.pieces import Kind
@@ -61,7 +62,8 @@ class Config:
     """The training loop; a batch counts pairs."""
 
     def __post_init__(self):
-        require_at_least(1, self, "vocabulary", "min_count", "longest", "embedding", "hidden", "layers", "beam")
+        require_at_least(1, self, "vocabulary", "min_count", "longest", "embedding", "hidden", "layers")
+        require_within(1, WIDEST, self, "beam")
         require_share(self, "dropout", "word_dropout", "smoothing")
         if self.hidden % 2:
             raise InputError(f"hidden must be even, half for each direction of the encoder, not {self.hidden}")

@@ -21,7 +21,8 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from core import cli
-from core.config import require_at_least
+from core.beam import WIDEST
+from core.config import require_within
 from core.tables import scores_table
 from datasets import parallel
 from datasets.parallel import Pair
@@ -106,7 +107,7 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Open a run, measure it, print the table."""
     arguments = tyro.cli(Arguments, args=argv, prog="sequences translate evaluate")
-    require_at_least(1, arguments, "beam")
+    require_within(1, WIDEST, arguments, "beam")
     trained, _ = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
     config = trained.config
     own = load(config) if arguments.baselines or not arguments.data else None

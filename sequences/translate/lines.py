@@ -17,8 +17,9 @@ from typing import Annotated, Literal
 import tyro
 
 from core import cli
+from core.beam import WIDEST
 from core.checkpoint import replace, writing
-from core.config import require_at_least
+from core.config import require_at_least, require_within
 from core.errors import InputError
 from sequences.translate.trained import Trained, open_model
 from sequences.translate.write import MOST, Translation, attention, translate
@@ -47,7 +48,8 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Open a run; translate until the input ends."""
     arguments = tyro.cli(Arguments, args=argv, prog="sequences translate lines")
-    require_at_least(1, arguments, "beam", "n_best", "batch")
+    require_at_least(1, arguments, "batch")
+    require_within(1, WIDEST, arguments, "beam", "n_best")
     trained, _ = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
     if arguments.attention:
         _check(trained, arguments)
