@@ -22,6 +22,7 @@ SUFFIXES = (
     *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm"),
     *(".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
 )
+DRAWN = (".caption", ".scanpath")  # before the suffix of what our commands draw
 _DEEP = {"I", "I;16", "I;16L", "I;16B", "I;16N"}
 _GREY = {"1", "L", "LA", "La"}
 
@@ -57,8 +58,9 @@ def encode(picture: Image.Image, form: str, **options: Any) -> bytes:
 def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Return files as they are given, and for each folder the sorted pictures in it and in its sub-folders.
 
-    In folders a picture is a file with one of `SUFFIXES` whose name does not begin with a dot. Raises
-    InputError for a path that does not exist and for a folder without pictures.
+    In folders a picture is a file with one of `SUFFIXES` whose name does not begin with a dot, and none that was
+    drawn by commands of this project, as NAME.caption.png. Raises InputError for a path that does not exist and for
+    a folder without pictures.
     """
     found: list[Path] = []
     for path in map(Path, paths):
@@ -92,7 +94,7 @@ def name_outputs(files: Iterable[Path], out: Path, kind: str) -> Iterator[tuple[
 def pictures_in(folder: Path) -> list[Path]:
     """Return the sorted pictures in a folder and its sub-folders, perhaps none: see `find_pictures`."""
     files = (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.name[0] != ".")
-    return sorted(file for file in files if file.is_file())
+    return sorted(file for file in files if Path(file.stem).suffix not in DRAWN and file.is_file())
 
 
 def _flatten(picture: Image.Image) -> Image.Image:

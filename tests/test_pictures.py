@@ -187,7 +187,7 @@ def test_what_cannot_be_a_name_is_one_line(tmp_path, name):
 
 
 def test_find_pictures_expands_folders_in_order(tmp_path):
-    for name in ("b.png", "a.JPG", "deep/c.webp", "deep/.hidden.png", "notes.txt", "other/d.dat"):
+    for name in ("b.png", "a.JPG", "deep/c.webp", "deep/.hidden.png", "b.caption.png", "notes.txt", "other/d.dat"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     inside = [tmp_path / name for name in ("a.JPG", "b.png", "deep/c.webp")]
