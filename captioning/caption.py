@@ -176,7 +176,7 @@ def _open_captioner(run: Path | None, device: torch.device) -> Trained:
 
 def _listed() -> Iterator[Path]:
     """The paths on standard input, one a line; a file name need not be text."""
-    listed = sys.stdin.buffer.read()
+    listed = cli.standard_input().read()
     if b"\0" in listed:
         raise InputError("standard input holds no paths, one a line: to caption a picture give its name")
     for line in listed.split(b"\n"):

@@ -37,12 +37,13 @@ from typing import Any
 
 import torch
 import torch._C._autograd as autograd
+import torch._C._functorch as _functorch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
 from core import compiled
 from core import tape as in_torch
-from core.cells import Cell, State, map_state
+from core.cells import Cell, LSTMCell, State, map_state
 from core.kernel import kernel_serves
 from core.products import Rows, Weights, leading
 from core.tape import Parts, Recorded, Saved, Tape, parts_of, weights_of
@@ -78,7 +79,12 @@ def truncated(
 
 
 def record(cell: Cell, batch: int, steps: int, state: State = None) -> Tape:
-    """A tape for `steps` steps of a closed loop from `state` (None: zeros); call its `step(x)` for each."""
+    """A tape for `steps` steps of a closed loop from `state` (None: zeros); call its `step(x)` for each.
+
+    Raises:
+        ValueError: if the state is not that of the cell, [batch, hidden].
+    """
+    _check_state(cell, batch, state)
     state = cell.initial_state(batch) if state is None else state
     start = parts_of(state)
     make = compiled.CompiledTape if _passes(cell, cell.U, start) is compiled else Tape
@@ -94,10 +100,12 @@ def replay(cell: Cell, x: Sequences, tape: Tape) -> Float[Tensor, "time batch hi
     the whole sequence. `x` must hold the inputs given to `tape.step`, and the weights be unchanged since.
 
     Raises:
-        ValueError: if not all steps of the tape were taken, or `x` has another number of them.
+        ValueError: if not all steps of the tape were taken, or `x` has another number of them, or of rows.
     """
     if not len(x) == tape.taken == len(tape.batch_sizes):
         raise ValueError(f"{len(x)} inputs for a tape with {tape.taken} of {len(tape.batch_sizes)} steps taken")
+    if leading(x).numel() != tape.firsts[-1]:
+        raise ValueError(f"inputs {list(x.shape)} for a tape of {tape.firsts[-1]} rows in all")
     passes, x = compiled if isinstance(tape, compiled.CompiledTape) else in_torch, computed(x, cell.U).resolve_neg()
     outputs, *_ = _Sequence.apply(passes, cell, tape.batch_sizes, tape.recorded(), x, *weights_of(cell), *tape.start)
     return outputs
@@ -112,10 +120,11 @@ def sequence(
     the same layout and the final state, parts [1, batch, hidden]. None is a state of zeros.
 
     Raises:
-        ValueError: if x does not fit the cell or the batch sizes, or these rise or are not all at least 1; for
-            integers outside 0..input_size - 1 (found on the CPU).
+        ValueError: if x or the state does not fit the cell or the batch sizes, or these rise or are not all at least
+            1; for integers outside 0..input_size - 1 (found on the CPU).
     """
     _check(cell, batch_sizes, x)
+    _check_state(cell, batch_sizes[0], state)
     passes = _passes(cell, x, () if state is None else parts_of(state))
     return run(passes, cell, batch_sizes, x, state)
 
@@ -146,6 +155,17 @@ def _check(cell: Cell, batch_sizes: Sequence[int], x: Rows) -> None:
             f"x is {x.dtype} {list(x.shape)}: not {sum(batch_sizes)} rows, as all steps have, of {cell.input_size}"
         )
     check_integers(x, cell.input_size)
+
+
+def _check_state(cell: Cell, batch: int, state: State) -> None:
+    """ValueError for a state of another cell, or of another batch: at least so many rows."""
+    if state is None:
+        return
+    shapes = [list(part.shape) for part in parts_of(state)]
+    fits = all(len(shape) == 2 and shape[0] >= batch and shape[1] == cell.hidden_size for shape in shapes)
+    if not fits or len(shapes) != 1 + isinstance(cell, LSTMCell):
+        told = "h and c" if isinstance(cell, LSTMCell) else "h"
+        raise ValueError(f"the state is {shapes}, not {told} [{batch}, {cell.hidden_size}]")
 
 
 def check_integers(x: Tensor, size: int) -> None:
@@ -187,10 +207,12 @@ class _Sequence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> Any:
-        if torch.is_grad_enabled():  # autograd runs a backward with gradients on only under create_graph=True
+        # autograd runs a backward with gradients on only under create_graph=True
+        batched = any(each is not None and _functorch.is_legacy_batchedtensor(each) for each in grad_outputs)
+        if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or batched:
             raise RuntimeError(
-                "the backward derived by hand has no derivative of its own: for second derivatives use "
-                'engine="reference"'
+                "the backward derived by hand has no derivative of its own, and takes one gradient at a time: for "
+                'second derivatives, or vectorised ones, use engine="reference"'
             )
         dh, *d_final = grad_outputs
         x, U, W, *saved = ctx.saved_tensors

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, BinaryIO, Literal, Protocol, TypeVar
 
 import torch
 import tyro
@@ -109,7 +109,7 @@ def guard(prog: str, command: Callable[[list[str]], object], argv: Sequence[str]
     except OSError as error:
         if error.errno is None:  # not from the system
             raise
-        print(f"{prog}: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        print(f"{prog}: {error.filename or 'standard output, or a file'}: {error.strerror}", file=sys.stderr)
         return 2
     return 0
 
@@ -133,6 +133,13 @@ def device(name: str = "auto", threads: int = 1) -> torch.device:
     if distributed.gpu().index >= torch.cuda.device_count():
         raise InputError(f"there are {torch.cuda.device_count()} GPUs, one a process: lower --nproc-per-node")
     return distributed.gpu()
+
+
+def standard_input() -> BinaryIO:
+    """The bytes of standard input; InputError if it is closed."""
+    if sys.stdin is None:
+        raise InputError("standard input is closed")
+    return sys.stdin.buffer
 
 
 def say(line: str) -> None:
@@ -192,15 +199,16 @@ def parse_train(
     )
     if saved is not None and (unlike := differences(saved, parsed.config)):
         raise InputError(f"{asked.resume} has another configuration; {'; '.join(unlike)}")
-    _require_data(preset, getattr(parsed.config, "data", None))
+    _require_data(preset, *(getattr(each, "data", None) for each in (presets[preset], parsed.config)))
     torch.manual_seed(parsed.config.loop.seed)
     return parsed.config, parsed.session, _run(app, command, parsed.config, parsed.session, preset)
 
 
-def _require_data(preset: str, data: str | Sequence[str] | None) -> None:
+def _require_data(preset: str, named: str | Sequence[str] | None, data: str | Sequence[str] | None) -> None:
     """Presets for data of the user's own have names in capitals in its place, as FOLDER or FILE.neg."""
     names = [data] if isinstance(data, str) else list(data or ())
-    if any(Path(name).stem in ("FOLDER", "FILE", "PREFIX") and not Path(name).exists() for name in names):
+    unnamed = any(Path(name).stem in ("FOLDER", "FILE", "PREFIX") for name in names)
+    if data == named and unnamed and not Path(names[0]).exists():
         raise InputError(f"--preset {preset} learns from data of your own: add --data {' '.join(names)}")
 
 

@@ -28,7 +28,7 @@ from torch import Tensor
 from core import bptt, compiled, tape
 from core.activations import ACTIVATIONS
 from core.cells import Cell, State, map_state
-from core.kernel import kernel_serves
+from core.kernel import followed, kernel_serves
 from core.sequence_kernels import GRUKernel, Kernel, LSTMKernel, RNNKernel
 from core.tape import parts_of, weights_of
 
@@ -74,7 +74,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("fused", (LSTMKernel,), lengths=NO_LENGTHS),
         Rule("bptt"),
     ),
-    "torch": (ONE_STEP, Rule("fused", training=INFERENCE), Rule("bptt")),  # other dtypes
+    "torch": (ONE_STEP, Rule("fused", training=INFERENCE), Rule("bptt")),  # other dtypes; torch.compile
 }
 """How "auto" is chosen on a CPU: the first rule that fits; "fused" only where torch.nn knows the activations.
 
@@ -82,7 +82,7 @@ Measured with the jobs of `benchmarks/recurrent.py` on one thread of an Intel Xe
 2.15, 2026-11-25. The compiled kernel was the fastest at every shape, but without gradient in two cases: oneDNN's LSTM
 is ahead by up to 10 % where batch and net are large; and for a single step of several sequences through a large net
 the weights are not worth laying out. A single step that others take is taken cell by cell, as they first copy all
-weights.
+weights. torch.compile has rules of its own as it cannot train oneDNN's LSTM.
 """
 FASTER_THAN_CUDNN: dict[tuple[str, str, torch.dtype], int] = {}
 """On a GPU: up to which hidden size the Triton kernel was measured to be faster than cuDNN in captured training
@@ -162,20 +162,27 @@ def on_gpu(cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool)
 
 
 def choose(name: str, cells: Sequence[Cell], x: Inputs, state: State, lengths: Lengths) -> Engine:
-    """The engine called so; "auto": the fastest that can do the work (`RULES`; on a GPU `FASTER_THAN_CUDNN`)."""
+    """The engine called so; "auto": the fastest that can do the work (`RULES`; on a GPU `FASTER_THAN_CUDNN`).
+
+    Cells with hooks are left to `reference`.
+    """
+    if any(cell._forward_pre_hooks or cell._forward_hooks for cell in cells):
+        return reference  # it alone calls the cells, which runs their hooks: pruning makes the weights in one
     if name not in ("auto", "bptt"):
         return ENGINES[name]
     kernel, known = cells[0].kernel, cells[0].kernel in FUSED
     tensors: list[Any] = [each for cell in cells for each in weights_of(cell)]
     serves = kernel_serves(kernel, x, tensors if state is None else (*tensors, *parts_of(state)))
-    if name == "auto" and not serves and any(isinstance(size, torch.SymInt) for size in x.shape):
-        return reference  # exported for any batch: torch.nn's kernels and the pass by hand would settle on one
+    if name == "auto" and not serves and (followed() or any(isinstance(size, torch.SymInt) for size in x.shape)):
+        return reference  # torch.nn's kernels and the pass by hand know no transforms, nor batches of any size
     if not tensors[0].is_cpu:
         if name == "bptt" or not known:
             return by_hand
         return on_gpu if lengths is None and _triton_wins(cells[0]) else fused
     if name == "auto":
-        rules = "kernel.c" if serves else "torch, float32" if tensors[0].dtype == torch.float32 else "torch"
+        compiling = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+        whole = tensors[0].dtype == torch.float32 and not compiling
+        rules = "kernel.c" if serves else "torch, float32" if whole else "torch"
         time, batch, *_ = x.shape
         sizes = time, batch, cells[0].hidden_size
         name = _first(rules, known, type(kernel), torch.is_grad_enabled(), lengths is not None, sizes)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from core import native
 from core.activations import ACTIVATIONS, Activation
@@ -90,15 +91,21 @@ def library() -> Any:
     return loaded
 
 
+def followed() -> bool:
+    """Whether operations are traced (`torch.jit`) or transformed (`torch.func`, derivatives in forward mode)."""
+    traced = torch._C._get_tracing_state() is not None
+    return traced or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
 def kernel_serves(kernel: Kernel, x: Tensor, tensors: Iterable[Tensor | None]) -> bool:
     """Whether the compiled steps can do the work: float32 on a CPU but for the inputs x, activations they know.
 
     A subclass of Tensor may stand for memory that lies elsewhere, or nowhere; a dispatch mode (as that of
-    `torch.utils.flop_counter`) and `torch.jit.trace` want to see every operation: then it cannot.
+    `torch.utils.flop_counter`) wants to see every operation, as those do that are `followed`: then it cannot.
     """
     if torch.compiler.is_compiling() or type(x) not in PLAIN or not x.is_cpu or x.is_neg():
         return False
-    if torch._C._len_torch_dispatch_stack() or torch._C._get_tracing_state() is not None:
+    if torch._C._len_torch_dispatch_stack() or followed():
         return False
     for each in tensors:
         if each is None:

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from core.bptt import check_integers
+from core.bptt import check_integers, computed
 from core.cells import CELLS, Cell, LSTMCell, State, map_state
 from core.dropout import dropout as drop
 from core.engines import ENGINES, Inputs, by_kernel, choose, without_gradient
@@ -107,6 +107,8 @@ class Recurrent(nn.Module):
             check_integers(read, self.input_size)
         layers: Any = self.cells
         cells, finals = [cell for layer in layers for cell in layer], []
+        if x.dtype is not cells[0].U.dtype and not torch.is_autocast_enabled(x.device.type):
+            x = computed(x, cells[0].U)
         run = choose(self.engine, cells, x, state, lengths)
         dropping = self.training and self.dropout > 0
         if run is by_kernel and not (torch.is_grad_enabled() or dropping or self.directions > 1) and lengths is None:

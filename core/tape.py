@@ -80,8 +80,16 @@ class Tape:
         self._z, self._h = self._allocate(cell)
 
     def step(self, x: Inputs) -> Float[Tensor, "batch hidden"]:
-        """Take the next step of a closed loop: h_t from x_t, without gradient."""
-        input_product(x.detach(), self._weights.U, self._weights.b, self.place())
+        """Take the next step of a closed loop: h_t from x_t, without gradient.
+
+        Raises:
+            ValueError: if x_t has not as many rows as the step.
+            IndexError: after the last step.
+        """
+        place = self.place()
+        if len(x) != len(place):
+            raise ValueError(f"{len(x)} rows for step {self.taken}, which has {len(place)}")
+        input_product(x.detach(), self._weights.U, self._weights.b, place)
         return self.advance()
 
     def place(self) -> Float[Tensor, "batch gates_hidden"]:

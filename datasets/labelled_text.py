@@ -10,7 +10,6 @@
 Empty texts are left out. A text that occurs twice, capitals and spaces aside, is in one split only.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import NamedTuple
 from core.errors import InputError
 from datasets import reviews
 from datasets.splits import name_hash
-from datasets.text_files import SPLITS, Line, read_table, read_text, split_in, warn
+from datasets.text_files import SPLITS, Line, column_names, read_table, read_text, split_in, warn
 
 BUILT_IN = "reviews"
 TEXTS = ("text", "sentence", "review", "phrase", "comment", "content", "message", "tweet")
@@ -142,6 +141,7 @@ def _files(paths: Sequence[Path]) -> Parts:
         return _by_label(paths)
     if len(tables) < len(paths):
         other = next(path for path in paths if path not in tables)
+        read_text(other)  # raises if there is a better reason
         raise InputError(
             f"{other}: its first line names no columns of texts ({TEXTS[0]}, say) and of labels ({LABELS[0]}, say); "
             "without a table, give two files or more, one for each label"
@@ -158,10 +158,10 @@ def _files(paths: Sequence[Path]) -> Parts:
 
 def _columns(file: Path) -> tuple[str, str] | None:
     """The columns of texts and of labels that the first line of a file names, or None."""
-    if file.is_dir():
+    try:
+        names = column_names(file)
+    except InputError:  # a folder, or what is no text
         return None
-    with file.open(encoding="utf-8-sig", errors="replace") as lines:
-        names = [name.strip().strip('"').lower() for name in re.split(r"[,;\t]", lines.readline(10_000))]
     text = next((name for name in TEXTS if name in names), None)
     label = next((name for name in LABELS if name in names), None)
     return (text, label) if text and label else None

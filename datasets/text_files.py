@@ -71,7 +71,7 @@ def read_table(file: Path) -> list[Line]:
     name, or if a row has not as many fields as there are columns.
     """
     (number, heading), *rows = _rows(file) or [(1, [])]
-    columns = [re.sub(r"\W+", "_", name.lower()).strip("_") for name in heading]
+    columns = [_plain(name) for name in heading]
     if len(set(columns)) < len(columns):
         raise Line(file, number).error("two columns have the same name")
     table = []
@@ -82,6 +82,12 @@ def read_table(file: Path) -> list[Line]:
     if not table:
         raise InputError(f"{file}: there is no row below the names of the columns")
     return table
+
+
+def column_names(file: Path) -> list[str]:
+    """Return what the first line names as columns, in the form of `read_table`; raises InputError as `read_text`."""
+    first = read_text(file).lstrip().partition("\n")[0]
+    return [_plain(name) for name in next(csv.reader([first], delimiter=_delimiter(first)), [])]
 
 
 def split_in(name: str) -> str | None:
@@ -112,8 +118,17 @@ def _rows(file: Path) -> list[tuple[int, list[str]]]:
     """Return the rows that are not empty, each with the number of its last line."""
     text = read_text(file)
     first = text.lstrip().partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # a text may be longer than csv expects
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(first), strict=True)
     try:
         return [(reader.line_num, [field.strip() for field in row]) for row in reader if any(row)]
     except csv.Error as error:
         raise Line(file, reader.line_num).error(f"{error}; correct the quotes") from None
+
+
+def _delimiter(first: str) -> str:
+    return max(",;\t", key=first.count)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"\W+", "_", name.strip().lower()).strip("_")

@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.autograd import forward_ad
+from torch.nn.utils.prune import random_unstructured
 from torch.utils.flop_counter import FlopCounterMode
 
 from core import bptt, kernel, native
@@ -129,6 +131,67 @@ def test_a_batch_may_shrink_but_neither_grow_nor_vanish(sizes):
     cell = CELLS["gru"](3, 128)
     with pytest.raises(ValueError, match="must be at least 1, and none larger than the one before"):
         bptt.sequence(cell, sizes, torch.randn(sum(sizes), 3))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_states_and_inputs_of_another_shape_are_refused(cell):
+    made, two, narrow = CELLS[cell](8, 16), torch.zeros(2, 16), torch.zeros(3, 4)
+    other = two if cell == "lstm" else (two, two)
+    for state in (two, narrow, other) if cell != "lstm" else ((two, two), (narrow, narrow), other):
+        with pytest.raises(ValueError, match="the state is"):
+            bptt.sequence(made, [3, 2, 1], torch.randn(6, 8), state)
+    with pytest.raises(ValueError, match="the state is"):
+        bptt.record(made, 3, 1, (two, two) if cell == "lstm" else two)
+    tape = bptt.record(made, 2, 3)
+    for rows in (1, 500):
+        with pytest.raises(ValueError, match=f"{rows} rows for step 0, which has 2"):
+            tape.step(torch.randn(rows, 8))
+    for _ in range(3):
+        tape.step(torch.randn(2, 8))
+    with pytest.raises(ValueError, match="for a tape of 6 rows in all"):
+        bptt.replay(made, torch.randn(3, 1, 8), tape)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch.func.jvp itself calls it
+@pytest.mark.parametrize("cell", CELLS)
+def test_transforms_of_torch_func_and_derivatives_in_forward_mode(cell):
+    net, x = Recurrent(cell, 8, 16), torch.randn(5, 3, 8)
+    expected = copy.deepcopy(net)
+    expected.engine = "reference"
+
+    def outputs(z: Tensor) -> Tensor:
+        return net(z)[0]
+
+    for gradients in (True, False):
+        with torch.set_grad_enabled(gradients):
+            theirs = torch.func.jvp(lambda z: expected(z)[0], (x,), (x,))
+            torch.testing.assert_close(torch.func.jvp(outputs, (x,), (x,)), theirs)
+            several = torch.func.vmap(outputs)(torch.stack([x, 2 * x]))
+            torch.testing.assert_close(several[1], outputs(2 * x))
+            with forward_ad.dual_level():
+                assert forward_ad.unpack_dual(outputs(forward_ad.make_dual(x, x))).tangent is not None
+    jacobian: Any = torch.autograd.functional.jacobian
+    with pytest.raises(RuntimeError, match="vectorised ones"):
+        jacobian(lambda z: outputs(z).sum((0, 2)), x, vectorize=True)
+    agree(net, x)  # nothing of it is left
+
+
+def test_hooks_of_cells_are_run():
+    net, x = Recurrent("gru", 8, 16), torch.randn(5, 3, 8)
+    random_unstructured(net.layers[0][0], "W", 0.5)
+    before = after = net(x)[0]
+    with torch.no_grad():
+        net.layers[0][0].W_orig *= 3  # pyright: ignore[reportOperatorIssue, reportAttributeAccessIssue]
+    for _ in range(2):
+        after = net(x)[0]
+        after.sum().backward()
+    assert not torch.allclose(after, before)
+
+
+def test_inputs_of_another_precision_are_those_of_the_weights():
+    net, x = Recurrent("lstm", 16, 128), torch.randn(20, 32, 16, dtype=torch.float64)
+    with torch.no_grad():
+        assert torch.equal(net(x)[0], net(x.float())[0])
 
 
 @pytest.mark.parametrize("wrong", [-1, 4])

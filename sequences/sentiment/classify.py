@@ -7,7 +7,6 @@ Line n of what is printed is about line n of what is read: the most probable lab
 tab; nothing for a line that is empty. Each line is answered at once.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Answer line by line until the input ends."""
     arguments = tyro.cli(Arguments, args=argv, prog="sequences sentiment classify")
     trained = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
-    for line in sys.stdin.buffer:
+    for line in cli.standard_input():
         cli.say(answer(trained, line.decode(errors="replace").strip()))  # what is no UTF-8 is no word either
 
 

@@ -79,7 +79,7 @@ def _check(trained: Trained, arguments: Arguments) -> None:
 
 def _read() -> Iterator[str]:
     """The lines of standard input, without waiting for more than one."""
-    for number, line in enumerate(iter(sys.stdin.buffer.readline, b""), 1):
+    for number, line in enumerate(iter(cli.standard_input().readline, b""), 1):
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError:
