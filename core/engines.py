@@ -1,6 +1,6 @@
 """The engines of `core.recurrent`: four ways to run one layer in one direction over a batch of sequences.
 
-reference   a Python loop over the cell under autograd: the truth; differentiable twice, in forward mode and by torch.func
+reference   a Python loop over the cell under autograd: the truth; twice differentiable, torch.func knows it too
 bptt        the pass derived by hand (`core.bptt`), any activations
 fused       torch.nn's kernels (cuDNN, oneDNN or ATen's loop), the activations they know
 triton      our own kernel for GPUs (`core.triton_kernels`), those activations, no lengths
