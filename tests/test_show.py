@@ -140,7 +140,7 @@ def test_outputs_never_meet(run: Path):
     for file in (files[0], files[1], files[3]):
         random_picture().save(file)
     mine = files[3].read_bytes()
-    assert call(run, files[0], "scanpaths") == 0
+    assert call(run, files[0], files[3]) == 0
     assert files[3].read_bytes() == mine
     assert {path.name for path in Path("scanpaths").iterdir()} == {targets[0], targets[3], files[3].name}
 
