@@ -34,7 +34,7 @@ def pack(app: str, config: type, parts: Sequence[str], argv: Sequence[str] | Non
         argv: the arguments; by default the process's.
 
     Raises:
-        InputError: the run cannot be read, or the file not written, as it is none that this command could have made.
+        InputError: the run cannot be read, the file not written, or it is no .pt file or lies in a run's directory.
     """
     arguments = tyro.cli(Arguments, args=argv, prog=f"{app} pack")
     _check(arguments.file)

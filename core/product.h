@@ -61,7 +61,7 @@ typedef struct { const float *at[ROWS * 4 * 7]; int count; } lines; /* of memory
 INLINE void ask(lines *soon, const float *at) { soon->at[soon->count++] = at; }
 
 static const lines none;
-static const float *const nothing[2] = {0};
+static const float *const nothing[2] = {0}; /* to be brought closer by `dots` */
 
 typedef struct { const float *at; int64_t stride; } panel; /* its weights of unit k + 1 lie `stride` after those of k */
 

@@ -136,7 +136,7 @@ def _folder(folder: Path) -> Parts:
 
 def _files(paths: Sequence[Path]) -> Parts:
     """The texts in tables, or in a file or folder for each label."""
-    tables = [path for path in paths if _columns(path)]
+    tables = {path: columns for path in paths if (columns := _columns(path))}
     if not tables and len(paths) > 1:
         return _by_label(paths)
     if len(tables) < len(paths):
@@ -147,12 +147,12 @@ def _files(paths: Sequence[Path]) -> Parts:
             "without a table, give two files or more, one for each label"
         )
     found: dict[str, list[Labelled]] = {}
-    for table in tables:
-        for name, rows in _table(table).items():
+    for table, columns in tables.items():
+        for name, rows in _table(table, *columns).items():
             told = split_in(table.stem) if name == "all" and len(tables) > 1 else None
             found.setdefault(told or name, []).extend(rows)
     if "all" in found and len(found) > 1:
-        raise InputError(f"{tables[0]}: some texts have a split ({', '.join(found.keys() - {'all'})}), others none")
+        raise InputError(f"{paths[0]}: some texts have a split ({', '.join(found.keys() - {'all'})}), others none")
     return found
 
 
@@ -167,11 +167,8 @@ def _columns(file: Path) -> tuple[str, str] | None:
     return (text, label) if text and label else None
 
 
-def _table(file: Path) -> Parts:
-    """The rows of a table, by what its column `split` says."""
-    columns = _columns(file)
-    assert columns
-    text, label = columns
+def _table(file: Path, text: str, label: str) -> Parts:
+    """The rows of a table with these columns, by what its column `split` says."""
     found: dict[str, list[Labelled]] = {}
     rows = read_table(file)
     for row in rows:

@@ -59,8 +59,8 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> None:
     """Look at every picture; exit with code 1 at the end if some could not be looked at, 2 if none could."""
     arguments = tyro.cli(Arguments, args=argv, prog="glimpse show", config=(tyro.conf.FlagCreatePairsOff,))
-    model, saved = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
     require_within(1, MOST_GLIMPSES, arguments, "glimpses")
+    model, saved = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
     glimpses = model.config.glimpses if arguments.glimpses is None else arguments.glimpses
     found, failed = _find(arguments.images)
     done, told = 0, []
