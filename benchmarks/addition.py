@@ -17,11 +17,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from core import cli
+from core.training.arguments import Training
 from datasets.transducer import is_adder
 from sequences.addition.config import PRESETS, Config
 from sequences.addition.evaluate import agreement, count, find_automaton, random_examples
-from sequences.addition.train import APP, learn, open_model
+from sequences.addition.train import learn, open_model
 
 BITS, SECONDS, SHARE = 1000, 120, 0.9
 DEVICE = torch.device("cpu")
@@ -32,7 +32,8 @@ def measure(seed: int, options: list[str]) -> tuple[dict[str, str], int, float]:
     start = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         flags = ["--seed", str(seed), "--runs", folder, "--quiet", *options]
-        config, _, run = cli.parse_train(APP, Config, PRESETS, flags, verb="")
+        arguments = Training(Config, PRESETS, {}).parse("sequences addition", flags)
+        config, _, run = arguments.start()
         learn(config, run, DEVICE)
         trained, config = open_model(Path(run.directory), DEVICE)
     wrong = count({"recurrent": trained.adder}, random_examples(config, BITS, DEVICE))["recurrent"]
@@ -51,10 +52,14 @@ def measure(seed: int, options: list[str]) -> tuple[dict[str, str], int, float]:
     return row, wrong.wrong_bits, seconds
 
 
-def main(seeds: tuple[int, ...] = tuple(range(10)), preset: str = "three-units", check: bool = False) -> int:
+def main(
+    seeds: tuple[int, ...] = tuple(range(10)), preset: str = "three-units", check: bool = False
+) -> int:
     """Measure all seeds and print a table."""
     torch.set_num_threads(1)
-    rows, wrong, seconds = zip(*(measure(seed, ["--preset", preset]) for seed in seeds), strict=True)
+    rows, wrong, seconds = zip(
+        *(measure(seed, ["--preset", preset]) for seed in seeds), strict=True
+    )
     laid = Table(title=f"{preset}, {BITS}-bit numbers, one thread, torch {torch.__version__}")
     for heading in rows[0]:
         laid.add_column(heading, justify="right")
@@ -62,7 +67,9 @@ def main(seeds: tuple[int, ...] = tuple(range(10)), preset: str = "three-units",
         laid.add_row(*row.values())
     Console().print(laid)
     right = sum(bits == 0 for bits in wrong)
-    print(f"{right} of {len(seeds)} seeds make no mistake; the slowest takes {max(seconds):.0f} CPU s")
+    print(
+        f"{right} of {len(seeds)} seeds make no mistake; the slowest takes {max(seconds):.0f} CPU s"
+    )
     return int(check and (right < SHARE * len(seeds) or max(seconds) > SECONDS))
 
 

@@ -2,7 +2,7 @@
 
     uv run python -m benchmarks.c_memory    # a line for each way, exit code 1 if one finds anything; three minutes
 
-The drivers beside this file run core/kernel.c and glimpse/looking.c over many shapes: a read or write beyond an
+The drivers beside this file run core/engines/c/kernel.c and glimpse/looking.c over many shapes: a read or write beyond an
 array, or of what was never written, is found.
 
 The first two watch it with this machine's widest vectors and with the narrowest; valgrind, which knows no
@@ -15,11 +15,15 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from core.native import compiler
+from core.engines.c.build import compiler
 
 DRIVERS = {name: Path(__file__).with_name(f"c_memory_{name}.c") for name in ("core", "glimpse")}
 COMMON = ("-g", "-O1", "-std=gnu11", "-fno-math-errno", "-Wall", "-Wextra")
-SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+SANITIZERS = (
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-fno-omit-frame-pointer",
+)
 NARROW = ("-mavx2", "-mfma") if platform.machine() == "x86_64" else ()
 WAYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # what compiles it, what runs it
     "sanitizers, native vectors": ((*SANITIZERS, "-march=native"), ()),
@@ -37,18 +41,24 @@ def watch(driver: Path, flags: tuple[str, ...], runner: tuple[str, ...]) -> tupl
     with tempfile.TemporaryDirectory() as folder:
         program = f"{folder}/driver"
         built = subprocess.run(
-            [cc, *COMMON, *flags, str(driver), "-o", program, "-lm", "-pthread"], capture_output=True, text=True
+            [cc, *COMMON, *flags, str(driver), "-o", program, "-lm", "-pthread"],
+            capture_output=True,
+            text=True,
         )
         if built.returncode:
             return False, built.stderr[:2000]
         done = subprocess.run([*runner, program], capture_output=True, text=True)
-    return done.returncode == 0, (done.stdout if done.returncode == 0 else done.stderr[:2000]).strip()
+    return done.returncode == 0, (
+        done.stdout if done.returncode == 0 else done.stderr[:2000]
+    ).strip()
 
 
 def main() -> int:
     """Run all ways."""
     results = [
-        (f"{name}, {way}", *watch(driver, *how)) for name, driver in DRIVERS.items() for way, how in WAYS.items()
+        (f"{name}, {way}", *watch(driver, *how))
+        for name, driver in DRIVERS.items()
+        for way, how in WAYS.items()
     ]
     for way, clean, line in results:
         print(f"{way}: {'clean' if clean else 'FOUND'}: {line}")

@@ -1,8 +1,8 @@
-/* Runs core/kernel.c over many shapes with every array exactly as long as it must be: a read or write beyond one,
+/* Runs core/engines/c/kernel.c over many shapes with every array exactly as long as it must be: a read or write beyond one,
    or of what was never written, is an address sanitizer's or valgrind's to find. Built and run by
    benchmarks/c_memory.py. The last line printed is the number of cases and a sum over all results. */
 
-#include "../core/kernel.c"
+#include "../core/engines/c/kernel.c"
 
 #include <pthread.h>
 #include <stdio.h>

@@ -75,7 +75,9 @@ def jobs(made: Trained, files: list[Path]) -> dict[str, Callable[[], object]]:
     pixels = torch.stack(opened())
     features = made.look(pixels)
 
-    def decode(parts: tuple[Float[Tensor, "images cells channels"], ...], beam: int) -> Callable[[], object]:
+    def decode(
+        parts: tuple[Float[Tensor, "images cells channels"], ...], beam: int
+    ) -> Callable[[], object]:
         return lambda: [describe(made, part, beam) for part in parts]
 
     found: dict[str, Callable[[], object]] = {
@@ -97,7 +99,9 @@ def main(rounds: int = 15, pictures: int = 32, check: bool = False) -> int:
     with tempfile.TemporaryDirectory() as folder:
         times = measure(jobs(made, write_pictures(Path(folder), pictures)), rounds)
     whole = times[WHOLE]
-    title = f"{pictures} JPEGs of {SIZE[0]} x {SIZE[1]}, lite0, one thread, torch {torch.__version__}"
+    title = (
+        f"{pictures} JPEGs of {SIZE[0]} x {SIZE[1]}, lite0, one thread, torch {torch.__version__}"
+    )
     table = Table("", title=title)
     for heading in ("CPU ms an image", "images/s", "share of the whole"):
         table.add_column(heading, justify="right")
@@ -105,11 +109,15 @@ def main(rounds: int = 15, pictures: int = 32, check: bool = False) -> int:
         cost = median(each) / pictures
         share = median(t / w for t, w in zip(each, whole, strict=True))
         table.add_row(job, f"{cost:.2f}", f"{1e3 / cost:.1f}", f"{share:.0%}")
-    gains = Table("beam search", title=f"{pictures} together against one by one", caption="CPU time")
+    gains = Table(
+        "beam search", title=f"{pictures} together against one by one", caption="CPU time"
+    )
     gains.add_column("times faster", justify="right")
     slower = False
     for beam in BEAMS:
-        batched, single = (times[f"decode, beam {beam}, {how}"] for how in ("together", "one by one"))
+        batched, single = (
+            times[f"decode, beam {beam}, {how}"] for how in ("together", "one by one")
+        )
         gain = median(s / b for s, b in zip(single, batched, strict=True))
         gains.add_row(f"beam {beam}", f"{gain:.2f}")
         slower |= gain < 1

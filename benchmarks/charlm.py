@@ -20,11 +20,11 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.glimpse_step import measure
-from core.bptt import detach
 from core.cells import State
+from core.engines.bptt import detach
 from core.losses import cross_entropy
-from core.recipe import optimiser
 from core.recurrent import to_torch
+from core.training.optim import optimiser
 from sequences.charlm.config import SHAKESPEARE
 from sequences.charlm.model import CharacterModel
 
@@ -41,7 +41,7 @@ class Peer(nn.Module):
         config = SHAKESPEARE
         self.dropout = ours.dropout
         self.lstm = nn.LSTM(CHARACTERS, config.hidden, config.layers, dropout=config.dropout)
-        self.lstm.load_state_dict(to_torch(ours.core.state_dict()))
+        self.lstm.load_state_dict(to_torch(ours.recurrent.state_dict()))
         self.V = nn.Linear(config.hidden, CHARACTERS)
         self.V.load_state_dict(ours.V.state_dict())
 
@@ -98,11 +98,16 @@ def main(rounds: int = 9, check: bool = False) -> int:
         "peer writes": writing(peer),
     }
     times = measure(jobs, rounds)
-    table = Table("characters a second", title=f"3 x 512 LSTM, one thread, torch {torch.__version__}")
+    table = Table(
+        "characters a second", title=f"3 x 512 LSTM, one thread, torch {torch.__version__}"
+    )
     for heading in ("this project", "torch.nn.LSTM", "times as fast"):
         table.add_column(heading, justify="right")
     gains = {}
-    for verb, count, how in (("learns", BATCH * TIME, f"batch {BATCH} x {TIME}"), ("writes", WRITTEN, "one text")):
+    for verb, count, how in (
+        ("learns", BATCH * TIME, f"batch {BATCH} x {TIME}"),
+        ("writes", WRITTEN, "one text"),
+    ):
         own, other = times[f"ours {verb}"], times[f"peer {verb}"]
         gains[verb] = median(b / a for a, b in zip(own, other, strict=True))
         rates = (f"{1e3 * count / median(each):,.0f}" for each in (own, other))

@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from core.recipe import LoopConfig, optimiser
+from core.training.config import LoopConfig
+from core.training.optim import optimiser
 from datasets.canvases import Canvas
 from glimpse.config import Config
 from glimpse.model import greedy
@@ -52,7 +53,11 @@ def floor(config: Config) -> Callable[[], None]:
         (BATCH, config.hidden, config.hidden),
     ]
     layers = [  # (in, out, whether the input needs a gradient) of each layer, over all glimpses at once
-        *[(config.hidden, CLASSES, True), (config.hidden, 2, True), (config.hidden, CLASSES, False)],
+        *[
+            (config.hidden, CLASSES, True),
+            (config.hidden, 2, True),
+            (config.hidden, CLASSES, False),
+        ],
         *[(config.glimpse, config.hidden, True), (config.hidden, config.hidden, False)],
         *[
             (config.what + config.where, config.glimpse, True),
@@ -117,7 +122,9 @@ def parts(config: Config, side: int) -> dict[str, Callable[[], object]]:
         "training step": step,
         "forward alone": look,
         "optimiser alone": update.step,
-        "painting the batch": lambda: canvas.paint(digits, indices, canvas.draw(digits, BATCH, random)),
+        "painting the batch": lambda: canvas.paint(
+            digits, indices, canvas.draw(digits, BATCH, random)
+        ),
         **{f"retina, {method}": retina(method) for method in METHODS},
     }
 
@@ -149,12 +156,17 @@ def main(rounds: int = 60, check: bool = False) -> int:
         )
         for heading in ("", "CPU ms", "floors"):
             table.add_column(heading, justify="right" if heading else "left")
-        ratios = {job: median(t / f for t, f in zip(each, base, strict=True)) for job, each in times.items()}
+        ratios = {
+            job: median(t / f for t, f in zip(each, base, strict=True))
+            for job, each in times.items()
+        }
         for job, each in times.items():
             table.add_row(job, f"{median(each):.2f}", f"{ratios[job]:.2f}")
         console.print(table)
         good = ratios["training step"] <= most
-        console.print(f"step: {ratios['training step']:.2f} floors, at most {most}: {'good' if good else 'MISSED'}\n")
+        console.print(
+            f"step: {ratios['training step']:.2f} floors, at most {most}: {'good' if good else 'MISSED'}\n"
+        )
         failed |= not good
     return int(check and failed)
 

@@ -14,7 +14,9 @@ WARM_UP = 3  # rounds that do not count, where there are that many others
 def about(device: torch.device) -> str:
     """Device and versions."""
     name = (
-        torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"CPU, {torch.get_num_threads()} thread(s)"
     )
     cudnn = f", cuDNN {torch.backends.cudnn.version()}" if device.type == "cuda" else ""
     return f"{name}, torch {torch.__version__}{cudnn}"
@@ -26,7 +28,9 @@ def require_rounds(rounds: int) -> None:
         raise InputError(f"rounds must be at least 1, not {rounds}")
 
 
-def times(jobs: Mapping[str, Callable[[], object]], device: torch.device, rounds: int) -> dict[str, float]:
+def times(
+    jobs: Mapping[str, Callable[[], object]], device: torch.device, rounds: int
+) -> dict[str, float]:
     """Median milliseconds of each job; a round does every job once, in turn, and waits for the device after each."""
     found: dict[str, list[float]] = {name: [] for name in jobs}
     warm_up = min(WARM_UP, rounds - 1)

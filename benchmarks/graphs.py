@@ -22,9 +22,11 @@ from captioning.config import ATTENTION, POOLED
 from captioning.model import Captioner
 from captioning.train import Learner as CaptionLearner
 from captioning.trained import Trained as TrainedCaptioner
-from core import batches, cli
-from core.graphs import Graphs, backend
-from core.recipe import LoopConfig, learning_rate, optimiser, set_learning_rate
+from core import rng
+from core.training import devices
+from core.training.config import LoopConfig
+from core.training.cuda_graphs import Graphs, backend
+from core.training.optim import learning_rate, optimiser, set_learning_rate
 from datasets.splits import Images
 from datasets.text import Vocabulary
 from glimpse.config import CLUTTERED60, DIGITS, MNIST28
@@ -55,17 +57,25 @@ def describing(config, device: torch.device) -> Made:
     encoder, loop = encoder_of(config), config.loop
     words = ("".join(letters) for letters in islice(product("abcdefghijklmn", repeat=3), WORDS))
     vocabulary = Vocabulary.train([" ".join(words)], 1)
-    trained = TrainedCaptioner(config, encoder, Captioner(config, encoder.channels, len(vocabulary)), vocabulary)
+    trained = TrainedCaptioner(
+        config, encoder, Captioner(config, encoder.channels, len(vocabulary)), vocabulary
+    )
     learner = CaptionLearner(trained, static=True)
-    random = batches.generator("cpu", "sentences")
+    random = rng.generator("cpu", "sentences")
     features = torch.rand(loop.batch, CELLS, encoder.channels, generator=random).half().to(device)
-    tokens = torch.randint(4, len(vocabulary), (loop.batch * config.captions, config.longest + 1), generator=random)
+    tokens = torch.randint(
+        4, len(vocabulary), (loop.batch * config.captions, config.longest + 1), generator=random
+    )
     lengths = torch.randint(5, config.longest + 2, (len(tokens), 1), generator=random)
     tokens[torch.arange(tokens.shape[1]) >= lengths] = vocabulary.pad
     return (
         learner,
         loop,
-        lambda step: (features, batches.send(tokens, device), batches.send(torch.arange(loop.batch), device)),
+        lambda step: (
+            features,
+            devices.send(tokens, device),
+            devices.send(torch.arange(loop.batch), device),
+        ),
     )
 
 
@@ -74,12 +84,16 @@ def labelling(config, device: torch.device) -> Made:
     encoder, loop = encoder_of(config), config.loop
     trained = build(config, encoder, tuple(map(str, range(10))))
     shape = (3, config.side, config.side) if config.trains_encoder else (2 * encoder.channels,)
-    random = batches.generator("cpu", "frames")
+    random = rng.generator("cpu", "frames")
     frames = torch.randint(0, 256, (CLIP, loop.batch, *shape), dtype=torch.uint8, generator=random)
     shown = (frames if config.trains_encoder else frames.half() / 256).to(device)
     labels = torch.randint(10, (CLIP, loop.batch), generator=random).to(device)
     learner = VideoLearner(trained, torch.ones(10), loop.batch)
-    return learner, loop, lambda step: (shown, labels, batches.send(torch.tensor(step % 8 == 0), device))
+    return (
+        learner,
+        loop,
+        lambda step: (shown, labels, devices.send(torch.tensor(step % 8 == 0), device)),
+    )
 
 
 JOBS: dict[str, Callable[[torch.device], Made]] = {
@@ -93,8 +107,10 @@ JOBS: dict[str, Callable[[torch.device], Made]] = {
 }
 
 
-def trainer(job: str, device: torch.device, captured: bool, precision: str) -> tuple[nn.Module, Callable[[], None]]:
-    """A model, and a function that trains it for one step, as `core.loop` does."""
+def trainer(
+    job: str, device: torch.device, captured: bool, precision: str
+) -> tuple[nn.Module, Callable[[], None]]:
+    """A model, and a function that trains it for one step, as `core.training.loop` does."""
     torch.manual_seed(0)
     learner, loop, make = JOBS[job](device)
     learner = learner.to(device).train()
@@ -103,7 +119,9 @@ def trainer(job: str, device: torch.device, captured: bool, precision: str) -> t
 
     def learn(*batch: Tensor) -> None:
         update.zero_grad()
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False):
+        with torch.autocast(
+            device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False
+        ):
             loss, _ = learner(*batch)
         loss.backward()
         if loop.clip:
@@ -114,7 +132,7 @@ def trainer(job: str, device: torch.device, captured: bool, precision: str) -> t
     work = Graphs(learn, there, device) if there else learn
 
     def step() -> None:
-        batches.reseed(device, loop.seed, done[0], "step")
+        rng.reseed(device, loop.seed, done[0], "step")
         set_learning_rate(update, learning_rate(loop, done[0]))
         work(*make(done[0]))
         done[0] += 1
@@ -135,7 +153,8 @@ def repeated(step: Callable[[], None], steps: int) -> Callable[[], None]:
 def difference(one: nn.Module, other: nn.Module) -> float:
     """How far weights are apart, as a part of their size."""
     pairs = [
-        (p.detach().double(), q.detach().double()) for p, q in zip(one.parameters(), other.parameters(), strict=True)
+        (p.detach().double(), q.detach().double())
+        for p, q in zip(one.parameters(), other.parameters(), strict=True)
     ]
     apart, size = (
         sum(each.square().sum().item() for each in values)
@@ -145,11 +164,15 @@ def difference(one: nn.Module, other: nn.Module) -> float:
 
 
 def main(
-    rounds: int = 20, steps: int = 20, device: str = "auto", precision: str = "float32", check: bool = False
+    rounds: int = 20,
+    steps: int = 20,
+    device: str = "auto",
+    precision: str = "float32",
+    check: bool = False,
 ) -> int:
     """Time all applications and print the table."""
     gpu.require_rounds(rounds)
-    where = cli.device(device)
+    where = devices.select(device)
     graphs = where.type == "cuda"
     table = Table("training step", title=f"{gpu.about(where)}, {precision}")
     for heading in ("eager, ms", "captured, ms", "times faster", "weights apart"):
@@ -157,12 +180,18 @@ def main(
     failed = False
     for job in JOBS:
         twins = {
-            name: trainer(job, where, name == "captured", precision) for name in ("eager", "captured")[: 1 + graphs]
+            name: trainer(job, where, name == "captured", precision)
+            for name in ("eager", "captured")[: 1 + graphs]
         }
-        found = gpu.times({name: repeated(step, steps) for name, (_, step) in twins.items()}, where, rounds)
+        found = gpu.times(
+            {name: repeated(step, steps) for name, (_, step) in twins.items()}, where, rounds
+        )
         row = [f"{found['eager'] / steps:.3f}"]
         if graphs:
-            apart, gain = difference(twins["eager"][0], twins["captured"][0]), found["eager"] / found["captured"]
+            apart, gain = (
+                difference(twins["eager"][0], twins["captured"][0]),
+                found["eager"] / found["captured"],
+            )
             failed |= gain < 1 or not apart < 1e-2
             row += [f"{found['captured'] / steps:.3f}", f"{gain:.2f}", f"{apart:.0e}"]
         table.add_row(job, *row)

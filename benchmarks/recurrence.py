@@ -16,14 +16,14 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from core.training import cli
 from datasets import videos
-from video import train
 from video.config import PRESETS
 from video.data import read
 from video.evaluate import compare
 from video.trained import open_model
 
-NETS = {"per frame": ["--core", "none"], "LSTM": [], "BiLSTM": ["--bidirectional"]}
+NETS = {"per frame": ["--cell", "none"], "LSTM": [], "BiLSTM": ["--bidirectional"]}
 SHOWN = "accuracy", "balanced accuracy", "edit", "F1@50"
 
 Scores = dict[str, dict[str, float]]
@@ -32,11 +32,15 @@ Scores = dict[str, dict[str, float]]
 def trained_and_measured(name: str, flags: Sequence[str], staying: float) -> Scores:
     """The scores of a new net, and of the majority class, by name."""
     with tempfile.TemporaryDirectory() as runs:
-        train.main([*flags, *NETS[name], "--runs", runs, "--name", "net", "--quiet"])
+        words = [*flags, *NETS[name], "--runs", runs, "--name", "net", "--quiet"]
+        cli.call("video train", words)
         best, _ = open_model(Path(runs) / "video/net", "cpu")
     config = best.config
     splits = videos.load(config.data, background=config.background, split=config.split)
-    learned, clips = (read(config, best.encoder, part) for part in (splits.train, splits.test or splits.validation))
+    learned, clips = (
+        read(config, best.encoder, part)
+        for part in (splits.train, splits.test or splits.validation)
+    )
     found = compare(best, learned, clips)
     smoothed = compare(best, learned, clips, staying=staying)
     return {
@@ -61,7 +65,9 @@ def main(data: str = "", preset: str = "videos", seeds: int = 3, staying: float 
     each: dict[str, list[dict[str, float]]] = {}
     for seed in range(seeds):
         for name in NETS:
-            for row, scores in trained_and_measured(name, [*flags, "--seed", str(seed)], staying).items():
+            for row, scores in trained_and_measured(
+                name, [*flags, "--seed", str(seed)], staying
+            ).items():
                 each.setdefault(row, []).append(scores)
     table = Table("labels by", title=f"{seeds} seeds, %")
     for column in SHOWN:

@@ -43,10 +43,18 @@ class Shape(NamedTuple):
         return 4 * self.time * self.batch * GATES[cell] * self.hidden**2 * self.layers
 
 
-SHAPES = {"A": Shape(100, 50, 512, 3), "B": Shape(50, 128, 256), "C": Shape(20, 1, 256), "D": Shape(1000, 16, 128)}
+SHAPES = {
+    "A": Shape(100, 50, 512, 3),
+    "B": Shape(50, 128, 256),
+    "C": Shape(20, 1, 256),
+    "D": Shape(1000, 16, 128),
+}
 HALF = Shape(100, 50, 512)
 # at least so many times as fast as torch.nn, forward and back, by number of threads
-LSTM_BARS = {1: {"A": 1.15, "B": 1.2, "C": 2.0, "D": 1.4}, 2: {"A": 1.25, "B": 1.3, "C": 2.5, "D": 1.9}}
+LSTM_BARS = {
+    1: {"A": 1.15, "B": 1.2, "C": 2.0, "D": 1.4},
+    2: {"A": 1.25, "B": 1.3, "C": 2.5, "D": 1.9},
+}
 OTHER_BARS, PACKED_BAR, SWEEP_BAR = {"gru": 1.4, "rnn": 1.15}, 2.5, 0.95
 SWEEP = (5, 50, 1000), (1, 16, 256), (32, 256, 1024), (1, 3)  # time, batch, hidden, layers
 MOST_OPERATIONS = 4e9  # of a shape of the sweep, forward
@@ -111,7 +119,9 @@ def peak(cell: str, shape: Shape, ours: bool) -> float:
     """MiB that three training steps need at most, above what the process had before (on Linux)."""
     x = torch.randn(shape.time, shape.batch, shape.hidden)
     job = train(pair(cell, shape, "auto")[0 if ours else 1], x)
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far: importing torch took more
+    Path("/proc/self/clear_refs").write_text(
+        "5"
+    )  # forget the peak so far: importing torch took more
     before = high_water()
     for _ in range(3):
         job()
@@ -126,7 +136,11 @@ def high_water() -> int:
 def peak_elsewhere(name: str, ours: bool) -> float:
     """`peak` of the LSTM of a shape in a new process."""
     code = f"from benchmarks.recurrent import *; print(peak('lstm', SHAPES['{name}'], {ours}))"
-    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
+    return float(
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, check=True, text=True
+        ).stdout
+    )
 
 
 class Report:
@@ -155,7 +169,16 @@ def compare(report: Report, threads: int, rounds: int) -> None:
     rate = product_rate()
     report.console.print(f"a matrix product: {rate / 1e6:.0f} GFLOP/s")
     for cell in TORCH:
-        headings = ("shape", "train ms", "torch ms", "times as fast (bar)", "share", "infer ms", "torch ms", "times")
+        headings = (
+            "shape",
+            "train ms",
+            "torch ms",
+            "times as fast (bar)",
+            "share",
+            "infer ms",
+            "torch ms",
+            "times",
+        )
         table = report.table(f"{cell}, forward and back, and inference", *headings)
         for name, shape in SHAPES.items():
             small = shape.operations(cell) < 1e9
@@ -166,13 +189,19 @@ def compare(report: Report, threads: int, rounds: int) -> None:
             share = 3 * shape.operations(cell) / ms["train"] / rate
             infer = ratio(times["torch infer"], times["infer"])
             row = (f"{ms['train']:.2f}", f"{ms['torch train']:.2f}", gain, f"{share:.0%}")
-            table.add_row(name, *row, f"{ms['infer']:.2f}", f"{ms['torch infer']:.2f}", f"{infer:.2f}")
+            table.add_row(
+                name, *row, f"{ms['infer']:.2f}", f"{ms['torch infer']:.2f}", f"{infer:.2f}"
+            )
         report.console.print(table)
 
-    times = interleaved(packed_jobs(), 3 * rounds)  # torch.nn's packed times vary by a factor of two
+    times = interleaved(
+        packed_jobs(), 3 * rounds
+    )  # torch.nn's packed times vary by a factor of two
     gain = report.judged("packed", ratio(times["packed"], times["ours"]), PACKED_BAR)
     padded = ratio(times["padded"], times["ours"])
-    report.console.print(f"LSTM {HALF} half full: {gain} times torch.nn packed, {padded:.2f} times padded")
+    report.console.print(
+        f"LSTM {HALF} half full: {gain} times torch.nn packed, {padded:.2f} times padded"
+    )
     for name in ("A", "D"):
         ours, theirs = (peak_elsewhere(name, ours) for ours in (True, False))
         report.console.print(f"LSTM {name}, peak memory: {ours:.0f} MiB, torch.nn {theirs:.0f} MiB")
@@ -202,7 +231,11 @@ def over_shapes(report: Report, rounds: int) -> None:
                 gain = ratio(times[f"torch {what}"], times[what])
                 if gain < SWEEP_BAR:
                     report.missed.append(f"{cell} {name} {what}: {gain:.2f}, at least {SWEEP_BAR}")
-                row += (f"{median(times[what]):.2f}", f"{median(times[f'torch {what}']):.2f}", f"{gain:.2f}")
+                row += (
+                    f"{median(times[what]):.2f}",
+                    f"{median(times[f'torch {what}']):.2f}",
+                    f"{gain:.2f}",
+                )
             table.add_row(name, *row, f"{ratio(times['torch infer'], times['bptt']):.2f}")
         report.console.print(table)
 

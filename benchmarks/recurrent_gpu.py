@@ -6,7 +6,7 @@
 Forward and backward, with gradients of input and weights, in bf16 (autocast over float32 weights) and float32. Each
 engine is timed as it is and, on a GPU, captured as a CUDA graph; everything interleaved, medians. Share: of the rate
 that a large matrix product reached in this very run. Where the Triton kernel wins captured, a row for
-`core.engines.FASTER_THAN_CUDNN` is printed.
+`core.engines.choose.FASTER_THAN_CUDNN` is printed.
 """
 
 import contextlib
@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import gpu
-from core import cli
-from core.graphs import Cuda
 from core.recurrent import Recurrent
+from core.training import devices
+from core.training.cuda_graphs import Cuda
 
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 
@@ -40,23 +40,44 @@ class Shape:
 
     def operations(self, cell: str) -> int:
         """Multiplications and additions of all matrix products; those of the way back are twice those forward."""
-        return 3 * 2 * self.time * self.batch * 2 * self.hidden * GATES[cell] * self.hidden * self.layers
+        return (
+            3
+            * 2
+            * self.time
+            * self.batch
+            * 2
+            * self.hidden
+            * GATES[cell]
+            * self.hidden
+            * self.layers
+        )
 
 
-SHAPES = [Shape(100, 64, 512, 3), Shape(100, 64, 128, 1), Shape(100, 64, 256, 1), Shape(100, 64, 1024, 1)]
+SHAPES = [
+    Shape(100, 64, 512, 3),
+    Shape(100, 64, 128, 1),
+    Shape(100, 64, 256, 1),
+    Shape(100, 64, 1024, 1),
+]
 TOY = [Shape(3, 2, 16, 1)]
 
 
-def passes(shape: Shape, cell: str, engine: str, device: torch.device, dtype: torch.dtype) -> Callable[[], None]:
+def passes(
+    shape: Shape, cell: str, engine: str, device: torch.device, dtype: torch.dtype
+) -> Callable[[], None]:
     """A function that goes forward and back."""
     torch.manual_seed(0)
-    recurrent = Recurrent(cell, shape.hidden, shape.hidden, layers=shape.layers, bias=True, engine=engine).to(device)
+    recurrent = Recurrent(
+        cell, shape.hidden, shape.hidden, layers=shape.layers, bias=True, engine=engine
+    ).to(device)
     x = torch.randn(shape.time, shape.batch, shape.hidden, device=device, requires_grad=True)
     weight = torch.randn(shape.time, shape.batch, shape.hidden, device=device)
     leaves = [x, *recurrent.parameters()]
 
     def run() -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16, cache_enabled=False):
+        with torch.autocast(
+            device.type, torch.bfloat16, enabled=dtype == torch.bfloat16, cache_enabled=False
+        ):
             outputs, _ = recurrent(x)
         torch.autograd.grad((outputs * weight).sum(), leaves)
 
@@ -78,10 +99,12 @@ def rate(device: torch.device, dtype: torch.dtype, rounds: int, side: int) -> fl
     return 2 * side**3 / (1e-3 * found["product"])
 
 
-def jobs(shape: Shape, cell: str, device: torch.device, dtype: torch.dtype) -> dict[str, Callable[[], None]]:
+def jobs(
+    shape: Shape, cell: str, device: torch.device, dtype: torch.dtype
+) -> dict[str, Callable[[], None]]:
     """What to time: each engine that can do the work, as it is and captured."""
     found = {}
-    for engine in ("fused", "bptt", "triton"):
+    for engine in ("fused", "bptt"):
         run = passes(shape, cell, engine, device, dtype)
         with contextlib.suppress(ValueError):  # an engine that this machine does not have
             run()
@@ -94,29 +117,42 @@ def jobs(shape: Shape, cell: str, device: torch.device, dtype: torch.dtype) -> d
 def main(rounds: int = 30, device: str = "auto", toy: bool = False) -> None:
     """Time all shapes, cells and dtypes; print a table each."""
     gpu.require_rounds(rounds)
-    where, console, wins = cli.device(device), Console(), []
+    where, console, wins = devices.select(device), Console(), []
     for dtype in (torch.bfloat16, torch.float32):
         peak = rate(where, dtype, rounds, 64 if toy else 8192 if where.type == "cuda" else 1024)
         for shape in TOY if toy else SHAPES:
             for cell in GATES:
                 times = gpu.times(jobs(shape, cell, where, dtype), where, rounds)
                 table = Table(
-                    f"{cell}, {shape}", title=f"{gpu.about(where)}, {dtype}, product {peak / 1e12:.2f} TFLOP/s"
+                    f"{cell}, {shape}",
+                    title=f"{gpu.about(where)}, {dtype}, product {peak / 1e12:.2f} TFLOP/s",
                 )
-                for heading in ("ms", "times cuDNN" if where.type == "cuda" else "times torch.nn", "share"):
+                for heading in (
+                    "ms",
+                    "times cuDNN" if where.type == "cuda" else "times torch.nn",
+                    "share",
+                ):
                     table.add_column(heading, justify="right")
                 for name, each in times.items():
                     share = shape.operations(cell) / (1e-3 * each) / peak
-                    table.add_row(name, f"{each:.3f}", f"{times['fused'] / each:.2f}", f"{share:.1%}")
+                    table.add_row(
+                        name, f"{each:.3f}", f"{times['fused'] / each:.2f}", f"{share:.1%}"
+                    )
                 console.print(table)
-                ours, theirs = (times.get(f"{engine}, captured", float("inf")) for engine in ("triton", "fused"))
+                ours, theirs = (
+                    times.get(f"{engine}, captured", float("inf")) for engine in ("bptt", "fused")
+                )
                 if ours < theirs:
                     work = torch.cuda.get_device_name(where), "tanh" if cell == "rnn" else cell
                     wins.append(f"({', '.join(map(repr, work))}, {dtype}): {shape.hidden}")
     if where.type != "cuda":
         print("there is no CUDA here: nothing was captured, and torch.nn's kernels are not cuDNN's")
         return
-    print("\n".join(["rows where the Triton kernel won:", *wins]) if wins else "the Triton kernel won nowhere")
+    print(
+        "\n".join(["rows where the Triton kernel won:", *wins])
+        if wins
+        else "the Triton kernel won nowhere"
+    )
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import gpu
-from core import cli
-from core.log import Run
-from core.loop import fit
+from core.training import cli, devices
+from core.training.loop import fit
+from core.training.run import Run
 from datasets.splits import Images
 from glimpse.config import MNIST28, Config
 from glimpse.data import TrainingBatches, load
@@ -54,10 +54,14 @@ class Stopwatch:
 
     device: torch.device
     seconds: float = 0.0
-    curve: list[tuple[float, float]] = field(default_factory=list)  # (seconds, validation error in percent)
+    curve: list[tuple[float, float]] = field(
+        default_factory=list
+    )  # (seconds, validation error in percent)
 
     def __post_init__(self):
-        self.clock: Callable[[], float] = time.process_time if self.device.type == "cpu" else time.perf_counter
+        self.clock: Callable[[], float] = (
+            time.process_time if self.device.type == "cpu" else time.perf_counter
+        )
         self.start()
 
     def start(self) -> None:
@@ -110,10 +114,17 @@ def main(
     check: bool = False,
 ) -> None:
     """Train, print the curve and the test error; validate every so many steps."""
-    where = cli.device(device)
+    where = devices.select(device)
     bar = ONE_CORE if where.type == "cpu" else GPU
     steps = bar.steps if steps is None else steps
-    loop = replace(MNIST28.loop, steps=steps, seed=seed, precision=precision, validate_every=every, log_every=every)
+    loop = replace(
+        MNIST28.loop,
+        steps=steps,
+        seed=seed,
+        precision=precision,
+        validate_every=every,
+        log_every=every,
+    )
     config = replace(MNIST28, data=data, root=root, loop=loop)
     watch, wrong = learn(config, where, graph=graph)
 
@@ -128,11 +139,17 @@ def main(
         table.add_row(f"{seconds:.1f}", f"{each:.2f}")
     Console().print(table)
     good = wrong <= bar.error and watch.seconds <= bar.seconds
-    asked = f"at most {bar.error} %" + (f" in {bar.seconds:.0f} {unit}" if bar.seconds < inf else "")
-    print(f"test error {wrong:.2f} % after {watch.seconds:.1f} {unit}; {asked}: {'good' if good else 'MISSED'}")
+    asked = f"at most {bar.error} %" + (
+        f" in {bar.seconds:.0f} {unit}" if bar.seconds < inf else ""
+    )
+    print(
+        f"test error {wrong:.2f} % after {watch.seconds:.1f} {unit}; {asked}: {'good' if good else 'MISSED'}"
+    )
     if check and not good:
         raise SystemExit(1)
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("benchmarks.time_to_accuracy", lambda argv: tyro.cli(main, args=argv)))
+    raise SystemExit(
+        cli.guard("benchmarks.time_to_accuracy", lambda argv: tyro.cli(main, args=argv))
+    )

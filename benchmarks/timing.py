@@ -16,7 +16,9 @@ def interleaved(jobs: dict[str, Job], rounds: int, warm_up: int = 2) -> dict[str
     times: dict[str, list[float]] = {name: [] for name in jobs}
     order, names = random.Random(0), list(jobs)
     for number in range(rounds + warm_up):
-        order.shuffle(names)  # each finds the caches and the allocator as another has left them, not always the same
+        order.shuffle(
+            names
+        )  # each finds the caches and the allocator as another has left them, not always the same
         for name in names:
             start = clock()
             jobs[name]()

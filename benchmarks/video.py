@@ -50,7 +50,10 @@ def draw(path: Path, frames: int) -> Path:
     for n in range(frames):
         picture = np.roll(ground, n % 7, axis=1)
         for k, colour in enumerate(((230, 80, 60), (70, 200, 90), (240, 240, 240))):
-            centre = int(180 + 150 * np.sin(n / (20 + 7 * k))), int(120 + 90 * np.cos(n / (30 - 5 * k)))
+            centre = (
+                int(180 + 150 * np.sin(n / (20 + 7 * k))),
+                int(120 + 90 * np.cos(n / (30 - 5 * k))),
+            )
             cv2.circle(picture, centre, 12 + 6 * k, colour, -1)
         writer.write(picture)
     writer.release()
@@ -62,7 +65,10 @@ def nets() -> dict[str, Trained]:
     torch.manual_seed(0)
     large = build(VIDEOS, encoder_of(VIDEOS), tuple("abcdefgh"))
     large.labeller.eval()
-    return {"micro (the default model)": open_model(DEFAULT, "cpu")[0], "lite0 (the preset videos)": large}
+    return {
+        "micro (the default model)": open_model(DEFAULT, "cpu")[0],
+        "lite0 (the preset videos)": large,
+    }
 
 
 def jobs(made: Trained, film: Path) -> dict[str, Callable[[], object]]:
@@ -90,7 +96,9 @@ def jobs(made: Trained, film: Path) -> dict[str, Callable[[], object]]:
         WHOLE: lambda: label_recording(made, open_source(film)),
         BOTH: both,
         "decode": lambda: [frame.pixels for frame in open_source(film)],
-        "resize for the encoder": lambda: [made.encoder.preprocessing(picture) for picture in pictures],
+        "resize for the encoder": lambda: [
+            made.encoder.preprocessing(picture) for picture in pictures
+        ],
         "encoder": lambda: [made.features(each) for each in pixels],
         "recurrence": recurrence,
         "overlay, .mp4": lambda: overlay(".mp4"),
@@ -118,7 +126,17 @@ def peak(film: Path) -> float:
     """The peak memory of `video label`, in MB."""
     to = film.with_suffix("")
     kinds = ["--csv", "--segments", "--srt", "--vtt", "--eaf", "--out", f"{to}-labels"]
-    command = ["-m", "video", "label", str(film), *kinds, "--overlay", f"{to}-drawn.mp4", "--timeline", f"{to}.png"]
+    command = [
+        "-m",
+        "video",
+        "label",
+        str(film),
+        *kinds,
+        "--overlay",
+        f"{to}-drawn.mp4",
+        "--timeline",
+        f"{to}.png",
+    ]
     launch = [sys.executable, "-c", PEAK, sys.executable, *command]
     done = subprocess.run(launch, check=True, capture_output=True, text=True)
     return int(done.stdout) / (1e6 if sys.platform == "darwin" else 1e3)
@@ -156,7 +174,10 @@ def main(rounds: int = 15, minutes: float = 10.0, check: bool = False) -> int:
             console.print(speed_table(name, measure(jobs(made, film), rounds)))
             late.add_row(name, *(f"{each:.2f}" for each in latency(made, film, 1 + rounds // 3)))
         lengths = minutes / 10, minutes
-        peaks = [peak(draw(Path(folder) / f"{length}.mp4", round(60 * RATE * length))) for length in lengths]
+        peaks = [
+            peak(draw(Path(folder) / f"{length}.mp4", round(60 * RATE * length)))
+            for length in lengths
+        ]
     growth = peaks[1] / peaks[0]
     memory = Table("", title=f"peak memory of `video label`, all outputs (bar: {BAR} times)")
     for length in lengths:

@@ -1,19 +1,23 @@
-"""The command `captioning`: `uv run captioning caption photo.jpg`, or `python -m captioning caption photo.jpg`."""
+"""The command `captioning`: `uv run captioning caption photo.jpg`, or `python -m captioning`."""
 
-from core import cli
+from captioning.arguments import Caption, Evaluate, Export
+from captioning.config import EXPECTED, PRESETS, Config
+from core.training import cli
+from core.training.arguments import Pack, Training
+from core.training.cli import Command
 
-VERBS = {
-    "caption": "write sentences about your pictures",
-    "train": "train a captioner",
-    "evaluate": "measure a trained captioner beside the nearest neighbour",
-    "pack": "make one small file of a trained captioner",
-    "program": "write a trained captioner, word by word, as programs that run without this package",
+COMMANDS: cli.Commands = {
+    "caption": Command("write sentences about your pictures", Caption),
+    "train": Command("train a captioner", Training(Config, PRESETS, EXPECTED)),
+    "evaluate": Command("measure a trained captioner beside the nearest neighbour", Evaluate),
+    "pack": Command("make one small file of a trained captioner", Pack),
+    "export": Command("write a trained captioner as exported programs", Export),
 }
 
 
 def main() -> int:
-    """Run the verb named on the command line."""
-    return cli.main("captioning", VERBS)
+    """Run the command named first on the command line."""
+    return cli.main("captioning", COMMANDS)
 
 
 if __name__ == "__main__":

@@ -11,54 +11,29 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-import tyro
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
 from captioning import page
+from captioning.arguments import Caption as Arguments
 from captioning.describe import Caption, attention, describe
 from captioning.trained import DEFAULT, Trained, open_model
-from core import cli
 from core.beam import WIDEST
-from core.checkpoint import replace, writing
-from core.config import require_within
 from core.errors import InputError
+from core.files import replace, writing
+from core.training import cli, devices
+from core.training.config import require_within
 from datasets.pictures import encode, find_pictures, name_outputs, open_picture
 
 BATCH = 16  # pictures written about together
 KEPT = 640  # longer side of a picture as it is kept until it is drawn
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """Write sentences about pictures."""
-
-    paths: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH...")]
-    """Pictures of any format Pillow reads, folders of them, or - for a list of paths on standard input."""
-    run: Path | None = None
-    """Run directory or checkpoint; by default the model that comes with this package."""
-    beam: int = 3
-    """Sentences followed at a time; 1 is greedy."""
-    n_best: int = 1
-    """Sentences to tell of each picture; in percent, how probable their words were on average."""
-    json: bool = False
-    """Print a JSON object for each picture, on a line of its own."""
-    overlay: Path | None = None
-    """Folder for NAME.caption.png: each picture with its caption, and where the model looked for each word."""
-    html: Path | None = None
-    """File for one page with all pictures and their captions."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
-    threads: int = 1
-    """CPU threads."""
 
 
 class Viewed(NamedTuple):
@@ -76,10 +51,9 @@ class Captioned(NamedTuple):
     captions: list[Caption]  # the best first
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: Arguments) -> None:
     """Caption every picture, and print each as soon as its batch is done."""
-    arguments = tyro.cli(Arguments, args=argv, prog="captioning caption", config=(tyro.conf.FlagCreatePairsOff,))
-    device = cli.device(arguments.device, arguments.threads)
+    device = devices.select(arguments.device, arguments.threads)
     _check(arguments)
     failed = []
 
@@ -91,7 +65,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     files = find(arguments.paths, complain)
     if not files and not failed:
         raise InputError("no path on standard input: give one a line")
-    targets = dict(name_outputs(dict.fromkeys(files), arguments.overlay, "caption")) if arguments.overlay else {}
+    targets = (
+        dict(name_outputs(dict.fromkeys(files), arguments.overlay, "caption"))
+        if arguments.overlay
+        else {}
+    )
     cards, count = [], 0
     for each in caption(trained, view(trained, files, complain), arguments.beam, arguments.n_best):
         count += 1
@@ -107,7 +85,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             cards.append(page.card(each.viewed.picture, str(each.viewed.file), captions))
     if arguments.html and cards:
         about = f"{count} picture{'s' * (count > 1)}, described by {arguments.run or 'the default model'}"
-        about += "; in percent, how probable the words were on average" if arguments.n_best > 1 else ""
+        about += (
+            "; in percent, how probable the words were on average" if arguments.n_best > 1 else ""
+        )
         replace(arguments.html, page.page(cards, arguments.html.stem, about))
     if failed:
         raise SystemExit(1 if count else 2)
@@ -125,7 +105,9 @@ def find(paths: Iterable[Path], complain: Callable[[InputError], None]) -> list[
     return found
 
 
-def view(trained: Trained, files: Iterable[Path], complain: Callable[[InputError], None]) -> Iterator[Viewed]:
+def view(
+    trained: Trained, files: Iterable[Path], complain: Callable[[InputError], None]
+) -> Iterator[Viewed]:
     """Open pictures and let the encoder see them; those that cannot be opened are complained of and left out.
 
     One by one: on a CPU the encoder is no faster with several at a time, which its cache has no room for.
@@ -141,7 +123,9 @@ def view(trained: Trained, files: Iterable[Path], complain: Callable[[InputError
         yield Viewed(file, picture, features)
 
 
-def caption(trained: Trained, pictures: Iterable[Viewed], beam: int, best: int) -> Iterator[Captioned]:
+def caption(
+    trained: Trained, pictures: Iterable[Viewed], beam: int, best: int
+) -> Iterator[Captioned]:
     """Write about pictures in batches, of which one at a time is in memory."""
     pictures = iter(pictures)
     while batch := list(islice(pictures, BATCH)):
@@ -151,8 +135,14 @@ def caption(trained: Trained, pictures: Iterable[Viewed], beam: int, best: int) 
 
 def tell(captioned: Captioned) -> dict[str, Any]:
     """Return the captions of a picture as JSON values."""
-    captions = [{"text": each.text, "log_probability": each.log_probability} for each in captioned.captions]
-    return {"file": str(captioned.viewed.file), "caption": captioned.captions[0].text, "captions": captions}
+    captions = [
+        {"text": each.text, "log_probability": each.log_probability} for each in captioned.captions
+    ]
+    return {
+        "file": str(captioned.viewed.file),
+        "caption": captioned.captions[0].text,
+        "captions": captions,
+    }
 
 
 def _check(arguments: Arguments) -> None:
@@ -161,7 +151,9 @@ def _check(arguments: Arguments) -> None:
         raise InputError("no picture to caption: name files or folders, or - to read their paths")
     require_within(1, WIDEST, arguments, "beam", "n_best")
     if arguments.html and arguments.html.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"--html takes the name of a page to write, such as captions.html, not {arguments.html}")
+        raise InputError(
+            f"--html takes the name of a page to write, such as captions.html, not {arguments.html}"
+        )
     for folder in (arguments.overlay, arguments.html and arguments.html.parent):
         if folder:
             with writing(folder):
@@ -170,7 +162,9 @@ def _check(arguments: Arguments) -> None:
 
 def _open_captioner(run: Path | None, device: torch.device) -> Trained:
     if run is None and not DEFAULT.exists():
-        raise InputError("no model comes with this package yet: train one, and name its directory with --run")
+        raise InputError(
+            "no model comes with this package yet: train one, and name its directory with --run"
+        )
     return open_model(run or DEFAULT, device)[0]
 
 
@@ -178,7 +172,9 @@ def _listed() -> Iterator[Path]:
     """The paths on standard input, one a line; a file name need not be text."""
     listed = cli.standard_input().read()
     if b"\0" in listed:
-        raise InputError("standard input holds no paths, one a line: to caption a picture give its name")
+        raise InputError(
+            "standard input holds no paths, one a line: to caption a picture give its name"
+        )
     for line in listed.split(b"\n"):
         if line.strip():
             yield Path(os.fsdecode(line.rstrip(b"\r")))
@@ -186,12 +182,16 @@ def _listed() -> Iterator[Path]:
 
 def _tell(captioned: Captioned, target: Path | None, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(tell(captioned) | ({"overlay": str(target)} if target else {})), flush=True)
+        print(
+            json.dumps(tell(captioned) | ({"overlay": str(target)} if target else {})), flush=True
+        )
         return
     best, *others = captioned.captions
     lines = [f"{captioned.viewed.file}: {best.text}" + (f" ({_percent(best)})" if others else "")]
     lines += [f"    {each.text} ({_percent(each)})" for each in others]
-    encoding = sys.stdout.encoding  # a terminal may lack letters of a sentence, and a file name need not be text
+    encoding = (
+        sys.stdout.encoding
+    )  # a terminal may lack letters of a sentence, and a file name need not be text
     print("\n".join(lines).encode(encoding, "replace").decode(encoding), flush=True)
 
 
@@ -204,9 +204,11 @@ def _draw(trained: Trained, captioned: Captioned, target: Path) -> None:
     from captioning import overlay  # matplotlib, which has the font, takes long to import
 
     seen, best = captioned.viewed, captioned.captions[0]
-    alphas = attention(trained, seen.features[None], best.tokens) if trained.config.attention else None
+    alphas = (
+        attention(trained, seen.features[None], best.tokens) if trained.config.attention else None
+    )
     replace(target, encode(overlay.draw(seen.picture, best.text, best.words, alphas), "PNG"))
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("captioning caption", main))
+    raise SystemExit(cli.script("captioning caption"))

@@ -4,9 +4,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from core.beam import WIDEST
-from core.config import require_at_least, require_share, require_within
 from core.errors import InputError
-from core.loop import LoopConfig
+from core.training.config import LoopConfig, require_at_least, require_share, require_within
 from vision.encoder import FROM_SCRATCH
 
 
@@ -48,7 +47,7 @@ class Config:
     """Units to which what the encoder saw is brought, cell by cell."""
     scores: int = 128
     """Units of the network that scores where to look."""
-    core: Literal["lstm", "gru", "rnn"] = "lstm"
+    cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """The recurrent core."""
     dropout: float = 0.3
     """Share of units dropped: of words, of what was seen, and before the words are scored."""
@@ -86,7 +85,9 @@ class Config:
 
 
 SCENES = Config(
-    loop=LoopConfig(steps=1500, batch=16, optimiser="adamw", learning_rate=2e-3, warm_up=100, clip=1.0),
+    loop=LoopConfig(
+        steps=1500, batch=16, optimiser="adamw", learning_rate=2e-3, warm_up=100, clip=1.0
+    ),
 )
 POOLED = Config(
     data="FOLDER",
@@ -112,10 +113,21 @@ SELF_CRITICAL = replace(
     ATTENTION,
     self_critical=True,
     loop=replace(
-        ATTENTION.loop, steps=500, learning_rate=1e-4, weight_decay=0.0, warm_up=20, log_every=50, validate_every=200
+        ATTENTION.loop,
+        steps=500,
+        learning_rate=1e-4,
+        weight_decay=0.0,
+        warm_up=20,
+        log_every=50,
+        validate_every=200,
     ),
 )
-PRESETS = {"scenes": SCENES, "attention": ATTENTION, "pooled": POOLED, "self-critical": SELF_CRITICAL}
+PRESETS = {
+    "scenes": SCENES,
+    "attention": ATTENTION,
+    "pooled": POOLED,
+    "self-critical": SELF_CRITICAL,
+}
 EXPECTED = {
     "scenes": "an example that learns with no data",
     "attention": "on Flickr8k CIDEr 48 in 34 CPU minutes",

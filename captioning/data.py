@@ -10,8 +10,9 @@ from jaxtyping import Int, Shaped, UInt8
 from torch import Tensor
 
 from captioning.config import Config
-from core import batches
+from core import rng
 from core.errors import InputError
+from core.training import batches, devices
 from datasets import captions
 from datasets.captions import CaptionedImage
 from datasets.text import Vocabulary
@@ -34,7 +35,13 @@ class Source(Protocol):
 class Pixels:
     """Pictures as an encoder wants to be shown them, for one that is trained."""
 
-    def __init__(self, images: Sequence[CaptionedImage], preprocessing: Preprocessing, *, mirrored: bool = False):
+    def __init__(
+        self,
+        images: Sequence[CaptionedImage],
+        preprocessing: Preprocessing,
+        *,
+        mirrored: bool = False,
+    ):
         self.images, self.preprocessing, self.mirrored = images, preprocessing, mirrored
         self.kept: dict[int, Tensor] = {}
         self.room = IN_MEMORY // (3 * preprocessing.size**2)
@@ -61,19 +68,21 @@ class Resident:
 
     def __init__(self, source: Source, device: torch.device):
         parts = batches.in_order(len(source), 256)
-        self.features = torch.cat([source(range(part.start, part.stop)).to(device) for part in parts])
+        self.features = torch.cat(
+            [source(range(part.start, part.stop)).to(device) for part in parts]
+        )
 
     def __len__(self) -> int:
         return len(self.features)
 
     def __call__(self, rows: Sequence[int]) -> Shaped[Tensor, "images *shape"]:
         """The features of these numbers."""
-        return self.features[batches.send(torch.tensor(rows), self.features.device)]
+        return self.features[devices.send(torch.tensor(rows), self.features.device)]
 
 
 def resident(source: Source, device: torch.device) -> Source:
     """Return the features of a frozen encoder on the device, if they fit there; else the source as it is."""
-    fits = not isinstance(source, Pixels) and batches.fits(len(source) * source([0]).nbytes, device)
+    fits = not isinstance(source, Pixels) and devices.fits(len(source) * source([0]).nbytes, device)
     return Resident(source, device) if fits else source
 
 
@@ -86,48 +95,71 @@ class Part:
     mirrored: Source | None = None
 
 
-def load(config: Config, encoder: Encoder, splits: Sequence[str], *, quiet: bool = False) -> dict[str, Part]:
+def load(
+    config: Config, encoder: Encoder, splits: Sequence[str], *, quiet: bool = False
+) -> dict[str, Part]:
     """Return those of `splits` that the data have; of the images, those that can be read.
 
     Raises `InputError` where the data are missing or malformed, or no picture can be read.
     """
     found = captions.load(config.data, config.images)
     images = {name: getattr(found, name) for name in splits}
-    return {name: _part(config, encoder, part, name, quiet) for name, part in images.items() if len(part)}
+    return {
+        name: _part(config, encoder, part, name, quiet)
+        for name, part in images.items()
+        if len(part)
+    }
 
 
-def _part(config: Config, encoder: Encoder, images: Sequence[CaptionedImage], name: str, quiet: bool) -> Part:
+def _part(
+    config: Config, encoder: Encoder, images: Sequence[CaptionedImage], name: str, quiet: bool
+) -> Part:
     mirrored = config.mirror and name == "train"
     if config.trains_encoder:
         broken: dict[int, InputError] = {}
-        good = [n for n, _ in readable(images, range(len(images)), lambda image: image.open(), broken)]
+        good = [
+            n for n, _ in readable(images, range(len(images)), lambda image: image.open(), broken)
+        ]
         report_broken(images, broken)
         images = [images[n] for n in good]
         pixels = Pixels(images, encoder.preprocessing)
-        return Part(images, pixels, Pixels(images, encoder.preprocessing, mirrored=True) if mirrored else None)
+        return Part(
+            images,
+            pixels,
+            Pixels(images, encoder.preprocessing, mirrored=True) if mirrored else None,
+        )
     cache = Path(config.cache) if config.cache else None
     features = extract(encoder, images, cache, quiet=quiet)
     if not len(features):
         raise InputError(f"{config.data}: not one of the {len(images)} {name} pictures can be read")
     images = [images[n] for n in features.items]
-    return Part(images, features, extract(encoder, images, cache, mirrored=True, quiet=quiet) if mirrored else None)
+    return Part(
+        images,
+        features,
+        extract(encoder, images, cache, mirrored=True, quiet=quiet) if mirrored else None,
+    )
 
 
-def encode(images: Sequence[CaptionedImage], vocabulary: Vocabulary, longest: int) -> list[list[list[int]]]:
+def encode(
+    images: Sequence[CaptionedImage], vocabulary: Vocabulary, longest: int
+) -> list[list[list[int]]]:
     """Return the captions of each image as word ids from <start> to <end>; of long ones the first `longest` ids.
 
     What is cut has no <end>: to stop in the middle of a sentence is not to be learned.
     """
     start, end = vocabulary.start, vocabulary.end
     return [
-        [[start, *vocabulary.encode(caption), end][: longest + 1] for caption in image.captions] for image in images
+        [[start, *vocabulary.encode(caption), end][: longest + 1] for caption in image.captions]
+        for image in images
     ]
 
 
 def pad(sentences: Sequence[Sequence[int]], value: int) -> Int[Tensor, "rows time"]:
     """Return sentences as one tensor, filled up with `value`."""
     longest = max(map(len, sentences))
-    return torch.tensor([[*sentence, *[value] * (longest - len(sentence))] for sentence in sentences])
+    return torch.tensor(
+        [[*sentence, *[value] * (longest - len(sentence))] for sentence in sentences]
+    )
 
 
 @dataclass(frozen=True)
@@ -140,21 +172,25 @@ class TrainingBatches:
     device: torch.device
     padding: int
 
-    def __call__(self, step: int, rows: slice) -> tuple[Tensor, Int[Tensor, "rows time"], Int[Tensor, " images"]]:
+    def __call__(
+        self, step: int, rows: slice
+    ) -> tuple[Tensor, Int[Tensor, "rows time"], Int[Tensor, " images"]]:
         """Return the images `rows` of the batch of step `step`."""
         loop = self.config.loop
         chosen = batches.indices(loop.seed, step, len(self.captions), loop.batch)
-        random = batches.generator("cpu", loop.seed, step, "batch")
-        sentences = pad([s for image in chosen.tolist() for s in self._choose(image, random)], self.padding)
+        random = rng.generator("cpu", loop.seed, step, "batch")
+        sentences = pad(
+            [s for image in chosen.tolist() for s in self._choose(image, random)], self.padding
+        )
         side = torch.randint(len(self.sources), (loop.batch,), generator=random)
         images = self._images(chosen[rows], side[rows])
         width = self.config.captions
         first, last, _ = rows.indices(loop.batch)
         part = sentences[first * width : last * width]
         return (
-            batches.send(images, self.device),
-            batches.send(part, self.device),
-            batches.send(chosen, self.device)[rows],
+            devices.send(images, self.device),
+            devices.send(part, self.device),
+            devices.send(chosen, self.device)[rows],
         )
 
     def _choose(self, image: int, random: torch.Generator) -> list[Sequence[int]]:
@@ -172,4 +208,4 @@ class TrainingBatches:
                 parts.append(source(chosen[place].tolist()))
                 places.append(place)
         found, order = torch.cat(parts), torch.cat(places).argsort()
-        return found[batches.send(order, found.device)]
+        return found[devices.send(order, found.device)]

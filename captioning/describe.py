@@ -9,8 +9,8 @@ from torch import Tensor
 
 from captioning.data import Source
 from captioning.trained import Trained
-from core import batches
 from core.beam import beam_search
+from core.training import batches
 
 BATCH = 50  # images captioned together
 
@@ -46,7 +46,12 @@ def describe(
     )
     return [
         [
-            Caption(vocabulary.decode(h.tokens), tuple(vocabulary.spoken(h.tokens)), h.tokens, h.log_probability)
+            Caption(
+                vocabulary.decode(h.tokens),
+                tuple(vocabulary.spoken(h.tokens)),
+                h.tokens,
+                h.log_probability,
+            )
             for h in hypotheses[:best]
         ]
         for hypotheses in found

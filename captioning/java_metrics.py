@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-FETCH = 'python -c "from pycocoevalcap.spice import get_stanford_models as g; g.get_stanford_models()"'
+FETCH = (
+    'python -c "from pycocoevalcap.spice import get_stanford_models as g; g.get_stanford_models()"'
+)
 
 
 def java_scores(
@@ -29,11 +31,15 @@ def java_scores(
     package = Path(spec.submodule_search_locations[0])
     figures, left_out = {}, []
     try:
-        figures["METEOR"] = meteor(java, package / "meteor" / "meteor-1.5.jar", candidates, references)
+        figures["METEOR"] = meteor(
+            java, package / "meteor" / "meteor-1.5.jar", candidates, references
+        )
     except (OSError, ValueError) as error:
         left_out.append(f"METEOR is left out: {_line(error)}")
     if not list((package / "spice" / "lib").glob("stanford-corenlp-*-models.jar")):
-        left_out.append(f"SPICE is left out: it needs Stanford's models (400 MB); fetch them with: {FETCH}")
+        left_out.append(
+            f"SPICE is left out: it needs Stanford's models (400 MB); fetch them with: {FETCH}"
+        )
     else:
         try:
             figures["SPICE"] = spice(candidates, references)
@@ -43,7 +49,10 @@ def java_scores(
 
 
 def meteor(
-    java: str, jar: Path, candidates: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]
+    java: str,
+    jar: Path,
+    candidates: Sequence[Sequence[str]],
+    references: Sequence[Sequence[Sequence[str]]],
 ) -> float:
     """Return METEOR 1.5 (Denkowski & Lavie 2014) of a caption for each image, from its program.
 
@@ -75,12 +84,16 @@ def meteor(
             ask("SCORE", *map(_sentence, texts), _sentence(candidate))
             for candidate, texts in zip(candidates, references, strict=True)
         ]
-        ask("EVAL", *counts)  # answers with the score of the first image, then of each other, then of all
+        ask(
+            "EVAL", *counts
+        )  # answers with the score of the first image, then of each other, then of all
         answers = [answer.readline() for _ in candidates]
     return float(answers[-1])
 
 
-def spice(candidates: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]) -> float:
+def spice(
+    candidates: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]
+) -> float:
     """Return SPICE (Anderson et al. 2016) of a caption for each image, through pycocoevalcap.
 
     Raises:

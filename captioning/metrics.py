@@ -38,12 +38,19 @@ def scores(candidates: Sequence[Words], references: Sequence[Sequence[Words]]) -
         ValueError: there is no image, or not one candidate for each, or an image has no reference.
     """
     if not candidates or len(candidates) != len(references):
-        raise ValueError(f"{len(candidates)} captions of {len(references)} images: there must be one of each")
+        raise ValueError(
+            f"{len(candidates)} captions of {len(references)} images: there must be one of each"
+        )
     cider = CiderD(references)
     return {
         **{f"BLEU-{n}": value for n, value in enumerate(bleu(candidates, references), 1)},
-        "ROUGE-L": _mean(rouge_l(candidate, texts) for candidate, texts in zip(candidates, references, strict=True)),
-        "CIDEr": _mean(cider.reward(image, candidate) for image, candidate in enumerate(candidates)),
+        "ROUGE-L": _mean(
+            rouge_l(candidate, texts)
+            for candidate, texts in zip(candidates, references, strict=True)
+        ),
+        "CIDEr": _mean(
+            cider.reward(image, candidate) for image, candidate in enumerate(candidates)
+        ),
     }
 
 
@@ -63,9 +70,14 @@ def bleu(candidates: Sequence[Words], references: Sequence[Sequence[Words]]) -> 
             right[len(ngram) - 1] += min(count, most[ngram])
         length += len(candidate)
         closest += min((len(text) for text in texts), key=lambda n: (abs(n - len(candidate)), n))
-    small, tiny = 1e-9, 1e-15  # against division by zero, as in pycocoevalcap; they show where nothing is right
+    small, tiny = (
+        1e-9,
+        1e-15,
+    )  # against division by zero, as in pycocoevalcap; they show where nothing is right
     brevity = math.exp(min(0.0, 1 - (closest + small) / (length + tiny)))
-    precisions = [(hits + tiny) / (tries + small) for hits, tries in zip(right, guessed, strict=True)]
+    precisions = [
+        (hits + tiny) / (tries + small) for hits, tries in zip(right, guessed, strict=True)
+    ]
     return [brevity * math.prod(precisions[:n]) ** (1 / n) for n in range(1, LONGEST + 1)]
 
 
@@ -124,8 +136,12 @@ class CiderD:
             images.update(set(chain.from_iterable(ngrams(text) for text in texts)))
         self._most = math.log(max(len(references), 1))
         # Most n-grams are of one image alone, and weigh like those of none.
-        self._idf = {ngram: self._most - math.log(count) for ngram, count in images.items() if count > 1}
-        self._reference = lru_cache(maxsize=1024)(self._weigh)  # of images, not of all: they take 50 KB each
+        self._idf = {
+            ngram: self._most - math.log(count) for ngram, count in images.items() if count > 1
+        }
+        self._reference = lru_cache(maxsize=1024)(
+            self._weigh
+        )  # of images, not of all: they take 50 KB each
 
     def reward(self, image: int, candidate: Words) -> float:
         """Return CIDEr-D of a caption of an image, from 0 to 10."""
@@ -136,7 +152,9 @@ class CiderD:
             for which, other, direction in weights.get(ngram, ()):
                 similarity[which] += min(weight, other) * direction / norms[len(ngram)]
         gauss = [math.exp(-((len(candidate) - n) ** 2) / (2 * SIGMA**2)) for n in lengths]
-        return 10 / LONGEST * sum(map(math.prod, zip(gauss, similarity, strict=True))) / len(lengths)
+        return (
+            10 / LONGEST * sum(map(math.prod, zip(gauss, similarity, strict=True))) / len(lengths)
+        )
 
     def vector(self, words: Words) -> tuple[dict[tuple[Hashable, ...], float], list[float]]:
         """Return g of a caption, and its norms by n: 1 instead of 0, for nothing is to be divided by that."""
@@ -158,7 +176,11 @@ class CiderD:
 
 def ngrams(words: Words) -> Ngrams:
     """Return how often a caption has each n-gram of one to four words."""
-    return Counter(chain.from_iterable(zip(*(words[start:] for start in range(n)), strict=False) for n in SIZES))
+    return Counter(
+        chain.from_iterable(
+            zip(*(words[start:] for start in range(n)), strict=False) for n in SIZES
+        )
+    )
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -42,7 +42,9 @@ class Attention(nn.Module):
 
     def __init__(self, visual: int, hidden: int, scores: int):
         super().__init__()
-        self.key = nn.Linear(visual, scores, bias=False)  # softmax takes no notice of what is the same for all cells
+        self.key = nn.Linear(
+            visual, scores, bias=False
+        )  # softmax takes no notice of what is the same for all cells
         self.query = nn.Linear(hidden, scores)
         self.gate = nn.Linear(hidden, 1)
 
@@ -54,7 +56,9 @@ class Attention(nn.Module):
         query = self.query(h).unflatten(
             0, (seen.cells.shape[0], -1)
         )  # len() would be a constant where it is exported
-        alpha = (query @ seen.keys.mT * seen.keys.shape[-1] ** -0.5).softmax(-1)  # [images, captions, cells]
+        alpha = (query @ seen.keys.mT * seen.keys.shape[-1] ** -0.5).softmax(
+            -1
+        )  # [images, captions, cells]
         z = (alpha @ seen.cells).flatten(0, 1)
         return torch.sigmoid(self.gate(h)) * z, alpha.flatten(0, 1)
 
@@ -67,13 +71,19 @@ class Captioner(nn.Module):
         self.config = config
         hidden = config.hidden
         self.visual = nn.Linear(channels, config.visual)
-        self.attention = Attention(config.visual, hidden, config.scores) if config.attention else None
-        self.core = CELLS[config.core](config.embedding + config.visual, hidden, bias=True)
-        self.begin = nn.ModuleList(nn.Linear(config.visual, hidden) for _ in range(1 + (config.core == "lstm")))
+        self.attention = (
+            Attention(config.visual, hidden, config.scores) if config.attention else None
+        )
+        self.recurrent = CELLS[config.cell](config.embedding + config.visual, hidden, bias=True)
+        self.begin = nn.ModuleList(
+            nn.Linear(config.visual, hidden) for _ in range(1 + (config.cell == "lstm"))
+        )
         self.words = nn.Embedding(vocabulary, config.embedding)
         self.output = nn.Linear(hidden + config.visual, config.embedding)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
-        nn.init.normal_(self.words.weight, std=config.embedding**-0.5)  # it scores words too: logits of size 1
+        nn.init.normal_(
+            self.words.weight, std=config.embedding**-0.5
+        )  # it scores words too: logits of size 1
 
     def see(self, features: Float[Tensor, "images cells channels"]) -> Seen:
         """Bring what the encoder saw to the decoder's size."""
@@ -84,7 +94,9 @@ class Captioner(nn.Module):
 
     def initial_state(self, seen: Seen, captions: int = 1) -> State:
         """The state before the first word, for `captions` captions of each image."""
-        parts = [torch.tanh(layer(seen.mean)).repeat_interleave(captions, 0) for layer in self.begin]
+        parts = [
+            torch.tanh(layer(seen.mean)).repeat_interleave(captions, 0) for layer in self.begin
+        ]
         return tuple(parts) if len(parts) > 1 else parts[0]
 
     def step(
@@ -98,18 +110,24 @@ class Captioner(nn.Module):
             captions = h.shape[0] // seen.mean.shape[0]
             z = seen.mean.repeat_interleave(captions, 0)
             alpha = h.new_full((h.shape[0], seen.cells.shape[1]), 1 / seen.cells.shape[1])
-        h, state = self.core(torch.cat((embedded, z), -1), state)
+        h, state = self.recurrent(torch.cat((embedded, z), -1), state)
         return torch.cat((h, z), -1), state, alpha
 
     def score(
-        self, known: Float[Tensor, "*rows hidden_visual"], embedded: Float[Tensor, "*rows embedding"]
+        self,
+        known: Float[Tensor, "*rows hidden_visual"],
+        embedded: Float[Tensor, "*rows embedding"],
     ) -> Float[Tensor, "*rows vocabulary"]:
         """Logits of the next word."""
-        return F.linear(self._drop(self.output(self._drop(known)) + embedded), self.words.weight, self.bias)
+        return F.linear(
+            self._drop(self.output(self._drop(known)) + embedded), self.words.weight, self.bias
+        )
 
     def forward(
         self, features: Float[Tensor, "images cells channels"], tokens: Int[Tensor, "rows time"]
-    ) -> tuple[Float[Tensor, "rows time hidden_visual"], Float[Tensor, "rows time embedding"], Tensor]:
+    ) -> tuple[
+        Float[Tensor, "rows time hidden_visual"], Float[Tensor, "rows time embedding"], Tensor
+    ]:
         """Teacher forcing: what `score` takes after each of `tokens`, and where was looked [rows, time, cells]."""
         seen = self.see(features)
         state = self.initial_state(seen, len(tokens) // len(features))
@@ -124,7 +142,9 @@ class Captioner(nn.Module):
     def stepper(self, seen: Seen):
         """The step function of `core.decoding`, for images seen."""
 
-        def step(tokens: Int[Tensor, " rows"], state: State) -> tuple[Float[Tensor, "rows vocabulary"], State]:
+        def step(
+            tokens: Int[Tensor, " rows"], state: State
+        ) -> tuple[Float[Tensor, "rows vocabulary"], State]:
             embedded = self.words(tokens)
             known, state, _ = self.step(embedded, state, seen)
             return self.score(known, embedded), state

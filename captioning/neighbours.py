@@ -18,7 +18,7 @@ from torch import Tensor
 
 from captioning.data import Source
 from captioning.metrics import CiderD, Words
-from core import batches
+from core.training import batches
 
 Caption = TypeVar("Caption", bound=Words)
 BATCH = 50  # images looked at together, or compared with all others at once

@@ -28,7 +28,9 @@ def cross_entropy(
     return -mean((1 - smoothing) * right + smoothing * log_p.mean(-1), counts)
 
 
-def doubly_stochastic(alphas: Float[Tensor, "rows time cells"], mask: Bool[Tensor, "rows time"]) -> Float[Tensor, ""]:
+def doubly_stochastic(
+    alphas: Float[Tensor, "rows time cells"], mask: Bool[Tensor, "rows time"]
+) -> Float[Tensor, ""]:
     """How far each sentence is from having looked at every cell alike in sum (Xu et al. 2015, eq. 14)."""
     looked = (alphas * mask[..., None]).sum(1)
     return ((1 - looked) ** 2).mean()
@@ -52,6 +54,8 @@ def self_critical(
     return -mean(advantage * log_p, counts)
 
 
-def mean(values: Float[Tensor, " words"], counts: Bool[Tensor, " words"] | None = None) -> Float[Tensor, ""]:
+def mean(
+    values: Float[Tensor, " words"], counts: Bool[Tensor, " words"] | None = None
+) -> Float[Tensor, ""]:
     """The mean of the values that count: of all, by default."""
     return values.mean() if counts is None else torch.where(counts, values, 0).sum() / counts.sum()

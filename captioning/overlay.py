@@ -23,7 +23,10 @@ HEAT = "#4a0c6b", "#ffe45e", "#f0544f"  # at 0, at 1 and between
 
 
 def draw(
-    picture: Image.Image, caption: str, words: Sequence[str] = (), alphas: Float[Tensor, "words cells"] | None = None
+    picture: Image.Image,
+    caption: str,
+    words: Sequence[str] = (),
+    alphas: Float[Tensor, "words cells"] | None = None,
 ) -> Image.Image:
     """Return the RGB picture with its caption below, and below that a thumbnail for each word.
 
@@ -73,10 +76,14 @@ def cut(word: str, font: ImageFont.FreeTypeFont, width: int) -> str:
 
 def heat(thumbnail: Image.Image, weights: Float[np.ndarray, "side side"]) -> Image.Image:
     """Let a thumbnail, grey and dim, glow where `weights` (0 to 1) are high; between cells it fades smoothly."""
-    smooth = Image.fromarray(weights.astype(np.float32)).resize(thumbnail.size, Image.Resampling.BICUBIC)
+    smooth = Image.fromarray(weights.astype(np.float32)).resize(
+        thumbnail.size, Image.Resampling.BICUBIC
+    )
     warmth = Image.fromarray((255 * np.asarray(smooth).clip(0, 1)).astype(np.uint8))
     colours = ImageOps.colorize(warmth, *HEAT)
-    grey = Image.blend(Image.new("RGB", thumbnail.size, PAPER), ImageOps.grayscale(thumbnail).convert("RGB"), 0.6)
+    grey = Image.blend(
+        Image.new("RGB", thumbnail.size, PAPER), ImageOps.grayscale(thumbnail).convert("RGB"), 0.6
+    )
     return Image.composite(colours, grey, warmth.point(lambda value: 0.7 * value))
 
 
@@ -90,7 +97,9 @@ def _band(caption: str) -> Image.Image:
     return band
 
 
-def _strip(picture: Image.Image, words: Sequence[str], alphas: Float[np.ndarray, "words cells"]) -> Image.Image:
+def _strip(
+    picture: Image.Image, words: Sequence[str], alphas: Float[np.ndarray, "words cells"]
+) -> Image.Image:
     """Thumbnails side by side, in as many rows as it takes, each above its word.
 
     They glow where attention is higher than if it were even, all on one scale, so that words can be compared.
@@ -108,10 +117,14 @@ def _strip(picture: Image.Image, words: Sequence[str], alphas: Float[np.ndarray,
         x, y = GAP + n % columns * (column + GAP), n // columns * row
         strip.paste(heat(thumbnail, weights[n]), (x + (column - thumbnail.width) // 2, y))
         text = cut(" ".join(word.split()), font, column + GAP)  # Pillow cannot measure line breaks
-        ImageDraw.Draw(strip).text((x + column / 2, y + thumbnail.height + 13), text, GREY, font, "mm")
+        ImageDraw.Draw(strip).text(
+            (x + column / 2, y + thumbnail.height + 13), text, GREY, font, "mm"
+        )
     return strip
 
 
 @lru_cache(maxsize=2)
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+    return ImageFont.truetype(
+        Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size
+    )

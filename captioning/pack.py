@@ -3,17 +3,16 @@
 uv run captioning pack runs/captioning/attention captioner.pt    # some 6 MB; `captioning caption --run captioner.pt`
 """
 
-from collections.abc import Sequence
-
 from captioning.config import Config
-from core import cli
-from core.packing import pack
+from core.training import cli
+from core.training.arguments import Pack
+from core.training.packing import pack
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: Pack) -> None:
     """Read the run's best checkpoint and write the file."""
-    pack("captioning", Config, ("encoder", "decoder"), argv)
+    pack("captioning", Config, ("encoder", "decoder"), arguments)
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("captioning pack", main))
+    raise SystemExit(cli.script("captioning pack"))

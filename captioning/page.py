@@ -61,7 +61,9 @@ PAGE = """<!DOCTYPE html>
 
 def page(cards: Sequence[str], title: str, about: str) -> bytes:
     """Return the page of these cards as a file in UTF-8; `about` is a line below its title."""
-    filled = PAGE.format(title=escape(title), about=escape(about), style=STYLE, cards="\n".join(cards))
+    filled = PAGE.format(
+        title=escape(title), about=escape(about), style=STYLE, cards="\n".join(cards)
+    )
     return filled.encode("utf-8", "replace")  # a file name need not be text
 
 

@@ -5,8 +5,6 @@ uv run captioning train --preset attention --data FOLDER       # your own captio
 uv run captioning train --preset self-critical --data FOLDER --start runs/captioning/attention
 """
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Int, Shaped
@@ -14,17 +12,19 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from captioning import objective
-from captioning.config import EXPECTED, PRESETS, Config
+from captioning.config import Config
 from captioning.data import Part, TrainingBatches, encode, load, resident
 from captioning.evaluate import baselines, measure
 from captioning.metrics import CiderD
 from captioning.model import Captioner
 from captioning.trained import Trained, open_model
-from core import checkpoint, cli, decoding
-from core.config import to_dict
+from core import decoding
 from core.errors import InputError
-from core.loop import fit
-from core.tables import scores_table
+from core.training import checkpoint, cli, devices
+from core.training.arguments import TrainArguments
+from core.training.config import to_dict
+from core.training.loop import fit
+from core.training.tables import scores_table
 from datasets.text import Vocabulary
 from vision.opening import encoder_of
 
@@ -40,17 +40,29 @@ class Learner(nn.Module):
     """
 
     def __init__(
-        self, trained: Trained, rewards: CiderD | None = None, *, own_encoder: bool = False, static: bool = False
+        self,
+        trained: Trained,
+        rewards: CiderD | None = None,
+        *,
+        own_encoder: bool = False,
+        static: bool = False,
     ):
         super().__init__()
         self.static = static
-        self.config, self.decoder, self.vocabulary = trained.config, trained.decoder, trained.vocabulary
+        self.config, self.decoder, self.vocabulary = (
+            trained.config,
+            trained.decoder,
+            trained.vocabulary,
+        )
         self.encoder = trained.encoder if self.config.trains_encoder or own_encoder else None
         trained.encoder.requires_grad_(self.config.trains_encoder)
         self.rewards = rewards
 
     def forward(
-        self, images: Shaped[Tensor, "images ..."], tokens: Int[Tensor, "rows time"], chosen: Int[Tensor, " images"]
+        self,
+        images: Shaped[Tensor, "images ..."],
+        tokens: Int[Tensor, "rows time"],
+        chosen: Int[Tensor, " images"],
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Learn from a batch; return the loss and what to log."""
         features = self.encoder(images) if self.encoder and self.config.trains_encoder else images
@@ -70,21 +82,30 @@ class Learner(nn.Module):
         tokens = self._sample(features, samples)
         images = chosen.repeat_interleave(samples).tolist()
         sentences = [self._ended(row) for row in tokens.tolist()]
-        earned = [rewards.reward(image, sentence) for image, sentence in zip(images, sentences, strict=True)]
+        earned = [
+            rewards.reward(image, sentence)
+            for image, sentence in zip(images, sentences, strict=True)
+        ]
         reward = torch.tensor(earned, device=tokens.device)
         logits, words, _, mask = self._read(features, tokens)
-        advantage = self._scored(objective.advantages(reward, samples)[:, None].expand_as(mask), mask)
+        advantage = self._scored(
+            objective.advantages(reward, samples)[:, None].expand_as(mask), mask
+        )
         counts = mask.flatten() if self.static else None
         return objective.self_critical(logits, words, advantage, counts), {"reward": reward.mean()}
 
-    def _read(self, features: Tensor, tokens: Int[Tensor, "rows time"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _read(
+        self, features: Tensor, tokens: Int[Tensor, "rows time"]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Teacher forcing: logits and words to predict [words], where was looked, and which places have words."""
         known, embedded, alphas = self.decoder(features, tokens[:, :-1])
         mask = tokens[:, 1:] != self.vocabulary.pad
         logits = self.decoder.score(self._scored(known, mask), self._scored(embedded, mask))
         return logits, self._scored(tokens[:, 1:], mask), alphas, mask
 
-    def _scored(self, values: Shaped[Tensor, "rows time ..."], mask: Tensor) -> Shaped[Tensor, "words ..."]:
+    def _scored(
+        self, values: Shaped[Tensor, "rows time ..."], mask: Tensor
+    ) -> Shaped[Tensor, "words ..."]:
         """The places that are scored, one after another."""
         return values.flatten(0, 1) if self.static else values[mask]
 
@@ -112,10 +133,10 @@ class Learner(nn.Module):
         return F.pad(tokens.masked_fill(after, vocabulary.pad), (1, 0), value=vocabulary.start)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: TrainArguments[Config]) -> None:
     """Train, judge by free-running captions of the validation images, report."""
-    config, session, run = cli.parse_train("captioning", Config, PRESETS, argv, EXPECTED)
-    device = cli.device(session.device, session.threads)
+    config, session, run = arguments.start()
+    device = devices.select(session.device, session.threads)
     first, saved = open_model(config.start, device) if config.start else (None, {"weights": {}})
     encoder = first.encoder if first else encoder_of(config).to(device)
     parts = load(config, encoder, ("train", "validation", "test"), quiet=session.quiet)
@@ -131,7 +152,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     own_encoder = config.trains_encoder or bool(checkpoint.part(saved["weights"], "encoder"))
     rewards = _rewards(train, vocabulary) if config.self_critical else None
     learner = Learner(trained, rewards, own_encoder=own_encoder, static=device.type != "cpu")
-    sources = [resident(source, device) for source in (train.source, train.mirrored) if source is not None]
+    sources = [
+        resident(source, device) for source in (train.source, train.mirrored) if source is not None
+    ]
     sentences = encode(train.images, vocabulary, config.longest)
     fit(
         learner.to(device),
@@ -151,11 +174,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     if run.writes:
         name = "test" if "test" in parts else "validation"
         best, _ = open_model(run.directory, device)
-        results = {"this captioner": measure(best, parts[name], config.beam)} | baselines(best, train, parts[name])
-        Console().print(
-            scores_table(results, f"{name}: {len(parts[name].images)} images, scores x 100", "captions by", 100)
+        results = {"this captioner": measure(best, parts[name], config.beam)} | baselines(
+            best, train, parts[name]
         )
-        print(f"{run.directory} holds the run; now: captioning caption PICTURE --run {run.directory}")
+        Console().print(
+            scores_table(
+                results,
+                f"{name}: {len(parts[name].images)} images, scores x 100",
+                "captions by",
+                100,
+            )
+        )
+        print(
+            f"{run.directory} holds the run; now: captioning caption PICTURE --run {run.directory}"
+        )
 
 
 def _vocabulary(train: Part, min_count: int) -> Vocabulary:
@@ -163,8 +195,10 @@ def _vocabulary(train: Part, min_count: int) -> Vocabulary:
 
 
 def _rewards(train: Part, vocabulary: Vocabulary) -> CiderD:
-    return CiderD([[(*vocabulary.words(text), END) for text in image.captions] for image in train.images])
+    return CiderD(
+        [[(*vocabulary.words(text), END) for text in image.captions] for image in train.images]
+    )
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("captioning train", main))
+    raise SystemExit(cli.script("captioning train"))

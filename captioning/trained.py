@@ -10,8 +10,8 @@ from torch import Tensor
 
 from captioning.config import Config
 from captioning.model import Captioner
-from core import checkpoint
-from core.config import from_dict
+from core.training import checkpoint
+from core.training.config import from_dict
 from datasets.text import Vocabulary
 from vision.encoder import Encoder
 from vision.opening import open_encoder
@@ -29,7 +29,9 @@ class Trained:
     vocabulary: Vocabulary
 
     @torch.no_grad()
-    def look(self, pixels: UInt8[Tensor, "images 3 size size"]) -> Float[Tensor, "images cells channels"]:
+    def look(
+        self, pixels: UInt8[Tensor, "images 3 size size"]
+    ) -> Float[Tensor, "images cells channels"]:
         """Return what the encoder sees of pictures that it has preprocessed."""
         return self.encoder(pixels.to(self.decoder.bias.device))
 

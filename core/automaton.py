@@ -38,9 +38,13 @@ class Automaton:
     def __post_init__(self) -> None:
         rows = (self.first, *self.step)
         if len(self.step) != len(self.output) or {len(row) for row in rows} != {len(self.first)}:
-            raise ValueError("an automaton has an output and a row of transitions, one a symbol, for each state")
+            raise ValueError(
+                "an automaton has an output and a row of transitions, one a symbol, for each state"
+            )
         if not {state for row in rows for state in row} <= set(range(len(self.output))):
-            raise ValueError(f"a transition leads to a state that is not one of 0..{len(self.output) - 1}")
+            raise ValueError(
+                f"a transition leads to a state that is not one of 0..{len(self.output) - 1}"
+            )
 
     def states(self, symbols: Int[Tensor, "time batch"]) -> Int[Tensor, "time batch"]:
         """The state after every symbol."""
@@ -80,7 +84,10 @@ class Automaton:
         """Which states are alike: split by output, then by where they lead, until nothing splits (Moore 1956)."""
         block, count = list(self.output), len(set(self.output))
         while True:
-            signs = [(block[state], *(block[after] for after in row)) for state, row in enumerate(self.step)]
+            signs = [
+                (block[state], *(block[after] for after in row))
+                for state, row in enumerate(self.step)
+            ]
             number = {sign: n for n, sign in enumerate(dict.fromkeys(signs))}
             block = [number[sign] for sign in signs]
             if len(number) == count:
@@ -139,7 +146,9 @@ def extract(
     Returns:
         The automaton and its clusters, or None if there is none of at most `most` states.
     """
-    from sklearn.cluster import KMeans  # takes seconds to import, which machines alone can do without
+    from sklearn.cluster import (
+        KMeans,  # takes seconds to import, which machines alone can do without
+    )
 
     points = hidden.detach().flatten(0, 1).double().cpu().numpy()
     for k in range(1, min(most, len(np.unique(points, axis=0))) + 1):

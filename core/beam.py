@@ -91,8 +91,12 @@ def beam_search(
 def _empty_beam(batch: int, width: int, length: int, device: torch.device) -> _Beam:
     """Only the first hypothesis counts: in the beginning all are the same."""
     zeros = torch.zeros(batch, width, dtype=torch.int64, device=device)
-    log_p = torch.where(torch.arange(width, device=device) == 0, 0.0, -torch.inf).expand(batch, width)
-    return _Beam(zeros[..., None].repeat(1, 1, length), zeros, log_p, log_p, zeros.bool(), zeros.bool())
+    log_p = torch.where(torch.arange(width, device=device) == 0, 0.0, -torch.inf).expand(
+        batch, width
+    )
+    return _Beam(
+        zeros[..., None].repeat(1, 1, length), zeros, log_p, log_p, zeros.bool(), zeros.bool()
+    )
 
 
 def _grow(
@@ -100,7 +104,9 @@ def _grow(
 ) -> tuple[_Beam, Int[Tensor, "batch width"]]:
     """Return the best continuations, given log p of all next tokens, and which hypotheses they continue."""
     width = beam.over.shape[1]
-    log_p, tokens = log_p.topk(min(width, log_p.shape[-1]))  # of one hypothesis no more can be among the best
+    log_p, tokens = log_p.topk(
+        min(width, log_p.shape[-1])
+    )  # of one hypothesis no more can be among the best
     over = beam.over | (log_p[..., 0] == -torch.inf)
     log_p = log_p.masked_fill(over[..., None], -torch.inf)
     log_p[..., 0].masked_fill_(over, 0.0)  # what is over goes on with `end`, at no cost
@@ -115,14 +121,22 @@ def _grow(
     tokens = beam.tokens.gather(1, parents[..., None].expand_as(beam.tokens))
     tokens[..., time] = last
     log_p = log_p.flatten(1).gather(1, best)
-    return _Beam(tokens, lengths.gather(1, parents), log_p, scores, finished, over | finished), parents
+    return _Beam(
+        tokens, lengths.gather(1, parents), log_p, scores, finished, over | finished
+    ), parents
 
 
 def _hypotheses(beam: _Beam) -> list[list[Hypothesis]]:
     """What is in the beams, less what is impossible."""
     words = beam.lengths - beam.finished.long()
-    columns = [part.tolist() for part in (beam.tokens, words, beam.log_p, beam.scores, beam.finished)]
+    columns = [
+        part.tolist() for part in (beam.tokens, words, beam.log_p, beam.scores, beam.finished)
+    ]
     return [
-        [Hypothesis(tuple(t[:n]), p, s, f) for t, n, p, s, f in zip(*rows, strict=True) if p != -torch.inf]
+        [
+            Hypothesis(tuple(t[:n]), p, s, f)
+            for t, n, p, s, f in zip(*rows, strict=True)
+            if p != -torch.inf
+        ]
         for rows in zip(*columns, strict=True)
     ]

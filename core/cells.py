@@ -18,7 +18,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from core.activations import activation as named
-from core.sequence_kernels import GRUKernel, LSTMKernel, RNNKernel
+from core.engines.steps import GRUKernel, LSTMKernel, RNNKernel
 
 Inputs = Float[Tensor, "batch input"] | Integer[Tensor, " batch"]
 State = Any  # h [batch, hidden], or for the LSTM the tuple (h, c)
@@ -40,7 +40,7 @@ class Cell(nn.Module):
         W: recurrent weights [gates * hidden, hidden].
         b: bias [gates * hidden], or None.
         b_W: the GRU's bias inside the reset product [hidden], or None.
-        kernel: the same step written for buffers (`core.sequence_kernels`).
+        kernel: the same step written for buffers (`core.engines.steps`).
 
     Args:
         input_size: M, the width of x_t.
@@ -70,10 +70,18 @@ class Cell(nn.Module):
     ):
         super().__init__()
         if initialisation not in INITIALISATIONS:
-            raise ValueError(f"unknown initialisation {initialisation!r}; choose one of {INITIALISATIONS}")
+            raise ValueError(
+                f"unknown initialisation {initialisation!r}; choose one of {INITIALISATIONS}"
+            )
         if input_size < 1 or hidden_size < 1:
-            raise ValueError(f"input_size={input_size} and hidden_size={hidden_size} must be at least 1")
-        self.input_size, self.hidden_size, self.initialisation = input_size, hidden_size, initialisation
+            raise ValueError(
+                f"input_size={input_size} and hidden_size={hidden_size} must be at least 1"
+            )
+        self.input_size, self.hidden_size, self.initialisation = (
+            input_size,
+            hidden_size,
+            initialisation,
+        )
 
         def parameter(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
@@ -122,7 +130,9 @@ class RNNCell(Cell):
 
     gates = 1
 
-    def __init__(self, input_size: int, hidden_size: int, *, activation: str = "tanh", **options: Any):
+    def __init__(
+        self, input_size: int, hidden_size: int, *, activation: str = "tanh", **options: Any
+    ):
         super().__init__(input_size, hidden_size, **options)
         self.kernel = RNNKernel(named(activation))
 
@@ -158,7 +168,9 @@ class LSTMCell(Cell):
             raise ValueError("forget_bias is the first value of a bias: give bias=True too")
         self.forget_bias = forget_bias
         super().__init__(input_size, hidden_size, **options)
-        self.kernel = LSTMKernel(named(gate_activation), named(cell_activation), named(output_activation))
+        self.kernel = LSTMKernel(
+            named(gate_activation), named(cell_activation), named(output_activation)
+        )
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

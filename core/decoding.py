@@ -41,7 +41,9 @@ def greedy(
         length: tokens to write at most, `end` included.
         forbidden: tokens never to write.
     """
-    return _write(step, state, start, end, length, forbidden, lambda log_p: (log_p.argmax(-1), log_p))
+    return _write(
+        step, state, start, end, length, forbidden, lambda log_p: (log_p.argmax(-1), log_p)
+    )
 
 
 def sample(
@@ -104,8 +106,14 @@ def draw(
 
 
 def _require_drawable(temperature: float, top_k: int | None, top_p: float | None) -> None:
-    if not temperature > 0 or (top_k is not None and top_k < 1) or (top_p is not None and not top_p > 0):
-        raise ValueError("sampling needs a temperature above 0, top_k of at least 1 and top_p above 0")
+    if (
+        not temperature > 0
+        or (top_k is not None and top_k < 1)
+        or (top_p is not None and not top_p > 0)
+    ):
+        raise ValueError(
+            "sampling needs a temperature above 0, top_k of at least 1 and top_p above 0"
+        )
 
 
 def truncated(
@@ -118,7 +126,9 @@ def truncated(
         ranked = F.log_softmax(ranked, -1)
     if top_p is not None:
         p = ranked.exp()
-        ranked = ranked.masked_fill(p.cumsum(-1) - p >= top_p, -torch.inf)  # the more probable ones have it already
+        ranked = ranked.masked_fill(
+            p.cumsum(-1) - p >= top_p, -torch.inf
+        )  # the more probable ones have it already
         ranked = F.log_softmax(ranked, -1)
     return torch.empty_like(ranked).scatter_(-1, order, ranked)
 
@@ -147,7 +157,10 @@ def _write(
         if all_over(over, time):
             break
     rest = 0, length - len(tokens)
-    return Written(F.pad(torch.stack(tokens, 1), rest, value=end), F.pad(torch.stack(log_probabilities, 1), rest))
+    return Written(
+        F.pad(torch.stack(tokens, 1), rest, value=end),
+        F.pad(torch.stack(log_probabilities, 1), rest),
+    )
 
 
 def begin(

@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from core import cli
 from core.cells import Cell, GRUCell, LSTMCell, RNNCell, State, map_state
 from core.errors import InputError
 from core.recurrent import Recurrent
+from core.training import cli
 
 
 class GradientFlow(NamedTuple):
@@ -73,7 +73,9 @@ def gradient_flow(
     outputs = torch.stack([h_t[-1] if isinstance(network, Recurrent) else h_t for h_t in h])
     norms = torch.stack([gradient.norm() for gradient in torch.autograd.grad(error(outputs), h)])
     all_steps = map_state(lambda *parts: torch.cat(parts, -2), *before)
-    return GradientFlow(norms, _factors(network, x.flatten(0, 1), all_steps).view(x.shape[:2]).mean(1))
+    return GradientFlow(
+        norms, _factors(network, x.flatten(0, 1), all_steps).view(x.shape[:2]).mean(1)
+    )
 
 
 def _step(network: Recurrent | Cell, x: Tensor, state: State) -> State:
@@ -87,7 +89,9 @@ def _h(state: State) -> Tensor:
 def _factors(network: Recurrent | Cell, x: Tensor, state: State) -> Float[Tensor, " batch"]:
     """||dstate_t / dstate_{t-1}||_2 of each sequence, from its Jacobian row by row."""
     state = map_state(lambda part: part.detach().requires_grad_(), state)
-    units = _by_sequence(_step(network, x, state)).sum(0)  # sequences do not touch: one sum serves them all
+    units = _by_sequence(_step(network, x, state)).sum(
+        0
+    )  # sequences do not touch: one sum serves them all
     parts = state if isinstance(state, tuple) else (state,)
     rows = [torch.autograd.grad(u, parts, retain_graph=True, materialize_grads=True) for u in units]
     return torch.linalg.matrix_norm(torch.stack([_by_sequence(row) for row in rows], 1), ord=2)
@@ -156,7 +160,9 @@ def draw(flows: dict[str, GradientFlow], out: Path) -> None:
     axes.set_yticks([10.0**power for power in range(-40, 11, 10)])
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("steps back from the error, T − t")
-    axes.set_title("The gradient vanishes, explodes or is carried: ‖∂E/∂h$_t$‖ / ‖∂E/∂h$_T$‖", loc="left")
+    axes.set_title(
+        "The gradient vanishes, explodes or is carried: ‖∂E/∂h$_t$‖ / ‖∂E/∂h$_T$‖", loc="left"
+    )
     figure.savefig(out, format="png")
 
 

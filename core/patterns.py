@@ -22,7 +22,9 @@ from core.recurrent import Recurrent
 class Pattern(nn.Module):
     """What all have: `recurrent` and the output layer `V`; `options` are those of `Recurrent`."""
 
-    def __init__(self, cell: str, input_size: int, hidden_size: int, output_size: int, **options: Any):
+    def __init__(
+        self, cell: str, input_size: int, hidden_size: int, output_size: int, **options: Any
+    ):
         super().__init__()
         self.recurrent = Recurrent(cell, input_size, hidden_size, **options)
         shared = {name: options[name] for name in ("bias", "device", "dtype") if name in options}
@@ -40,7 +42,9 @@ class OneToOne(Pattern):
 class OneToMany(Pattern):
     """The first step reads x; the later ones have only the state to go on."""
 
-    def forward(self, x: Float[Tensor, "batch input"], steps: int) -> Float[Tensor, "{steps} batch output"]:
+    def forward(
+        self, x: Float[Tensor, "batch input"], steps: int
+    ) -> Float[Tensor, "{steps} batch output"]:
         """The outputs of `steps` steps."""
         inputs = F.pad(x[None], (0, 0, 0, 0, 0, steps - 1))
         return self.V(self.recurrent(inputs)[0])
@@ -83,10 +87,14 @@ class EncoderDecoder(nn.Module):
         options: of `Recurrent`, for both; the decoder only goes forward, so `bidirectional` cannot be one.
     """
 
-    def __init__(self, cell: str, input_size: int, hidden_size: int, output_size: int, **options: Any):
+    def __init__(
+        self, cell: str, input_size: int, hidden_size: int, output_size: int, **options: Any
+    ):
         super().__init__()
         if options.get("bidirectional"):
-            raise ValueError("a decoder writes in one direction: bidirectional is not for EncoderDecoder")
+            raise ValueError(
+                "a decoder writes in one direction: bidirectional is not for EncoderDecoder"
+            )
         self.encoder = Recurrent(cell, input_size, hidden_size, **options)
         self.decoder = ManyToManySynced(cell, output_size, hidden_size, output_size, **options)
 

@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from core.bptt import check_integers, computed
 from core.cells import CELLS, Cell, LSTMCell, State, map_state
 from core.dropout import dropout as drop
-from core.engines import ENGINES, Inputs, by_kernel, choose, without_gradient
+from core.engines.bptt import check_integers, computed
+from core.engines.choose import ENGINES, Inputs, by_kernel, choose, without_gradient
 
 
 class Recurrent(nn.Module):
@@ -35,7 +35,7 @@ class Recurrent(nn.Module):
         layers: how many.
         dropout: probability that an output of one layer is 0 for the next, while training.
         bidirectional: adds a second direction, from each sequence's end to its start.
-        engine: "reference", "bptt", "fused" (see `core.engines`) or "auto", the fastest that can do the work.
+        engine: "reference", "bptt", "fused" (see `core.engines.choose`) or "auto", the fastest that can do the work.
         cell_options: `bias`, `initialisation`, activations ...: see the cell in `core.cells`.
 
     Raises:
@@ -59,13 +59,22 @@ class Recurrent(nn.Module):
             if name not in known:
                 raise ValueError(f"unknown name {name!r}; choose one of {', '.join(known)}")
         if layers < 1 or not 0 <= dropout <= 1:
-            raise ValueError(f"layers={layers} must be at least 1, and dropout={dropout} within 0..1")
-        self.input_size, self.hidden_size, self.dropout, self.engine = input_size, hidden_size, dropout, engine
+            raise ValueError(
+                f"layers={layers} must be at least 1, and dropout={dropout} within 0..1"
+            )
+        self.input_size, self.hidden_size, self.dropout, self.engine = (
+            input_size,
+            hidden_size,
+            dropout,
+            engine,
+        )
         self.directions = 2 if bidirectional else 1
         self.output_size = self.directions * hidden_size
         sizes = [input_size] + [self.output_size] * (layers - 1)
         self.cells = nn.ModuleList(
-            nn.ModuleList(CELLS[cell](size, hidden_size, **cell_options) for _ in range(self.directions))
+            nn.ModuleList(
+                CELLS[cell](size, hidden_size, **cell_options) for _ in range(self.directions)
+            )
             for size in sizes
         )
 
@@ -111,7 +120,11 @@ class Recurrent(nn.Module):
             x = computed(x, cells[0].U)
         run = choose(self.engine, cells, x, state, lengths)
         dropping = self.training and self.dropout > 0
-        if run is by_kernel and not (torch.is_grad_enabled() or dropping or self.directions > 1) and lengths is None:
+        if (
+            run is by_kernel
+            and not (torch.is_grad_enabled() or dropping or self.directions > 1)
+            and lengths is None
+        ):
             return without_gradient(cells, x, state)
         if state is None:
             kernel_knows = run is by_kernel and lengths is None
@@ -127,11 +140,17 @@ class Recurrent(nn.Module):
                 outputs.append(done)
                 finals.append(final)
             x = torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
-        return x, finals[0] if len(finals) == 1 else map_state(lambda *parts: torch.cat(parts), *finals)
+        return x, finals[0] if len(finals) == 1 else map_state(
+            lambda *parts: torch.cat(parts), *finals
+        )
 
     def _check(self, x: Tensor, state: State | None, lengths: Tensor | None) -> None:
         shape, vectors = x.shape, x.is_floating_point()
-        if len(shape) != 2 + vectors or not (shape[0] and shape[1]) or (vectors and shape[2] != self.input_size):
+        if (
+            len(shape) != 2 + vectors
+            or not (shape[0] and shape[1])
+            or (vectors and shape[2] != self.input_size)
+        ):
             raise ValueError(
                 f"x is {x.dtype} {list(shape)}, not floats [time >= 1, batch >= 1, {self.input_size}] "
                 "or integers [time, batch]"
@@ -140,13 +159,19 @@ class Recurrent(nn.Module):
             expected = [len(self.cells) * self.directions, shape[1], self.hidden_size]
             given = [list(part.shape) for part in (state if isinstance(state, tuple) else (state,))]
             if given != [expected] * (2 if isinstance(self.layers[0][0], LSTMCell) else 1):
-                raise ValueError(f"the state is {given}, not [layers * directions, batch, hidden] = {expected}")
+                raise ValueError(
+                    f"the state is {given}, not [layers * directions, batch, hidden] = {expected}"
+                )
         if lengths is None:
             return
         if lengths.shape != x.shape[1:2] or lengths.is_floating_point():
-            raise ValueError(f"lengths are {lengths.dtype} {list(lengths.shape)}, not one integer a sequence")
+            raise ValueError(
+                f"lengths are {lengths.dtype} {list(lengths.shape)}, not one integer a sequence"
+            )
         if lengths.min() < 0 or lengths.max() > len(x):
-            raise ValueError(f"lengths from {lengths.min()} to {lengths.max()} leave the range 0..{len(x)}")
+            raise ValueError(
+                f"lengths from {lengths.min()} to {lengths.max()} leave the range 0..{len(x)}"
+            )
 
 
 def to_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -162,7 +187,10 @@ def to_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         _, layer, direction = cell.split(".")
         suffix = f"l{layer}{'_reverse' if direction == '1' else ''}"
-        converted[f"weight_ih_{suffix}"], converted[f"weight_hh_{suffix}"] = U, state_dict[f"{cell}.W"]
+        converted[f"weight_ih_{suffix}"], converted[f"weight_hh_{suffix}"] = (
+            U,
+            state_dict[f"{cell}.W"],
+        )
         if f"{cell}.b" in state_dict:
             b, b_W = state_dict[f"{cell}.b"], state_dict.get(f"{cell}.b_W")
             b_hh = torch.zeros_like(b)

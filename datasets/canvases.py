@@ -28,7 +28,9 @@ class Layout:
     """Where everything goes on each canvas of a batch; positions are (row, column) of a top left corner."""
 
     spots: Int[Tensor, "batch 2"]  # the digit, on the canvas
-    steps: Int[Tensor, "batch pieces"]  # a piece comes from the image this many places after the digit's own
+    steps: Int[
+        Tensor, "batch pieces"
+    ]  # a piece comes from the image this many places after the digit's own
     cuts: Int[Tensor, "batch pieces 2"]  # the piece, in that image
     pastes: Int[Tensor, "batch pieces 2"]  # the piece, on the canvas
 
@@ -38,7 +40,9 @@ class Layout:
 
     def to(self, device: torch.device | str) -> Layout:
         """Return the same layout on `device`."""
-        return Layout(*(part.to(device) for part in (self.spots, self.steps, self.cuts, self.pastes)))
+        return Layout(
+            *(part.to(device) for part in (self.spots, self.steps, self.cuts, self.pastes))
+        )
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,10 @@ class Canvas:
             raise InputError(f"sizes must be at least 1 and clutter at least 0: {self}")
 
     def draw(
-        self, images: UInt8[Tensor, "count channels height width"], batch: int, generator: torch.Generator
+        self,
+        images: UInt8[Tensor, "count channels height width"],
+        batch: int,
+        generator: torch.Generator,
     ) -> Layout:
         """Draw the layout of a batch, on the generator's device; of `images` only the shape counts.
 
@@ -79,7 +86,9 @@ class Canvas:
             spots = torch.tensor(centre, device=generator.device).expand(batch, 2)
         return Layout(
             spots=spots,
-            steps=torch.randint(1, max(len(images), 2), pieces, generator=generator, device=generator.device),
+            steps=torch.randint(
+                1, max(len(images), 2), pieces, generator=generator, device=generator.device
+            ),
             cuts=_corners((side, side), digit, pieces, generator),
             pastes=_corners((side, side), self.size, pieces, generator),
         )
@@ -98,7 +107,9 @@ class Canvas:
         canvases.scatter_(1, where, images.index_select(0, indices).flatten(1))
         if self.clutter:
             piece = (self.clutter_size, self.clutter_size)
-            source = (indices[:, None] + layout.steps) % count  # 1 <= step < count: never the digit's own
+            source = (
+                indices[:, None] + layout.steps
+            ) % count  # 1 <= step < count: never the digit's own
             pixels = _pixels(layout.cuts, piece, (channels, height, width), source)
             pieces = images.view(-1).index_select(0, pixels.view(-1)).view(pixels.shape)
             canvases.scatter_reduce_(1, _pixels(layout.pastes, piece, shape), pieces, "amax")
@@ -108,7 +119,9 @@ class Canvas:
         self, images: UInt8[Tensor, "count channels height width"], seed: int
     ) -> UInt8[Tensor, "count channels canvas_height canvas_width"]:
         """Return every image once, on a canvas that depends on the seed alone: for validation and test."""
-        generator = torch.Generator().manual_seed(seed)  # on the CPU, so that every device gets the same
+        generator = torch.Generator().manual_seed(
+            seed
+        )  # on the CPU, so that every device gets the same
         layout = self.draw(images, len(images), generator).to(images.device)
         rows = torch.arange(len(images), device=images.device)
         return torch.cat([self.paint(images, part, layout[part]) for part in rows.split(1024)])
@@ -126,7 +139,9 @@ def shift(
     image = torch.arange(batch, device=images.device)
     shape = channels, height + 2 * most, width + 2 * most
     starts = _pixels(most - offsets[:, None], (height, 1), shape, image[:, None])
-    rows = framed.view(-1).unfold(0, width, 1)  # as many pixels from anywhere on; only the chosen ones are copied
+    rows = framed.view(-1).unfold(
+        0, width, 1
+    )  # as many pixels from anywhere on; only the chosen ones are copied
     return rows.index_select(0, starts.view(-1)).view(images.shape)
 
 
@@ -139,7 +154,10 @@ def _check_fit(what: str, inner: tuple[int, int], where: str, outer: tuple[int, 
 
 
 def _corners(
-    inner: tuple[int, int], outer: tuple[int, int], shape: tuple[int, ...], generator: torch.Generator
+    inner: tuple[int, int],
+    outer: tuple[int, int],
+    shape: tuple[int, ...],
+    generator: torch.Generator,
 ) -> Int[Tensor, "*shape 2"]:
     """Draw top left corners of boxes of size `inner`, each uniform over all places within `outer`."""
     rows, columns = (

@@ -22,7 +22,11 @@ from core.errors import InputError
 from datasets.pictures import SUFFIXES, pictures_in
 from datasets.text_files import SPLITS, read_text, split_in, warn
 
-FOLDERS = ("annotations", "captions", "flickr8k_text")  # in which the caption files of a folder may be
+FOLDERS = (
+    "annotations",
+    "captions",
+    "flickr8k_text",
+)  # in which the caption files of a folder may be
 TOKEN = re.compile(r"([^\t]+)#\d+\t(.*)")
 NAMES = ("image", "image_name", "image_file", "file", "file_name", "filename")
 CAPTIONS = ("caption", "captions", "comment", "text")
@@ -49,23 +53,34 @@ def read(path: Path) -> list[Part]:
     """
     if not path.is_dir():
         return _read_file(path)
-    for folder in (path, *(sub for sub in sorted(path.iterdir()) if sub.name.lower() in FOLDERS and sub.is_dir())):
+    for folder in (
+        path,
+        *(sub for sub in sorted(path.iterdir()) if sub.name.lower() in FOLDERS and sub.is_dir()),
+    ):
         if files := _caption_files(folder):
-            return [part for file in files for part in _read_file(file, split_in(file.stem) or "all")]
+            return [
+                part for file in files for part in _read_file(file, split_in(file.stem) or "all")
+            ]
     if parts := _pairs(path):
         return parts
-    raise InputError(f"{path}: no captions there, neither a caption file nor pictures with a .txt file each")
+    raise InputError(
+        f"{path}: no captions there, neither a caption file nor pictures with a .txt file each"
+    )
 
 
 def _caption_files(folder: Path) -> list[Path]:
     """The caption files in a folder: those that tell their split, or else the only one."""
     inside = sorted(folder.iterdir())
-    texts = {file.with_suffix(".txt") for file in inside if file.suffix.lower() in SUFFIXES}  # of one picture each
+    texts = {
+        file.with_suffix(".txt") for file in inside if file.suffix.lower() in SUFFIXES
+    }  # of one picture each
     files = [file for file in inside if file not in texts and file.is_file() and _looks_right(file)]
     split = [file for file in files if split_in(file.stem)]
     if not split and len(files) > 1:
         names = ", ".join(file.name for file in files)
-        raise InputError(f"{folder}: it holds more than one caption file ({names}); name the one to use")
+        raise InputError(
+            f"{folder}: it holds more than one caption file ({names}); name the one to use"
+        )
     if split:
         unused = [file.name for file in files if file not in split]
         warn(folder, "caption files whose names tell no split", unused)
@@ -75,7 +90,9 @@ def _caption_files(folder: Path) -> list[Path]:
 def _looks_right(file: Path) -> bool:
     """Whether a file in a folder is one of captions, by its name and first line."""
     name = file.name.lower()
-    if name[0] == "." or "lemma" in name:  # Flickr8k has its captions once more, in ground forms of words
+    if (
+        name[0] == "." or "lemma" in name
+    ):  # Flickr8k has its captions once more, in ground forms of words
         return False
     if name.endswith(".json"):
         return "caption" in name or name.startswith("dataset")
@@ -186,7 +203,9 @@ def _columns(header: str) -> tuple[str, int, int] | None:
     return None
 
 
-def _table_rows(path: Path, text: str, delimiter: str, name: int, caption: int) -> Iterator[tuple[str, str]]:
+def _table_rows(
+    path: Path, text: str, delimiter: str, name: int, caption: int
+) -> Iterator[tuple[str, str]]:
     """The rows of a table; a last column whose captions have unquoted delimiters is put together again.
 
     Only in tables of commas or semicolons quotes mean anything. A row with too few fields (Flickr30k's results.csv
@@ -212,7 +231,9 @@ def _table_rows(path: Path, text: str, delimiter: str, name: int, caption: int) 
 def _unquoted(value: str) -> str:
     """A field without spaces around it, and without the quotes that these may have hidden."""
     value = value.strip()
-    return value[1:-1].replace('""', '"') if len(value) > 1 and value[0] == value[-1] == '"' else value
+    return (
+        value[1:-1].replace('""', '"') if len(value) > 1 and value[0] == value[-1] == '"' else value
+    )
 
 
 def _pairs(folder: Path) -> list[Part]:

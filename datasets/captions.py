@@ -26,7 +26,13 @@ from datasets.pictures import open_picture
 from datasets.splits import name_hash
 from datasets.text_files import SPLITS, warn
 
-FOLDERS = ("images", "flicker8k_dataset", "flickr8k_dataset", "flickr30k_images", "flickr30k-images")
+FOLDERS = (
+    "images",
+    "flicker8k_dataset",
+    "flickr8k_dataset",
+    "flickr30k_images",
+    "flickr30k-images",
+)
 _SHARE = 0.05
 
 
@@ -104,7 +110,9 @@ def load(source: str | Path, images: str | Path | None = None) -> CaptionSplits:
     photos: dict[str, dict[Path, Photo]] = {}
     for part in parts:
         places = [images] if images else _places(part)
-        photos.setdefault(part.split, {}).update({photo.file: photo for photo in _photos(source, part, places)})
+        photos.setdefault(part.split, {}).update(
+            {photo.file: photo for photo in _photos(source, part, places)}
+        )
     if not any(photos.values()):
         raise _nothing(source, parts, images)
     return _splits({split: list(found.values()) for split, found in photos.items()})
@@ -113,11 +121,19 @@ def load(source: str | Path, images: str | Path | None = None) -> CaptionSplits:
 def _places(part: Part) -> list[Path]:
     """Where the pictures of a part may lie: in a folder called after its split, or else in one for all splits."""
     roots = [part.base, part.base.absolute().parent]
-    pictures = roots + [sub for root in roots for sub in _subfolders(root) if sub.name.lower() in FOLDERS]
-    known = [
-        (SPLITS.get(sub.name.lower().rstrip(string.digits)), sub) for place in pictures for sub in _subfolders(place)
+    pictures = roots + [
+        sub for root in roots for sub in _subfolders(root) if sub.name.lower() in FOLDERS
     ]
-    return [part.base, *(sub for split, sub in known if split and part.told in (split, "all")), *pictures]
+    known = [
+        (SPLITS.get(sub.name.lower().rstrip(string.digits)), sub)
+        for place in pictures
+        for sub in _subfolders(place)
+    ]
+    return [
+        part.base,
+        *(sub for split, sub in known if split and part.told in (split, "all")),
+        *pictures,
+    ]
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -154,16 +170,25 @@ def _clean(caption: str) -> str:
 def _find(name: str, places: list[Path]) -> Path | None:
     """The first file of that name, or else of the last part of that name."""
     files = (place / each for each in dict.fromkeys((name, Path(name).name)) for place in places)
-    return next(filter(os.path.isfile, files), None)  # unlike Path.is_file, no error for what cannot be a name
+    return next(
+        filter(os.path.isfile, files), None
+    )  # unlike Path.is_file, no error for what cannot be a name
 
 
 def _nothing(source: Path, parts: Sequence[Part], images: Path | None) -> InputError:
     """The error that no image has both a picture and a caption."""
-    names = [name for part in parts for name, captions in part.captions.items() if any(map(_clean, captions))]
+    names = [
+        name
+        for part in parts
+        for name, captions in part.captions.items()
+        if any(map(_clean, captions))
+    ]
     if not names:
         return InputError(f"{source}: there is not one caption in it")
     place = f"in {images}" if images else "beside it; name their folder with --images"
-    return InputError(f"{source}: not one of its {len(names)} pictures, such as {names[0]}, is {place}")
+    return InputError(
+        f"{source}: not one of its {len(names)} pictures, such as {names[0]}, is {place}"
+    )
 
 
 def _splits(photos: dict[str, list[Photo]]) -> CaptionSplits:
@@ -172,7 +197,11 @@ def _splits(photos: dict[str, list[Photo]]) -> CaptionSplits:
     everything = sorted(photos.get("all", train), key=lambda photo: name_hash(photo.name))
     held = min(max(1, round(_SHARE * len(everything))), (len(everything) - 1) // 2)
     if "all" in photos:
-        validation, test, train = everything[:held], everything[held : 2 * held], everything[2 * held :]
+        validation, test, train = (
+            everything[:held],
+            everything[held : 2 * held],
+            everything[2 * held :],
+        )
     elif not validation and train:
         validation, train = everything[:held], everything[held:]
     return CaptionSplits(tuple(train), tuple(validation), tuple(test))

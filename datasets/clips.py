@@ -67,7 +67,9 @@ class SegmentLabels:
                 f"{end:g} {unit} long, but {self.file} labels a segment up to {self.ends[-1]:g}; correct the segment"
             )
         starts, ends = torch.tensor([self.starts, self.ends], dtype=torch.float64)
-        row = torch.searchsorted(starts, positions, right=True) - 1  # the last that has begun; -1: none has
+        row = (
+            torch.searchsorted(starts, positions, right=True) - 1
+        )  # the last that has begun; -1: none has
         inside = (row >= 0) & (positions < ends[row])
         return torch.where(inside, torch.tensor(self.labels)[row], self.rest)
 
@@ -100,7 +102,9 @@ class Clip:
         try:
             return self.given.at(seconds, stride)
         except InputError as error:
-            raise InputError(f"{self.source if isinstance(self.source, Path) else self.name}: {error}") from None
+            raise InputError(
+                f"{self.source if isinstance(self.source, Path) else self.name}: {error}"
+            ) from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +117,9 @@ class VideoSplits:
     classes: tuple[str, ...]
 
 
-def make_splits(where: Path, parts: Mapping[str, Sequence[Clip]], classes: Sequence[str]) -> VideoSplits:
+def make_splits(
+    where: Path, parts: Mapping[str, Sequence[Clip]], classes: Sequence[str]
+) -> VideoSplits:
     """Make splits of the given parts, train, validation or test; or of all clips, under the name "all".
 
     All are split 70 / 15 / 15%, and a missing validation part is 15% of train: in the order of a hash of the
@@ -122,7 +128,9 @@ def make_splits(where: Path, parts: Mapping[str, Sequence[Clip]], classes: Seque
     """
     if not any(parts.values()):
         raise InputError(f"{where}: there is no clip")
-    train, validation, test = (tuple(parts.get(name, ())) for name in ("train", "validation", "test"))
+    train, validation, test = (
+        tuple(parts.get(name, ())) for name in ("train", "validation", "test")
+    )
     if "all" in parts:
         test, train = _hold_out(where, parts["all"], _SHARE, spare=2)
         validation, train = _hold_out(where, train, _SHARE / (1 - _SHARE))
@@ -144,9 +152,13 @@ def _hold_out(
     for groups in strata.values():
         if len(groups) <= spare:
             names = ", ".join(sorted(groups))
-            raise InputError(f"{where}: {spare + 1} clips or groups of clips are needed to split, not {names} alone")
+            raise InputError(
+                f"{where}: {spare + 1} clips or groups of clips are needed to split, not {names} alone"
+            )
         held |= set(sorted(groups, key=_hash)[: max(1, round(share * len(groups)))])
-    return tuple(c for c in clips if c.group in held), tuple(c for c in clips if c.group not in held)
+    return tuple(c for c in clips if c.group in held), tuple(
+        c for c in clips if c.group not in held
+    )
 
 
 def _hash(name: str) -> bytes:

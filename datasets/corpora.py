@@ -27,13 +27,17 @@ import numpy as np
 from jaxtyping import Integer
 
 from core.cache import user_cache
-from core.checkpoint import replace
 from core.errors import InputError
+from core.files import replace
 from datasets.alphabets import Alphabet, code_points
 
 PIECE = 1 << 20  # bytes read at a time
 UNICODE = 0x110000
-PACKED: dict[bytes, Callable[..., Any]] = {b"\xfd7zXZ\0": lzma.open, b"BZh": bz2.open, b"\x1f\x8b": gzip.open}
+PACKED: dict[bytes, Callable[..., Any]] = {
+    b"\xfd7zXZ\0": lzma.open,
+    b"BZh": bz2.open,
+    b"\x1f\x8b": gzip.open,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +52,11 @@ class Corpus:
 
 
 def open_corpus(
-    path: Path, *, as_bytes: bool = False, alphabet: Alphabet | None = None, cache: Path | None = None
+    path: Path,
+    *,
+    as_bytes: bool = False,
+    alphabet: Alphabet | None = None,
+    cache: Path | None = None,
 ) -> Corpus:
     """Return the text of a file.
 
@@ -114,7 +122,10 @@ def _encoded(path: Path, digest: str, alphabet: Alphabet, cache: Path) -> np.nda
         partial.replace(kept)
         return _mapped(kept, alphabet.dtype, path)
     except OSError as error:
-        print(f"warning: cannot write {cache} ({error.strerror}): {path} is encoded anew each time", file=sys.stderr)
+        print(
+            f"warning: cannot write {cache} ({error.strerror}): {path} is encoded anew each time",
+            file=sys.stderr,
+        )
         with tempfile.TemporaryFile() as file:
             _write(path, alphabet, file)
             return _mapped(file, alphabet.dtype, path)

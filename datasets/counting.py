@@ -48,14 +48,32 @@ ADJECTIVES = {
     "old": "star", "young": "mlad", "new": "nov", "big": "velk", "small": "mal", "beautiful": "krásn",
     "black": "čern", "white": "bíl", "red": "červen", "green": "zelen", "yellow": "žlut", "brown": "hněd",
 }  # fmt: skip
-ENDINGS = {"a": "ého", "m": "ý", "f": "ou", "n": "é"}  # of the accusative; in the plural é, of neuters á
+ENDINGS = {
+    "a": "ého",
+    "m": "ý",
+    "f": "ou",
+    "n": "é",
+}  # of the accusative; in the plural é, of neuters á
 PLACES = {
     "in the park": "v parku", "in the garden": "na zahradě", "in the town": "ve městě", "in the picture": "na obraze",
     "behind the school": "za školou", "near the river": "u řeky", "at the station": "na nádraží",
 }  # fmt: skip
 TIMES = {"yesterday": "včera", "today": "dnes", "in the morning": "ráno", "in the evening": "večer"}
-PEOPLE = {"Anna": "a", "Eva": "a", "Marie": "a", "Petr": "", "Jan": "", "Tomáš": ""}  # and how their past ends
-VERBS = {"saw": "viděl", "counted": "počítal", "painted": "maloval", "photographed": "fotil", "looked for": "hledal"}
+PEOPLE = {
+    "Anna": "a",
+    "Eva": "a",
+    "Marie": "a",
+    "Petr": "",
+    "Jan": "",
+    "Tomáš": "",
+}  # and how their past ends
+VERBS = {
+    "saw": "viděl",
+    "counted": "počítal",
+    "painted": "maloval",
+    "photographed": "fotil",
+    "looked for": "hledal",
+}
 
 ONES = (
     "", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
@@ -103,7 +121,8 @@ def things(number: int, adjective: str, noun: Noun) -> Pair:
     else:
         forms = stem + "ých", noun.genitive
     return Pair(
-        f"{english(number)} {adjective} {noun.one if number == 1 else noun.many}", " ".join((numeral, *forms))
+        f"{english(number)} {adjective} {noun.one if number == 1 else noun.many}",
+        " ".join((numeral, *forms)),
     )
 
 
@@ -111,7 +130,9 @@ def sentence(draw: random.Random) -> Pair:
     """Return a sentence and its translation, drawn at random; small numbers, which have more forms, are frequent."""
     number = draw.choice((draw.randint(1, 5), draw.randint(1, MOST)))
     seen = things(number, draw.choice(list(ADJECTIVES)), draw.choice(NOUNS))
-    person, verb, place, time = (draw.choice(list(table)) for table in (PEOPLE, VERBS, PLACES, TIMES))
+    person, verb, place, time = (
+        draw.choice(list(table)) for table in (PEOPLE, VERBS, PLACES, TIMES)
+    )
     begin = time[0].upper() + time[1:]
     past = VERBS[verb] + PEOPLE[person]
     return Pair(

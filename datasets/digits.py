@@ -33,7 +33,11 @@ _CLOTHES = (
 )
 _KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 _LETTERS = tuple(string.ascii_lowercase)
-_DISTINCT = (*_DIGITS, *string.ascii_uppercase, *"abdefghnqrt")  # lower case that differs from upper case
+_DISTINCT = (
+    *_DIGITS,
+    *string.ascii_uppercase,
+    *"abdefghnqrt",
+)  # lower case that differs from upper case
 _ALL = (*_DIGITS, *string.ascii_uppercase, *_LETTERS)
 
 # name: (torchvision's class, prefix of the training files, prefix of the test files, classes)
@@ -63,7 +67,11 @@ _VALIDATION = 5_000
 
 
 def load(
-    name: str, *, root: str | Path = "data", download: bool = False, size: tuple[int, int] | None = None
+    name: str,
+    *,
+    root: str | Path = "data",
+    download: bool = False,
+    size: tuple[int, int] | None = None,
 ) -> Splits:
     """Load the data set `name` (one of `NAMES`, or the path of a folder) on the CPU.
 
@@ -74,7 +82,9 @@ def load(
     if name not in NAMES:
         if Path(name).is_dir():
             return folders.load(name, size=size)
-        raise InputError(f"no data set or folder is called {name!r}; the data sets are {', '.join(NAMES)}")
+        raise InputError(
+            f"no data set or folder is called {name!r}; the data sets are {', '.join(NAMES)}"
+        )
     if size is not None:
         raise InputError(f"a size can be chosen for class folders only, not for {name}")
     if name == "digits":
@@ -102,12 +112,17 @@ def _idx(name: str, root: Path, download: bool) -> tuple[Images, Images]:
     kind, train, test, classes = _IDX[name]
     labels = "labels-idx2-int" if name == "qmnist" else "labels-idx1-ubyte"
     folder = root / kind / "raw"
-    parts = [(folder / f"{part}-images-idx3-ubyte", folder / f"{part}-{labels}") for part in (train, test)]
+    parts = [
+        (folder / f"{part}-images-idx3-ubyte", folder / f"{part}-{labels}")
+        for part in (train, test)
+    ]
     files = [file for part in parts for file in part]
     if not all(file.exists() or _gz(file).exists() for file in files):
         if not download:
             names = ", ".join(file.name for file in files)
-            raise InputError(f"{name} is not here: put {names} (.gz or not) into {folder}, {_OR_DOWNLOAD}")
+            raise InputError(
+                f"{name} is not here: put {names} (.gz or not) into {folder}, {_OR_DOWNLOAD}"
+            )
         for is_train in (True, False):
             split = {"split": name.removeprefix("emnist-")} if kind == "EMNIST" else {}
             _fetch(name, kind, root, train=is_train, download=True, **split)
@@ -119,7 +134,9 @@ def _read_part(name: str, image_file: Path, label_file: Path, classes: tuple[str
     dimensions = 2 if name == "qmnist" else 1
     shaped = images.dtype == np.uint8 and images.ndim == 3 and labels.ndim == dimensions
     if not (shaped and 0 < len(images) == len(labels)):
-        raise InputError(f"{image_file} {images.shape} and {label_file.name} {labels.shape} do not match")
+        raise InputError(
+            f"{image_file} {images.shape} and {label_file.name} {labels.shape} do not match"
+        )
     if name == "qmnist":
         labels = labels[:, 0]  # the other seven columns tell the writer and the source
     if name == "emnist-letters":
@@ -127,7 +144,9 @@ def _read_part(name: str, image_file: Path, label_file: Path, classes: tuple[str
     if name.startswith("emnist"):
         images = images.transpose(0, 2, 1)  # stored with rows and columns exchanged
     if labels.min() < 0 or labels.max() >= len(classes):
-        raise InputError(f"{label_file}: labels {labels.min()} to {labels.max()} are not {name}'s; fetch it again")
+        raise InputError(
+            f"{label_file}: labels {labels.min()} to {labels.max()} are not {name}'s; fetch it again"
+        )
     pixels = torch.from_numpy(np.array(images, order="C"))[:, None]
     return Images(pixels, torch.from_numpy(labels.astype(np.int64)), classes)
 
@@ -150,11 +169,16 @@ def _gz(file: Path) -> Path:
 def _torchvision(name: str, root: Path, download: bool) -> tuple[Images, Images]:
     """Read the official training and test set of SVHN or CIFAR-10."""
     if name == "svhn":
-        parts = [_fetch(name, "SVHN", root, split=split, download=download) for split in ("train", "test")]
+        parts = [
+            _fetch(name, "SVHN", root, split=split, download=download)
+            for split in ("train", "test")
+        ]
         arrays = [(part.data, part.labels) for part in parts]
         classes = _DIGITS
     else:
-        parts = [_fetch(name, "CIFAR10", root, train=train, download=download) for train in (True, False)]
+        parts = [
+            _fetch(name, "CIFAR10", root, train=train, download=download) for train in (True, False)
+        ]
         arrays = [(part.data.transpose(0, 3, 1, 2), part.targets) for part in parts]
         classes = tuple(parts[0].classes)
     train, test = (
@@ -175,4 +199,6 @@ def _fetch(name: str, kind: str, root: Path, **options: Any) -> Any:
             reason = " ".join(str(error).split())
             raise InputError(f"{name} could not be downloaded into {root}: {reason}") from error
         files = _TORCHVISION[name]
-        raise InputError(f"{name} is not here or broken: put {files} into {root}, {_OR_DOWNLOAD}") from error
+        raise InputError(
+            f"{name} is not here or broken: put {files} into {root}, {_OR_DOWNLOAD}"
+        ) from error

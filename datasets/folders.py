@@ -37,7 +37,9 @@ def load(folder: str | Path, *, size: tuple[int, int] | None = None) -> Splits:
     folder = Path(folder)
     parts = _given_splits(folder) or {"all": folder}
     classes = _classes(parts.get("train", folder))
-    labels = {file: label for part in parts.values() for file, label in _labelled(part, classes).items()}
+    labels = {
+        file: label for part in parts.values() for file, label in _labelled(part, classes).items()
+    }
     files = sorted(labels, key=lambda file: name_hash(file.relative_to(folder).as_posix()))
     pictures = _open_all(folder, files, size)
     box = size or _most_common_size(pictures)
@@ -46,7 +48,9 @@ def load(folder: str | Path, *, size: tuple[int, int] | None = None) -> Splits:
     def images(part: str, least: int) -> Images:
         rows = [file for file in pictures if file.is_relative_to(parts[part])]
         _check_counts(parts[part], classes, Counter(labels[file] for file in rows), least)
-        pixels = torch.stack([to_tensor(letterbox(pictures[file], box).convert(mode)) for file in rows])
+        pixels = torch.stack(
+            [to_tensor(letterbox(pictures[file], box).convert(mode)) for file in rows]
+        )
         return Images(pixels, torch.tensor([labels[file] for file in rows]), classes)
 
     if "all" in parts:
@@ -79,7 +83,9 @@ def _given_splits(folder: Path) -> dict[str, Path]:
 def _classes(folder: Path) -> tuple[str, ...]:
     classes = tuple(path.name for path in _subfolders(folder))
     if not classes:
-        raise InputError(f"{folder}: no class folders; put the pictures of each class into one of its own")
+        raise InputError(
+            f"{folder}: no class folders; put the pictures of each class into one of its own"
+        )
     if len(classes) == 1:
         raise InputError(f"{folder}: one class only ({classes[0]}); at least two are needed")
     return classes
@@ -94,7 +100,9 @@ def _labelled(folder: Path, classes: tuple[str, ...]) -> dict[Path, int]:
     unknown = [path.name for path in _subfolders(folder) if path.name not in classes]
     if unknown:
         raise InputError(f"{folder / unknown[0]}: there is no class {unknown[0]} to train on")
-    return {file: label for label, name in enumerate(classes) for file in pictures_in(folder / name)}
+    return {
+        file: label for label, name in enumerate(classes) for file in pictures_in(folder / name)
+    }
 
 
 def _check_counts(folder: Path, classes: tuple[str, ...], counts: Counter[int], least: int) -> None:
@@ -103,10 +111,14 @@ def _check_counts(folder: Path, classes: tuple[str, ...], counts: Counter[int], 
         raise InputError(f"{folder}: not one readable picture in its class folders")
     for label, name in enumerate(classes):
         if counts[label] < least:
-            raise InputError(f"{folder / name}: {counts[label]} readable pictures, of {least} or more needed")
+            raise InputError(
+                f"{folder / name}: {counts[label]} readable pictures, of {least} or more needed"
+            )
 
 
-def _open_all(folder: Path, files: list[Path], size: tuple[int, int] | None) -> dict[Path, Image.Image]:
+def _open_all(
+    folder: Path, files: list[Path], size: tuple[int, int] | None
+) -> dict[Path, Image.Image]:
     """Return all readable pictures, at `size` or within `LONGEST_SIDE`; one line names the others."""
     pictures, broken = {}, []
     for file in files:
@@ -123,14 +135,19 @@ def _open_all(folder: Path, files: list[Path], size: tuple[int, int] | None) -> 
     if broken:
         names = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
         count = f"{len(broken)} of {len(files)} pictures"
-        print(f"warning: {count} in {folder} cannot be read and are left out: {names}", file=sys.stderr)
+        print(
+            f"warning: {count} in {folder} cannot be read and are left out: {names}",
+            file=sys.stderr,
+        )
     if not pictures:
         raise InputError(f"{folder}: not one readable picture in its class folders")
     return pictures
 
 
 def _most_common_size(pictures: dict[Path, Image.Image]) -> tuple[int, int]:
-    return Counter((picture.height, picture.width) for picture in pictures.values()).most_common(1)[0][0]
+    return Counter((picture.height, picture.width) for picture in pictures.values()).most_common(1)[
+        0
+    ][0]
 
 
 def letterbox(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

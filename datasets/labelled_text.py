@@ -48,7 +48,9 @@ Parts = Mapping[str, Sequence[Labelled]]
 """Texts by split: "train", "validation" and "test", or "all" where none is told."""
 
 
-def load(sources: Sequence[str | Path], validation_share: float = 0.1, test_share: float = 0.1) -> TextSplits:
+def load(
+    sources: Sequence[str | Path], validation_share: float = 0.1, test_share: float = 0.1
+) -> TextSplits:
     """Load labelled texts; given splits are kept.
 
     Where none is given, of each label's different texts the first `test_share` in the order of a hash are test, and
@@ -74,7 +76,12 @@ def load(sources: Sequence[str | Path], validation_share: float = 0.1, test_shar
     held = {_key(row.text) for name in ("validation", "test") for row in found.get(name, ())}
     train = [row for row in found["train"] if _key(row.text) not in held]
     twice = [row.text[:40] for row in found["train"] if _key(row.text) in held]
-    warn(Path(where), "training texts that are in the validation or test part too", twice, len(found["train"]))
+    warn(
+        Path(where),
+        "training texts that are in the validation or test part too",
+        twice,
+        len(found["train"]),
+    )
     return TextSplits(train, found["validation"], found.get("test", []), classes)
 
 
@@ -100,7 +107,9 @@ def hold_out(rows: Sequence[Labelled], share: float) -> tuple[list[Labelled], li
     for name in set(label.values()):
         keys = sorted(key for key, of in label.items() if of == name)
         held.update(keys[: max(1, round(share * len(keys)))] if share else ())
-    return [row for row in rows if _key(row.text) in held], [row for row in rows if _key(row.text) not in held]
+    return [row for row in rows if _key(row.text) in held], [
+        row for row in rows if _key(row.text) not in held
+    ]
 
 
 def _key(text: str) -> bytes:
@@ -117,15 +126,22 @@ def _require(where: str, rows: Sequence[Labelled], classes: Sequence[str]) -> No
         texts[row.label].add(_key(row.text))
     for name, different in texts.items():
         if len(different) < LEAST:
-            raise InputError(f"{where}: {len(different)} different texts with the label {name}; give {LEAST} or more")
+            raise InputError(
+                f"{where}: {len(different)} different texts with the label {name}; give {LEAST} or more"
+            )
 
 
 def _folder(folder: Path) -> Parts:
     """The texts in a folder, whatever its layout."""
     inside = [path for path in sorted(folder.iterdir()) if path.name[0] != "."]
     folders = [path for path in inside if path.is_dir()]
-    if splits := {SPLITS[path.name.lower()]: path for path in folders if path.name.lower() in SPLITS}:
-        return {name: [row for part in _folder(path).values() for row in part] for name, path in splits.items()}
+    if splits := {
+        SPLITS[path.name.lower()]: path for path in folders if path.name.lower() in SPLITS
+    }:
+        return {
+            name: [row for part in _folder(path).values() for row in part]
+            for name, path in splits.items()
+        }
     if folders:
         return _by_label([path for path in folders if path.name != UNLABELLED])
     files = [path for path in inside if path.stem.lower() not in ("readme", "license", "licence")]
@@ -152,7 +168,9 @@ def _files(paths: Sequence[Path]) -> Parts:
             told = split_in(table.stem) if name == "all" and len(tables) > 1 else None
             found.setdefault(told or name, []).extend(rows)
     if "all" in found and len(found) > 1:
-        raise InputError(f"{paths[0]}: some texts have a split ({', '.join(found.keys() - {'all'})}), others none")
+        raise InputError(
+            f"{paths[0]}: some texts have a split ({', '.join(found.keys() - {'all'})}), others none"
+        )
     return found
 
 
@@ -176,7 +194,12 @@ def _table(file: Path, text: str, label: str) -> Parts:
             raise row.error("there is no label")
         if row.values[text]:
             found.setdefault(_split(row), []).append(Labelled(row.values[text], row.values[label]))
-    warn(file, "rows without a text", [f"line {row.number}" for row in rows if not row.values[text]], len(rows))
+    warn(
+        file,
+        "rows without a text",
+        [f"line {row.number}" for row in rows if not row.values[text]],
+        len(rows),
+    )
     return found
 
 
@@ -193,7 +216,13 @@ def _by_label(paths: Sequence[Path]) -> Parts:
     """The texts of a file or folder for each label, which is what their names differ by: talk.pos, or pos.txt."""
     endings = len({path.stem for path in paths}) == 1
     names = [path.suffix[1:] if endings else path.stem for path in paths]
-    return {"all": [Labelled(text, name) for path, name in zip(paths, names, strict=True) for text in _texts(path)]}
+    return {
+        "all": [
+            Labelled(text, name)
+            for path, name in zip(paths, names, strict=True)
+            for text in _texts(path)
+        ]
+    }
 
 
 def _texts(path: Path) -> Iterable[str]:

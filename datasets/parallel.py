@@ -35,8 +35,14 @@ def load(names: Sequence[str], source: str, target: str) -> list[Pair]:
             has not as many lines as the other.
     """
     if len(names) not in (1, 2):
-        raise InputError(f"give two parallel files, or what their names begin with, not {len(names)} names")
-    files = [Path(name) for name in names] if len(names) == 2 else [_file(names[0], end) for end in (source, target)]
+        raise InputError(
+            f"give two parallel files, or what their names begin with, not {len(names)} names"
+        )
+    files = (
+        [Path(name) for name in names]
+        if len(names) == 2
+        else [_file(names[0], end) for end in (source, target)]
+    )
     lines = [read_lines(file) for file in files]
     counts = [len(each) for each in lines]
     if counts[0] != counts[1]:
@@ -67,4 +73,6 @@ def _file(prefix: str, suffix: str) -> Path:
     for name in names:
         if name.exists():
             return name
-    raise InputError(f"there is neither {names[0]} nor {names[1]}: name both files, or their suffixes too")
+    raise InputError(
+        f"there is neither {names[0]} nor {names[1]}: name both files, or their suffixes too"
+    )

@@ -82,7 +82,9 @@ def name_outputs(files: Iterable[Path], out: Path, kind: str) -> Iterator[tuple[
     numbers = defaultdict[str, Iterator[int]](lambda: count(1))  # those not yet tried for a name
 
     def free(target: Path) -> bool:
-        return taken.isdisjoint(str(target.with_suffix(end).resolve()).lower() for end in (".png", ".gif"))
+        return taken.isdisjoint(
+            str(target.with_suffix(end).resolve()).lower() for end in (".png", ".gif")
+        )
 
     for file in files:
         names = (f"{file.stem}-{n}" if n > 1 else file.stem for n in numbers[file.stem.lower()])
@@ -93,7 +95,11 @@ def name_outputs(files: Iterable[Path], out: Path, kind: str) -> Iterator[tuple[
 
 def pictures_in(folder: Path) -> list[Path]:
     """Return the sorted pictures in a folder and its sub-folders, perhaps none: see `find_pictures`."""
-    files = (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.name[0] != ".")
+    files = (
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in SUFFIXES and file.name[0] != "."
+    )
     return sorted(file for file in files if Path(file.stem).suffix not in DRAWN and file.is_file())
 
 
@@ -124,7 +130,9 @@ def _existing(path: str | os.PathLike[str]) -> Path:
     if os.path.isdir(path):  # unlike Path.is_dir, no error for what cannot be a name
         raise InputError(f"{path}: is a folder, not a picture")
     if not os.path.isfile(path):
-        raise InputError(f"{path}: {'neither a file nor a link to one' if os.path.lexists(path) else 'no such file'}")
+        raise InputError(
+            f"{path}: {'neither a file nor a link to one' if os.path.lexists(path) else 'no such file'}"
+        )
     return path
 
 
@@ -135,7 +143,9 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         raise InputError(f"{path}: the file is empty")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd files that it reads all the same
+            warnings.simplefilter(
+                "ignore"
+            )  # Pillow's remarks on odd files that it reads all the same
             # Given a path, Pillow maps plain TIFF into memory, and garbles it if EXIF turns it sideways.
             with open(path, "rb") as file, Image.open(file) as picture:
                 yield picture
@@ -146,6 +156,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         raise InputError(f"{path}: {reason}; make it smaller") from error
     except UnidentifiedImageError as error:
         raise InputError(f"{path}: not a picture that Pillow can read") from error
-    except Exception as error:  # a decoder on bad data may raise anything: struct.error, KeyError, ...
+    except (
+        Exception
+    ) as error:  # a decoder on bad data may raise anything: struct.error, KeyError, ...
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: the picture is broken ({reason})") from error

@@ -35,7 +35,9 @@ class Pieces:
         self._tokenizer.encode_special_tokens = True  # in a sentence, "<end>" is text as any other
 
     @classmethod
-    def train(cls, sentences: Iterable[str], size: int, kind: Kind = "bpe", min_count: int = 2) -> Pieces:
+    def train(
+        cls, sentences: Iterable[str], size: int, kind: Kind = "bpe", min_count: int = 2
+    ) -> Pieces:
         """Return the vocabulary of at most `size` pieces, each seen `min_count` times.
 
         BPE keeps every letter however rare, even where that takes more than `size` pieces.
@@ -57,7 +59,9 @@ class Pieces:
             [normalizers.NFC(), normalizers.Replace(Regex(r"[\s▁]+"), " "), normalizers.Strip()]
         )
         spaces = pre_tokenizers.Metaspace(SPACE, "always", split=False)
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([spaces, pre_tokenizers.Split(PARTS, "isolated")])
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [spaces, pre_tokenizers.Split(PARTS, "isolated")]
+        )
         tokenizer.train_from_iterator(sentences, trainer)
         return cls(tokenizer)
 
@@ -86,7 +90,9 @@ class Pieces:
         text = self._tokenizer.normalizer.normalize_str(sentence)
         encoding = self._tokenizer.encode(text)
         found = [""]
-        for number, token, (start, stop) in zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True):
+        for number, token, (start, stop) in zip(
+            encoding.ids, encoding.tokens, encoding.offsets, strict=True
+        ):
             if number == self.unknown:
                 spaced = found[-1] != SPACE and (start == 0 or " " in text[start - 1 : start + 1])
                 token = SPACE * spaced + text[start:stop].strip()
@@ -106,10 +112,15 @@ def text_of(pieces: Iterable[str]) -> str:
 def words_of(pieces: Sequence[str]) -> list[slice]:
     """Return for each word which pieces it is made of; marks at its end are words for themselves."""
     lettered = [any(map(str.isalnum, piece)) for piece in pieces]
-    goes_on = [letter and not piece.startswith(SPACE) for letter, piece in zip(lettered, pieces, strict=True)]
+    goes_on = [
+        letter and not piece.startswith(SPACE)
+        for letter, piece in zip(lettered, pieces, strict=True)
+    ]
     starts = [
         n
         for n, piece in enumerate(pieces)
-        if n == 0 or piece.startswith(SPACE) or not (lettered[n] or goes_on[n + 1 : n + 2] == [True])
+        if n == 0
+        or piece.startswith(SPACE)
+        or not (lettered[n] or goes_on[n + 1 : n + 2] == [True])
     ]
     return [slice(start, stop) for start, stop in pairwise([*starts, len(pieces)])]

@@ -27,9 +27,31 @@ ADJECTIVES = {
         "superb",
         "warm",
     ),
-    "neg": ("dull", "tedious", "clumsy", "silly", "flat", "shallow", "stale", "bland", "dreadful", "cold"),
+    "neg": (
+        "dull",
+        "tedious",
+        "clumsy",
+        "silly",
+        "flat",
+        "shallow",
+        "stale",
+        "bland",
+        "dreadful",
+        "cold",
+    ),
 }
-PARTS = ("plot", "cast", "script", "music", "ending", "dialogue", "acting", "pace", "humour", "first half")
+PARTS = (
+    "plot",
+    "cast",
+    "script",
+    "music",
+    "ending",
+    "dialogue",
+    "acting",
+    "pace",
+    "humour",
+    "first half",
+)
 WHOLES = ("film", "movie", "picture", "story", "sequel")
 
 # {good} and {bad} change places for the other label.
@@ -57,11 +79,19 @@ TEMPLATES = {
 
 def sentences() -> list[tuple[str, str]]:
     """Return the sentences, each once, with their labels "neg" and "pos"."""
-    return [(text, label) for kind in TEMPLATES for label in ADJECTIVES for text in _sentences(kind, label)]
+    return [
+        (text, label)
+        for kind in TEMPLATES
+        for label in ADJECTIVES
+        for text in _sentences(kind, label)
+    ]
 
 
 def _sentences(kind: str, label: str) -> list[str]:
-    good, bad = ADJECTIVES[label], next(words for other, words in ADJECTIVES.items() if other != label)
+    good, bad = (
+        ADJECTIVES[label],
+        next(words for other, words in ADJECTIVES.items() if other != label),
+    )
     filled = {
         template.format(part=part, whole=whole, good=g, bad=b)
         for template, part, whole, g, b in product(TEMPLATES[kind], PARTS, WHOLES, good, bad)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-from core.batches import fold
+from core.rng import fold
 
 COUNTS = {"train": 2000, "validation": 200, "test": 200}
 SENTENCES = 5  # of a scene
@@ -36,7 +36,11 @@ HIDDEN = {"light": "white", "dark": "black"}  # the colour that would hardly be 
 RADII = {"small": (6.0, 7.5), "large": (10.5, 12.5)}  # pixels, from and to,
 AROUND = (21.0, 24.0)  # and of a shape that has another inside
 REACH = 1.12  # how far a shape of radius 1 goes from its middle, up or down or to a side
-BORDER, GAP, SWAY = 1.5, 2.0, 3.0  # pixels at least to the border, and between shapes; at most off their common line
+BORDER, GAP, SWAY = (
+    1.5,
+    2.0,
+    3.0,
+)  # pixels at least to the border, and between shapes; at most off their common line
 
 
 def _star(corners: int, *radii: float) -> list[tuple[float, float]]:
@@ -144,11 +148,21 @@ def scene(seed: int, number: int) -> Scene:
     relation, ground = _pick(random, TEMPLATES), _pick(random, GROUNDS)
     colours = _shuffled(random, (colour for colour in COLOURS if colour != HIDDEN[ground]))
     looks = [(_pick(random, SHAPES), colour) for colour in colours[:2]]
-    places = _inside(random) if relation == "inside" else _side_by_side(random, upright=relation == "above")
+    places = (
+        _inside(random)
+        if relation == "inside"
+        else _side_by_side(random, upright=relation == "above")
+    )
     a, b = (Shape(*look, *place) for look, place in zip(looks, places, strict=True))
     templates = _shuffled(random, TEMPLATES[relation])[:SENTENCES]
     captions = tuple(_sentence(random, template, a, b, ground) for template in templates)
-    return Scene(f"scene {seed}-{number}", captions, relation, (a, b), round(random.uniform(*GROUNDS[ground])))
+    return Scene(
+        f"scene {seed}-{number}",
+        captions,
+        relation,
+        (a, b),
+        round(random.uniform(*GROUNDS[ground])),
+    )
 
 
 Place = tuple[str, float, float, float]  # size, radius, x, y

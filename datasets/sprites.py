@@ -20,9 +20,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from core import checkpoint
-from core.batches import generator
+from core import files
 from core.errors import InputError
+from core.rng import generator
 from datasets.clips import Clip, FrameLabels, VideoSplits
 
 CLASSES = ("still", "left", "right", "grow", "shrink", "clockwise", "anticlockwise", "bounce")
@@ -34,7 +34,10 @@ _ACTIONS = 3  # of a clip, no two the same
 _FRAMES = 24, 40  # of an action, at least and at most
 _RADII = 2.0, 6.5  # pixels, the smallest and the largest
 _PERIODS = 10, 16  # frames of a turn or a hop, at least and at most
-_REACH = 0.2, 0.3  # radius of a turn and half the height of a hop, as shares of all the room there is
+_REACH = (
+    0.2,
+    0.3,
+)  # radius of a turn and half the height of a hop, as shares of all the room there is
 _DARK, _LIGHT = (0, 60), (150, 230)  # grey levels of the ground and of the sprite
 _NOISE = 8.0  # grey levels, standard deviation
 _SCALE = 10  # pixels of a file for one drawn
@@ -76,17 +79,23 @@ def write(path: Path, seed: int, number: int) -> Clip:
     Raises InputError if the file is not called .mp4, or cannot be written; then what stood there still does.
     """
     if path.suffix.lower() != ".mp4":
-        raise InputError(f"{path}: a sample is an MPEG-4 video; call it {path.with_suffix('.mp4').name}")
+        raise InputError(
+            f"{path}: a sample is an MPEG-4 video; call it {path.with_suffix('.mp4').name}"
+        )
     frames = draw(seed, number)[:, 0].numpy().repeat(_SCALE, 1).repeat(_SCALE, 2)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "sample.mp4"
-        video = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), RATE, (frames.shape[2], frames.shape[1]))
+        video = cv2.VideoWriter(
+            str(file), cv2.VideoWriter.fourcc(*"mp4v"), RATE, (frames.shape[2], frames.shape[1])
+        )
         for frame in frames:
             video.write(np.stack([frame] * 3, -1))
         video.release()
         if not file.exists():
-            raise InputError(f"{path}: this OpenCV cannot write MPEG-4 video; install opencv-python-headless")
-        checkpoint.replace(path, file.read_bytes())
+            raise InputError(
+                f"{path}: this OpenCV cannot write MPEG-4 video; install opencv-python-headless"
+            )
+        files.replace(path, file.read_bytes())
     return clip(seed, number)
 
 
@@ -108,7 +117,9 @@ def _paths(random: torch.Generator) -> Float[Tensor, "frames 3"]:
     """Draw x, y and size in each frame of a clip, as shares of their ranges."""
     actions, lengths = _actions(random)
     draws = torch.rand(_ACTIONS, 6, generator=random)
-    return torch.cat([_path(CLASSES[a], n, u) for a, n, u in zip(actions, lengths, draws, strict=True)])
+    return torch.cat(
+        [_path(CLASSES[a], n, u) for a, n, u in zip(actions, lengths, draws, strict=True)]
+    )
 
 
 def _path(action: str, length: int, u: Float[Tensor, "6"]) -> Float[Tensor, "length 3"]:
@@ -126,7 +137,9 @@ def _path(action: str, length: int, u: Float[Tensor, "6"]) -> Float[Tensor, "len
             path[:, 2] = sweep
         case "clockwise":  # as it is seen: y points down
             angle = 2 * math.pi * phase
-            path[:, :2] = reach + (1 - 2 * reach) * u[:2] + reach * torch.stack([angle.cos(), angle.sin()], 1)
+            path[:, :2] = (
+                reach + (1 - 2 * reach) * u[:2] + reach * torch.stack([angle.cos(), angle.sin()], 1)
+            )
         case "bounce":  # parabolas
             path[:, 1] = 2 * reach + (1 - 2 * reach) * u[1] - 2 * reach * 4 * phase * (1 - phase)
     return path
@@ -137,7 +150,9 @@ def _cover(path: Float[Tensor, "frames 3"], shape: int) -> Float[Tensor, "frames
     margin = _RADII[1]
     places = _between((margin, SIZE - margin), path[:, :2])
     x, y = (torch.arange(SIZE) + 0.5 - places[:, :, None]).abs().unbind(1)
-    beyond = _SHAPES[shape](x[:, None, :], y[:, :, None], _between(_RADII, path[:, 2])[:, None, None])
+    beyond = _SHAPES[shape](
+        x[:, None, :], y[:, :, None], _between(_RADII, path[:, 2])[:, None, None]
+    )
     return (0.5 - beyond).clamp_(0, 1)
 
 
@@ -157,4 +172,9 @@ def _ring(x: Tensor, y: Tensor, r: Tensor) -> Tensor:
     return _disc(x, y, 0.75 * r).abs_() - 0.25 * r
 
 
-_SHAPES = (_disc, _square, _diamond, _ring)  # distance of a point from the edge, outwards; x, y from the centre
+_SHAPES = (
+    _disc,
+    _square,
+    _diamond,
+    _ring,
+)  # distance of a point from the edge, outwards; x, y from the centre

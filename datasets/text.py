@@ -12,7 +12,9 @@ SPECIAL = ("<pad>", "<unk>", "<start>", "<end>")
 LETTER = r"[\p{L}\p{M}\p{N}]"
 SIGN = r"(?=[^\s\p{L}\p{M}\p{N}\p{Cc}\p{Cf}])\X"
 EMOJI = r"(?=\p{So})\X"
-CLITIC = rf"(?:n't|'(?:s|re|ve|ll|d|m))(?!{LETTER})"  # don't, dog's: two words, as in the Penn Treebank
+CLITIC = (
+    rf"(?:n't|'(?:s|re|ve|ll|d|m))(?!{LETTER})"  # don't, dog's: two words, as in the Penn Treebank
+)
 INSIDE = r"(?:['-]|(?<=\p{N})[.,:](?=\p{N}))"  # black-and-white, o'clock, 10:30: one word
 WORD = rf"{CLITIC}|[\p{{L}}\p{{N}}](?:(?!{CLITIC}){INSIDE}?{LETTER})*"
 
@@ -40,16 +42,26 @@ class Vocabulary:
         self._tokenizer.encode_special_tokens = True  # in a sentence, "<end>" is text as any other
 
     @classmethod
-    def train(cls, sentences: Iterable[str], min_count: int = 1, *, punctuation: bool = False) -> Vocabulary:
+    def train(
+        cls, sentences: Iterable[str], min_count: int = 1, *, punctuation: bool = False
+    ) -> Vocabulary:
         """Return the vocabulary of all words that occur `min_count` times: by count, then by alphabet."""
         tokenizer = Tokenizer(models.WordLevel(unk_token=SPECIAL[cls.unknown]))
         tokenizer.normalizer = normalizers.Sequence(
-            [normalizers.NFC(), normalizers.Lowercase(), normalizers.NFC(), normalizers.Replace("’", "'")]
+            [
+                normalizers.NFC(),
+                normalizers.Lowercase(),
+                normalizers.NFC(),
+                normalizers.Replace("’", "'"),
+            ]
         )
         pattern = Regex(f"{WORD}|{SIGN if punctuation else EMOJI}")
         tokenizer.pre_tokenizer = pre_tokenizers.Split(pattern, "removed", invert=True)
         trainer = trainers.WordLevelTrainer(
-            vocab_size=2**31 - 1, min_frequency=min_count, special_tokens=list(SPECIAL), show_progress=False
+            vocab_size=2**31 - 1,
+            min_frequency=min_count,
+            special_tokens=list(SPECIAL),
+            show_progress=False,
         )
         tokenizer.train_from_iterator(sentences, trainer)
         return cls(tokenizer)
@@ -90,7 +102,9 @@ class Vocabulary:
         """Return a written sentence for the reader, up to its <end>."""
         text, before = "", ""
         for word in self.spoken(numbers):
-            close = before in OPENING or word in CLOSING or (word in CLITICS and before not in CLITICS)
+            close = (
+                before in OPENING or word in CLOSING or (word in CLITICS and before not in CLITICS)
+            )
             text += word if close or not text else f" {word}"
             before = word
         return text

@@ -41,13 +41,17 @@ def read_text(file: Path) -> str:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         number = content[: error.start].count(b"\n") + 1
-        raise InputError(f"{file}: line {number} is not UTF-8; save the file in that encoding") from None
+        raise InputError(
+            f"{file}: line {number} is not UTF-8; save the file in that encoding"
+        ) from None
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise InputError(f"{file}: the file is empty")
     if "\0" in text:  # as in UTF-16 without a mark, and in nearly all that is no text
         number = text[: text.index("\0")].count("\n") + 1
-        raise InputError(f"{file}: line {number} is no text in UTF-8; save the file in that encoding")
+        raise InputError(
+            f"{file}: line {number} is no text in UTF-8; save the file in that encoding"
+        )
     return text
 
 
@@ -56,7 +60,10 @@ def read_lines(file: Path) -> list[Line]:
 
     Raises InputError as `read_text`, and for an empty line before the last one.
     """
-    lines = [Line(file, number, text.strip()) for number, text in enumerate(read_text(file).rstrip().split("\n"), 1)]
+    lines = [
+        Line(file, number, text.strip())
+        for number, text in enumerate(read_text(file).rstrip().split("\n"), 1)
+    ]
     for line in lines:
         if not line.text:
             raise line.error("the line is empty")
@@ -77,7 +84,9 @@ def read_table(file: Path) -> list[Line]:
     table = []
     for number, row in rows:
         if len(row) != len(columns):
-            raise Line(file, number).error(f"{len(row)} fields, but the first line names {len(columns)} columns")
+            raise Line(file, number).error(
+                f"{len(row)} fields, but the first line names {len(columns)} columns"
+            )
         table.append(Line(file, number, values=dict(zip(columns, row, strict=True))))
     if not table:
         raise InputError(f"{file}: there is no row below the names of the columns")
@@ -118,7 +127,9 @@ def _rows(file: Path) -> list[tuple[int, list[str]]]:
     """Return the rows that are not empty, each with the number of its last line."""
     text = read_text(file)
     first = text.lstrip().partition("\n")[0]
-    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # a text may be longer than csv expects
+    csv.field_size_limit(
+        max(csv.field_size_limit(), len(text))
+    )  # a text may be longer than csv expects
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(first), strict=True)
     try:
         return [(reader.line_num, [field.strip() for field in row]) for row in reader if any(row)]

@@ -37,7 +37,9 @@ def _page(draw: random.Random) -> str:
     title = " ".join(_word(draw) for _ in range(draw.randint(1, 2))).capitalize()
     lines = " ".join(_sentence(draw) for _ in range(draw.randint(1, 4)))
     number = draw.randint(1, 999)
-    return f"<page>\n  <title>{title}</title>\n  <id>{number}</id>\n  <text>{lines}</text>\n</page>\n"
+    return (
+        f"<page>\n  <title>{title}</title>\n  <id>{number}</id>\n  <text>{lines}</text>\n</page>\n"
+    )
 
 
 def _sentence(draw: random.Random) -> str:
@@ -47,7 +49,12 @@ def _sentence(draw: random.Random) -> str:
 
 def _marked(draw: random.Random) -> str:
     word, other = _word(draw), _word(draw)
-    marks = [f"[[{word}]]", f"[[{word} {other}|{other}]]", f"{{{{{word}|{other}}}}}", f"'''{word}'''"]
+    marks = [
+        f"[[{word}]]",
+        f"[[{word} {other}|{other}]]",
+        f"{{{{{word}|{other}}}}}",
+        f"'''{word}'''",
+    ]
     return draw.choice(marks) if draw.random() < 0.25 else word
 
 

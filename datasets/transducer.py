@@ -18,7 +18,12 @@ ADDER = Automaton(
     step=tuple(tuple(carry + ones for ones in (0, 1, 1, 2)) for carry in (0, 0, 1, 1)),
     output=(0, 1, 0, 1),
 )
-STATES = ("no carry, prints 0", "no carry, prints 1", "carry, prints 0", "carry, prints 1")  # of ADDER
+STATES = (
+    "no carry, prints 0",
+    "no carry, prints 1",
+    "carry, prints 0",
+    "carry, prints 1",
+)  # of ADDER
 
 
 def is_adder(automaton: Automaton) -> bool:

@@ -15,7 +15,11 @@ SUFFIXES = (
 
 def videos_in(folder: Path) -> list[Path]:
     """Return the sorted videos in a folder, by their suffixes, perhaps none."""
-    return sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and f.name[0] != "." and f.is_file())
+    return sorted(
+        f
+        for f in folder.iterdir()
+        if f.suffix.lower() in SUFFIXES and f.name[0] != "." and f.is_file()
+    )
 
 
 def find_video(root: Path, name: str, line: Line) -> Path:

@@ -55,7 +55,9 @@ def load(files: Sequence[Path], root: Path, background: str) -> VideoSplits:
     clips: dict[str, list[Line]] = defaultdict(list)
     for row in rows:
         if not row.values.get("label"):
-            raise row.error("there is no label; a column label is needed, and a value in each of its rows")
+            raise row.error(
+                "there is no label; a column label is needed, and a value in each of its rows"
+            )
         clips[_clip(row)].append(row)
     videos = {name: find_video(root, name, lines[0]) for name, lines in clips.items()}
     names = {row.values["label"] for row in rows}
@@ -106,30 +108,40 @@ def _frames(clips: Mapping[str, Sequence[Line]], classes: Sequence[str]) -> dict
     for rows in clips.values():
         for frame, row in enumerate(rows):
             if row.values["frame"] != str(frame):
-                raise row.error(f"frame {row.values['frame']} of {_clip(row)}, where {frame} is the next (from 0)")
+                raise row.error(
+                    f"frame {row.values['frame']} of {_clip(row)}, where {frame} is the next (from 0)"
+                )
     return {
         name: FrameLabels(torch.tensor([index[row.values["label"]] for row in rows]), rows[0].file)
         for name, rows in clips.items()
     }
 
 
-def _segments(clips: Mapping[str, Sequence[Line]], classes: Sequence[str]) -> dict[str, SegmentLabels]:
+def _segments(
+    clips: Mapping[str, Sequence[Line]], classes: Sequence[str]
+) -> dict[str, SegmentLabels]:
     """Return the segments of each clip; raises InputError where they are empty or overlap."""
     in_frames = _unit([row for rows in clips.values() for row in rows]) == "frames"
-    found = {name: _in_order(_segment(row, in_frames) for row in rows) for name, rows in clips.items()}
+    found = {
+        name: _in_order(_segment(row, in_frames) for row in rows) for name, rows in clips.items()
+    }
     gaps = {right.start - left.end for each in found.values() for left, right in pairwise(each)}
     extra = 1 if in_frames and 1 in gaps and 0 not in gaps else 0  # the end frame is the last one
     labels = {}
     for name, segments in found.items():
         for segment in segments:
             if segment.end + extra <= segment.start:
-                raise segment.line.error(f"the segment ends at {segment.end:g} and begins at {segment.start:g}")
+                raise segment.line.error(
+                    f"the segment ends at {segment.end:g} and begins at {segment.start:g}"
+                )
         for left, right in pairwise(segments):
             if right.start < left.end + extra:
                 raise right.line.error(f"the segment overlaps that of line {left.line.number}")
         starts, ends, names, lines = zip(*segments, strict=True)
         ends = tuple(end + extra for end in ends)
-        labels[name] = SegmentLabels(starts, ends, [classes.index(n) for n in names], 0, in_frames, lines[0].file)
+        labels[name] = SegmentLabels(
+            starts, ends, [classes.index(n) for n in names], 0, in_frames, lines[0].file
+        )
     return labels
 
 
@@ -142,7 +154,9 @@ def _bounds(row: Line) -> tuple[str, str]:
     for columns in _BOUNDS:
         if row.values.keys() >= set(columns):
             return columns
-    raise row.error("neither start and end, nor a frame; name the columns clip,start,end,label or clip,frame,label")
+    raise row.error(
+        "neither start and end, nor a frame; name the columns clip,start,end,label or clip,frame,label"
+    )
 
 
 def _unit(rows: Sequence[Line]) -> str:
@@ -150,7 +164,9 @@ def _unit(rows: Sequence[Line]) -> str:
     columns = {_bounds(row): row for row in rows}
     units = {_BOUNDS[each] for each in columns}
     if len(units) > 1:
-        raise InputError(f"{' and '.join(str(row.file) for row in columns.values())}: name the columns alike")
+        raise InputError(
+            f"{' and '.join(str(row.file) for row in columns.values())}: name the columns alike"
+        )
     if units == {"either"}:
         whole = all(row.values[column].isdecimal() for row in rows for column in _bounds(row))
         units = {"frames" if whole else "seconds"}
@@ -171,5 +187,7 @@ def _position(row: Line, column: str, in_frames: bool) -> float:
         parts = [math.nan]
     value = sum(part * 60**power for power, part in enumerate(reversed(parts)))
     if not 0 <= value < math.inf or (in_frames and value % 1):
-        raise row.error(f"{column} is {text!r}, not {'the number of a frame' if in_frames else 'a time in seconds'}")
+        raise row.error(
+            f"{column} is {text!r}, not {'the number of a frame' if in_frames else 'a time in seconds'}"
+        )
     return value

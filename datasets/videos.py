@@ -46,10 +46,14 @@ def load(source: str | Path, *, background: str = "background", split: int = 1) 
     if path.is_file():
         return video_tables.load([path], path.parent, background)
     if not path.is_dir():
-        raise InputError(f"no folder or table is called {str(source)!r}, and no data set but {', '.join(NAMES)}")
+        raise InputError(
+            f"no folder or table is called {str(source)!r}, and no data set but {', '.join(NAMES)}"
+        )
     if (path / "groundTruth").is_dir():
         return _mstcn(path, split)
-    if tables := sorted(file for file in path.glob("[!.]*") if file.suffix.lower() in (".csv", ".tsv")):
+    if tables := sorted(
+        file for file in path.glob("[!.]*") if file.suffix.lower() in (".csv", ".tsv")
+    ):
         return video_tables.load(tables, path, background)
     return _class_folders(path, split)
 
@@ -60,7 +64,11 @@ def suspects(clips: Iterable[Clip]) -> Iterator[str]:
     It is an early hint before hours of reading, no more: what a file claims may be wrong.
     """
     for clip in clips:
-        if isinstance(clip.given, FrameLabels) and isinstance(clip.source, Path) and clip.source.is_file():
+        if (
+            isinstance(clip.given, FrameLabels)
+            and isinstance(clip.source, Path)
+            and clip.source.is_file()
+        ):
             video = cv2.VideoCapture(str(clip.source))
             claimed = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
             video.release()
@@ -99,7 +107,9 @@ def _mapping(file: Path) -> dict[str, int]:
             raise line.error(f"{line.text!r}: this number or this label stands above already")
         index[name.strip()] = int(number)
     if sorted(index.values()) != list(range(len(index))):
-        raise InputError(f"{file}: the numbers of {len(index)} labels must be 0 to {len(index) - 1}")
+        raise InputError(
+            f"{file}: the numbers of {len(index)} labels must be 0 to {len(index) - 1}"
+        )
     if len(index) < 2:
         raise InputError(f"{file}: one class only ({next(iter(index))}); at least two are needed")
     return dict(sorted(index.items(), key=lambda item: item[1]))
@@ -116,7 +126,12 @@ def _mstcn_clip(root: Path, line: Line, index: Mapping[str, int]) -> Clip:
         if each.text not in index:
             raise each.error(f"unknown label {each.text!r}; mapping.txt has {', '.join(index)}")
     video = find_video(root, name, line)
-    return Clip(name, video, FrameLabels(torch.tensor([index[each.text] for each in labels]), file), group=name)
+    return Clip(
+        name,
+        video,
+        FrameLabels(torch.tensor([index[each.text] for each in labels]), file),
+        group=name,
+    )
 
 
 def _check_apart(files: Mapping[str, Path], parts: Mapping[str, Iterable[Clip]]) -> None:
@@ -125,7 +140,9 @@ def _check_apart(files: Mapping[str, Path], parts: Mapping[str, Iterable[Clip]])
     for part, clips in parts.items():
         for clip in clips:
             if clip.name in seen:
-                raise InputError(f"{files[part]}: {clip.name} is already in {files[seen[clip.name]].name}")
+                raise InputError(
+                    f"{files[part]}: {clip.name} is already in {files[seen[clip.name]].name}"
+                )
             seen[clip.name] = part
 
 
@@ -134,7 +151,9 @@ def _class_folders(root: Path, number: int) -> VideoSplits:
     found = {folder.name: videos_in(folder) for folder in sorted(root.iterdir()) if folder.is_dir()}
     classes = tuple(name for name, videos in found.items() if videos)
     if not classes:
-        raise InputError(f"{root}: neither groundTruth/, nor a table (.csv), nor a folder of videos for each class")
+        raise InputError(
+            f"{root}: neither groundTruth/, nor a table (.csv), nor a folder of videos for each class"
+        )
     if len(classes) == 1:
         raise InputError(f"{root}: one class only ({classes[0]}); at least two are needed")
     clips = {
@@ -145,7 +164,9 @@ def _class_folders(root: Path, number: int) -> VideoSplits:
     lists = _lists(root, number)
     if not lists:
         return make_splits(root, {"all": list(clips.values())}, classes)
-    parts = {part: [_listed(clips, line) for line in read_lines(file)] for part, file in lists.items()}
+    parts = {
+        part: [_listed(clips, line) for line in read_lines(file)] for part, file in lists.items()
+    }
     _check_apart(lists, parts)
     return make_splits(root, parts, classes)
 
@@ -154,7 +175,9 @@ def _whole_clip(video: Path, label: int) -> Clip:
     """Return a clip of a class folder; UCF101 cuts clips that look alike from one longer video, a group."""
     name = f"{video.parent.name}/{video.name}"
     group = re.match(r"v_.*_g\d+(?=_c\d+$)", video.stem)
-    return Clip(name, video, OneLabel(label), group=f"{video.parent.name}/{group[0]}" if group else name)
+    return Clip(
+        name, video, OneLabel(label), group=f"{video.parent.name}/{group[0]}" if group else name
+    )
 
 
 def _lists(root: Path, number: int) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""glimpse/looking.c, compiled at first use (`core.native`) and called on tensors."""
+"""glimpse/looking.c, compiled at first use (`core.engines.c.build`) and called on tensors."""
 
 import ctypes
 import functools
@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from core import distributed, native
-from core.compiled import CompiledTape
-from core.kernel import openmp
-from core.tape import Tape
+from core.engines.c import build
+from core.engines.c.binding import openmp
+from core.engines.c.passes import CompiledTape
+from core.engines.tape import Tape
+from core.training import distributed
 
 if TYPE_CHECKING:
     from glimpse.model import RecurrentAttention
@@ -56,7 +57,10 @@ class Looking(ctypes.Structure):
 class Glimpse(ctypes.Structure):
     """`glimpse` of looking.c."""
 
-    _fields_ = [*_fields(ctypes.c_void_p, "h chosen mean location patches parts seen z"), ("stride", ctypes.c_int64)]
+    _fields_ = [
+        *_fields(ctypes.c_void_p, "h chosen mean location patches parts seen z"),
+        ("stride", ctypes.c_int64),
+    ]
 
 
 class Objective(ctypes.Structure):
@@ -73,13 +77,23 @@ class Objective(ctypes.Structure):
 @functools.cache
 def library() -> Any:
     """The loaded library, or None where it cannot be had."""
-    loaded = native.load(SOURCE)
+    loaded = build.load(SOURCE)
     if loaded is not None:
-        loaded.see.argtypes = [ctypes.POINTER(Retina), *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 3]
+        loaded.see.argtypes = [
+            ctypes.POINTER(Retina),
+            *[ctypes.c_int64] * 2,
+            *[ctypes.c_void_p] * 3,
+        ]
         for function in (loaded.aim, loaded.glance):
             function.argtypes = [ctypes.POINTER(Looking), ctypes.POINTER(Glimpse)]
-        loaded.pack.argtypes, loaded.judge.argtypes = [ctypes.POINTER(Looking)], [ctypes.POINTER(Objective)]
-        loaded.packed_size.argtypes, loaded.packed_size.restype = [ctypes.c_int64] * 2, ctypes.c_int64
+        loaded.pack.argtypes, loaded.judge.argtypes = (
+            [ctypes.POINTER(Looking)],
+            [ctypes.POINTER(Objective)],
+        )
+        loaded.packed_size.argtypes, loaded.packed_size.restype = (
+            [ctypes.c_int64] * 2,
+            ctypes.c_int64,
+        )
         for function in (loaded.see, loaded.aim, loaded.glance, loaded.pack):
             function.restype = None
     return loaded
@@ -96,9 +110,13 @@ def reads(images: Tensor) -> bool:
     )
 
 
-def retina(images: UInt8[Tensor, "batch channels height width"], edges: Int[Tensor, "scales size+1"]) -> Retina:
+def retina(
+    images: UInt8[Tensor, "batch channels height width"], edges: Int[Tensor, "scales size+1"]
+) -> Retina:
     """A retina with cells between these edges, before contiguous images."""
-    return Retina(*images.shape, len(edges), edges.shape[1] - 1, edges.data_ptr(), images.data_ptr())
+    return Retina(
+        *images.shape, len(edges), edges.shape[1] - 1, edges.data_ptr(), images.data_ptr()
+    )
 
 
 def see(
@@ -115,14 +133,19 @@ def see(
 def serves(model: "RecurrentAttention", prepared: "Prepared", tape: Tape) -> bool:
     """Whether `Steps` serve: the retina reads images directly, the core has compiled steps, precision is whole."""
     whole = not torch.is_autocast_enabled("cpu")
-    return prepared.direct and isinstance(tape, CompiledTape) and model.core.b is not None and whole
+    return (
+        prepared.direct
+        and isinstance(tape, CompiledTape)
+        and model.recurrent.b is not None
+        and whole
+    )
 
 
 class Steps:
     """`aim` and `glance` of a `RecurrentAttention`, in C, at these images and with its weights as they are now."""
 
     def __init__(self, model: "RecurrentAttention", prepared: "Prepared"):
-        core, net, config = model.core, model.glimpse, model.config
+        core, net, config = model.recurrent, model.glimpse, model.config
         modules = model.location, net.what, net.where, net.combine
         layers = [*((each.weight, each.bias) for each in modules), (core.U, cast(Tensor, core.b))]
         layers = [(W.detach().contiguous(), b.detach().contiguous()) for W, b in layers]
@@ -146,7 +169,9 @@ class Steps:
         )
         library().pack(self._looking)
 
-    def aim(self, h: Float[Tensor, "batch hidden"], mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
+    def aim(
+        self, h: Float[Tensor, "batch hidden"], mean: Float[Tensor, "batch 2"]
+    ) -> Float[Tensor, "batch 2"]:
         """As `RecurrentAttention.aim`."""
         library().aim(self._looking, Glimpse(h=h.data_ptr(), mean=mean.data_ptr()))
         return mean
@@ -163,7 +188,14 @@ class Steps:
     ) -> Float[Tensor, "batch hidden"]:
         """As `RecurrentAttention.glance`."""
         z, chosen = tape.place(), chosen.float().contiguous()
-        places = {"chosen": chosen, "location": location, "patches": patches, "parts": parts, "seen": seen, "z": z}
+        places = {
+            "chosen": chosen,
+            "location": location,
+            "patches": patches,
+            "parts": parts,
+            "seen": seen,
+            "z": z,
+        }
         pointers = {name: tensor.data_ptr() for name, tensor in places.items()}
         library().glance(self._looking, Glimpse(**pointers, stride=z.stride(0)))
         return tape.advance()

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from core.config import require_at_least, require_positive
 from core.errors import InputError
-from core.loop import LoopConfig
+from core.training.config import LoopConfig, require_at_least, require_positive
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Config:
     """Units of the glimpse network's output."""
     hidden: int = 256
     """Units of the recurrent core."""
-    core: Literal["rnn", "lstm"] = "rnn"
+    cell: Literal["rnn", "lstm"] = "rnn"
     """The recurrent core: a relu RNN as in the paper, or an LSTM."""
     input_scale: float = 1.0
     """Pixels (0 to 1) are divided by this, about their standard deviation: canvases are mostly black."""
@@ -67,7 +66,9 @@ class Config:
     """The training loop."""
 
     def __post_init__(self):
-        require_at_least(1, self, "glimpses", "patch", "scales", "what", "where", "glimpse", "hidden")
+        require_at_least(
+            1, self, "glimpses", "patch", "scales", "what", "where", "glimpse", "hidden"
+        )
         require_positive(self, "std", "std_decay", "input_scale", "factor", "location_scale")
         require_at_least(0, self, "shift")
         if self.canvas is None and self.clutter:
@@ -89,7 +90,9 @@ DIGITS = Config(
     glimpse=128,
     hidden=128,
     input_scale=0.3,
-    loop=LoopConfig(steps=8000, batch=64, learning_rate=4e-3, warm_up=200, log_every=500, validate_every=2000),
+    loop=LoopConfig(
+        steps=8000, batch=64, learning_rate=4e-3, warm_up=200, log_every=500, validate_every=2000
+    ),
 )
 IMAGES = Config(
     data="FOLDER",

@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from core import batches
+from core import rng
 from core.errors import InputError
+from core.training import batches
 from datasets import digits
 from datasets.canvases import Canvas, shift
 from datasets.splits import Images, Splits
@@ -21,7 +22,9 @@ def load(config: Config, device: torch.device | str) -> Splits:
 
     Raises `InputError` where the data set is missing or does not fit the canvas.
     """
-    splits = digits.load(config.data, root=config.root, download=config.download, size=config.image_size)
+    splits = digits.load(
+        config.data, root=config.root, download=config.download, size=config.image_size
+    )
     splits = splits.to(device)
     canvas = make_canvas(config)
     if canvas is None:
@@ -30,7 +33,9 @@ def load(config: Config, device: torch.device | str) -> Splits:
         validation = _on_canvases(splits.validation, canvas, VALIDATION_SEED)
         test = _on_canvases(splits.test, canvas, TEST_SEED)
     except InputError as error:
-        raise InputError(f"{error}; --preset images (class folders) and mnist28 have no canvas") from None
+        raise InputError(
+            f"{error}; --preset images (class folders) and mnist28 have no canvas"
+        ) from None
     return Splits(splits.train, validation, test)
 
 
@@ -63,8 +68,10 @@ class TrainingBatches:
         """Return the rows `rows` of the batch of step `step`."""
         loop, source, device = self.config.loop, self.source, self.source.images.device
         chosen = batches.indices(loop.seed, step, len(source), loop.batch, device)[rows]
-        random = batches.generator(device, loop.seed, step, "batch")
-        noise = torch.randn(self.config.glimpses, loop.batch, 2, generator=random, device=device)[:, rows]
+        random = rng.generator(device, loop.seed, step, "batch")
+        noise = torch.randn(self.config.glimpses, loop.batch, 2, generator=random, device=device)[
+            :, rows
+        ]
         left = torch.full((), self.config.std_left(step), device=device)
         return self._images(chosen, rows, random), source.labels[chosen], noise, left
 

@@ -35,7 +35,9 @@ def animation(path: Scanpath, caption: str) -> bytes:
     plate, count = Plate(path, caption), len(path)
     frames = [_lay_out([plate], columns=1, glimpses=t + 1, dpi=100).image() for t in range(count)]
     width, height = frames[0].size
-    roll = Image.new("RGB", (width, (count + 1) * height))  # all frames, and room for the glimpses' colours
+    roll = Image.new(
+        "RGB", (width, (count + 1) * height)
+    )  # all frames, and room for the glimpses' colours
     for t, frame in enumerate(frames):
         roll.paste(frame, (0, t * height))
         y = count * height + t * height // count
@@ -51,7 +53,9 @@ def contact_sheet(paths: Sequence[Scanpath], labels: Sequence[int]) -> bytes:
     plates = []
     for path, label in zip(paths, labels, strict=True):
         truth = path.classes[label]
-        caption, colour = ("right", RIGHT) if truth == path.best()[0] else (f"wrong, it is {truth}", WRONG)
+        caption, colour = (
+            ("right", RIGHT) if truth == path.best()[0] else (f"wrong, it is {truth}", WRONG)
+        )
         plates.append(Plate(path, caption, colour, column=0.36, panel=2.6, classes=5, mark=0.125))
     return _lay_out(plates, columns=min(2, len(plates))).png()
 
@@ -59,7 +63,11 @@ def contact_sheet(paths: Sequence[Scanpath], labels: Sequence[int]) -> bytes:
 class Plate:
     """The drawing of one scanpath; lengths are in inches from its top left corner."""
 
-    TITLE, HEADER, GAP = 0.55, 0.27, 0.14  # heights of title, of the columns' numbers, above the classes
+    TITLE, HEADER, GAP = (
+        0.55,
+        0.27,
+        0.14,
+    )  # heights of title, of the columns' numbers, above the classes
     LINE = 0.165  # height of a class's line
 
     def __init__(
@@ -85,7 +93,9 @@ class Plate:
         self.column = min(column, max(0.3, 6 * column / len(path)))
         self.cell = 0.94 * self.column
         self.known = self.cell * width / max(path.size), self.cell * height / max(path.size)
-        self.seen = len(path.widths) * self.column + self.known[1]  # height of all that the retina saw
+        self.seen = (
+            len(path.widths) * self.column + self.known[1]
+        )  # height of all that the retina saw
         columns = self.HEADER + self.seen + self.GAP + len(self.classes) * self.LINE
         scale = min(panel / width, max(columns, 4 * column) / height)
         self.image = width * scale, height * scale
@@ -112,13 +122,17 @@ class Plate:
             for k, wide in reversed(list(enumerate(self.path.widths))):
                 left, top = (self.path.corners[t, k] * pixel).tolist()
                 box = page.box(x + left, y + top, wide * pixel, wide * pixel, fill=False)
-                box.set(edgecolor=self.colours[t], linewidth=0.7 if k else 1.4, alpha=0.4 if k else 0.95)
+                box.set(
+                    edgecolor=self.colours[t], linewidth=0.7 if k else 1.4, alpha=0.4 if k else 0.95
+                )
                 box.set(path_effects=None if k else HALO, clip_path=frame)
         points = (self.path.locations.numpy() + 1) / 2 * self.image + (x, y)
         marks = spread(points, gap=1.1 * self.mark)
         for t in range(glimpses):
             for ends in ([points[max(t - 1, 0)], points[t]], [points[t], marks[t]]):
-                page.axes.plot(*np.transpose(ends), color=self.colours[t], linewidth=1.1, path_effects=HALO)
+                page.axes.plot(
+                    *np.transpose(ends), color=self.colours[t], linewidth=1.1, path_effects=HALO
+                )
         for t, (mark_x, mark_y) in enumerate(marks[:glimpses]):
             self._number(page, mark_x, mark_y, t)
 
@@ -156,9 +170,16 @@ class Plate:
     def _number(self, page: Page, x: float, y: float, t: int) -> None:
         """The number of glimpse t on a disc of its colour."""
         area = (72 * self.mark) ** 2  # in square points
-        page.axes.scatter(x, y, area, color=self.colours[t], edgecolor="white", linewidth=0.7, zorder=3)
+        page.axes.scatter(
+            x, y, area, color=self.colours[t], edgecolor="white", linewidth=0.7, zorder=3
+        )
         light = self.colours[t, :3] @ (0.3, 0.59, 0.11) > 0.52
-        style = {"size": 44 * self.mark, "weight": "bold", "color": INK if light else "white", "ha": "center"}
+        style = {
+            "size": 44 * self.mark,
+            "weight": "bold",
+            "color": INK if light else "white",
+            "ha": "center",
+        }
         page.write(x, y, str(t + 1), zorder=4, **style)
 
 
@@ -176,7 +197,9 @@ def spread(points: Float[np.ndarray, "points 2"], gap: float) -> Float[np.ndarra
     return points
 
 
-def _lay_out(plates: Sequence[Plate], columns: int, glimpses: int | None = None, dpi: int = 200) -> Page:
+def _lay_out(
+    plates: Sequence[Plate], columns: int, glimpses: int | None = None, dpi: int = 200
+) -> Page:
     """A page of plates in rows, drawn up to a number of glimpses."""
     wide = max(plate.width for plate in plates) + BETWEEN
     high = max(plate.height for plate in plates) + BETWEEN

@@ -6,23 +6,21 @@ Beside the accuracy stand those of the same network looking at random places and
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Annotated, Literal
 
 import torch
-import tyro
 from jaxtyping import Float, Int, UInt8
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from core import batches, cli
-from core.config import require_at_least
+from core import rng
 from core.errors import InputError
+from core.training import cli, devices
+from core.training.config import require_at_least
 from datasets.splits import Images
+from glimpse.arguments import Evaluate
 from glimpse.data import load
 from glimpse.model import Policy, RecurrentAttention, centred, greedy, open_model, scattered
 
@@ -49,23 +47,34 @@ def monte_carlo(
     samples: int,
 ) -> Float[Tensor, "glimpses count classes"]:
     """Return the mean of p_t over `samples` looks with the noisy policy of the end of training."""
-    std, random = model.config.std * model.config.std_decay, batches.generator(images.device, "monte carlo")
+    std, random = (
+        model.config.std * model.config.std_decay,
+        rng.generator(images.device, "monte carlo"),
+    )
 
     def noisy(t: int, mean: Tensor) -> Tensor:
         return mean + std * torch.randn(mean.shape, generator=random, device=mean.device)
 
-    return torch.stack([probabilities(model, images, glimpses, noisy) for _ in range(samples)]).mean(0)
+    return torch.stack(
+        [probabilities(model, images, glimpses, noisy) for _ in range(samples)]
+    ).mean(0)
 
 
-def accuracy(p: Float[Tensor, "glimpses count classes"], labels: Int[Tensor, " count"]) -> list[float]:
+def accuracy(
+    p: Float[Tensor, "glimpses count classes"], labels: Int[Tensor, " count"]
+) -> list[float]:
     """Return the share of images classified rightly after each glimpse."""
     return (p.argmax(-1) == labels).float().mean(1).tolist()
 
 
-def confusion(p: Float[Tensor, "count classes"], labels: Int[Tensor, " count"]) -> Int[Tensor, "classes classes"]:
+def confusion(
+    p: Float[Tensor, "count classes"], labels: Int[Tensor, " count"]
+) -> Int[Tensor, "classes classes"]:
     """Count images by true class (row) and predicted class (column)."""
     classes = p.shape[-1]
-    return torch.bincount(labels * classes + p.argmax(-1), minlength=classes**2).view(classes, classes)
+    return torch.bincount(labels * classes + p.argmax(-1), minlength=classes**2).view(
+        classes, classes
+    )
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,9 @@ class Report:
     """Accuracy after each glimpse by policy, and the confusion matrix of the greedy one."""
 
     accuracies: dict[str, list[float]]
-    confusion: list[list[int]]  # rows: true class, columns: predicted class, after `glimpses` glimpses
+    confusion: list[
+        list[int]
+    ]  # rows: true class, columns: predicted class, after `glimpses` glimpses
     glimpses: int  # as trained, or as asked for
     classes: tuple[str, ...]
 
@@ -84,7 +95,7 @@ def measure(model: RecurrentAttention, images: Images, glimpses: int, samples: i
     Policies: greedy, its two baselines on the same weights, and with `samples` > 1 the Monte-Carlo mean.
     """
     most, pixels = 2 * glimpses, images.images
-    anywhere = scattered(batches.generator(pixels.device, "random locations"))
+    anywhere = scattered(rng.generator(pixels.device, "random locations"))
     p = {
         "greedy": probabilities(model, pixels, most, greedy),
         "random": probabilities(model, pixels, most, anywhere),
@@ -109,7 +120,8 @@ def tables(report: Report, split: str) -> list[Table]:
     if len(report.classes) > WIDEST:
         return [errors]
     matrix = Table(
-        title=f"confusion after {report.glimpses} glimpses", caption="rows: true class; columns: predicted"
+        title=f"confusion after {report.glimpses} glimpses",
+        caption="rows: true class; columns: predicted",
     )
     for heading in ("", *report.classes):
         matrix.add_column(Text(heading), justify="right")
@@ -118,39 +130,18 @@ def tables(report: Report, split: str) -> list[Table]:
     return [errors, matrix]
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """Measure a trained model on its own data."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run directory or checkpoint."""
-    split: Literal["test", "validation"] = "test"
-    """Part of the data set."""
-    glimpses: int | None = None
-    """Glimpses at each image; by default as in training. Errors are told for up to twice as many."""
-    samples: int = 1
-    """Looks at each image with the noisy policy; the mean of their probabilities is measured too."""
-    root: str | None = None
-    """Folder of the data sets, if it is not where it was in training."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
-    threads: int = 1
-    """CPU threads."""
-    json: bool = False
-    """Print the report as JSON instead of tables."""
-
-
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: Evaluate) -> None:
     """Open a run, measure it, print the tables."""
-    arguments = tyro.cli(Arguments, args=argv, prog="glimpse evaluate")
-    device = cli.device(arguments.device, arguments.threads)
+    device = devices.select(arguments.device, arguments.threads)
     require_at_least(1, arguments, "glimpses", "samples")
     model, saved = open_model(arguments.run, device)
     config = model.config if arguments.root is None else replace(model.config, root=arguments.root)
     images = getattr(load(config, device), arguments.split)
     shape, classes = saved["extras"]["image_shape"], saved["extras"]["classes"]
     if images.images.shape[1] != shape[0] or list(images.classes) != classes:
-        raise InputError(f"{config.data} has other channels or classes than {arguments.run} was trained on")
+        raise InputError(
+            f"{config.data} has other channels or classes than {arguments.run} was trained on"
+        )
     glimpses = config.glimpses if arguments.glimpses is None else arguments.glimpses
     report = measure(model, images, glimpses, arguments.samples)
     if arguments.json:
@@ -160,4 +151,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("glimpse evaluate", main))
+    raise SystemExit(cli.script("glimpse evaluate"))

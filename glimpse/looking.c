@@ -1,12 +1,12 @@
 /* The closed loop of glimpse/model.py without gradient: where to look, and what one glimpse tells the core.
 
    The equations are those of `RecurrentAttention.aim` and `.glance`, in float32; the core's own step is that of
-   core/kernel.c. Weights are laid out once in the order in which they are read. Every row (image) goes its own way, so
+   core/engines/c/kernel.c. Weights are laid out once in the order in which they are read. Every row (image) goes its own way, so
    threads share them out. glimpse/compiled.py compiles this file and calls it. */
 
 #include <math.h>
 
-#include "../core/product.h"
+#include "../core/engines/c/product.h"
 #include "objective.c"
 #include "sensor.c"
 

@@ -25,11 +25,12 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from core import bptt, checkpoint
 from core.activations import ACTIVATIONS
 from core.cells import LSTMCell, RNNCell
-from core.config import from_dict
-from core.tape import Tape
+from core.engines.choose import bptt
+from core.engines.tape import Tape
+from core.training import checkpoint
+from core.training.config import from_dict
 from glimpse import compiled, replay
 from glimpse.config import Config
 from glimpse.sensor import Prepared, make_sensor
@@ -51,7 +52,9 @@ def sampled(noise: Float[Tensor, "glimpses batch 2"], std: Float[Tensor, ""] | f
 
 def scattered(random: torch.Generator) -> Policy:
     """Return a policy that looks anywhere, whatever the location network says: a baseline."""
-    return lambda t, mean: torch.rand(mean.shape, generator=random, device=mean.device, dtype=mean.dtype) * 2 - 1
+    return lambda t, mean: (
+        torch.rand(mean.shape, generator=random, device=mean.device, dtype=mean.dtype) * 2 - 1
+    )
 
 
 def centred(t: int, mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
@@ -92,7 +95,9 @@ class GlimpseNetwork(nn.Module):
         self.input_scale = input_scale
         self.what = nn.Linear(pixels, what)
         self.where = nn.Linear(2, where)
-        nn.init.uniform_(self.where.weight, -3, 3)  # sharp from the start: it takes pixels to tell places apart
+        nn.init.uniform_(
+            self.where.weight, -3, 3
+        )  # sharp from the start: it takes pixels to tell places apart
         self.combine = nn.Linear(what + where, size)
 
     @property
@@ -122,18 +127,26 @@ class RecurrentAttention(nn.Module):
         self.config = config
         self.sensor = make_sensor(config.patch, config.scales, config.factor, config.method)
         pixels = channels * config.scales * config.patch**2
-        self.glimpse = GlimpseNetwork(pixels, config.what, config.where, config.glimpse, config.input_scale)
-        if config.core == "lstm":
-            self.core = LSTMCell(config.glimpse, config.hidden, bias=True, forget_bias=1.0)
+        self.glimpse = GlimpseNetwork(
+            pixels, config.what, config.where, config.glimpse, config.input_scale
+        )
+        if config.cell == "lstm":
+            self.recurrent = LSTMCell(config.glimpse, config.hidden, bias=True, forget_bias=1.0)
         else:
-            self.core = RNNCell(config.glimpse, config.hidden, bias=True, activation="relu")
-            nn.init.eye_(self.core.W)  # what was seen stays until it is unlearned (Le, Jaitly & Hinton 2015)
+            self.recurrent = RNNCell(config.glimpse, config.hidden, bias=True, activation="relu")
+            nn.init.eye_(
+                self.recurrent.W
+            )  # what was seen stays until it is unlearned (Le, Jaitly & Hinton 2015)
         self.location = nn.Linear(config.hidden, 2)
         self.action = nn.Linear(config.hidden, classes)
         self.baseline = nn.Linear(config.hidden, classes)
-        nn.init.zeros_(self.location.bias)  # learning where to look first begins at the image's centre
+        nn.init.zeros_(
+            self.location.bias
+        )  # learning where to look first begins at the image's centre
 
-    def aim(self, h: Float[Tensor, "batch hidden"], mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
+    def aim(
+        self, h: Float[Tensor, "batch hidden"], mean: Float[Tensor, "batch 2"]
+    ) -> Float[Tensor, "batch 2"]:
         """Write the mean of the policy in state h to `mean` and return it."""
         s = self.config.location_scale
         return layer("tanh", h, self.location, mean, alpha=s, beta=s)
@@ -153,34 +166,44 @@ class RecurrentAttention(nn.Module):
         self.sensor.write(prepared, location, patches)
         return tape.step(self.glimpse(patches.flatten(1), location, parts, seen))
 
-    def look(self, images: Shaped[Tensor, "batch channels height width"], glimpses: int, policy: Policy) -> Episode:
+    def look(
+        self, images: Shaped[Tensor, "batch channels height width"], glimpses: int, policy: Policy
+    ) -> Episode:
         """Look `glimpses` times where `policy` says, and classify after every glimpse.
 
         The loop runs without gradient, for each glimpse depends on the location before it. Its values are then
-        attached to the graph of each part at once (`core.bptt.replay`, `glimpse.replay`): a weight gradient is one
+        attached to the graph of each part at once (`core.engines.bptt.replay`, `glimpse.replay`): a weight gradient is one
         product over all glimpses. No gradient runs through a location into the patch seen there.
         """
-        config, tape = self.config, bptt.record(self.core, len(images), glimpses)
+        config, tape = self.config, bptt.record(self.recurrent, len(images), glimpses)
         h, retina = tape.start[0], (images.shape[1], config.scales, config.patch, config.patch)
         shapes = (2,), (2,), retina, (config.what + config.where,), (config.glimpse,)
-        values = means, locations, patches, parts, seen = [h.new_empty(glimpses, len(images), *n) for n in shapes]
+        values = means, locations, patches, parts, seen = [
+            h.new_empty(glimpses, len(images), *n) for n in shapes
+        ]
         choices = []
         with torch.no_grad():
             prepared = self.sensor.prepare(images)
-            steps = compiled.Steps(self, prepared) if compiled.serves(self, prepared, tape) else self
-            for t, (mean, *rest) in enumerate(zip(*(each.unbind() for each in values), strict=True)):
+            steps = (
+                compiled.Steps(self, prepared) if compiled.serves(self, prepared, tape) else self
+            )
+            for t, (mean, *rest) in enumerate(
+                zip(*(each.unbind() for each in values), strict=True)
+            ):
                 choices.append(policy(t, steps.aim(h, mean)))
                 h = steps.glance(tape, prepared, choices[t], *rest)
         seen = replay.glimpse_network(
             self.glimpse.layers, config.input_scale, patches.flatten(2), locations, parts, seen
         )
-        h = bptt.replay(self.core, seen, tape)
+        h = bptt.replay(self.recurrent, seen, tape)
         layers = self.location, self.baseline, self.action
         means, baselines, logits = replay.heads(layers, config.location_scale, h, means)
         return Episode(locations, torch.stack(choices), means, baselines, logits, patches)
 
 
-def open_model(path: str | Path, device: torch.device | str) -> tuple[RecurrentAttention, dict[str, Any]]:
+def open_model(
+    path: str | Path, device: torch.device | str
+) -> tuple[RecurrentAttention, dict[str, Any]]:
     """Return a trained model, ready to look, and the checkpoint it came in (a run's best, or a .pt file).
 
     `checkpoint["extras"]` holds the image shape (channels, height, width) it was trained on and the class names.

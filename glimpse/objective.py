@@ -38,7 +38,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from core import distributed
+from core.training import distributed
 from glimpse import compiled
 from glimpse.model import Episode
 
@@ -52,7 +52,9 @@ def returns(rewards: Float[Tensor, "glimpses batch"]) -> Float[Tensor, "glimpses
 
 
 def expectations(
-    rewards: Float[Tensor, "glimpses batch"], baselines: Float[Tensor, "glimpses batch"], classes: int
+    rewards: Float[Tensor, "glimpses batch"],
+    baselines: Float[Tensor, "glimpses batch"],
+    classes: int,
 ) -> Float[Tensor, "glimpses batch"]:
     """b_t, from p_t(y) and (V_b h_{t-1})_y."""
     guess = torch.full_like(rewards[:1], 1 / classes)
@@ -84,10 +86,18 @@ class _Terms(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, means: Tensor, baselines: Tensor, chosen: Tensor, labels: Tensor, std: Any
+        ctx: Any,
+        logits: Tensor,
+        means: Tensor,
+        baselines: Tensor,
+        chosen: Tensor,
+        labels: Tensor,
+        std: Any,
     ) -> tuple[Tensor, Tensor, Tensor]:
         if compiled.judges(values := (logits, means, baselines, chosen)):  # the same in C
-            gradients, (cross_entropy, reinforce, baseline) = compiled.judge(values, labels, float(std), SURE)
+            gradients, (cross_entropy, reinforce, baseline) = compiled.judge(
+                values, labels, float(std), SURE
+            )
             ctx.save_for_backward(*gradients)
             return cross_entropy, reinforce, baseline
         log_p, classes = logits.log_softmax(-1), logits.shape[-1]
@@ -98,9 +108,13 @@ class _Terms(torch.autograd.Function):
         wrong_by = expected - returns(rewards)  # -A
         off = chosen - means
         d_means = (wrong_by / (rms(wrong_by) * (n * std**2)))[..., None] * off
-        reinforce = d_means.mul(off).sum() / -2  # -mean A' log N: a square in l - m, which its gradient has once
+        reinforce = (
+            d_means.mul(off).sum() / -2
+        )  # -mean A' log N: a square in l - m, which its gradient has once
         d_logits = log_p.exp_().scatter_(-1, right, -1, reduce="add").div_(n)
-        d_expected = torch.addcmul(expected, expected, expected, value=-1).mul_(wrong_by).mul_(2 / n)
+        d_expected = (
+            torch.addcmul(expected, expected, expected, value=-1).mul_(wrong_by).mul_(2 / n)
+        )
         d_baselines = torch.zeros_like(baselines).scatter_(-1, right, d_expected[..., None])
         ctx.save_for_backward(d_logits, d_means, d_baselines)
         return -log_right.mean(), reinforce, wrong_by.square().mean()
@@ -108,7 +122,9 @@ class _Terms(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        gradients = (d * gradient for d, gradient in zip(grad_outputs, ctx.saved_tensors, strict=True))
+        gradients = (
+            d * gradient for d, gradient in zip(grad_outputs, ctx.saved_tensors, strict=True)
+        )
         return *gradients, None, None, None
 
 
@@ -123,4 +139,8 @@ def loss(
     term = terms(episode, labels, std=std)
     total = term["cross_entropy"] + weight * term["reinforce"] + term["baseline"]
     accuracy = (episode.logits[-1].argmax(-1) == labels).float().mean()
-    return total, {"cross_entropy": term["cross_entropy"], "baseline": term["baseline"], "accuracy": accuracy}
+    return total, {
+        "cross_entropy": term["cross_entropy"],
+        "baseline": term["baseline"],
+        "accuracy": accuracy,
+    }

@@ -57,7 +57,9 @@ class Page:
         """Return the page as an RGB image."""
         canvas = FigureCanvasAgg(self.figure)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks: boxes
+            warnings.filterwarnings(
+                "ignore", "Glyph"
+            )  # a name in a script that the font lacks: boxes
             canvas.draw()
         return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 

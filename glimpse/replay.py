@@ -1,6 +1,6 @@
 """What the recurrent attention model computed while it looked, attached to the autograd graph part by part.
 
-Looking is a closed loop: it runs without gradient and leaves its values (`core.bptt.replay`). The functions here
+Looking is a closed loop: it runs without gradient and leaves its values (`core.engines.bptt.replay`). The functions here
 return the values of one part, of all glimpses at once, as they are. Their backward is derived by hand, one product
 for each weight over all glimpses together. With dv for dE/dv and * for the component-wise product:
 
@@ -58,7 +58,9 @@ def heads(
 
 class _GlimpseNetwork(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, scale: float, pixels: Any, locations: Any, parts: Any, seen: Any, *weights: Tensor) -> Any:
+    def forward(
+        ctx: Any, scale: float, pixels: Any, locations: Any, parts: Any, seen: Any, *weights: Tensor
+    ) -> Any:
         W_what, _, _, _, W, _ = weights
         ctx.scale, ctx.units = scale, len(W_what)
         ctx.save_for_backward(pixels, locations, parts, seen, W)
@@ -68,14 +70,28 @@ class _GlimpseNetwork(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         *values, W = ctx.saved_tensors
-        dy, pixels, locations, parts, seen = (each.flatten(0, 1) for each in (*grad_outputs, *values))
+        dy, pixels, locations, parts, seen = (
+            each.flatten(0, 1) for each in (*grad_outputs, *values)
+        )
         dz = aten.threshold_backward(dy, seen, 0)
         d_parts = dz @ W
         d_parts = aten.threshold_backward.grad_input(d_parts, parts, 0, grad_input=d_parts)
         d_what, d_where = d_parts[:, : ctx.units], d_parts[:, ctx.units :]
         db_what, db_where = d_parts.sum(0).tensor_split((ctx.units,))
         dW_what, dW_where = (d_what.t() @ pixels).div_(ctx.scale), d_where.t() @ locations
-        return None, None, None, None, None, dW_what, db_what, dW_where, db_where, dz.t() @ parts, dz.sum(0)
+        return (
+            None,
+            None,
+            None,
+            None,
+            None,
+            dW_what,
+            db_what,
+            dW_where,
+            db_where,
+            dz.t() @ parts,
+            dz.sum(0),
+        )
 
 
 class _Heads(torch.autograd.Function):
@@ -84,7 +100,11 @@ class _Heads(torch.autograd.Function):
         W_location, _, W_baseline, b_baseline, W_action, b_action = weights
         ctx.scale = scale
         ctx.save_for_backward(h, means, W_location, W_action)
-        W, b, steps = torch.cat((W_baseline, W_action)), torch.cat((b_baseline, b_action)), h.shape[:2]
+        W, b, steps = (
+            torch.cat((W_baseline, W_action)),
+            torch.cat((b_baseline, b_action)),
+            h.shape[:2],
+        )
         both = torch.addmm(b, h.flatten(0, 1), W.t()).to(h.dtype).view(*steps, -1)
         before, logits = both.split((len(b_baseline), len(b_action)), -1)
         first = b_baseline.expand(1, steps[1], -1)

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from core.checkpoint import replace
+from core.files import replace
 from datasets import digits
 from datasets.pictures import to_tensor
 from glimpse.page import GREY, INK, Page
@@ -63,12 +63,17 @@ def _draw_coordinates(page: Page, width: float, height: float) -> None:
     page.axes.scatter(x, y, 40, color="white", marker="+", linewidth=1)
     page.write(x - 0.1, y, "(0, 0)", **style | {"color": "white", "ha": "right"})
     arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1, "shrinkA": 7}
-    for name, start, (right, down) in (("x", (x, TOP - 0.18), (0.5, 0)), ("y", (LEFT - 0.18, y), (0, 0.5))):
+    for name, start, (right, down) in (
+        ("x", (x, TOP - 0.18), (0.5, 0)),
+        ("y", (LEFT - 0.18, y), (0, 0.5)),
+    ):
         page.write(*start, name, size=10, ha="center")
         page.axes.annotate("", (start[0] + right, start[1] + down), start, arrowprops=arrow)
     x, y = LEFT + (LOCATION[0] + 1) / 2 * width, TOP + (LOCATION[1] + 1) / 2 * height
     page.axes.scatter(x, y, 30, color="white", edgecolor=INK, zorder=3)
-    page.write(x, bottom + 0.2, f"looking at ({LOCATION[0]}, {LOCATION[1]})".replace("-", "−"), **style)
+    page.write(
+        x, bottom + 0.2, f"looking at ({LOCATION[0]}, {LOCATION[1]})".replace("-", "−"), **style
+    )
 
 
 def _plane() -> UInt8[Tensor, "1 60 96"]:

@@ -50,7 +50,9 @@ def follow(
     pictures = pictures or [to_picture(image) for image in images]
     episode = model.look(images, glimpses, greedy)
     height, width = images.shape[-2:]
-    corners = [model.sensor.corner(Prepared((), height, width), where).cpu() for where in episode.locations]
+    corners = [
+        model.sensor.corner(Prepared((), height, width), where).cpu() for where in episode.locations
+    ]
     locations, patches = episode.locations.cpu(), episode.patches.cpu()
     probabilities = episode.logits.float().softmax(-1).cpu()
     return [
@@ -80,7 +82,11 @@ def seen_so_far(path: Scanpath, unseen: str, side: int = 240) -> list[Image.Imag
         frame = Image.new("RGBA", size, unseen)
         for k in reversed(range(len(layers))):
             wide = max(1, round(path.widths[k] * scale))
-            patch = to_picture(patches[:, k]).convert("RGBA").resize((wide, wide), Image.Resampling.NEAREST)
+            patch = (
+                to_picture(patches[:, k])
+                .convert("RGBA")
+                .resize((wide, wide), Image.Resampling.NEAREST)
+            )
             layers[k].paste(patch, (round(corners[k][0] * scale), round(corners[k][1] * scale)))
             frame.alpha_composite(layers[k])
         frames.append(frame.convert("RGB"))
@@ -92,4 +98,6 @@ def to_picture(image: Shaped[Tensor, "channels height width"]) -> Image.Image:
     if image.is_floating_point():
         image = (image.clamp(0, 1) * 255).round().to(torch.uint8)
     pixels = image.cpu().numpy()
-    return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    return Image.fromarray(
+        pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    )

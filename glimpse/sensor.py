@@ -36,7 +36,9 @@ class Prepared(NamedTuple):
     tables: tuple[Tensor, ...]
     height: int
     width: int
-    direct: bool = False  # the tables are the images themselves and where cells end, as sensor.c reads them
+    direct: bool = (
+        False  # the tables are the images themselves and where cells end, as sensor.c reads them
+    )
 
 
 class Sensor(nn.Module):
@@ -50,7 +52,9 @@ class Sensor(nn.Module):
     def __init__(self, size: int, scales: int = 1, factor: float = 2.0):
         super().__init__()
         if size < 1 or scales < 1:
-            raise InputError(f"a retina needs at least one patch of one cell, not {scales} of {size} x {size}")
+            raise InputError(
+                f"a retina needs at least one patch of one cell, not {scales} of {size} x {size}"
+            )
         self.size, self.scales, self.factor = size, scales, factor
         self.widths = [round(size * factor**k) for k in range(scales)]
         self.register_buffer("halves", torch.tensor(self.widths) / 2, persistent=False)
@@ -78,7 +82,9 @@ class Sensor(nn.Module):
         """Write what the retina sees at `locations` to `seen`."""
         seen.copy_(self(prepared, locations))
 
-    def corner(self, prepared: Prepared, locations: Float[Tensor, "batch 2"]) -> Int[Tensor, "batch scales 2"]:
+    def corner(
+        self, prepared: Prepared, locations: Float[Tensor, "batch 2"]
+    ) -> Int[Tensor, "batch scales 2"]:
         """Top left pixel (x, y) of every patch, the nearest whole pixel to the true one."""
         halves = self.halves[:, None].to(locations.dtype)
         first = torch.floor(_centre(prepared, locations)[:, None, :] - halves + 0.5)
@@ -104,7 +110,9 @@ class GatherSensor(Sensor):
         """Return what the retina sees at `locations`."""
         (padded,) = prepared.tables
         corners = self.corner(prepared, locations) + (self.widths[-1] + 1) // 2
-        rows = torch.arange(padded.shape[0], device=padded.device)  # len() would be a constant of exported programs
+        rows = torch.arange(
+            padded.shape[0], device=padded.device
+        )  # len() would be a constant of exported programs
         patches = []
         for k, width in enumerate(self.widths):
             x, y = corners[:, k].unbind(-1)
@@ -199,7 +207,12 @@ class DirectSensor(Sensor):
     ) -> None:
         """Write what the retina sees at `locations` to `seen`."""
         if prepared.direct and seen.dtype == torch.float32 and seen.is_contiguous():
-            compiled.see(compiled.retina(*prepared.tables), self.widths[-1], locations.float().contiguous(), seen)
+            compiled.see(
+                compiled.retina(*prepared.tables),
+                self.widths[-1],
+                locations.float().contiguous(),
+                seen,
+            )
         else:
             super().write(prepared, locations, seen)
 
@@ -221,7 +234,11 @@ class MipmapSensor(Sensor):
     ) -> Float[Tensor, "batch channels scales size size"]:
         """Return what the retina sees at `locations`, with a gradient in them."""
         centre_x, centre_y = _centre(prepared, locations).unsqueeze(-1).unbind(1)
-        unit_cells = torch.arange(self.size, device=locations.device, dtype=locations.dtype) + 0.5 - self.size / 2
+        unit_cells = (
+            torch.arange(self.size, device=locations.device, dtype=locations.dtype)
+            + 0.5
+            - self.size / 2
+        )
         patches = []
         for k in range(self.scales):
             level = prepared.tables[self._level(k)]

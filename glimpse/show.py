@@ -11,56 +11,28 @@ black want --invert for ink on paper.
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import tyro
 from PIL import Image, ImageOps
 
-from core import cli
-from core.checkpoint import replace, writing
-from core.config import require_within
 from core.errors import InputError
+from core.files import replace, writing
+from core.training import cli, devices
+from core.training.config import require_within
 from datasets.folders import letterbox
 from datasets.pictures import find_pictures, name_outputs, open_picture, to_tensor
+from glimpse.arguments import Show
 from glimpse.model import RecurrentAttention, open_model
 from glimpse.scanpath import Scanpath, follow
 
 MOST_GLIMPSES = 64  # that a picture can show legibly
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """Draw where a trained model looks at pictures."""
-
-    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Run directory or checkpoint."""
-    images: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE...")]
-    """Pictures of any format Pillow reads, and folders of them."""
-    out: Path = Path("scanpaths")
-    """Folder for what is drawn: NAME.scanpath.png for each picture NAME."""
-    gif: bool = False
-    """Draw NAME.scanpath.gif too, the looking glimpse by glimpse."""
-    json: bool = False
-    """Print locations and probabilities as JSON."""
-    glimpses: int | None = None
-    """Glimpses at each picture; by default as in training."""
-    native: bool = False
-    """Look at pictures in their own size, not in that of the training images."""
-    invert: bool = False
-    """Exchange dark and light."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
-    threads: int = 1
-    """CPU threads."""
-
-
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: Show) -> None:
     """Look at every picture; exit with code 1 at the end if some could not be looked at, 2 if none could."""
-    arguments = tyro.cli(Arguments, args=argv, prog="glimpse show", config=(tyro.conf.FlagCreatePairsOff,))
     require_within(1, MOST_GLIMPSES, arguments, "glimpses")
-    model, saved = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
+    model, saved = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
     glimpses = model.config.glimpses if arguments.glimpses is None else arguments.glimpses
     found, failed = _find(arguments.images)
     done, told = 0, []
@@ -74,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             continue
         done += 1
         if arguments.json:
-            told.append({"file": str(file), "drawn": [str(each) for each in drawn]} | tell(path, size))
+            told.append(
+                {"file": str(file), "drawn": [str(each) for each in drawn]} | tell(path, size)
+            )
         else:
             name, probability = path.best()
             line = f"{file}: {name} ({100 * probability:.1f} %), drawn in {' and '.join(map(str, drawn))}"
@@ -86,7 +60,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def look_at(
-    file: Path, model: RecurrentAttention, extras: dict[str, Any], glimpses: int, arguments: Arguments
+    file: Path,
+    model: RecurrentAttention,
+    extras: dict[str, Any],
+    glimpses: int,
+    arguments: Show,
 ) -> tuple[Scanpath, tuple[int, int]]:
     """Look at the picture in a file, with the channels the model was trained on; return its size too.
 
@@ -95,12 +73,16 @@ def look_at(
     channels, height, width = extras["image_shape"]
     picture = open_picture(file).convert("L" if channels == 1 else "RGB")
     if min(picture.size) < 2:
-        raise InputError(f"{file}: {picture.width} x {picture.height} pixels; looking takes at least 2 x 2")
+        raise InputError(
+            f"{file}: {picture.width} x {picture.height} pixels; looking takes at least 2 x 2"
+        )
     picture = ImageOps.invert(picture) if arguments.invert else picture
     framed = picture if arguments.native else frame(picture, height, width)
     looked_at = framed if arguments.native else framed.resize((width, height))
     device = model.action.weight.device
-    (path,) = follow(model, to_tensor(looked_at)[None].to(device), extras["classes"], glimpses, [framed])
+    (path,) = follow(
+        model, to_tensor(looked_at)[None].to(device), extras["classes"], glimpses, [framed]
+    )
     return path, picture.size
 
 
@@ -125,7 +107,9 @@ def tell(path: Scanpath, size: tuple[int, int]) -> dict[str, Any]:
             "pixel": [(x + 1) / 2 * width - left, (y + 1) / 2 * height - top],
             "probabilities": dict(zip(path.classes, probabilities, strict=True)),
         }
-        for (x, y), probabilities in zip(path.locations.tolist(), path.probabilities.tolist(), strict=True)
+        for (x, y), probabilities in zip(
+            path.locations.tolist(), path.probabilities.tolist(), strict=True
+        )
     ]
     sizes = {"size": list(size), "looked_at_size": [path.size[1], path.size[0]]}
     return {"prediction": name, "probability": probability, **sizes, "glimpses": glimpses}
@@ -163,4 +147,4 @@ def _draw(path: Scanpath, file: Path, target: Path, *, gif: bool) -> list[Path]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("glimpse show", main))
+    raise SystemExit(cli.script("glimpse show"))

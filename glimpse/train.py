@@ -4,7 +4,6 @@ uv run glimpse train                                    # built-in digits
 uv run glimpse train --preset mnist28 --root DIRECTORY  # MNIST
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,12 +11,13 @@ from jaxtyping import Float, Int, UInt8
 from rich.console import Console
 from torch import Tensor
 
-from core import cli
-from core.checkpoint import replace
-from core.loop import fit
+from core.files import replace
+from core.training import cli, devices
+from core.training.arguments import TrainArguments
+from core.training.loop import fit
 from datasets.splits import Images
 from glimpse import objective
-from glimpse.config import EXPECTED, PRESETS, Config
+from glimpse.config import Config
 from glimpse.data import TrainingBatches, load
 from glimpse.evaluate import accuracy, measure, probabilities, tables
 from glimpse.model import RecurrentAttention, greedy, open_model, sampled
@@ -42,10 +42,10 @@ class Learner(RecurrentAttention):
         return objective.loss(episode, labels, std=std, weight=self.config.reinforce * std_left**2)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: TrainArguments[Config]) -> None:
     """Train, test once, draw."""
-    config, session, run = cli.parse_train("glimpse", Config, PRESETS, argv, EXPECTED)
-    device = cli.device(session.device, session.threads)
+    config, session, run = arguments.start()
+    device = devices.select(session.device, session.threads)
     splits = load(config, device)
     shape, classes = tuple(splits.validation.images.shape[1:]), splits.train.classes
     model = Learner(config, shape[0], len(classes)).to(device)
@@ -67,7 +67,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         best, _ = open_model(run.directory, device)
         report = measure(best, splits.test, config.glimpses)
         Console().print(tables(report, "test")[0])
-        print(f"{run.directory} holds the run; where it looked: {draw(best, splits.validation, run.directory)}")
+        print(
+            f"{run.directory} holds the run; where it looked: {draw(best, splits.validation, run.directory)}"
+        )
 
 
 def draw(model: RecurrentAttention, images: Images, folder: Path) -> Path:
@@ -75,7 +77,9 @@ def draw(model: RecurrentAttention, images: Images, folder: Path) -> Path:
     from glimpse import drawing  # brings matplotlib, which training can do without
 
     order = images.labels.argsort(stable=True)
-    firsts = torch.searchsorted(images.labels[order], torch.arange(len(images.classes), device=order.device))
+    firsts = torch.searchsorted(
+        images.labels[order], torch.arange(len(images.classes), device=order.device)
+    )
     few = images[order[firsts.clamp(max=len(order) - 1)[:PICTURES]]]
     paths = follow(model, few.images, few.classes, model.config.glimpses)
     replace(folder / "scanpaths.png", drawing.contact_sheet(paths, few.labels.tolist()))
@@ -83,4 +87,4 @@ def draw(model: RecurrentAttention, images: Images, folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("glimpse train", main))
+    raise SystemExit(cli.script("glimpse train"))

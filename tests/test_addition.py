@@ -5,14 +5,22 @@ import torch
 from PIL import Image
 
 from benchmarks import addition as benchmark
-from core import checkpoint, cli
-from core.loop import LoopConfig
+from core.training import checkpoint, cli
+from core.training.config import LoopConfig
 from datasets.transducer import ADDER, add, random_pairs
-from sequences.__main__ import VERBS
+from sequences.__main__ import COMMANDS
 from sequences.addition import drawing
 from sequences.addition.config import Config
 from sequences.addition.data import TrainingBatches, split
-from sequences.addition.evaluate import agreement, always_1, count, find_automaton, measure, tables, verdict
+from sequences.addition.evaluate import (
+    agreement,
+    always_1,
+    count,
+    find_automaton,
+    measure,
+    tables,
+    verdict,
+)
 from sequences.addition.model import Adder, FeedForward, Learner, margins
 from sequences.addition.train import open_model
 
@@ -38,7 +46,7 @@ TOY = [
 
 
 def addition(*argv):
-    return cli.main("sequences", VERBS, ["addition", *(str(word) for word in argv)])
+    return cli.main("sequences", COMMANDS, ["addition", *(str(word) for word in argv)])
 
 
 def set_by_hand(adder):
@@ -100,7 +108,11 @@ def test_held_out_pairs_are_never_learned_from():
     config = Config(bits=3)
     train, held_out = split(config, CPU)
     assert (len(train), len(held_out)) == (48, 16)
-    pairs = {tuple(part.pairs[:, n].flatten().tolist()) for part in (train, held_out) for n in range(len(part))}
+    pairs = {
+        tuple(part.pairs[:, n].flatten().tolist())
+        for part in (train, held_out)
+        for n in range(len(part))
+    }
     assert len(pairs) == 64
     batch = TrainingBatches(train, config)
     again = TrainingBatches(train, config)
@@ -144,7 +156,9 @@ def test_what_is_wrong_is_counted(ideal):
     assert fits["guess"].wrong_bits <= fits["guess"].bits / 2
     assert len(tables(results, config)) == 2
     ones = int(held_out.sums.sum())
-    assert count({"guess": always_1}, [held_out, held_out])["guess"].wrong_bits == 2 * (held_out.sums.numel() - ones)
+    assert count({"guess": always_1}, [held_out, held_out])["guess"].wrong_bits == 2 * (
+        held_out.sums.numel() - ones
+    )
 
 
 @pytest.fixture(scope="module")
@@ -155,10 +169,14 @@ def run(tmp_path_factory):
 
 
 def test_the_command_leaves_a_whole_run(run, capfd):
-    assert {"config.json", "metrics.jsonl", "last.pt", "best.pt"} <= {file.name for file in run.iterdir()}
+    assert {"config.json", "metrics.jsonl", "last.pt", "best.pt"} <= {
+        file.name for file in run.iterdir()
+    }
     trained, config = open_model(run, CPU)
     assert config.candidates == len(trained.margins) == 2
-    assert checkpoint.open_run(run, "addition")["metrics"]["margin"] == pytest.approx(max(trained.margins))
+    assert checkpoint.open_run(run, "addition")["metrics"]["margin"] == pytest.approx(
+        max(trained.margins)
+    )
     assert addition("--resume", run, "--quiet") == 0
     said = capfd.readouterr().out
     for words in ("wrong sums", "wrong bits", "no room", "of 2 candidates", "automaton"):
@@ -172,12 +190,21 @@ def test_a_learned_machine_is_told_and_drawn(run, tmp_path, capfd):
     learner = Learner(Config(bits=3, width=5, feedforward=8, candidates=2, activation="sigmoid"))
     set_by_hand(learner.candidates[1])
     payload = {name: saved[name] for name in ("step", "seconds", "metrics", "extras")}
-    checkpoint.save(tmp_path / "best.pt", "addition", {**payload, "config": config, "weights": learner.state_dict()})
+    checkpoint.save(
+        tmp_path / "best.pt",
+        "addition",
+        {**payload, "config": config, "weights": learner.state_dict()},
+    )
     from sequences.addition.train import report
 
     report(tmp_path, CPU)
     said = capfd.readouterr().out
-    for words in ("the same machine as the adder", "no carry, prints 0", "differ in 0 bits", "automaton.png"):
+    for words in (
+        "the same machine as the adder",
+        "no carry, prints 0",
+        "differ in 0 bits",
+        "automaton.png",
+    ):
         assert words in said
     assert (tmp_path / "automaton.png").stat().st_size > 1000
 

@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from core import bptt
 from core.cells import CELLS
+from core.engines.choose import bptt
 from core.recurrent import Recurrent
 
 
-def everything(recurrent: Recurrent, lengths: Tensor | None, *, autocast: bool) -> tuple[Tensor, list[Tensor]]:
+def everything(
+    recurrent: Recurrent, lengths: Tensor | None, *, autocast: bool
+) -> tuple[Tensor, list[Tensor]]:
     """Outputs; final state and the gradients of its and the outputs' sum."""
     torch.manual_seed(1)
     x = torch.randn(6, 3, 4, requires_grad=True)

@@ -7,14 +7,18 @@ from hypothesis import strategies as st
 
 from core.automaton import Automaton, extract, read_off
 
-PARITY = Automaton(first=(0, 1), step=((0, 1), (1, 0)), output=(0, 1))  # prints the parity of the ones so far
+PARITY = Automaton(
+    first=(0, 1), step=((0, 1), (1, 0)), output=(0, 1)
+)  # prints the parity of the ones so far
 
 
 @st.composite
 def machines(draw):
     count, alphabet = draw(st.integers(1, 5)), draw(st.integers(1, 3))
     row = st.tuples(*[st.integers(0, count - 1)] * alphabet)
-    return Automaton(draw(row), draw(st.tuples(*[row] * count)), draw(st.tuples(*[st.integers(0, 1)] * count)))
+    return Automaton(
+        draw(row), draw(st.tuples(*[row] * count)), draw(st.tuples(*[st.integers(0, 1)] * count))
+    )
 
 
 def record(machine, batch=20, time=60):
@@ -29,7 +33,9 @@ def test_parity():
 
 
 def test_like_states_are_merged_and_unreachable_ones_dropped():
-    double = Automaton(first=(3, 1), step=((2, 1), (4, 3), (0, 4), (3, 1), (1, 0)), output=(0, 1, 0, 0, 1))
+    double = Automaton(
+        first=(3, 1), step=((2, 1), (4, 3), (0, 4), (3, 1), (1, 0)), output=(0, 1, 0, 0, 1)
+    )
     assert double.minimal() == PARITY
     assert double.roles() == (0, 1, 0, 0, 1)
     apart = Automaton(first=(0, 1), step=((0, 1), (1, 0), (2, 2)), output=(0, 1, 7))
@@ -53,12 +59,20 @@ def test_a_minimal_machine_prints_the_same_and_does_not_depend_on_numbers(machin
     random.shuffle(new)  # state n becomes new[n]
     old = [new.index(n) for n in range(len(new))]
     step = tuple(tuple(new[after] for after in machine.step[old[n]]) for n in range(len(new)))
-    renumbered = Automaton(tuple(new[s] for s in machine.first), step, tuple(machine.output[n] for n in old))
+    renumbered = Automaton(
+        tuple(new[s] for s in machine.first), step, tuple(machine.output[n] for n in old)
+    )
     assert renumbered.minimal() == minimal
 
 
 @pytest.mark.parametrize(
-    "parts", [((0,), ((0, 0),), (0,)), ((0, 0), ((0, 0),), (0, 1)), ((1, 0), ((0, 0),), (0,)), ((), (), (0,))]
+    "parts",
+    [
+        ((0,), ((0, 0),), (0,)),
+        ((0, 0), ((0, 0),), (0, 1)),
+        ((1, 0), ((0, 0),), (0,)),
+        ((), (), (0,)),
+    ],
 )
 def test_what_is_no_machine_is_refused(parts):
     with pytest.raises(ValueError, match=r"automaton|transition"):
@@ -73,7 +87,9 @@ def test_a_machine_is_read_off_its_own_record():
 def test_what_is_not_deterministic_or_was_not_seen_is_no_machine():
     symbols = record(PARITY)
     states, outputs = PARITY.states(symbols), PARITY.print(symbols)
-    assert read_off(torch.zeros_like(states), symbols, outputs, 1, 2) is None  # one state prints two things
+    assert (
+        read_off(torch.zeros_like(states), symbols, outputs, 1, 2) is None
+    )  # one state prints two things
     assert read_off(torch.zeros_like(states), symbols, 0 * outputs, 1, 2) is not None
     fork = states.clone()
     fork[30, 0] = 1 - fork[30, 0]

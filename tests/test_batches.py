@@ -3,11 +3,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import batches
+from core import rng
+from core.training import batches, devices
 
 
 @settings(deadline=None, max_examples=60)
-@given(seed=st.integers(0, 5), size=st.integers(1, 30), batch=st.integers(1, 70), epochs=st.integers(1, 4))
+@given(
+    seed=st.integers(0, 5),
+    size=st.integers(1, 30),
+    batch=st.integers(1, 70),
+    epochs=st.integers(1, 4),
+)
 def test_each_sample_occurs_once_an_epoch(seed: int, size: int, batch: int, epochs: int) -> None:
     steps = -(-epochs * size // batch)
     drawn = [batches.indices(seed, step, size, batch) for step in range(steps)]
@@ -24,7 +30,11 @@ def test_a_batch_does_not_depend_on_what_was_drawn_before() -> None:
 
 
 def test_epochs_and_seeds_differ() -> None:
-    orders = {tuple(batches.indices(seed, epoch, 50, 50).tolist()) for seed in range(5) for epoch in range(5)}
+    orders = {
+        tuple(batches.indices(seed, epoch, 50, 50).tolist())
+        for seed in range(5)
+        for epoch in range(5)
+    }
     assert len(orders) == 25
 
 
@@ -36,20 +46,27 @@ def test_a_batch_may_be_written_to() -> None:
 
 
 def test_seeds_are_the_same_in_every_process_and_differ_between_keys() -> None:
-    assert batches.fold(0, 1, "noise") == 5921487384644017451  # a change here breaks the resuming of old runs
-    keys = [(seed, step, name) for seed in range(10) for step in range(1000) for name in ("noise", "batch")]
-    seeds = {batches.fold(*key) for key in keys}
+    assert (
+        rng.fold(0, 1, "noise") == 5921487384644017451
+    )  # a change here breaks the resuming of old runs
+    keys = [
+        (seed, step, name)
+        for seed in range(10)
+        for step in range(1000)
+        for name in ("noise", "batch")
+    ]
+    seeds = {rng.fold(*key) for key in keys}
     assert len(seeds) == len(keys)
     assert 0 <= min(seeds) < max(seeds) < 2**63
 
 
 def test_generators_follow_from_their_key() -> None:
     def draw(*key: int | str) -> torch.Tensor:
-        return torch.randn(1000, generator=batches.generator("cpu", *key))
+        return torch.randn(1000, generator=rng.generator("cpu", *key))
 
     assert torch.equal(draw(0, 7, "noise"), draw(0, 7, "noise"))
     assert abs(torch.corrcoef(torch.stack([draw(0, 7, "noise"), draw(0, 8, "noise")]))[0, 1]) < 0.1
-    batches.reseed(torch.device("cpu"), 0, 7, "noise")
+    rng.reseed(torch.device("cpu"), 0, 7, "noise")
     assert torch.equal(torch.randn(1000), draw(0, 7, "noise"))
 
 
@@ -62,5 +79,5 @@ def test_in_order_covers_everything_once(size: int, batch: int) -> None:
 
 def test_without_a_gpu_nothing_is_kept_on_one_and_sending_is_moving() -> None:
     device = torch.device("cpu")
-    assert not batches.fits(1, device)
-    assert torch.equal(batches.send(torch.arange(3), device), torch.arange(3))
+    assert not devices.fits(1, device)
+    assert torch.equal(devices.send(torch.arange(3), device), torch.arange(3))

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from core import bptt
 from core.cells import CELLS, Cell, State, map_state
+from core.engines.choose import bptt
 from core.recurrent import Recurrent
 
 TIME, BATCH = 7, 4
@@ -17,7 +17,9 @@ def case(name: str, bias: bool = True) -> tuple[Cell, Tensor, State, list[Tensor
     """A cell, inputs, a state to start from, and everything that has a gradient."""
     cell = CELLS[name](3, 5, bias=bias, dtype=torch.float64)
     x = torch.randn(TIME, BATCH, 3, dtype=torch.float64, requires_grad=True)
-    state = map_state(lambda part: torch.randn_like(part).requires_grad_(), cell.initial_state(BATCH))
+    state = map_state(
+        lambda part: torch.randn_like(part).requires_grad_(), cell.initial_state(BATCH)
+    )
     parts = list(state) if isinstance(state, tuple) else [state]
     return cell, x, state, [x, *parts, *cell.parameters()]
 
@@ -59,17 +61,27 @@ def test_a_closed_loop_over_integers_is_that_over_one_hot_vectors():
     numbers = torch.randint(0, 3, (TIME, BATCH))
     floats = torch.nn.functional.one_hot(numbers, 3).double()
     outputs = bptt.replay(cell, numbers, recorded(cell, numbers))
-    assert_same(outputs, by_autograd(cell, floats, cell.initial_state(BATCH)), list(cell.parameters()))
+    assert_same(
+        outputs, by_autograd(cell, floats, cell.initial_state(BATCH)), list(cell.parameters())
+    )
 
 
 def test_a_closed_loop_whose_inputs_follow_from_its_outputs():
     cell = CELLS["gru"](5, 5, dtype=torch.float64)
-    x_t, tape, inputs = torch.randn(BATCH, 5, dtype=torch.float64), bptt.record(cell, BATCH, TIME), []
+    x_t, tape, inputs = (
+        torch.randn(BATCH, 5, dtype=torch.float64),
+        bptt.record(cell, BATCH, TIME),
+        [],
+    )
     for _ in range(TIME):
         inputs.append(x_t)
         x_t = tape.step(x_t).round(decimals=2)  # a choice without a derivative
     x = torch.stack(inputs).requires_grad_()
-    assert_same(bptt.replay(cell, x, tape), by_autograd(cell, x, cell.initial_state(BATCH)), [x, *cell.parameters()])
+    assert_same(
+        bptt.replay(cell, x, tape),
+        by_autograd(cell, x, cell.initial_state(BATCH)),
+        [x, *cell.parameters()],
+    )
 
 
 @pytest.mark.parametrize("name", CELLS)

@@ -11,14 +11,19 @@ from core.errors import InputError
 from datasets import captions
 
 
-def test_what_is_missing_is_told_once_of_each_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_what_is_missing_is_told_once_of_each_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     draw(tmp_path, NAMES[:3])
     said = simple(NAMES[:7]) | {"b.jpg": [" \n", "one", ""], "c.jpg": [], "x.jpg": [""]}
     file = coco(tmp_path / "captions.json", said)
     data = json.loads(file.read_text())
     data["annotations"].append({"image_id": 1, "caption": "of nothing"})
     write(file, json.dumps(data))
-    assert everything(captions.load(file)) == {"a.jpg": ("a picture", "the picture a"), "b.jpg": ("one",)}
+    assert everything(captions.load(file)) == {
+        "a.jpg": ("a picture", "the picture a"),
+        "b.jpg": ("one",),
+    }
     assert capsys.readouterr().err.splitlines() == [
         f"warning: {file}: left out: captions of images that it does not list (1 of 15): 1",
         f"warning: {file}: left out: empty captions (3): b.jpg, b.jpg, x.jpg",
@@ -33,7 +38,9 @@ def test_pictures_without_a_text_are_told(tmp_path: Path, capsys: pytest.Capture
     write(tmp_path / "b.txt", "")
     write(tmp_path / "c.txt", " \r\n\n")
     assert everything(captions.load(tmp_path)) == {"a.jpg": ("one",)}
-    told = f"warning: {tmp_path}: left out: images without a caption (3 of 4): b.jpg, c.jpg, d.jpg\n"
+    told = (
+        f"warning: {tmp_path}: left out: images without a caption (3 of 4): b.jpg, c.jpg, d.jpg\n"
+    )
     assert capsys.readouterr().err == told
 
 
@@ -67,11 +74,17 @@ BROKEN = {
     "tokens.txt": ("a.jpg#0\tone\na.jpg 1 two\n", "line 2 is not NAME"),
     "prose.txt": ("A dog runs.\n", "not a file of captions"),
     "headless.csv": ("a.jpg,A dog runs.\n", "not a file of captions"),
-    "quotes.csv": ('image,caption\na.jpg,"A dog\nb.jpg,"A cat"\n', "line 3: .*; correct the quotes"),
+    "quotes.csv": (
+        'image,caption\na.jpg,"A dog\nb.jpg,"A cat"\n',
+        "line 3: .*; correct the quotes",
+    ),
     "unclosed.csv": ('image,caption\na.jpg,"A dog\n', "correct the quotes"),
     "header.csv": ("image,caption\n", "there is not one caption in it"),
     "none.csv": ("image,caption\na.jpg,\n", "there is not one caption in it"),
-    "lost.csv": ("image,caption\nq.jpg,one\nr.jpg,two\n", "not one of its 2 pictures, such as q.jpg, is beside it"),
+    "lost.csv": (
+        "image,caption\nq.jpg,one\nr.jpg,two\n",
+        "not one of its 2 pictures, such as q.jpg, is beside it",
+    ),
 }
 
 

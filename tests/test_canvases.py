@@ -11,7 +11,9 @@ from datasets.canvases import Canvas, shift
 
 def some_images(count, channels, height, width, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (count, channels, height, width), dtype=torch.uint8, generator=generator)
+    return torch.randint(
+        0, 256, (count, channels, height, width), dtype=torch.uint8, generator=generator
+    )
 
 
 def paint_slowly(canvas, images, indices, layout):
@@ -44,7 +46,9 @@ def paint_slowly(canvas, images, indices, layout):
     seed=st.integers(0, 2**32),
 )
 @settings(deadline=None, max_examples=40)
-def test_paint_agrees_with_the_slow_painter(channels, digit, margin, clutter, side, batch, translate, seed):
+def test_paint_agrees_with_the_slow_painter(
+    channels, digit, margin, clutter, side, batch, translate, seed
+):
     images = some_images(5, channels, *digit)
     size = (digit[0] + margin[0], digit[1] + margin[1])
     canvas = Canvas(size, translate, clutter, side)
@@ -59,12 +63,20 @@ def test_paint_agrees_with_the_slow_painter(channels, digit, margin, clutter, si
 def test_every_place_is_drawn_and_no_other():
     canvas = Canvas((5, 4), clutter=2, clutter_size=2)
     layout = canvas.draw(some_images(4, 1, 3, 3), 4000, torch.Generator().manual_seed(0))
-    assert {tuple(spot) for spot in layout.spots.tolist()} == {(y, x) for y in range(3) for x in range(2)}
-    assert {tuple(cut) for cut in layout.cuts.flatten(0, 1).tolist()} == {(y, x) for y in range(2) for x in range(2)}
+    assert {tuple(spot) for spot in layout.spots.tolist()} == {
+        (y, x) for y in range(3) for x in range(2)
+    }
+    assert {tuple(cut) for cut in layout.cuts.flatten(0, 1).tolist()} == {
+        (y, x) for y in range(2) for x in range(2)
+    }
     assert {tuple(paste) for paste in layout.pastes.flatten(0, 1).tolist()} == {
         (y, x) for y in range(4) for x in range(3)
     }
-    assert set(layout.steps.flatten().tolist()) == {1, 2, 3}  # every other image, never the digit's own
+    assert set(layout.steps.flatten().tolist()) == {
+        1,
+        2,
+        3,
+    }  # every other image, never the digit's own
 
 
 def test_clutter_never_comes_from_the_digit_itself():
@@ -83,7 +95,9 @@ def test_a_rank_paints_its_rows_of_the_global_batch():
     layout = canvas.draw(images, 12, torch.Generator().manual_seed(1))
     indices = torch.arange(3, 15)
     whole = canvas.paint(images, indices, layout)
-    halves = [canvas.paint(images, indices[rows], layout[rows]) for rows in (slice(0, 6), slice(6, 12))]
+    halves = [
+        canvas.paint(images, indices[rows], layout[rows]) for rows in (slice(0, 6), slice(6, 12))
+    ]
     assert torch.equal(whole, torch.cat(halves))
 
 
@@ -145,5 +159,7 @@ def test_shift_moves_each_image_by_its_own_offset(channels, size, offset):
         for x in range(size[1]):
             old_y, old_x = y - offset[0], x - offset[1]
             inside = 0 <= old_y < size[0] and 0 <= old_x < size[1]
-            expected = images[0, :, old_y, old_x] if inside else torch.zeros(channels, dtype=torch.uint8)
+            expected = (
+                images[0, :, old_y, old_x] if inside else torch.zeros(channels, dtype=torch.uint8)
+            )
             assert torch.equal(moved[0, :, y, x], expected)

@@ -37,7 +37,9 @@ def test_a_line_for_each_picture(run: Path, capsys: pytest.CaptureFixture[str]):
     out, err = capsys.readouterr()
     assert err == ""
     sentences = [expected(run, file, 3)[0].text for file in files]
-    assert out.splitlines() == [f"{Path(file)}: {text}" for file, text in zip(files, sentences, strict=True)]
+    assert out.splitlines() == [
+        f"{Path(file)}: {text}" for file, text in zip(files, sentences, strict=True)
+    ]
     assert len(set(sentences)) == 3, "the captioner sees the pictures"
 
 
@@ -51,7 +53,9 @@ def test_n_best(run: Path, capsys: pytest.CaptureFixture[str]):
     for line, each in zip(others, captions[1:], strict=True):
         assert line.startswith(f"    {each.text} (")
         percent = float(line.rpartition("(")[2].removesuffix(" %)"))
-        assert percent == pytest.approx(100 * math.exp(each.log_probability / (len(each.words) + 1)), abs=0.06)
+        assert percent == pytest.approx(
+            100 * math.exp(each.log_probability / (len(each.words) + 1)), abs=0.06
+        )
 
 
 def test_json_lines(run: Path, capsys: pytest.CaptureFixture[str]):
@@ -69,7 +73,9 @@ def test_json_lines(run: Path, capsys: pytest.CaptureFixture[str]):
         assert probabilities == pytest.approx([c.log_probability for c in captions], abs=1e-4)
 
 
-def test_a_list_on_standard_input(run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_a_list_on_standard_input(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     Path("in side").mkdir()
     for file in ("one.png", "in side/two.png", "three.png"):
         noise().save(file)
@@ -82,7 +88,10 @@ def test_a_list_on_standard_input(run: Path, monkeypatch: pytest.MonkeyPatch, ca
         "three.png",
     ]
     assert err == "captioning caption: nowhere.png: no such file\n"
-    for wrong in (b"\n", Path("one.png").read_bytes()):  # nothing, and a picture instead of its name
+    for wrong in (
+        b"\n",
+        Path("one.png").read_bytes(),
+    ):  # nothing, and a picture instead of its name
         feed(monkeypatch, wrong)
         assert call("-", "--run", run) == 2
         assert "standard input" in capsys.readouterr().err
@@ -96,7 +105,10 @@ def test_one_broken_photo_of_a_hundred(run: Path, capsys: pytest.CaptureFixture[
     broken.write_bytes(broken.read_bytes()[:60])
     assert call("holiday", "--run", run, "--beam", 1, "--html", "out.html") == 1
     out, err = capsys.readouterr()
-    assert [int(Path(line.partition(":")[0]).stem) for line in out.splitlines()] == [*range(41), *range(42, 100)]
+    assert [int(Path(line.partition(":")[0]).stem) for line in out.splitlines()] == [
+        *range(41),
+        *range(42, 100),
+    ]
     assert err.count("\n") == 1
     assert err.startswith(f"captioning caption: {broken}: ")
     assert Path("out.html").read_text().count("<figure>") == 99
@@ -131,7 +143,9 @@ def unreadable(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [empty, truncated, text, missing, empty_folder, unreadable])
-def test_bad_input_is_one_line(spoil: Callable[[Path], None], run: Path, capsys: pytest.CaptureFixture[str]):
+def test_bad_input_is_one_line(
+    spoil: Callable[[Path], None], run: Path, capsys: pytest.CaptureFixture[str]
+):
     bad = Path("odd one.jpg")
     spoil(bad)
     assert call(bad, "--run", run, "--html", "out.html", "--overlay", "drawn") == 2
@@ -186,11 +200,15 @@ def test_batches_are_told_as_they_are_done(run: Path):
         for seed in range(40):
             read += 1
             noise(seed).save(f"{seed}.png")
-            yield from caption.view(made, [Path(f"{seed}.png")], lambda error: pytest.fail(str(error)))
+            yield from caption.view(
+                made, [Path(f"{seed}.png")], lambda error: pytest.fail(str(error))
+            )
 
     for n, each in enumerate(caption.caption(made, pictures(), 2, 1)):
         assert each.viewed.file.stem == str(n)
-        assert read <= n // caption.BATCH * caption.BATCH + caption.BATCH, "no more than a batch is in memory"
+        assert read <= n // caption.BATCH * caption.BATCH + caption.BATCH, (
+            "no more than a batch is in memory"
+        )
         assert each.captions[0].text == expected(run, f"{n}.png", 2)[0].text
 
 
@@ -216,7 +234,9 @@ def test_bad_arguments(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert Path("photo.jpg").read_bytes() == mine
 
 
-def test_the_default_model(run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_the_default_model(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     noise().save("photo.jpg")
     monkeypatch.setattr(caption, "DEFAULT", run / "best.pt")
     assert call("photo.jpg") == 0
@@ -236,8 +256,22 @@ def test_as_a_process_with_names_that_are_no_text(run: Path):
         noise().save(name)
     except (OSError, UnicodeError):
         pytest.skip("this file system takes no such name")
-    command = [sys.executable, "-m", "captioning", "caption", "-", "--run", str(run), "--json", "--html", "out.html"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    command = [
+        sys.executable,
+        "-m",
+        "captioning",
+        "caption",
+        "-",
+        "--run",
+        str(run),
+        "--json",
+        "--html",
+        "out.html",
+    ]
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parent.parent),
+        "OMP_NUM_THREADS": "1",
+    }
     given = b"nowhere.png\ncaf\xe9.png\n"
     done = subprocess.run(command, env=environment, input=given, capture_output=True, timeout=120)
     assert (done.returncode, done.stderr) == (1, b"captioning caption: nowhere.png: no such file\n")

@@ -99,9 +99,13 @@ def test_captions_score_as_in_pycocoevalcap():
 @given(st.data())
 def test_any_captions_score_as_in_pycocoevalcap(data):
     caption = st.lists(st.sampled_from(["a", "b", "c", "d", "ž", "🐕"]), max_size=9)
-    references = data.draw(st.lists(st.lists(caption.filter(bool), min_size=1, max_size=5), min_size=1, max_size=6))
+    references = data.draw(
+        st.lists(st.lists(caption.filter(bool), min_size=1, max_size=5), min_size=1, max_size=6)
+    )
     candidates = data.draw(st.lists(caption, min_size=len(references), max_size=len(references)))
-    assert scores(candidates, references) == pytest.approx(published(candidates, references), abs=1e-12)
+    assert scores(candidates, references) == pytest.approx(
+        published(candidates, references), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,8 +114,14 @@ def test_any_captions_score_as_in_pycocoevalcap(data):
         ([[]], [[["a", "dog"]]]),
         ([[], []], [[["a"]], [["b"], ["c", "d"]]]),
         ([["dog"]], [[["dog"]]]),
-        ([["cat"], ["dog"]], [[["bird"]], [["fish", "swims"]]]),  # nothing right: the published smoothing shows
-        ([["a", "b", "c"], ["d"]], [[["a", "b"], ["a", "b", "c", "d"]], [["d"]]]),  # two lengths as close
+        (
+            [["cat"], ["dog"]],
+            [[["bird"]], [["fish", "swims"]]],
+        ),  # nothing right: the published smoothing shows
+        (
+            [["a", "b", "c"], ["d"]],
+            [[["a", "b"], ["a", "b", "c", "d"]], [["d"]]],
+        ),  # two lengths as close
     ],
 )
 def test_corners_score_as_in_pycocoevalcap(candidates, references):
@@ -128,10 +138,15 @@ def formula(candidate, references, images):
 
     total = 0.0
     for n in range(1, 5):
-        everything = sorted({g for texts in [*images, [candidate]] for text in texts for g in counts(text, n)})
+        everything = sorted(
+            {g for texts in [*images, [candidate]] for text in texts for g in counts(text, n)}
+        )
 
         def vector(words, n=n, everything=everything):
-            having = [sum(any(counts(text, n)[g] for text in texts) for texts in images) for g in everything]
+            having = [
+                sum(any(counts(text, n)[g] for text in texts) for texts in images)
+                for g in everything
+            ]
             return [
                 counts(words, n)[g] * math.log(len(images) / max(1, df))
                 for g, df in zip(everything, having, strict=True)
@@ -162,7 +177,10 @@ def test_rewards_are_the_same_for_words_and_for_their_numbers():
     def coded(words):
         return tuple(numbers[word] for word in words)
 
-    of_words, of_numbers = CiderD(references), CiderD([[coded(text) for text in texts] for texts in references])
+    of_words, of_numbers = (
+        CiderD(references),
+        CiderD([[coded(text) for text in texts] for texts in references]),
+    )
     for image, candidate in enumerate(candidates):
         reward = of_words.reward(image, candidate)
         assert of_numbers.reward(image, coded(candidate)) == pytest.approx(reward, rel=1e-12)
@@ -170,7 +188,11 @@ def test_rewards_are_the_same_for_words_and_for_their_numbers():
 
 
 def test_a_reward_is_highest_for_the_reference_and_repetition_does_not_pay():
-    references = [[["a", "dog", "runs", "fast"]], [["a", "cat", "sleeps"]], [["snow", "falls", "down"]]]
+    references = [
+        [["a", "dog", "runs", "fast"]],
+        [["a", "cat", "sleeps"]],
+        [["snow", "falls", "down"]],
+    ]
     cider = CiderD(references)
     assert cider.reward(0, references[0][0]) == pytest.approx(10)
     assert cider.reward(0, ["a", "dog"]) < cider.reward(0, ["a", "dog", "runs"]) < 10
@@ -203,16 +225,24 @@ def test_what_cannot_be_scored_is_an_error(candidates, references, message):
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="METEOR needs Java")
 def test_meteor_is_that_of_pycocoevalcap():
-    candidates, references = SENTENCES[::3], [SENTENCES[n + 1 : n + 3] for n in range(0, len(SENTENCES) - 1, 3)]
+    candidates, references = (
+        SENTENCES[::3],
+        [SENTENCES[n + 1 : n + 3] for n in range(0, len(SENTENCES) - 1, 3)],
+    )
     candidates[0], candidates[1] = [], ["kočka", "|||", "🐕"]
     figures, left_out = java_scores(candidates, references)
-    assert figures["METEOR"] == pytest.approx(0.0743745230190189, abs=1e-9)  # what its class Meteor says of them
+    assert figures["METEOR"] == pytest.approx(
+        0.0743745230190189, abs=1e-9
+    )  # what its class Meteor says of them
     assert len(figures) + len(left_out) == 2
 
 
 def test_without_java_a_line_says_so(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert java_scores([["a"]], [[["a"]]]) == ({}, ["METEOR and SPICE are left out: they need Java"])
+    assert java_scores([["a"]], [[["a"]]]) == (
+        {},
+        ["METEOR and SPICE are left out: they need Java"],
+    )
 
 
 @pytest.fixture
@@ -234,7 +264,9 @@ def test_a_program_that_fails_costs_a_line(package):
     assert figures == {}
     assert first.startswith("METEOR is left out: ")
     assert "\n" not in first
-    assert second.startswith("SPICE is left out: it needs Stanford's models (400 MB); fetch them with: python -c ")
+    assert second.startswith(
+        "SPICE is left out: it needs Stanford's models (400 MB); fetch them with: python -c "
+    )
 
 
 @pytest.mark.parametrize("works", [True, False])

@@ -31,7 +31,11 @@ def test_overlays(run: Path, capsys: pytest.CaptureFixture[str]):
     mine = Path("x.caption.png").read_bytes()
     assert call("a", "b", "x.caption.png", "--run", run, "--overlay", ".", "--json") == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [each["overlay"] for each in told] == ["x-2.caption.png", "X-3.caption.png", "x.caption.caption.png"]
+    assert [each["overlay"] for each in told] == [
+        "x-2.caption.png",
+        "X-3.caption.png",
+        "x.caption.caption.png",
+    ]
     assert Path("x.caption.png").read_bytes() == mine
     for each, height in zip(told, (427, 640, 427), strict=True):
         with Image.open(each["overlay"]) as drawing:
@@ -63,7 +67,9 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         self.tags.append(tag)
-        self.links += [str(given[name]) for name in ("src", "href", "srcset", "action") if name in given]
+        self.links += [
+            str(given[name]) for name in ("src", "href", "srcset", "action") if name in given
+        ]
         if tag == "img":
             self.images.append(given)
         if tag in ("p", "li", "title", "span"):
@@ -85,7 +91,20 @@ def test_the_page_is_self_contained(run: Path, capsys: pytest.CaptureFixture[str
     except OSError:
         pytest.skip("this file system takes no such name")
     noise(1).save("two.png")
-    assert call(name, "two.png", "--run", run, "--n-best", 2, "--html", "new/folder/my page.html", "--json") == 0
+    assert (
+        call(
+            name,
+            "two.png",
+            "--run",
+            run,
+            "--n-best",
+            2,
+            "--html",
+            "new/folder/my page.html",
+            "--json",
+        )
+        == 0
+    )
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert os.listdir("new/folder") == ["my page.html"]
     read = Reader("new/folder/my page.html")
@@ -98,7 +117,9 @@ def test_the_page_is_self_contained(run: Path, capsys: pytest.CaptureFixture[str
     assert [image["alt"] for image in read.images] == [each["caption"] for each in told]
     assert read.said["caption"] == [each["caption"] for each in told]
     assert [each.strip() for each in read.said["file"]] == [name, "two.png"]
-    assert [each.strip() for each in read.said["li"]] == [each["captions"][1]["text"] for each in told]
+    assert [each.strip() for each in read.said["li"]] == [
+        each["captions"][1]["text"] for each in told
+    ]
     for image, size in zip(read.images, ((400, 267), (24, 20)), strict=True):
         content = base64.b64decode(str(image["src"]).removeprefix("data:image/jpeg;base64,"))
         with Image.open(io.BytesIO(content)) as picture:
@@ -106,7 +127,9 @@ def test_the_page_is_self_contained(run: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_a_card_escapes_what_is_said():
-    html = page.card(noise(), 'x" onload="y', [('<script>"quoted" & kůň', "1 %"), ("<i>other", "0.5 %")])
+    html = page.card(
+        noise(), 'x" onload="y', [('<script>"quoted" & kůň', "1 %"), ("<i>other", "0.5 %")]
+    )
     assert "<script>" not in html
     assert "<i>" not in html
     assert 'alt="&lt;script&gt;&quot;quoted&quot; &amp; kůň"' in html

@@ -25,8 +25,12 @@ def test_tables_with_splits_in_their_names(tmp_path: Path):
     write(tmp_path / "captions_train.csv", "image,caption\na.jpg,one\nb.jpg,two\nc.jpg,three\n")
     write(tmp_path / "captions_valid.csv", "image,caption\na.jpg,one\nb.jpg,two\n")
     splits = captions.load(tmp_path)
-    assert files(splits.train) == {name: sha(tmp_path / "images" / "train" / name) for name in NAMES[:3]}
-    assert files(splits.validation) == {name: sha(tmp_path / "images" / "valid" / name) for name in NAMES[:2]}
+    assert files(splits.train) == {
+        name: sha(tmp_path / "images" / "train" / name) for name in NAMES[:3]
+    }
+    assert files(splits.validation) == {
+        name: sha(tmp_path / "images" / "valid" / name) for name in NAMES[:2]
+    }
 
 
 @pytest.mark.usefixtures("silent")
@@ -56,7 +60,9 @@ def test_without_splits_they_hang_on_the_names_alone(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("silent")
-@pytest.mark.parametrize(("count", "sizes"), [(1, (1, 0, 0)), (2, (2, 0, 0)), (3, (1, 1, 1)), (10, (8, 1, 1))])
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(1, (1, 0, 0)), (2, (2, 0, 0)), (3, (1, 1, 1)), (10, (8, 1, 1))]
+)
 def test_splits_of_a_few(tmp_path: Path, count: int, sizes: tuple[int, int, int]):
     draw(tmp_path)
     splits = captions.load(coco(tmp_path / "captions.json", simple(NAMES[:count])))
@@ -76,7 +82,9 @@ def test_a_missing_validation_part_is_held_out_of_train(tmp_path: Path):
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (0, 0, 2)
 
 
-def test_a_file_that_tells_no_split_beside_others_that_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_file_that_tells_no_split_beside_others_that_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     draw(tmp_path)
     coco(tmp_path / "captions_train.json", simple(NAMES[:5]))
     coco(tmp_path / "captions_val.json", simple(NAMES[5:7]))
@@ -91,5 +99,7 @@ def test_two_files_and_no_splits(tmp_path: Path):
     draw(tmp_path, ["a.jpg"])
     for name in ("captions.csv", "captions.txt"):
         write(tmp_path / name, "image,caption\na.jpg,one\n")
-    with pytest.raises(InputError, match=r"more than one caption file \(captions\.csv, captions\.txt\)"):
+    with pytest.raises(
+        InputError, match=r"more than one caption file \(captions\.csv, captions\.txt\)"
+    ):
         captions.load(tmp_path)

@@ -22,9 +22,9 @@ def make(**options) -> tuple[Captioner, Tensor]:
 
 
 @pytest.mark.parametrize("attention", [True, False])
-@pytest.mark.parametrize("core", ["lstm", "gru", "rnn"])
-def test_writing_word_by_word_is_teacher_forcing(core, attention):
-    model, features = make(core=core, attention=attention)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_writing_word_by_word_is_teacher_forcing(cell, attention):
+    model, features = make(cell=cell, attention=attention)
     tokens = torch.randint(WORDS, (2 * IMAGES, 5))
     known, embedded, alphas = model(features, tokens)
     whole = model.score(known, embedded)
@@ -42,7 +42,9 @@ def test_captions_of_an_image_stand_side_by_side():
     together = model(features, tokens)[0]
     for image in range(IMAGES):
         rows = slice(2 * image, 2 * image + 2)
-        torch.testing.assert_close(model(features[image : image + 1], tokens[rows])[0], together[rows])
+        torch.testing.assert_close(
+            model(features[image : image + 1], tokens[rows])[0], together[rows]
+        )
 
 
 def test_attention_is_its_formula():
@@ -52,10 +54,14 @@ def test_attention_is_its_formula():
     z, alpha = model.attention(h, seen)
     part = model.attention
     for image in range(IMAGES):
-        scores = torch.stack([(part.key.weight @ a) @ part.query(h[image]) / 3**0.5 for a in seen.cells[image]])
+        scores = torch.stack(
+            [(part.key.weight @ a) @ part.query(h[image]) / 3**0.5 for a in seen.cells[image]]
+        )
         torch.testing.assert_close(alpha[image], scores.softmax(0))
         gate = torch.sigmoid(part.gate(h[image]))
-        torch.testing.assert_close(z[image], gate * (scores.softmax(0)[:, None] * seen.cells[image]).sum(0))
+        torch.testing.assert_close(
+            z[image], gate * (scores.softmax(0)[:, None] * seen.cells[image]).sum(0)
+        )
 
 
 def test_pooled_shows_the_mean_at_every_word():
@@ -93,17 +99,23 @@ def test_cross_entropy_is_torchs():
 def test_doubly_stochastic_counts_words_in_the_mask_alone():
     alphas = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]])
     assert objective.doubly_stochastic(alphas, torch.tensor([[True, True, False]])) == 0
-    assert objective.doubly_stochastic(alphas, torch.tensor([[True, False, False]])) == pytest.approx(0.5)
+    assert objective.doubly_stochastic(
+        alphas, torch.tensor([[True, False, False]])
+    ) == pytest.approx(0.5)
 
 
 def test_a_sample_is_compared_with_its_siblings():
     rewards = torch.tensor([3.0, 0.0, 0.0, 1.0, 1.0, 1.0])
-    torch.testing.assert_close(objective.advantages(rewards, 3), torch.tensor([3.0, -1.5, -1.5, 0.0, 0.0, 0.0]))
+    torch.testing.assert_close(
+        objective.advantages(rewards, 3), torch.tensor([3.0, -1.5, -1.5, 0.0, 0.0, 0.0])
+    )
 
 
 def test_self_critical_gradient_is_advantage_times_score():
     logits = torch.randn(4, WORDS, requires_grad=True)
     words, advantage = torch.tensor([1, 5, 2, 2]), torch.tensor([1.0, 1.0, -2.0, 0.0])
     objective.self_critical(logits, words, advantage).backward()
-    score = F.one_hot(words, WORDS) - logits.detach().softmax(-1)  # the gradient of log p(word) in the logits
+    score = F.one_hot(words, WORDS) - logits.detach().softmax(
+        -1
+    )  # the gradient of log p(word) in the logits
     torch.testing.assert_close(logits.grad, -advantage[:, None] * score / 4)

@@ -15,15 +15,39 @@ from captioning import evaluate, pack, train
 from captioning.config import Config
 from captioning.data import Pixels, TrainingBatches, encode, pad
 from captioning.trained import open_model
-from core import checkpoint, cli
-from core.loop import LoopConfig
+from core.training import checkpoint, cli
+from core.training.config import LoopConfig
 from datasets import captions, scenes
 from datasets.text import Vocabulary
 from vision.encoder import make_encoder
 
 ROOT = Path(__file__).parent.parent
-TINY = ["--embedding", "8", "--hidden", "8", "--visual", "8", "--scores", "4", "--batch", "4", "--captions", "2"]
-FAST = [*TINY, "--steps", "4", "--log-every", "2", "--validate-every", "2", "--min-count", "1", "--quiet"]
+TINY = [
+    "--embedding",
+    "8",
+    "--hidden",
+    "8",
+    "--visual",
+    "8",
+    "--scores",
+    "4",
+    "--batch",
+    "4",
+    "--captions",
+    "2",
+]
+FAST = [
+    *TINY,
+    "--steps",
+    "4",
+    "--log-every",
+    "2",
+    "--validate-every",
+    "2",
+    "--min-count",
+    "1",
+    "--quiet",
+]
 
 
 @pytest.fixture
@@ -38,7 +62,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def run(command, *argv: object) -> int:
-    return cli.guard("captioning", command.main, [str(word) for word in argv])
+    return cli.script(command.__name__.replace(".", " "), [str(word) for word in argv])
 
 
 def test_batches_are_functions_of_the_step_and_share_rows():
@@ -48,16 +72,23 @@ def test_batches_are_functions_of_the_step_and_share_rows():
     pixels = Pixels(images, make_encoder("tiny").preprocessing)
     mirror = Pixels(images, make_encoder("tiny").preprocessing, mirrored=True)
     sentences = encode(images, vocabulary, config.longest)
-    batches = TrainingBatches([pixels, mirror], sentences, config, torch.device("cpu"), vocabulary.pad)
+    batches = TrainingBatches(
+        [pixels, mirror], sentences, config, torch.device("cpu"), vocabulary.pad
+    )
     shown, tokens, chosen = batches(5, slice(0, 4))
     assert shown.shape == (4, 3, 64, 64)
     assert len(tokens) == 12
-    for again, first in zip(batches(5, slice(2, 4)), (shown[2:], tokens[6:], chosen[2:]), strict=True):
+    for again, first in zip(
+        batches(5, slice(2, 4)), (shown[2:], tokens[6:], chosen[2:]), strict=True
+    ):
         assert torch.equal(again, first)
     for row, image in enumerate(chosen.tolist()):
         assert any(torch.equal(shown[row], source([image])[0]) for source in (pixels, mirror))
         own = {tuple(sentence) for sentence in sentences[image]}
-        read = {tuple(t for t in line if t != vocabulary.pad) for line in tokens[3 * row : 3 * row + 3].tolist()}
+        read = {
+            tuple(t for t in line if t != vocabulary.pad)
+            for line in tokens[3 * row : 3 * row + 3].tolist()
+        }
         assert len(read) == 3, "each caption before any a second time"
         assert read <= own
 
@@ -81,7 +112,10 @@ def test_train_on_a_folder_evaluate_and_learn_from_rewards(photos, tmp_path, cap
     saved = checkpoint.open_run(runs / "captioning/first", "captioning")
     assert {name.split(".")[0] for name in saved["weights"]} == {"decoder", "encoder"}
 
-    assert run(evaluate, runs / "captioning/first", "--split", "validation", "--json", "--beam", "2") == 0
+    assert (
+        run(evaluate, runs / "captioning/first", "--split", "validation", "--json", "--beam", "2")
+        == 0
+    )
     told = json.loads(capsys.readouterr().out)
     assert set(told["scores"]) == {"this captioner", "nearest neighbour", "consensus of 30"}
     assert told["images"] == len(captions.load(str(photos)).validation)
@@ -104,21 +138,40 @@ def test_train_on_a_folder_evaluate_and_learn_from_rewards(photos, tmp_path, cap
 
     start = ["--start", first, "--self-critical", "--runs", runs, "--name", "second"]
     assert run(train, "--data", photos, *FAST, *start) == 0
-    rows = [json.loads(line) for line in (runs / "captioning/second/metrics.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line)
+        for line in (runs / "captioning/second/metrics.jsonl").read_text().splitlines()
+    ]
     assert any("train/reward" in row for row in rows)
     vocabularies = {
-        open_model(runs / "captioning" / name, "cpu")[0].vocabulary.to_json() for name in ("first", "second")
+        open_model(runs / "captioning" / name, "cpu")[0].vocabulary.to_json()
+        for name in ("first", "second")
     }
     assert len(vocabularies) == 1, "the second stage speaks the words of the first"
 
     capsys.readouterr()
-    assert run(train, "--data", photos, *FAST, "--start", first, "--hidden", "9", "--runs", runs) == 2
+    assert (
+        run(train, "--data", photos, *FAST, "--start", first, "--hidden", "9", "--runs", runs) == 2
+    )
     assert "a network of other parts or sizes" in capsys.readouterr().err
 
 
 def test_frozen_encoder_is_no_part_of_the_checkpoint_but_a_tuned_one_is(photos, tmp_path):
-    options = ["--data", photos, *FAST, "--steps", "1", "--encoder", "lite0", "--cache", tmp_path / "cache"]
-    for name, flags, parts in (("frozen", [], {"decoder"}), ("tuned", ["--tune"], {"decoder", "encoder"})):
+    options = [
+        "--data",
+        photos,
+        *FAST,
+        "--steps",
+        "1",
+        "--encoder",
+        "lite0",
+        "--cache",
+        tmp_path / "cache",
+    ]
+    for name, flags, parts in (
+        ("frozen", [], {"decoder"}),
+        ("tuned", ["--tune"], {"decoder", "encoder"}),
+    ):
         assert run(train, *options, *flags, "--runs", tmp_path, "--name", name) == 0
         weights = checkpoint.open_run(tmp_path / "captioning" / name, "captioning")["weights"]
         assert {key.split(".")[0] for key in weights} == parts
@@ -136,7 +189,18 @@ def test_broken_pictures_are_named_and_left_out(photos, tmp_path, capsys):
 
 
 def test_killed_and_resumed_ends_with_the_same_bits(photos, tmp_path):
-    flags = ["--data", photos, *TINY, "--min-count", "1", "--quiet", "--steps", "40", "--log-every", "5"]
+    flags = [
+        "--data",
+        photos,
+        *TINY,
+        "--min-count",
+        "1",
+        "--quiet",
+        "--steps",
+        "40",
+        "--log-every",
+        "5",
+    ]
     flags += ["--encoder", "lite0", "--mirror", "--validate-every", "20", "--save-every", "4"]
     whole = [*flags, "--runs", tmp_path, "--name", "whole", "--cache", tmp_path / "cache-1"]
     assert run(train, *whole) == 0
@@ -151,7 +215,9 @@ def test_killed_and_resumed_ends_with_the_same_bits(photos, tmp_path):
 
     for attempt in range(3):
         argv = (
-            start if not directory.exists() else ["--resume", directory, "--cache", tmp_path / "cache-2", "--quiet"]
+            start
+            if not directory.exists()
+            else ["--resume", directory, "--cache", tmp_path / "cache-2", "--quiet"]
         )
         process = subprocess.Popen(
             [sys.executable, "-m", "captioning.train", *map(str, argv)],
@@ -163,7 +229,10 @@ def test_killed_and_resumed_ends_with_the_same_bits(photos, tmp_path):
             wait_for([features_begun, saved][attempt], process)
             process.send_signal(signal.SIGKILL)
         process.wait()
-    one, two = (checkpoint.load(tmp_path / "captioning" / n / "last.pt", "captioning") for n in ("whole", "killed"))
+    one, two = (
+        checkpoint.load(tmp_path / "captioning" / n / "last.pt", "captioning")
+        for n in ("whole", "killed")
+    )
     assert two["step"] == 40
     for key, value in one["weights"].items():
         assert torch.equal(value, two["weights"][key]), key

@@ -22,9 +22,15 @@ def test_coco_with_splits(tmp_path: Path):
     draw(tmp_path / "val2017", NAMES[:4])
     for source in (tmp_path, tmp_path / "annotations"):
         splits = captions.load(source)
-        assert found(splits.train) == {name: ("a picture", f"the picture {name[0]}") for name in NAMES[:6]}
-        assert files(splits.train) == {name: sha(tmp_path / "train2017" / name) for name in NAMES[:6]}
-        assert files(splits.validation) == {name: sha(tmp_path / "val2017" / name) for name in NAMES[:4]}
+        assert found(splits.train) == {
+            name: ("a picture", f"the picture {name[0]}") for name in NAMES[:6]
+        }
+        assert files(splits.train) == {
+            name: sha(tmp_path / "train2017" / name) for name in NAMES[:6]
+        }
+        assert files(splits.validation) == {
+            name: sha(tmp_path / "val2017" / name) for name in NAMES[:4]
+        }
         assert not splits.test
     alone = captions.load(tmp_path / "annotations" / "captions_val2017.json")
     assert files([*alone.train, *alone.validation, *alone.test]) == files(splits.validation)
@@ -48,7 +54,12 @@ def test_coco_with_one_folder_of_pictures(tmp_path: Path):
 def test_karpathy(tmp_path: Path):
     kinds = ["train", "restval", "val", "test", "train"]
     images = [
-        {"filepath": "val2014", "filename": name, "split": kind, "sentences": [{"raw": f"{name} 🐶", "tokens": []}]}
+        {
+            "filepath": "val2014",
+            "filename": name,
+            "split": kind,
+            "sentences": [{"raw": f"{name} 🐶", "tokens": []}],
+        }
         for name, kind in zip(NAMES, kinds, strict=False)
     ]
     file = write(tmp_path / "dataset_coco.json", json.dumps({"images": images, "dataset": "coco"}))
@@ -82,7 +93,10 @@ def test_tokens_without_lists(tmp_path: Path):
     names = [*NAMES[:3], "is #1.jpg", "d e.jpg"]
     file = write(
         tmp_path / "results_20130124.token",
-        "\ufeff" + "".join(f"{name}#{n}\t\u201cNo. #3\u2028\t😀\u201d , {n}\r\n" for name in names for n in (0, 1)),
+        "\ufeff"
+        + "".join(
+            f"{name}#{n}\t\u201cNo. #3\u2028\t😀\u201d , {n}\r\n" for name in names for n in (0, 1)
+        ),
     )
     draw(tmp_path / "flickr30k-images", names)
     said = everything(captions.load(file))
@@ -110,7 +124,11 @@ def test_kaggle(tmp_path: Path, name: str, newline: str, mark: str):
         "b.jpg": ("a dog, not quoted, and a cat", 'Pes 🐶 říká "haf"'),
         "c d#1.jpg": ("spaces, too",),
     }
-    assert everything(captions.load(tmp_path)) == everything(captions.load(tmp_path / name)) == expected
+    assert (
+        everything(captions.load(tmp_path))
+        == everything(captions.load(tmp_path / name))
+        == expected
+    )
 
 
 def test_flickr30k_with_bars(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -123,14 +141,22 @@ def test_flickr30k_with_bars(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         "b.jpg| 0| One\n",
     )
     draw(tmp_path / "flickr30k_images")
-    assert everything(captions.load(tmp_path)) == {"a.jpg": ('" Two , young guys', "A | B ."), "b.jpg": ("One",)}
-    assert capsys.readouterr().err == f"warning: {file}: left out: rows with too few fields (1): line 4\n"
+    assert everything(captions.load(tmp_path)) == {
+        "a.jpg": ('" Two , young guys', "A | B ."),
+        "b.jpg": ("One",),
+    }
+    assert (
+        capsys.readouterr().err
+        == f"warning: {file}: left out: rows with too few fields (1): line 4\n"
+    )
 
 
 @pytest.mark.usefixtures("silent")
 def test_other_tables(tmp_path: Path):
     draw(tmp_path)
-    file = write(tmp_path / "mine.csv", '"caption";"n";"filename"\nOne; 1; a.jpg\n"Two;\nlines"; 2; b.jpg\n')
+    file = write(
+        tmp_path / "mine.csv", '"caption";"n";"filename"\nOne; 1; a.jpg\n"Two;\nlines"; 2; b.jpg\n'
+    )
     assert everything(captions.load(file)) == {"a.jpg": ("One",), "b.jpg": ("Two; lines",)}
     file = write(tmp_path / "mine.csv", "file\ttext\na.jpg\tOne \"or\" two\n./b.jpg\t'3', 4\n")
     assert everything(captions.load(file)) == {"a.jpg": ('One "or" two',), "./b.jpg": ("'3', 4",)}
@@ -156,7 +182,9 @@ def test_pictures_and_their_digests(tmp_path: Path):
     Image.new("L", (3, 2), 9).save(tmp_path / "grey.png")
     Image.new("RGB", (3, 2), (1, 2, 3)).save(tmp_path / "red.png")
     write(tmp_path / "text.jpg", "no picture")
-    file = write(tmp_path / "captions.csv", "image,caption\ngrey.png,one\nred.png,two\ntext.jpg,three")
+    file = write(
+        tmp_path / "captions.csv", "image,caption\ngrey.png,one\nred.png,two\ntext.jpg,three"
+    )
     splits = captions.load(file)
     images = {image.name: image for image in (*splits.train, *splits.validation, *splits.test)}
     assert images["grey.png"].open().getpixel((0, 0)) == (9, 9, 9)
@@ -173,7 +201,9 @@ def test_pictures_and_their_digests(tmp_path: Path):
 def test_a_long_caption_is_kept(tmp_path: Path):
     draw(tmp_path, ["a.jpg"])
     long = " ".join(f"word{n}" for n in range(200))
-    assert everything(captions.load(write(tmp_path / "a.csv", f"image,caption\na.jpg,{long}"))) == {"a.jpg": (long,)}
+    assert everything(captions.load(write(tmp_path / "a.csv", f"image,caption\na.jpg,{long}"))) == {
+        "a.jpg": (long,)
+    }
 
 
 def test_scenes():

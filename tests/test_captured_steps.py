@@ -18,11 +18,11 @@ import video.config
 import video.train
 from captioning.model import Captioner
 from captioning.trained import Trained as TrainedCaptioner
-from core import graphs
-from core.batches import reseed
-from core.loop import LoopConfig
-from core.recipe import optimiser, set_learning_rate
 from core.recurrent import Recurrent
+from core.rng import reseed
+from core.training import cuda_graphs
+from core.training.config import LoopConfig
+from core.training.optim import optimiser, set_learning_rate
 from datasets.splits import Images
 from datasets.text import Vocabulary
 from glimpse.data import TrainingBatches
@@ -35,16 +35,34 @@ Made = tuple[nn.Module, Callable[[int], tuple[Tensor, ...]]]
 
 def looking(**options: Any) -> Made:
     config = glimpse.config.Config(
-        glimpses=3, patch=4, what=6, where=5, glimpse=7, hidden=8, loop=LoopConfig(batch=5), **options
+        glimpses=3,
+        patch=4,
+        what=6,
+        where=5,
+        glimpse=7,
+        hidden=8,
+        loop=LoopConfig(batch=5),
+        **options,
     )
-    images = Images(torch.randint(0, 256, (9, 1, 10, 10), dtype=torch.uint8), torch.randint(4, (9,)), tuple("abcd"))
+    images = Images(
+        torch.randint(0, 256, (9, 1, 10, 10), dtype=torch.uint8),
+        torch.randint(4, (9,)),
+        tuple("abcd"),
+    )
     batches = TrainingBatches(images, config)
     return glimpse.train.Learner(config, 1, 4), lambda step: batches(step, slice(0, 5))
 
 
 def describing(*, static: bool = True, **options: Any) -> Made:
     config = captioning.config.Config(
-        encoder="lite0", embedding=5, hidden=7, visual=6, scores=4, captions=2, doubly=0.5, **options
+        encoder="lite0",
+        embedding=5,
+        hidden=7,
+        visual=6,
+        scores=4,
+        captions=2,
+        doubly=0.5,
+        **options,
     )
     vocabulary = Vocabulary.train(["a cat sees a dog", "a dog"], 1)
     decoder = Captioner(config, 6, len(vocabulary))
@@ -81,17 +99,17 @@ def labelling(*, pixels: bool, **options: Any) -> Made:
 
 STEPS: dict[str, Callable[[], Made]] = {
     "glimpse": lambda: looking(shift=1),
-    "glimpse, lstm on canvases": lambda: looking(core="lstm", scales=2, canvas=(20, 20), clutter=2),
+    "glimpse, lstm on canvases": lambda: looking(cell="lstm", scales=2, canvas=(20, 20), clutter=2),
     "glimpse, mipmap": lambda: looking(method="mipmap"),
     "captioning": describing,
-    "captioning, pooled gru": lambda: describing(attention=False, core="gru"),
+    "captioning, pooled gru": lambda: describing(attention=False, cell="gru"),
     "video": lambda: labelling(pixels=False),
-    "video, tiny, gru of two layers": lambda: labelling(pixels=True, core="gru", layers=2),
+    "video, tiny, gru of two layers": lambda: labelling(pixels=True, cell="gru", layers=2),
 }
 
 
 def stepping(made: Made, backend: Recorder | None) -> Callable[[int], None]:
-    """A step as `core.loop` does it."""
+    """A step as `core.training.loop` does it."""
     learner, batch = made
     update = optimiser(learner, LoopConfig(), captured=True)
 
@@ -102,7 +120,7 @@ def stepping(made: Made, backend: Recorder | None) -> Callable[[int], None]:
         nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
         update.step()
 
-    work = graphs.Graphs(learn, backend, CPU) if backend else learn
+    work = cuda_graphs.Graphs(learn, backend, CPU) if backend else learn
 
     def step(number: int) -> None:
         reseed(CPU, number)
@@ -115,7 +133,7 @@ def stepping(made: Made, backend: Recorder | None) -> Callable[[int], None]:
 @pytest.fixture(autouse=True)
 def _steps_in_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU: what is compiled for a CPU does not show the recorder what it does."""
-    monkeypatch.setattr("core.kernel.library", lambda: None)
+    monkeypatch.setattr("core.engines.c.binding.library", lambda: None)
     monkeypatch.setattr("glimpse.compiled.library", lambda: None)
 
 
@@ -126,7 +144,7 @@ def test_captured_it_is_what_it_is_without(name: str, capsys: pytest.CaptureFixt
     torch.manual_seed(0)
     eager = STEPS[name]()
     steps = stepping(captured, recorder), stepping(eager, None)
-    for number in range(graphs.WARM_UP + 3):
+    for number in range(cuda_graphs.WARM_UP + 3):
         for step in steps:
             step(number)
     assert capsys.readouterr().err == ""  # it would say why it is not captured
@@ -142,15 +160,21 @@ def test_on_a_gpu_nothing_is_copied_from_or_to_the_host(name: str) -> None:
     given = batch(1)
     for part in learner.modules():
         if isinstance(part, Recurrent):
-            part.engine = "bptt"  # cuDNN's kernels cannot be asked for their shapes where there is no driver
+            part.engine = (
+                "bptt"  # cuDNN's kernels cannot be asked for their shapes where there is no driver
+            )
     with FakeTensorMode():
 
         def twin(real: Tensor) -> Tensor:
-            return torch.empty(real.shape, dtype=real.dtype, device="cuda", requires_grad=real.requires_grad)
+            return torch.empty(
+                real.shape, dtype=real.dtype, device="cuda", requires_grad=real.requires_grad
+            )
 
-        weights = {key: twin(each) for key, each in (*learner.named_parameters(), *learner.named_buffers())}
+        weights = {
+            key: twin(each) for key, each in (*learner.named_parameters(), *learner.named_buffers())
+        }
         arguments = tuple(map(twin, given))
-        with graphs.HostReads() as reads:
+        with cuda_graphs.HostReads() as reads:
             loss, metrics = torch.func.functional_call(learner, weights, arguments)
     assert reads.found == []
     assert {each.device.type for each in (loss, *metrics.values())} == {"cuda"}

@@ -30,7 +30,8 @@ def test_hard_activations_are_those_of_torch():
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(
-    ("name", "theirs"), [("rnn", torch.nn.RNNCell), ("lstm", torch.nn.LSTMCell), ("gru", torch.nn.GRUCell)]
+    ("name", "theirs"),
+    [("rnn", torch.nn.RNNCell), ("lstm", torch.nn.LSTMCell), ("gru", torch.nn.GRUCell)],
 )
 def test_a_step_agrees_with_torch(name, theirs, bias):
     ours = CELLS[name](3, 4, bias=bias, dtype=torch.float64)
@@ -45,7 +46,11 @@ def test_a_step_agrees_with_torch(name, theirs, bias):
                 other.bias_hh[-4:] = ours.b_W
     x = torch.randn(5, 3, dtype=torch.float64)
     state = ours.initial_state(5)
-    state = tuple(torch.randn_like(part) for part in state) if name == "lstm" else torch.randn_like(state)
+    state = (
+        tuple(torch.randn_like(part) for part in state)
+        if name == "lstm"
+        else torch.randn_like(state)
+    )
     output, new = ours(x, state)
     torch.testing.assert_close(new, other(x, state), rtol=1e-12, atol=1e-12)
     assert output is (new[0] if name == "lstm" else new)

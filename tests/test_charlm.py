@@ -10,11 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from core import checkpoint, cli
 from core.errors import InputError
-from core.loop import LoopConfig
+from core.training import checkpoint, cli
+from core.training.config import LoopConfig
 from datasets.alphabets import Alphabet
-from sequences.__main__ import VERBS
+from sequences.__main__ import COMMANDS
 from sequences.charlm import data, evaluate, train, writing
 from sequences.charlm.config import Config
 from sequences.charlm.model import CharacterModel
@@ -35,7 +35,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*words: object) -> int:
     """Run a command of the character model."""
-    return cli.main("sequences", VERBS, ["charlm", *map(str, words)])
+    return cli.main("sequences", COMMANDS, ["charlm", *map(str, words)])
 
 
 def untrained(**changes) -> Trained:
@@ -50,7 +50,10 @@ def untrained(**changes) -> Trained:
 
 def test_hello_is_learned_written_and_measured(place, capsys):
     assert run("train", "--quiet", "--steps", 150) == 0
-    assert run("sample", "runs/charlm/hello", "--prompt", "hell", "--length", 11, "--temperature", 0) == 0
+    assert (
+        run("sample", "runs/charlm/hello", "--prompt", "hell", "--length", 11, "--temperature", 0)
+        == 0
+    )
     assert capsys.readouterr().out.splitlines()[-1] == "hellohellohello"
     assert run("evaluate", "runs/charlm/hello", "--json") == 0
     scores = json.loads(capsys.readouterr().out)["scores"]
@@ -86,7 +89,19 @@ def test_structure_is_printed_beside_real_text_and_counting(capsys):
 
 
 def test_a_run_that_broke_off_ends_with_the_same_bits(monkeypatch):
-    words = ["train", "text.txt", *SMALL, "--steps", 12, "--save-every", 3, "--validate-every", 6, "--dropout", 0.3]
+    words = [
+        "train",
+        "text.txt",
+        *SMALL,
+        "--steps",
+        12,
+        "--save-every",
+        3,
+        "--validate-every",
+        6,
+        "--dropout",
+        0.3,
+    ]
     monkeypatch.setattr("sequences.charlm.evolution.ITERATIONS", (2, 5, 9))
     assert run(*words, "--name", "whole") == 0
     with monkeypatch.context() as broken:
@@ -94,10 +109,14 @@ def test_a_run_that_broke_off_ends_with_the_same_bits(monkeypatch):
         assert run(*words, "--name", "broken") == 130
     assert checkpoint.load("runs/charlm/broken/last.pt", "charlm")["step"] == 3
     assert run("train", "--resume", "runs/charlm/broken") == 0
-    ends = [checkpoint.load(f"runs/charlm/{name}/last.pt", "charlm") for name in ("whole", "broken")]
+    ends = [
+        checkpoint.load(f"runs/charlm/{name}/last.pt", "charlm") for name in ("whole", "broken")
+    ]
     for key, value in ends[0]["weights"].items():
         assert torch.equal(value, ends[1]["weights"][key]), key
-    pages = [Path(f"runs/charlm/{name}/samples/000009.txt").read_bytes() for name in ("whole", "broken")]
+    pages = [
+        Path(f"runs/charlm/{name}/samples/000009.txt").read_bytes() for name in ("whole", "broken")
+    ]
     assert pages[0] == pages[1]
 
 
@@ -155,13 +174,15 @@ def test_a_text_that_has_changed_is_not_taken_for_that_of_the_training(place, ca
     assert run("evaluate", "runs/charlm/small") == 2
     assert "text.txt has changed since the training" in capsys.readouterr().err
     (place / "text.txt").rename(place / "moved.txt")
-    assert run("evaluate", "runs/charlm/small", "moved.txt", "--json") == 0  # all of it, and nothing is counted
+    assert (
+        run("evaluate", "runs/charlm/small", "moved.txt", "--json") == 0
+    )  # all of it, and nothing is counted
     assert list(json.loads(capsys.readouterr().out)["scores"]) == ["this model", "all alike"]
 
 
 def test_rows_read_on_where_they_stopped():
     numbers = np.arange(103)
-    config = Config(window=7, forget=0.25, loop=LoopConfig(batch=3))
+    config = Config(window=7, reset_rate=0.25, loop=LoopConfig(batch=3))
     batches = data.TrainingBatches(numbers, config, torch.device("cpu"))
     assert batches.windows == 4  # of stretches of 34
     begun, before = [], torch.empty(0)
@@ -174,17 +195,23 @@ def test_rows_read_on_where_they_stopped():
         else:
             assert first.all()
         before = y[-1]
-        for part, whole in zip(batches(step, slice(1, 3)), (x[:, 1:], y[:, 1:], first[1:]), strict=True):
+        for part, whole in zip(
+            batches(step, slice(1, 3)), (x[:, 1:], y[:, 1:], first[1:]), strict=True
+        ):
             assert torch.equal(part, whole)
     assert 0.1 < torch.cat(begun).float().mean() < 0.4
 
 
 def test_short_texts_have_shorter_windows():
-    batches = data.TrainingBatches(np.arange(20), Config(loop=LoopConfig(batch=4)), torch.device("cpu"))
+    batches = data.TrainingBatches(
+        np.arange(20), Config(loop=LoopConfig(batch=4)), torch.device("cpu")
+    )
     assert batches(0, slice(0, 4))[0].shape == (5, 4)
 
 
-@pytest.mark.parametrize("changes", [{}, {"embedding": 3}, {"tied": True}, {"core": "gru"}, {"core": "rnn"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"embedding": 3}, {"tied": True}, {"cell": "gru"}, {"cell": "rnn"}]
+)
 def test_reading_bit_by_bit_is_reading_at_once(changes):
     trained = untrained(**changes)
     text = torch.randint(4, (12, 2))
@@ -207,8 +234,12 @@ def test_measure_is_the_mean_over_all_characters(monkeypatch):
     x = torch.from_numpy(numbers)
     logits, _ = trained.model(x[:-1, None])
     each = F.cross_entropy(logits[:, 0], x[1:], reduction="none")
-    assert evaluate.measure(trained, numbers[:900], 1)["nats"] == pytest.approx(each[:899].mean().item(), rel=1e-5)
-    found = evaluate.measure(trained, numbers, 500)  # two rows, which have read 256 before their own
+    assert evaluate.measure(trained, numbers[:900], 1)["nats"] == pytest.approx(
+        each[:899].mean().item(), rel=1e-5
+    )
+    found = evaluate.measure(
+        trained, numbers, 500
+    )  # two rows, which have read 256 before their own
     assert found["nats"] == pytest.approx(each[499:].mean().item(), rel=1e-5)
     assert found["bits"] == found["nats"] / math.log(2)
     monkeypatch.setattr(evaluate, "STRETCH", 77)  # 32 rows of which the last is shorter

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from core import checkpoint
 from core.errors import InputError
+from core.training import checkpoint
 
 PAYLOAD = {
     "config": {"hidden": 3, "sizes": [1, 2]},
@@ -61,7 +61,16 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_every_truncation_is_told(saved: Path) -> None:
     content = saved.read_bytes()
-    for length in [0, 1, 2, 4, 30, *range(100, len(content), 997), len(content) - 22, len(content) - 1]:
+    for length in [
+        0,
+        1,
+        2,
+        4,
+        30,
+        *range(100, len(content), 997),
+        len(content) - 22,
+        len(content) - 1,
+    ]:
         saved.write_bytes(content[:length])
         with pytest.raises(InputError) as error:
             checkpoint.load(saved, "toy")
@@ -89,7 +98,9 @@ def test_any_flipped_byte_is_told_or_harmless(saved: Path) -> None:
         assert torch.equal(loaded["weights"]["w"], PAYLOAD["weights"]["w"])
 
 
-@pytest.mark.parametrize("content", [b"hello", b"PK\x05\x06" + bytes(18), b"\x89PNG\r\n\x1a\n" + bytes(100)])
+@pytest.mark.parametrize(
+    "content", [b"hello", b"PK\x05\x06" + bytes(18), b"\x89PNG\r\n\x1a\n" + bytes(100)]
+)
 def test_other_files_are_no_checkpoints(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other.pt"
     path.write_bytes(content)
@@ -98,7 +109,9 @@ def test_other_files_are_no_checkpoints(tmp_path: Path, content: bytes) -> None:
     assert "not a checkpoint" in one_line(error, path)
 
 
-@pytest.mark.parametrize("value", [{"weights": torch.zeros(2)}, torch.zeros(2), [1], {"project": "other"}])
+@pytest.mark.parametrize(
+    "value", [{"weights": torch.zeros(2)}, torch.zeros(2), [1], {"project": "other"}]
+)
 def test_foreign_torch_files_are_no_checkpoints(tmp_path: Path, value: object) -> None:
     torch.save(value, tmp_path / "foreign.pt")
     with pytest.raises(InputError) as error:
@@ -136,7 +149,12 @@ def test_both_applications_are_named(saved: Path) -> None:
 
 
 def test_a_later_format_asks_for_an_upgrade(tmp_path: Path) -> None:
-    later = {"project": checkpoint.PROJECT, "format": checkpoint.FORMAT + 1, "app": "toy", "version": "9.9"}
+    later = {
+        "project": checkpoint.PROJECT,
+        "format": checkpoint.FORMAT + 1,
+        "app": "toy",
+        "version": "9.9",
+    }
     torch.save(later, tmp_path / "later.pt")
     with pytest.raises(InputError, match=r"later version 9\.9: upgrade"):
         checkpoint.load(tmp_path / "later.pt", "toy")
@@ -152,7 +170,9 @@ def test_what_could_not_be_loaded_is_not_saved(saved: Path) -> None:
 def test_a_full_disk_keeps_the_old_file(saved: Path) -> None:
     before = saved.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))  # the kernel refuses longer files
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (10_000, limits[1])
+    )  # the kernel refuses longer files
     try:
         with pytest.raises(InputError) as error:
             checkpoint.save(saved, "toy", PAYLOAD)
@@ -164,7 +184,9 @@ def test_a_full_disk_keeps_the_old_file(saved: Path) -> None:
 
 
 def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("no folder")  # refused to root, too, unlike a folder without permissions
+    (tmp_path / "file").write_text(
+        "no folder"
+    )  # refused to root, too, unlike a folder without permissions
     with pytest.raises(InputError) as error:
         checkpoint.save(tmp_path / "file/run.pt", "toy", PAYLOAD)
     assert "cannot write" in one_line(error, tmp_path / "file/run.pt")
@@ -187,5 +209,7 @@ def test_weights_of_another_network_are_one_line():
     checkpoint.restore(network, {"weight": torch.ones(3, 2), "bias": torch.zeros(3)}, "run")
     assert (network.weight == 1).all()
     for weights in ({"weight": torch.ones(2, 2), "bias": torch.zeros(3)}, {"other": torch.ones(1)}):
-        with pytest.raises(InputError, match="run holds the weights of a network of other parts or sizes"):
+        with pytest.raises(
+            InputError, match="run holds the weights of a network of other parts or sizes"
+        ):
             checkpoint.restore(network, weights, "run")

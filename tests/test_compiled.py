@@ -9,10 +9,11 @@ from compared import assert_close, double, everything, needs_compiler, pair, ran
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from core import bptt, engines, lease
 from core.cells import CELLS, RNNCell
+from core.engines import bptt, choose
+from core.engines.c import scratch
+from core.engines.tape import Tape
 from core.recurrent import Recurrent
-from core.tape import Tape
 
 SHAPES = [  # time, batch, input, hidden: one vector and less, several, odd ones; batches of one and across tiles
     (5, 1, 3, 1),
@@ -39,7 +40,9 @@ def test_outputs_and_gradients_agree_with_double_precision(cell, shape):
     for lengths in (None, torch.randint(0, time + 1, (batch,)).clamp(min=int(batch == 1))):
         x, state = torch.randn(time, batch, size), random_state(ours, batch)
         assert_close(
-            everything(ours, x, state, lengths), everything(reference, x.double(), double(state), lengths), 5e-6
+            everything(ours, x, state, lengths),
+            everything(reference, x.double(), double(state), lengths),
+            5e-6,
         )
 
 
@@ -49,7 +52,11 @@ def test_deep_and_both_ways_without_bias_zero_lengths_among_them(cell):
     torch.manual_seed(0)
     ours, reference = pair(cell, 5, 19, layers=2, bidirectional=True)
     x, state, lengths = torch.randn(8, 4, 5), random_state(ours, 4), torch.tensor([3, 0, 8, 0])
-    assert_close(everything(ours, x, state, lengths), everything(reference, x.double(), double(state), lengths), 5e-6)
+    assert_close(
+        everything(ours, x, state, lengths),
+        everything(reference, x.double(), double(state), lengths),
+        5e-6,
+    )
 
 
 @needs_compiler
@@ -59,7 +66,10 @@ def test_deep_and_both_ways_without_bias_zero_lengths_among_them(cell):
         ("rnn", {"activation": "sigmoid"}),
         ("rnn", {"activation": "relu"}),
         ("rnn", {"activation": "identity"}),
-        ("lstm", {"gate_activation": "tanh", "cell_activation": "identity", "output_activation": "relu"}),
+        (
+            "lstm",
+            {"gate_activation": "tanh", "cell_activation": "identity", "output_activation": "relu"},
+        ),
         ("gru", {"gate_activation": "tanh", "cell_activation": "sigmoid"}),
     ],
 )
@@ -67,7 +77,11 @@ def test_its_other_activations(cell, options):
     torch.manual_seed(0)
     ours, reference = pair(cell, 4, 21, **options)
     x, state = torch.randn(5, 3, 4), random_state(ours, 3)
-    assert_close(everything(ours, x, state, None), everything(reference, x.double(), double(state), None), 5e-6)
+    assert_close(
+        everything(ours, x, state, None),
+        everything(reference, x.double(), double(state), None),
+        5e-6,
+    )
 
 
 @needs_compiler
@@ -99,8 +113,12 @@ def test_the_bits_depend_neither_on_threads_nor_on_the_rest_of_the_batch(cell, m
 @needs_compiler
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("batch", "hidden"), [(1, 272), (1, 320), (3, 272), (6, 272)])
-def test_threads_that_share_out_the_units_leave_the_bits_as_they_are(cell, batch, hidden, monkeypatch):
-    ours, reference = pair(cell, 32, hidden, bias=True)  # large enough for threads to wait for each other
+def test_threads_that_share_out_the_units_leave_the_bits_as_they_are(
+    cell, batch, hidden, monkeypatch
+):
+    ours, reference = pair(
+        cell, 32, hidden, bias=True
+    )  # large enough for threads to wait for each other
     x, state = torch.randn(4, batch, 32), random_state(ours, batch)
     one = everything(ours, x, state, None)
     assert_close(one, everything(reference, x.double(), double(state), None), 5e-6)
@@ -110,7 +128,9 @@ def test_threads_that_share_out_the_units_leave_the_bits_as_they_are(cell, batch
 
 
 @needs_compiler
-@pytest.mark.parametrize("rows", [2, 60])  # fewer than columns of U, and more: gathered beforehand, or in the kernel
+@pytest.mark.parametrize(
+    "rows", [2, 60]
+)  # fewer than columns of U, and more: gathered beforehand, or in the kernel
 @pytest.mark.parametrize("cell", CELLS)
 def test_integers_are_one_hot_vectors(cell, rows):
     ours, reference = pair(cell, 30, 20, bias=True)
@@ -118,7 +138,9 @@ def test_integers_are_one_hot_vectors(cell, rows):
     one_hot = torch.nn.functional.one_hot(numbers, 30).double()
     expected = everything(reference, one_hot, double(state), None)
     values = 3 if cell == "lstm" else 2
-    assert_close(everything(ours, numbers, state, None), expected[:values] + expected[values + 1 :], 5e-6)
+    assert_close(
+        everything(ours, numbers, state, None), expected[:values] + expected[values + 1 :], 5e-6
+    )
 
 
 @needs_compiler
@@ -129,12 +151,16 @@ def test_a_closed_loop_is_the_sequence(cell):
     tape = bptt.record(layer, 4, 7)
     steps = torch.stack([tape.step(x_t) for x_t in x])
     outputs, _ = bptt.sequence(layer, [4] * 7, x.flatten(0, 1), layer.initial_state(4))
-    torch.testing.assert_close(steps.flatten(0, 1), outputs)  # U x by two products, each with an order of its own
+    torch.testing.assert_close(
+        steps.flatten(0, 1), outputs
+    )  # U x by two products, each with an order of its own
     leaves, weighting = list(layer.parameters()), torch.randn(28, 23)
     for _ in range(2):  # a tape may be attached twice: its values stay
         replayed = bptt.replay(layer, x, tape).flatten(0, 1)
         ours = torch.autograd.grad(replayed, leaves, weighting)
-        torch.testing.assert_close(ours, torch.autograd.grad(outputs, leaves, weighting, retain_graph=True))
+        torch.testing.assert_close(
+            ours, torch.autograd.grad(outputs, leaves, weighting, retain_graph=True)
+        )
 
 
 @needs_compiler
@@ -188,8 +214,12 @@ def test_checkpoints_and_hooks_on_saved_tensors(cell):
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         hooked = net(x)[0]
     for outputs in (again[0], hooked):
-        torch.testing.assert_close(torch.autograd.grad(outputs.square().sum(), leaves), expected, rtol=0, atol=0)
-    net(torch.randn(6, 3, 4))[0].sum().backward()  # writes to buffers on lease, not to what a hook has kept
+        torch.testing.assert_close(
+            torch.autograd.grad(outputs.square().sum(), leaves), expected, rtol=0, atol=0
+        )
+    net(torch.randn(6, 3, 4))[
+        0
+    ].sum().backward()  # writes to buffers on lease, not to what a hook has kept
     for tensor, then in kept:  # between rows there may be anything, NaN too
         torch.testing.assert_close(tensor, then, rtol=0, atol=0, equal_nan=True)
 
@@ -209,7 +239,7 @@ def test_ten_thousand_calls_leave_the_memory_as_it_was():
 
     before = calls(1000)
     assert calls(10000) - before < 2048  # KiB
-    assert len(lease.Lease._homes[net.layers[0][0]]) <= lease.MOST_FREE
+    assert len(scratch.Lease._homes[net.layers[0][0]]) <= scratch.MOST_FREE
 
 
 @pytest.mark.parametrize(
@@ -231,17 +261,19 @@ def test_auto_takes_what_the_table_says(cell, sizes, inference, by_kernel, witho
     lengths = torch.full((batch,), time)
 
     def chosen(lengths: Tensor | None = None) -> str:
-        engine = engines.choose("auto", [layer], x, layer.initial_state(batch), lengths)
-        if engine is engines.by_kernel:
+        engine = choose.choose("auto", [layer], x, layer.initial_state(batch), lengths)
+        if engine is choose.by_kernel:
             return "bptt"
-        return next(name for name, each in engines.ENGINES.items() if each is engine)
+        return next(name for name, each in choose.ENGINES.items() if each is engine)
 
     for compiled_serves in (True, False):
-        monkeypatch.setattr(engines, "kernel_serves", lambda *_, yes=compiled_serves: yes)
+        monkeypatch.setattr(choose, "kernel_serves", lambda *_, yes=compiled_serves: yes)
         assert chosen() == (by_kernel if compiled_serves else without)
         assert chosen(lengths) == "bptt"
         with torch.no_grad():
-            assert chosen() == (inference if compiled_serves else "reference" if time == 1 else "fused")
+            assert chosen() == (
+                inference if compiled_serves else "reference" if time == 1 else "fused"
+            )
             assert chosen(lengths) == ("bptt" if compiled_serves else "fused")
     layer.double()
     assert chosen() == "bptt"
@@ -251,17 +283,29 @@ def test_auto_takes_what_the_table_says(cell, sizes, inference, by_kernel, witho
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(
     ("time", "batch", "size", "hidden"),
-    [(5, 1, 3, 20), (4, 1, 30, 130), (70, 1, 7, 136), (6, 9, 33, 17), (3, 40, 16, 32), (9, 8, 20, 300)],
+    [
+        (5, 1, 3, 20),
+        (4, 1, 30, 130),
+        (70, 1, 7, 136),
+        (6, 9, 33, 17),
+        (3, 40, 16, 32),
+        (9, 8, 20, 300),
+    ],
 )
 def test_without_gradient_everything_is_as_with_it(cell, time, batch, size, hidden):
     ours, reference = pair(cell, size, hidden, layers=2, bias=True)
-    lengths, state = torch.randint(0, time + 1, (batch,)).clamp(min=int(batch == 1)), random_state(ours, batch)
+    lengths, state = (
+        torch.randint(0, time + 1, (batch,)).clamp(min=int(batch == 1)),
+        random_state(ours, batch),
+    )
     for x in (torch.randn(time, batch, size), torch.randint(0, size, (time, batch))):
         exact = x.double() if x.is_floating_point() else x
         for given, how_long in ((None, None), (state, None), (state, lengths)):
             with torch.no_grad():
                 outputs, final = ours(x, given, how_long)
-                expected, expected_final = reference(exact, None if given is None else double(given), how_long)
+                expected, expected_final = reference(
+                    exact, None if given is None else double(given), how_long
+                )
             values, others = (
                 [each, *(end if isinstance(end, tuple) else (end,))]
                 for each, end in ((outputs, final), (expected, expected_final))

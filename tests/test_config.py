@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import pytest
 
-from core.config import (
+from core.errors import InputError
+from core.training.config import (
     differences,
     from_dict,
     require_at_least,
@@ -18,7 +19,6 @@ from core.config import (
     require_within,
     to_dict,
 )
-from core.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,9 @@ def test_whole_numbers_may_stand_for_floats() -> None:
     ],
 )
 def test_what_does_not_fit_is_named(change: dict[str, Any], line: str) -> None:
-    data = {name: value for name, value in {**to_dict(Outer()), **change}.items() if value is not ...}
+    data = {
+        name: value for name, value in {**to_dict(Outer()), **change}.items() if value is not ...
+    }
     with pytest.raises(InputError, match=re.escape(line)):
         from_dict(Outer, data, "f.json")
 
@@ -76,11 +78,36 @@ def test_something_else_than_a_dict_is_told() -> None:
 @pytest.mark.parametrize(
     ("require", "good", "bad", "line"),
     [
-        (partial(require_at_least, 1), (1, 7, None), (0, -1, math.nan), "name must be at least 1, not "),
-        (partial(require_at_least, 0), (0, 0.5, None), (-1, math.nan), "name must be at least 0, not "),
-        (partial(require_within, 1, 3), (1, 3, None), (0, 4, math.nan), "name must be from 1 to 3, not "),
-        (require_share, (0, 0.999, None), (1, -0.1, math.nan), "name must be from 0 to below 1, not "),
-        (require_positive, (1e-9, 3, None), (0, math.inf, math.nan), "name must be above 0 and finite, not "),
+        (
+            partial(require_at_least, 1),
+            (1, 7, None),
+            (0, -1, math.nan),
+            "name must be at least 1, not ",
+        ),
+        (
+            partial(require_at_least, 0),
+            (0, 0.5, None),
+            (-1, math.nan),
+            "name must be at least 0, not ",
+        ),
+        (
+            partial(require_within, 1, 3),
+            (1, 3, None),
+            (0, 4, math.nan),
+            "name must be from 1 to 3, not ",
+        ),
+        (
+            require_share,
+            (0, 0.999, None),
+            (1, -0.1, math.nan),
+            "name must be from 0 to below 1, not ",
+        ),
+        (
+            require_positive,
+            (1e-9, 3, None),
+            (0, math.inf, math.nan),
+            "name must be above 0 and finite, not ",
+        ),
     ],
 )
 def test_what_is_out_of_range_is_named(
@@ -96,4 +123,7 @@ def test_what_is_out_of_range_is_named(
 def test_differences_are_named_at_any_depth() -> None:
     assert differences(Outer(), Outer()) == []
     other = Outer(size=(1, 2), inner=Inner(rate=0.25))
-    assert differences(Outer(), other) == ["size: saved None, asked (1, 2)", "rate: saved 0.5, asked 0.25"]
+    assert differences(Outer(), other) == [
+        "size: saved None, asked (1, 2)",
+        "rate: saved 0.5, asked 0.25",
+    ]

@@ -56,9 +56,18 @@ def exhaustive(model, state, length, penalty, forbidden=()):
     allowed = [token for token in range(len(model.V)) if token not in forbidden]
     words = [token for token in allowed if token != END]
     whole: list[tuple[int, ...]] = list(itertools.product(words, repeat=length))
-    whole += [(*t, END) for n in range(length) for t in itertools.product(words, repeat=n) if END in allowed]
+    whole += [
+        (*t, END)
+        for n in range(length)
+        for t in itertools.product(words, repeat=n)
+        if END in allowed
+    ]
     scored = [(model.log_p(t, state) / len(t) ** penalty, t) for t in whole]
-    return [(s, t[:-1] if t[-1] == END else t, t[-1] == END) for s, t in sorted(scored, reverse=True) if s > -1e30]
+    return [
+        (s, t[:-1] if t[-1] == END else t, t[-1] == END)
+        for s, t in sorted(scored, reverse=True)
+        if s > -1e30
+    ]
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -66,17 +75,23 @@ def exhaustive(model, state, length, penalty, forbidden=()):
 def test_a_beam_wide_enough_is_exhaustive_search(cell, penalty):
     model = Model(cell=cell, seed=3)
     expected = exhaustive(model, model.state, 4, penalty)
-    (found,) = beam_search(model, model.state, start=START, end=END, length=4, width=4**4, penalty=penalty)
+    (found,) = beam_search(
+        model, model.state, start=START, end=END, length=4, width=4**4, penalty=penalty
+    )
     assert [(h.tokens, h.finished) for h in found] == [(t, f) for _, t, f in expected]
     assert [h.score for h in found] == pytest.approx([s for s, _, _ in expected], rel=1e-12)
     for h in found:
-        assert h.log_probability == pytest.approx(h.score * (len(h.tokens) + h.finished) ** penalty, rel=1e-12)
+        assert h.log_probability == pytest.approx(
+            h.score * (len(h.tokens) + h.finished) ** penalty, rel=1e-12
+        )
 
 
 def test_a_beam_wide_enough_is_exhaustive_search_without_the_forbidden():
     model = Model(vocabulary=5, seed=4)
     expected = exhaustive(model, model.state, 4, 0.7, forbidden=(START, 3))
-    (found,) = beam_search(model, model.state, start=START, end=END, length=4, width=99, forbidden={3, START})
+    (found,) = beam_search(
+        model, model.state, start=START, end=END, length=4, width=99, forbidden={3, START}
+    )
     assert [h.tokens for h in found] == [t for _, t, _ in expected]
     assert [h.score for h in found] == pytest.approx([s for s, _, _ in expected], rel=1e-12)
 
@@ -105,12 +120,18 @@ def test_hypotheses_are_what_they_say_they_are(seed, cell, vocabulary, width, le
             written = (*h.tokens, END) if h.finished else h.tokens
             assert END not in h.tokens
             assert h.finished or len(h.tokens) == length
-            assert h.log_probability == pytest.approx(model.log_p(written, model.row(row)), rel=1e-9, abs=1e-9)
-            assert h.score == pytest.approx(h.log_probability / len(written) ** penalty, rel=1e-12, abs=1e-12)
+            assert h.log_probability == pytest.approx(
+                model.log_p(written, model.row(row)), rel=1e-9, abs=1e-9
+            )
+            assert h.score == pytest.approx(
+                h.log_probability / len(written) ** penalty, rel=1e-12, abs=1e-12
+            )
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6), length=st.integers(1, 8), penalty=st.sampled_from([0.0, 0.7, 2.0]))
+@given(
+    seed=st.integers(0, 10**6), length=st.integers(1, 8), penalty=st.sampled_from([0.0, 0.7, 2.0])
+)
 def test_width_one_is_greedy(seed, length, penalty):
     model = Model(6, "lstm", batch=4, seed=seed)
     options = {"start": START, "end": END, "length": length, "forbidden": (0,)}
@@ -118,7 +139,9 @@ def test_width_one_is_greedy(seed, length, penalty):
     assert tokens.shape == log_p.shape == (4, length)
     beams = beam_search(model, model.state, width=1, penalty=penalty, **options)
     for row, (only,) in enumerate(beams):
-        assert only.tokens == tuple(itertools.takewhile(lambda token: token != END, tokens[row].tolist()))
+        assert only.tokens == tuple(
+            itertools.takewhile(lambda token: token != END, tokens[row].tolist())
+        )
         assert only.log_probability == pytest.approx(log_p[row].sum().item(), rel=1e-12)
         assert tokens[row, len(only.tokens) :].eq(END).all()
 
@@ -145,7 +168,11 @@ def test_it_never_comes_back_with_nothing(width):
 
 def test_a_sequence_stays_where_nothing_may_follow():
     follows = torch.full((4, 4), -torch.inf)
-    follows[0, 2], follows[0, 1], follows[2, 3] = 3.0, 0.0, 0.0  # 0 -> 2 -> 3, a dead end, or 0 -> end
+    follows[0, 2], follows[0, 1], follows[2, 3] = (
+        3.0,
+        0.0,
+        0.0,
+    )  # 0 -> 2 -> 3, a dead end, or 0 -> end
 
     def step(tokens, state):
         return follows[tokens], state
@@ -166,7 +193,9 @@ def test_a_finished_hypothesis_is_kept_while_a_longer_one_grows():
         return follows[tokens], state
 
     for penalty, first in ((0.0, ()), (1.0, (2, 2, 2, 2))):
-        (found,) = beam_search(step, torch.zeros(1, 1), start=0, end=1, length=4, width=2, penalty=penalty)
+        (found,) = beam_search(
+            step, torch.zeros(1, 1), start=0, end=1, length=4, width=2, penalty=penalty
+        )
         assert found[0].tokens == first
         assert () in [h.tokens for h in found]
 
@@ -177,7 +206,10 @@ def test_states_of_any_nesting_follow_their_hypotheses():
         (read, (count, _)) = state
         read = torch.cat((read[:, 1:], tokens[:, None]), 1)
         assert torch.equal(count + 1, (read >= 0).sum(1))
-        logits = -3.0 * (torch.arange(6) - read[:, -1:] - 1).abs().float() - 0.01 * read.clamp(min=0).sum(1)[:, None]
+        logits = (
+            -3.0 * (torch.arange(6) - read[:, -1:] - 1).abs().float()
+            - 0.01 * read.clamp(min=0).sum(1)[:, None]
+        )
         return logits, (read, (count + 1, count))
 
     read, count = torch.full((2, 9), -1), torch.zeros(2, dtype=torch.int64)
@@ -195,7 +227,10 @@ def test_half_precision_logits_are_summed_in_float32():
 
     coarse = beam_search(step, model.state, start=START, end=END, length=5, width=3)
     assert coarse[0][0].score == pytest.approx(exact[0][0].score, abs=0.05)
-    assert greedy(step, model.state, start=START, end=END, length=5).log_probabilities.dtype == torch.float32
+    assert (
+        greedy(step, model.state, start=START, end=END, length=5).log_probabilities.dtype
+        == torch.float32
+    )
 
 
 @pytest.mark.parametrize(
@@ -225,7 +260,9 @@ def test_samples_have_the_distribution_asked_for(options, allowed):
 
     rows = 20_000
     random = torch.Generator().manual_seed(5)
-    tokens, log_p = sample(step, torch.zeros(rows, 1), start=0, end=5, length=1, generator=random, **options)
+    tokens, log_p = sample(
+        step, torch.zeros(rows, 1), start=0, end=5, length=1, generator=random, **options
+    )
     counts = torch.bincount(tokens.flatten(), minlength=6).double()
     assert counts[expected == 0].sum() == 0
     torch.testing.assert_close(log_p.exp(), expected[tokens])
@@ -237,7 +274,14 @@ def test_samples_depend_on_the_generator_alone_and_each_token_on_those_before():
     model = Model(4, "lstm", batch=1, seed=1)
     state = tuple(part.expand(5000, -1) for part in model.state)
     first, again, other = (
-        sample(model, state, start=START, end=END, length=3, generator=torch.Generator().manual_seed(seed))
+        sample(
+            model,
+            state,
+            start=START,
+            end=END,
+            length=3,
+            generator=torch.Generator().manual_seed(seed),
+        )
         for seed in (1, 1, 2)
     )
     assert torch.equal(first.tokens, again.tokens)
@@ -287,7 +331,14 @@ def test_nothing_has_gradients():
 
 
 @pytest.mark.parametrize(
-    "options", [{"temperature": 0}, {"temperature": float("nan")}, {"top_k": 0}, {"top_p": 0.0}, {"length": 0}]
+    "options",
+    [
+        {"temperature": 0},
+        {"temperature": float("nan")},
+        {"top_k": 0},
+        {"top_p": 0.0},
+        {"length": 0},
+    ],
 )
 def test_options_that_make_no_sense_are_errors(options):
     with pytest.raises(ValueError, match="at least 1"):
@@ -297,4 +348,8 @@ def test_options_that_make_no_sense_are_errors(options):
 @pytest.mark.parametrize("options", [{"width": 0}, {"length": 0}])
 def test_an_empty_beam_is_an_error(options):
     with pytest.raises(ValueError, match="at least 1, not 0"):
-        beam_search(Model(), torch.zeros(1, 6), **{"start": START, "end": END, "length": 3, "width": 2, **options})
+        beam_search(
+            Model(),
+            torch.zeros(1, 6),
+            **{"start": START, "end": END, "length": 3, "width": 2, **options},
+        )

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from core import cli
 from core.cells import CELLS, GRUCell, LSTMCell, RNNCell
 from core.diagnostics import gradient_flow, run
 from core.recurrent import Recurrent
+from core.training import cli
 
 DOUBLE: Any = {"dtype": torch.float64}
 
@@ -80,7 +80,10 @@ def test_an_lstm_that_forgets_and_writes_nothing_carries_the_gradient_whole(engi
 
 def test_the_state_of_an_lstm_is_h_and_c():
     cell = LSTMCell(3, 4, **DOUBLE)
-    x, state = torch.randn(1, 1, 3, **DOUBLE), (torch.randn(1, 4, **DOUBLE), torch.randn(1, 4, **DOUBLE))
+    x, state = (
+        torch.randn(1, 1, 3, **DOUBLE),
+        (torch.randn(1, 4, **DOUBLE), torch.randn(1, 4, **DOUBLE)),
+    )
 
     def step(both: Tensor) -> Tensor:
         h, c = both.chunk(2)
@@ -111,7 +114,9 @@ def test_the_command_writes_its_table_and_picture(tmp_path, capsys):
     assert (tmp_path / "flow.png").read_bytes()[:4] == b"\x89PNG"
 
 
-@pytest.mark.parametrize("wrong", [["--hidden", "0"], ["--hidden", "2", "--out", "no/such/folder/flow.png"]])
+@pytest.mark.parametrize(
+    "wrong", [["--hidden", "0"], ["--hidden", "2", "--out", "no/such/folder/flow.png"]]
+)
 def test_bad_input_to_the_command_is_one_line(wrong, capsys):
     assert cli.guard("diagnostics", run, wrong) == 2
     assert capsys.readouterr().err.count("\n") == 1

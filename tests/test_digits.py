@@ -28,13 +28,17 @@ def write_idx(path, array, compress=False):
     data = struct.pack(f">BBBB{array.ndim}I", 0, 0, kind, array.ndim, *array.shape)
     data += array.astype(array.dtype.newbyteorder(">")).tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_name(path.name + ".gz" * compress).write_bytes(gzip.compress(data) if compress else data)
+    path.with_name(path.name + ".gz" * compress).write_bytes(
+        gzip.compress(data) if compress else data
+    )
 
 
 def write_family(folder, train, test, labels="labels-idx1-ubyte", compress=False, first=0):
     """60 training and 10 test images of 4x6; image i is filled with i, apart from a mark in its top right."""
     for prefix, count in ((train, 60), (test, 10)):
-        images = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None], (count, 4, 6)).copy()
+        images = np.broadcast_to(
+            np.arange(count, dtype=np.uint8)[:, None, None], (count, 4, 6)
+        ).copy()
         images[:, 0, -1] = 255
         classes = (np.arange(count) % 10 + first).astype(np.uint8)
         if labels.endswith("int"):
@@ -68,14 +72,30 @@ def test_splits_do_not_depend_on_the_seed_of_the_run():
     torch.manual_seed(2)
     np.random.seed(2)
     assert all(map(same, parts(first), parts(load("digits"))))
-    assert first.train.labels[:8].tolist() == [5, 8, 8, 8, 8, 5, 5, 6]  # stays so from release to release
+    assert first.train.labels[:8].tolist() == [
+        5,
+        8,
+        8,
+        8,
+        8,
+        5,
+        5,
+        6,
+    ]  # stays so from release to release
 
 
 def test_hold_out_takes_the_first_of_each_class():
     labels = torch.tensor([0, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 2])
-    images = Images(torch.arange(12, dtype=torch.uint8)[:, None, None, None], labels, ("a", "b", "c"))
+    images = Images(
+        torch.arange(12, dtype=torch.uint8)[:, None, None, None], labels, ("a", "b", "c")
+    )
     held, rest = hold_out(images, 0.25)
-    assert held.images.flatten().tolist() == [0, 1, 2, 11]  # a quarter of 8 and 3; at least one of 1
+    assert held.images.flatten().tolist() == [
+        0,
+        1,
+        2,
+        11,
+    ]  # a quarter of 8 and 3; at least one of 1
     assert rest.images.flatten().tolist() == [3, 4, 5, 6, 7, 8, 9, 10]
     assert sorted(shuffled(images).images.flatten().tolist()) == list(range(12))
 
@@ -105,7 +125,11 @@ def test_the_mnist_format_plain_and_compressed(tmp_path, name, folder, train, te
     before = sorted(tmp_path.rglob("*"))
     splits = load(name, root=tmp_path)
     assert sorted(tmp_path.rglob("*")) == before  # nothing is unpacked: the root may be read-only
-    assert [len(part) for part in parts(splits)] == [50, 10, 10]  # a sixth where 5,000 would be more
+    assert [len(part) for part in parts(splits)] == [
+        50,
+        10,
+        10,
+    ]  # a sixth where 5,000 would be more
     assert splits.train.images.shape == (50, 1, 4, 6)
     assert splits.test.images[:, 0, 1, 0].tolist() == list(range(10))
     for part in parts(splits):
@@ -122,7 +146,9 @@ def test_qmnist_labels_are_the_first_column(tmp_path):
 
 def test_labels_of_another_data_set_are_refused(tmp_path):
     write_family(tmp_path / "MNIST" / "raw", "train", "t10k", first=40)
-    with pytest.raises(InputError, match=r"train-labels-idx1-ubyte: labels 40 to 49 are not mnist's"):
+    with pytest.raises(
+        InputError, match=r"train-labels-idx1-ubyte: labels 40 to 49 are not mnist's"
+    ):
         load("mnist", root=tmp_path)
 
 
@@ -132,7 +158,9 @@ def test_emnist_is_put_upright_and_letters_count_from_zero(tmp_path):
     test = load("emnist-letters", root=tmp_path).test
     assert test.images.shape == (10, 1, 6, 4)
     assert test.images.is_contiguous()  # canvases are painted through flat views
-    assert (test.images[:, 0, -1, 0] == 255).all()  # the mark of the top right is at the bottom left
+    assert (
+        test.images[:, 0, -1, 0] == 255
+    ).all()  # the mark of the top right is at the bottom left
     assert test.images[:, 0, 0, 0].tolist() == list(range(10))
     assert [test.classes[label] for label in test.labels] == list("abcdefghij")
 
@@ -156,12 +184,17 @@ def test_svhn_and_cifar_through_torchvision(tmp_path, monkeypatch):
     for split, count in (("train", 60), ("test", 20)):
         labels = np.arange(1, count + 1, dtype=np.uint8)[:, None] % 10
         labels[labels == 0] = 10  # as the files call the digit 0
-        savemat(tmp_path / f"{split}_32x32.mat", {"X": pixels[:count].transpose(2, 3, 1, 0), "y": labels})
+        savemat(
+            tmp_path / f"{split}_32x32.mat",
+            {"X": pixels[:count].transpose(2, 3, 1, 0), "y": labels},
+        )
     batches = tmp_path / "cifar-10-batches-py"
     batches.mkdir()
     for number, file in enumerate([*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]):
         rows = pixels[number * 10 : number * 10 + 10]
-        (batches / file).write_bytes(pickle.dumps({"data": rows.reshape(10, -1), "labels": list(range(10))}))
+        (batches / file).write_bytes(
+            pickle.dumps({"data": rows.reshape(10, -1), "labels": list(range(10))})
+        )
     (batches / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))
     # The published check sums are of the whole files; these small ones have others.
     monkeypatch.setattr(SVHN, "split_list", {k: [*v[:2], None] for k, v in SVHN.split_list.items()})
@@ -181,7 +214,9 @@ def test_svhn_and_cifar_through_torchvision(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "digits"])
 def test_missing_files_are_one_line_that_says_what_to_put_where(tmp_path, name):
-    with pytest.raises(InputError, match=rf"{name} is not here.*: put .* into .*--download") as error:
+    with pytest.raises(
+        InputError, match=rf"{name} is not here.*: put .* into .*--download"
+    ) as error:
         load(name, root=tmp_path)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
@@ -195,7 +230,9 @@ def test_a_failed_download_is_one_line(tmp_path, monkeypatch, name):
         raise URLError("Name or service\nnot known")
 
     monkeypatch.setattr("urllib.request.urlopen", offline)
-    with pytest.raises(InputError, match=f"{name} could not be downloaded into .*not known") as error:
+    with pytest.raises(
+        InputError, match=f"{name} could not be downloaded into .*not known"
+    ) as error:
         load(name, root=tmp_path, download=True)
     assert "\n" not in str(error.value)
 
@@ -233,13 +270,26 @@ def real_data():
     return Path(os.environ.get("RECURRENT_VISION_DATA", beside)) / "mnist"
 
 
-@pytest.mark.skipif(not (real_data() / "MNIST").exists(), reason="RECURRENT_VISION_DATA has no mnist/MNIST")
+@pytest.mark.skipif(
+    not (real_data() / "MNIST").exists(), reason="RECURRENT_VISION_DATA has no mnist/MNIST"
+)
 def test_real_mnist():
     splits = load("mnist", root=real_data())
     assert [len(part) for part in parts(splits)] == [55_000, 5_000, 10_000]
     train = torch.cat([splits.train.labels, splits.validation.labels]).bincount()
     assert train.tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    assert splits.test.labels.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert splits.test.labels.bincount().tolist() == [
+        980,
+        1135,
+        1032,
+        1010,
+        982,
+        892,
+        958,
+        1028,
+        974,
+        1009,
+    ]
     assert splits.test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     # The pixels' mean and deviation, as everyone normalises them.
     pixels = torch.cat([splits.train.images, splits.validation.images]).float() / 255

@@ -14,9 +14,9 @@ from PIL import Image
 from torch import nn
 from torchvision import models
 
-from core import checkpoint
-from core.config import from_dict, to_dict
 from core.errors import InputError
+from core.training import checkpoint
+from core.training.config import from_dict, to_dict
 from datasets.pictures import open_picture
 from vision.encoder import FROM_SCRATCH, LITE0, TINY, Encoder, Preprocessing, make_encoder
 from vision.lite0 import Convolution, same
@@ -50,7 +50,9 @@ def shufflenet(tmp_path_factory) -> Path:
 
 
 def pixels(count=2, size=64):
-    return torch.randint(256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
 
 
 def sample(name):
@@ -69,7 +71,11 @@ def test_lite0_knows_the_classes_of_real_pictures(lite0):
     assert features.shape == (2, 49, 1280)
     assert features.min() >= 0
     assert features.max() <= 6
-    best = F.linear(features.mean(1), weights["_fc.weight"], weights["_fc.bias"]).topk(5).indices.tolist()
+    best = (
+        F.linear(features.mean(1), weights["_fc.weight"], weights["_fc.bias"])
+        .topk(5)
+        .indices.tolist()
+    )
     assert best[0][0] == 985  # daisy; ImageNet has no dahlia
     assert 663 in best[1]  # monastery: it is a temple
 
@@ -92,7 +98,9 @@ def test_padding_same_by_its_definition(size, kernel, stride):
     before, after = same(size, kernel, stride)
     assert 0 <= after - before <= 1
     windows = (
-        nn.functional.pad(torch.zeros(size), (before, after)).unfold(0, kernel, stride) if before + after else None
+        nn.functional.pad(torch.zeros(size), (before, after)).unfold(0, kernel, stride)
+        if before + after
+        else None
     )
     count = (size - kernel) // stride + 1 if windows is None else len(windows)
     assert count == -(-size // stride)
@@ -105,7 +113,9 @@ def test_the_grid_goes_row_by_row(lite0):
     with torch.no_grad():
         change = (lite0(bright) - lite0(dark)).abs().mean(2).view(7, 7)
     corners = [
-        change[rows, columns].mean() for rows in (slice(3), slice(4, 7)) for columns in (slice(3), slice(4, 7))
+        change[rows, columns].mean()
+        for rows in (slice(3), slice(4, 7))
+        for columns in (slice(3), slice(4, 7))
     ]
     assert corners[1] > 2 * max(corners[0], corners[2], corners[3])  # up and to the right
 
@@ -117,7 +127,9 @@ def test_networks_of_torchvision_give_the_grid_that_their_heads_expect(tmp_path,
     torch.save(whole.state_dict(), tmp_path / "weights.pth")
     encoder = make_encoder(name, tmp_path / "weights.pth", preprocessing=SMALL)
     x = pixels()
-    mean, std = (torch.tensor(each).view(3, 1, 1) for each in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    mean, std = (
+        torch.tensor(each).view(3, 1, 1) for each in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    )
     with torch.no_grad():
         expected = whole((x / 255 - mean) / std)
         pooled = encoder(x).mean(1)
@@ -129,10 +141,15 @@ def test_networks_of_torchvision_give_the_grid_that_their_heads_expect(tmp_path,
 
 def test_preprocessing_is_that_of_the_weights_but_for_the_crop():
     assert make_encoder("resnet18", pretrained=False).preprocessing == Preprocessing(
-        224, (255 * 0.485, 255 * 0.456, 255 * 0.406), (255 * 0.229, 255 * 0.224, 255 * 0.225), "bilinear"
+        224,
+        (255 * 0.485, 255 * 0.456, 255 * 0.406),
+        (255 * 0.229, 255 * 0.224, 255 * 0.225),
+        "bilinear",
     )
     assert make_encoder("efficientnet_b1", pretrained=False).preprocessing.size == 240
-    assert make_encoder("efficientnet_b0", pretrained=False).preprocessing.interpolation == "bicubic"
+    assert (
+        make_encoder("efficientnet_b0", pretrained=False).preprocessing.interpolation == "bicubic"
+    )
 
 
 def test_pictures_are_squeezed_to_a_square_and_made_rgb():
@@ -141,7 +158,9 @@ def test_pictures_are_squeezed_to_a_square_and_made_rgb():
     shown = LITE0(Image.fromarray(colours))
     assert (shown.shape, shown.dtype) == ((3, 224, 224), torch.uint8)
     assert shown[:, :, :20].flatten(1).float().mean(1).tolist() == pytest.approx([255, 0, 0], abs=1)
-    assert shown[:, :, -20:].flatten(1).float().mean(1).tolist() == pytest.approx([0, 0, 255], abs=1)
+    assert shown[:, :, -20:].flatten(1).float().mean(1).tolist() == pytest.approx(
+        [0, 0, 255], abs=1
+    )
     grey = TINY(Image.new("L", (1, 1), 77))
     assert torch.equal(grey, torch.full((3, 64, 64), 77, dtype=torch.uint8))
 
@@ -153,12 +172,18 @@ def test_preprocessing_travels_as_json():
 
 
 def test_features_depend_on_their_own_picture_alone_and_on_no_chance(lite0):
-    for encoder in (lite0, *map(make_encoder, FROM_SCRATCH), make_encoder("efficientnet_b0", pretrained=False)):
+    for encoder in (
+        lite0,
+        *map(make_encoder, FROM_SCRATCH),
+        make_encoder("efficientnet_b0", pretrained=False),
+    ):
         encoder.train()
         x = pixels(size=encoder.preprocessing.size)
         before = encoder.fingerprint
         with torch.no_grad():
-            assert torch.allclose(encoder(x), torch.cat([encoder(x[:1]), encoder(x[1:])]), atol=1e-4)
+            assert torch.allclose(
+                encoder(x), torch.cat([encoder(x[:1]), encoder(x[1:])]), atol=1e-4
+            )
             assert torch.equal(encoder(x), encoder(x))
         assert encoder.fingerprint == before  # no running statistics
 
@@ -167,7 +192,9 @@ def test_features_depend_on_their_own_picture_alone_and_on_no_chance(lite0):
 def test_fine_tuning_reaches_every_weight(name):
     encoder = make_encoder(name, pretrained=False, preprocessing=SMALL)
     encoder(pixels()).square().mean().backward()
-    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in encoder.parameters())
+    assert all(
+        weight.grad is not None and weight.grad.abs().sum() > 0 for weight in encoder.parameters()
+    )
 
 
 @pytest.mark.parametrize(
@@ -182,7 +209,9 @@ def test_what_is_trained_from_scratch_is_small(name, size, channels, weights):
 def test_the_fingerprint_changes_with_weights_and_preprocessing(shufflenet):
     first = make_encoder(SHUFFLENET, shufflenet)
     assert make_encoder(SHUFFLENET, shufflenet).fingerprint == first.fingerprint
-    assert make_encoder(SHUFFLENET, shufflenet, preprocessing=SMALL).fingerprint != first.fingerprint
+    assert (
+        make_encoder(SHUFFLENET, shufflenet, preprocessing=SMALL).fingerprint != first.fingerprint
+    )
     before = first.fingerprint
     with torch.no_grad():
         next(first.parameters())[0, 0, 0, 0] += 1e-6
@@ -207,10 +236,13 @@ def test_weights_of_lite0_load_from_a_file_too(tmp_path, lite0):
 
 def test_old_files_without_counts_load(tmp_path, shufflenet):
     weights = torch.load(shufflenet, weights_only=True)
-    old = {name: value for name, value in weights.items() if not name.endswith("num_batches_tracked")}
+    old = {
+        name: value for name, value in weights.items() if not name.endswith("num_batches_tracked")
+    }
     torch.save(old, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     assert (
-        make_encoder(SHUFFLENET, tmp_path / "old.pth").fingerprint == make_encoder(SHUFFLENET, shufflenet).fingerprint
+        make_encoder(SHUFFLENET, tmp_path / "old.pth").fingerprint
+        == make_encoder(SHUFFLENET, shufflenet).fingerprint
     )
 
 
@@ -256,14 +288,18 @@ def test_files_that_are_not_the_weights_are_one_line(tmp_path, shufflenet):
             make_encoder(SHUFFLENET, tmp_path / name)
         assert str(tmp_path / name) in str(error.value)
         assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match=r"weights of mobilenet_v2: features.0.0.weight is missing"):
+    with pytest.raises(
+        InputError, match=r"weights of mobilenet_v2: features.0.0.weight is missing"
+    ):
         make_encoder("mobilenet_v2", shufflenet)
     with pytest.raises(InputError, match=r"weights of lite0: stem.conv.weight is missing"):
         make_encoder("lite0", shufflenet)
 
 
 def test_without_weights_one_line_says_where_to_get_them():
-    with pytest.raises(InputError, match=r"shufflenet_v2_x0_5 comes without weights: .*https://.*shufflenet.*\.pth"):
+    with pytest.raises(
+        InputError, match=r"shufflenet_v2_x0_5 comes without weights: .*https://.*shufflenet.*\.pth"
+    ):
         make_encoder(SHUFFLENET)
 
 
@@ -277,7 +313,10 @@ def test_a_download_is_kept_and_without_a_network_it_is_one_line(tmp_path, monke
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", fails)
-    with pytest.raises(InputError, match=r"cannot download https://\S*shufflenet\S* .*no route to host.*give a file"):
+    with pytest.raises(
+        InputError,
+        match=r"cannot download https://\S*shufflenet\S* .*no route to host.*give a file",
+    ):
         make_encoder(SHUFFLENET, download=True)
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetches)
     fetched = make_encoder(SHUFFLENET, download=True).fingerprint

@@ -42,7 +42,9 @@ def test_the_batch_of_evaluation_does_not_matter(untrained, monkeypatch):
     model, images = untrained
     whole = evaluate.probabilities(model, images.images, 3, evaluate.greedy)
     monkeypatch.setattr(evaluate, "BATCH", 7)
-    torch.testing.assert_close(evaluate.probabilities(model, images.images, 3, evaluate.greedy), whole)
+    torch.testing.assert_close(
+        evaluate.probabilities(model, images.images, 3, evaluate.greedy), whole
+    )
 
 
 def test_monte_carlo_is_the_mean_of_probabilities(untrained, monkeypatch):

@@ -237,7 +237,11 @@ def test_broken_pictures_are_named_once_counted_and_left_out(tmp_path, encoder, 
         found = extract(encoder, items, tmp_path / str(batch), batch=batch)
         assert found.items == (0, 1, 2, 4, 5, 7, 9)
         *lines, last = capsys.readouterr().err.splitlines()
-        assert [sum(f"{number}.png: " in line for line in lines) for number in (3, 6, 8)] == [1, 1, 1]
+        assert [sum(f"{number}.png: " in line for line in lines) for number in (3, 6, 8)] == [
+            1,
+            1,
+            1,
+        ]
         assert len(lines) == 3
         assert last == "warning: 3 of 10 pictures cannot be read and are left out"
         with torch.no_grad():

@@ -34,7 +34,9 @@ def test_each_class_is_split_70_15_15(tmp_path):
     splits = digits.load(str(make(tmp_path / "pets")))
     assert splits.train.classes == ("cat", "dog")
     assert splits.train.images.shape == (42, 1, 6, 8)
-    assert [part.labels.bincount().tolist() for part in (splits.train, splits.validation, splits.test)] == [
+    assert [
+        part.labels.bincount().tolist() for part in (splits.train, splits.validation, splits.test)
+    ] == [
         [14, 28],
         [3, 6],
         [3, 6],
@@ -75,7 +77,10 @@ def test_without_validation_it_is_held_out_of_train(tmp_path):
     make(tmp_path / "test", 2, 2, first=40)
     splits = load(tmp_path)
     assert splits.validation.labels.bincount().tolist() == [3, 3]
-    assert sorted(values(splits.train) + values(splits.validation)) == [*range(20), *range(100, 120)]
+    assert sorted(values(splits.train) + values(splits.validation)) == [
+        *range(20),
+        *range(100, 120),
+    ]
     assert sorted(values(splits.test)) == [40, 41, 140, 141]
 
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from core import checkpoint, cli
-from glimpse.__main__ import VERBS
+from core.training import checkpoint, cli
+from glimpse.__main__ import COMMANDS
 from glimpse.model import greedy, open_model
 
 ROOT = Path(__file__).parent.parent
@@ -24,7 +24,7 @@ TOY = [
 
 
 def glimpse(*argv):
-    return cli.main("glimpse", VERBS, [str(word) for word in argv])
+    return cli.main("glimpse", COMMANDS, [str(word) for word in argv])
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,9 @@ def refused(capfd):
 
 
 def test_train_leaves_a_whole_run(run, capfd):
-    assert {"config.json", "metrics.jsonl", "last.pt", "best.pt", "scanpaths.png"} <= {f.name for f in run.iterdir()}
+    assert {"config.json", "metrics.jsonl", "last.pt", "best.pt", "scanpaths.png"} <= {
+        f.name for f in run.iterdir()
+    }
     with Image.open(run / "scanpaths.png") as picture:
         assert min(picture.size) > 300
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -54,7 +56,9 @@ def test_train_leaves_a_whole_run(run, capfd):
 def test_a_checkpoint_is_all_a_user_needs(run):
     model, saved = open_model(run, "cpu")
     assert saved["extras"]["classes"] == list("0123456789")
-    episode = model.look(torch.zeros(1, *saved["extras"]["image_shape"], dtype=torch.uint8), 2, greedy)
+    episode = model.look(
+        torch.zeros(1, *saved["extras"]["image_shape"], dtype=torch.uint8), 2, greedy
+    )
     assert episode.logits.shape == (2, 1, 10)
 
 
@@ -66,7 +70,9 @@ def test_evaluate(run, capfd):
     assert glimpse("evaluate", run, "--json", "--split", "validation") == 0
     report = json.loads(capfd.readouterr().out)
     best = checkpoint.open_run(run, "glimpse")
-    assert report["accuracies"]["greedy"][report["glimpses"] - 1] == pytest.approx(best["metrics"]["accuracy"])
+    assert report["accuracies"]["greedy"][report["glimpses"] - 1] == pytest.approx(
+        best["metrics"]["accuracy"]
+    )
 
 
 def test_show(run, tmp_path, capfd):
@@ -110,7 +116,10 @@ def test_resume_to_the_same_bits(run, tmp_path):
             glimpse("train", *TOY, "--runs", tmp_path)
     assert checkpoint.load(tmp_path / "glimpse" / "digits" / "last.pt", "glimpse")["step"] == 20
     assert glimpse("train", "--resume", tmp_path / "glimpse" / "digits", "--quiet") == 0
-    ends = [checkpoint.load(r / "last.pt", "glimpse")["weights"] for r in (run, tmp_path / "glimpse" / "digits")]
+    ends = [
+        checkpoint.load(r / "last.pt", "glimpse")["weights"]
+        for r in (run, tmp_path / "glimpse" / "digits")
+    ]
     for name, weight in ends[0].items():
         assert torch.equal(weight, ends[1][name]), name
 
@@ -177,7 +186,16 @@ def test_bad_checkpoints_are_one_line(run, tmp_path, capfd):
             return (open, (str(tmp_path / "was-run"), "w"))
 
     torch.save({"weights": Evil()}, tmp_path / "code.pt")
-    names = ["truncated.pt", "empty.pt", "text.pt", "plain.pkl", "other.pt", "zip.pt", "code.pt", "missing.pt"]
+    names = [
+        "truncated.pt",
+        "empty.pt",
+        "text.pt",
+        "plain.pkl",
+        "other.pt",
+        "zip.pt",
+        "code.pt",
+        "missing.pt",
+    ]
     for name in names:
         assert glimpse("evaluate", tmp_path / name) == 2
         assert name in refused(capfd)
@@ -218,13 +236,23 @@ def test_a_data_set_that_moved_is_no_other_configuration(run, tmp_path):
 
 def test_two_processes_train_as_one(tmp_path):
     few = [*TOY, "--steps", "6", "--clutter", "2", "--clutter-size", "4", "--device", "cpu"]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+    ]
     command = [*launch, "-m", "glimpse.train", *few, "--runs", str(tmp_path / "two")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     assert glimpse("train", *few, "--runs", tmp_path / "one") == 0
     one, two = (
-        checkpoint.load(tmp_path / n / "glimpse/digits/last.pt", "glimpse")["weights"] for n in ("one", "two")
+        checkpoint.load(tmp_path / n / "glimpse/digits/last.pt", "glimpse")["weights"]
+        for n in ("one", "two")
     )
     torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-6)

@@ -2,12 +2,16 @@
 
 import torch
 
-from core.loop import LoopConfig
+from core.training.config import LoopConfig
 from datasets.splits import Images
 from glimpse.config import Config
 from glimpse.data import TrainingBatches, load
 
-SOURCE = Images(torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8), torch.arange(50) % 10, tuple("0123456789"))
+SOURCE = Images(
+    torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8),
+    torch.arange(50) % 10,
+    tuple("0123456789"),
+)
 KINDS = {
     "plain": Config(),
     "moved": Config(shift=2),
@@ -21,7 +25,9 @@ def test_rows_of_a_batch_are_the_same_whoever_asks():
         make = TrainingBatches(SOURCE, config)
         whole = make(3, slice(0, config.loop.batch))
         parts = [make(3, slice(start, start + 32)) for start in range(0, config.loop.batch, 32)]
-        assert all(torch.equal(part[3], whole[3]) for part in parts)  # the std of the policy is that of the step
+        assert all(
+            torch.equal(part[3], whole[3]) for part in parts
+        )  # the std of the policy is that of the step
         for tensor, *pieces in zip(whole[:3], *(part[:3] for part in parts), strict=True):
             batch_dimension = 1 if tensor.dim() == 3 else 0  # the noise is [glimpses, batch, 2]
             assert torch.equal(tensor, torch.cat(pieces, batch_dimension)), name
@@ -31,7 +37,8 @@ def test_batches_depend_on_seed_and_step_alone():
     config = KINDS["clutter"]
     again = Config(**{**vars(config), "loop": LoopConfig(seed=1)})
     first, other_step, other_seed = (
-        TrainingBatches(SOURCE, c)(step, slice(0, 128)) for c, step in ((config, 5), (config, 6), (again, 5))
+        TrainingBatches(SOURCE, c)(step, slice(0, 128))
+        for c, step in ((config, 5), (config, 6), (again, 5))
     )
     repeated = TrainingBatches(SOURCE, config)(5, slice(0, 128))
     for a, b in zip(first, repeated, strict=True):
@@ -43,7 +50,9 @@ def test_batches_depend_on_seed_and_step_alone():
 
 def test_every_image_once_an_epoch_and_labels_belong():
     images = Images(
-        torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1), torch.arange(50), tuple(map(str, range(50)))
+        torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1),
+        torch.arange(50),
+        tuple(map(str, range(50))),
     )
     make = TrainingBatches(images, Config(loop=LoopConfig(batch=10)))
     seen = [make(step, slice(0, 10))[:2] for step in range(5)]
@@ -53,7 +62,10 @@ def test_every_image_once_an_epoch_and_labels_belong():
 
 
 def test_validation_and_test_canvases_do_not_depend_on_the_training_seed():
-    a, b = (load(Config(canvas=(16, 16), clutter=2, clutter_size=4, loop=LoopConfig(seed=s)), "cpu") for s in (0, 1))
+    a, b = (
+        load(Config(canvas=(16, 16), clutter=2, clutter_size=4, loop=LoopConfig(seed=s)), "cpu")
+        for s in (0, 1)
+    )
     assert a.validation.images.shape[1:] == (1, 16, 16)
     assert torch.equal(a.validation.images, b.validation.images)
     assert torch.equal(a.test.images, b.test.images)

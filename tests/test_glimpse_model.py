@@ -14,9 +14,9 @@ SMALL = Config(patch=3, scales=2, what=6, where=5, glimpse=7, hidden=8, glimpses
 CLASSES, BATCH = 3, 5
 
 
-def make(core="rnn", **changes):
+def make(cell="rnn", **changes):
     torch.manual_seed(0)
-    model = RecurrentAttention(replace(SMALL, core=core, **changes), 2, CLASSES).double()
+    model = RecurrentAttention(replace(SMALL, cell=cell, **changes), 2, CLASSES).double()
     nn.init.normal_(model.location.bias)
     images = torch.rand(BATCH, 2, 9, 13, dtype=torch.float64)
     labels = torch.arange(BATCH) % CLASSES
@@ -26,7 +26,7 @@ def make(core="rnn", **changes):
 
 def plain_rollout(model, images, policy, glimpses):
     """The module docstring's equations, one after another, under autograd."""
-    state = model.core.initial_state(len(images))
+    state = model.recurrent.initial_state(len(images))
     h = state[0] if isinstance(state, tuple) else state
     prepared = model.sensor.prepare(images)
     rows = []
@@ -39,7 +39,7 @@ def plain_rollout(model, images, policy, glimpses):
         what = torch.relu(model.glimpse.what(rho))
         where = torch.relu(model.glimpse.where(location))
         g = torch.relu(model.glimpse.combine(torch.cat((what, where), -1)))
-        h, state = model.core(g, state)
+        h, state = model.recurrent(g, state)
         rows.append((location, chosen, mean, baseline, model.action(h)))
     return tuple(torch.stack(each) for each in zip(*rows, strict=True))
 
@@ -59,7 +59,11 @@ def plain_loss(means, baselines, logits, chosen, labels, std, weight):
     advantages = (expected - baselines).detach()
     advantages = advantages / ((advantages**2).mean().sqrt() + 1e-3)
     log_density = torch.distributions.Normal(means, std).log_prob(chosen).sum(-1)
-    return -p.log().mean() - weight * (advantages * log_density).mean() + ((expected - baselines) ** 2).mean()
+    return (
+        -p.log().mean()
+        - weight * (advantages * log_density).mean()
+        + ((expected - baselines) ** 2).mean()
+    )
 
 
 def gradients(model, loss):
@@ -67,16 +71,18 @@ def gradients(model, loss):
     return dict(zip(names, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True))
 
 
-@pytest.mark.parametrize("core", ["rnn", "lstm"])
-def test_rollout_equals_a_plain_autograd_loop(core):
-    model, images, labels, noise = make(core)
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_rollout_equals_a_plain_autograd_loop(cell):
+    model, images, labels, noise = make(cell)
     policy = sampled(noise, 0.3)
     episode = model.look(images, SMALL.glimpses, policy)
     plain = plain_rollout(model, images, policy, SMALL.glimpses)
     for got, expected in zip(episode, plain, strict=False):
         torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
     got = gradients(model, objective.loss(episode, labels, std=0.3, weight=0.7)[0])
-    expected = gradients(model, plain_loss(plain[2], plain[3], plain[4], plain[1], labels, 0.3, 0.7))
+    expected = gradients(
+        model, plain_loss(plain[2], plain[3], plain[4], plain[1], labels, 0.3, 0.7)
+    )
     for name, gradient in got.items():
         assert gradient is not None, name
         torch.testing.assert_close(gradient, expected[name], rtol=1e-10, atol=1e-12, msg=name)
@@ -86,7 +92,7 @@ def test_rollout_equals_a_plain_autograd_loop(core):
     "changes",
     [
         {},
-        {"core": "lstm"},
+        {"cell": "lstm"},
         {"patch": 5, "scales": 3, "factor": 1.7},
         {"what": 70, "where": 33, "glimpse": 65, "hidden": 18},
     ],
@@ -98,20 +104,28 @@ def test_steps_in_c_are_those_in_torch(changes, threads, monkeypatch):
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     images = torch.randint(0, 256, (BATCH, 2, 9, 13), dtype=torch.uint8)
-    policy, labels = sampled(torch.randn(SMALL.glimpses, BATCH, 2), 0.3), torch.arange(BATCH) % CLASSES
+    policy, labels = (
+        sampled(torch.randn(SMALL.glimpses, BATCH, 2), 0.3),
+        torch.arange(BATCH) % CLASSES,
+    )
     found = []
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     for served in (True, False):
         if not served:
             monkeypatch.setattr("glimpse.compiled.library", lambda: None)
         episode = model.look(images, SMALL.glimpses, policy)
-        found.append((*episode, gradients(model, objective.loss(episode, labels, std=0.3, weight=0.7)[0])))
+        found.append(
+            (*episode, gradients(model, objective.loss(episode, labels, std=0.3, weight=0.7)[0]))
+        )
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
 def test_rows_are_the_same_bits_in_any_batch_and_by_any_number_of_threads(monkeypatch):
     torch.manual_seed(0)
-    model, images = RecurrentAttention(SMALL, 1, CLASSES), torch.randint(0, 256, (23, 1, 9, 13), dtype=torch.uint8)
+    model, images = (
+        RecurrentAttention(SMALL, 1, CLASSES),
+        torch.randint(0, 256, (23, 1, 9, 13), dtype=torch.uint8),
+    )
     seen = model.look(images, SMALL.glimpses, greedy).locations
     assert torch.equal(model.look(images[5:9], SMALL.glimpses, greedy).locations, seen[:, 5:9])
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
@@ -137,17 +151,23 @@ def test_weights_that_diverged_fail_in_the_loss():
 
 def test_which_term_teaches_which_part():
     model, images, labels, noise = make()
-    terms = objective.terms(model.look(images, SMALL.glimpses, sampled(noise, 0.3)), labels, std=0.3)
+    terms = objective.terms(
+        model.look(images, SMALL.glimpses, sampled(noise, 0.3)), labels, std=0.3
+    )
     table = {
-        "cross_entropy": {"glimpse", "core", "action"},
-        "reinforce": {"glimpse", "core", "location"},
+        "cross_entropy": {"glimpse", "recurrent", "action"},
+        "reinforce": {"glimpse", "recurrent", "location"},
         "baseline": {"baseline"},
     }
     assert set(table) == set(terms)
     for term, parts in table.items():
         model.zero_grad()
         terms[term].backward(retain_graph=True)
-        reached = {n.split(".")[0] for n, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+        reached = {
+            n.split(".")[0]
+            for n, p in model.named_parameters()
+            if p.grad is not None and p.grad.any()
+        }
         assert reached == parts, term
 
 
@@ -173,9 +193,15 @@ def test_the_loss_is_the_sum_of_its_terms():
     episode = model.look(images, SMALL.glimpses, sampled(noise, 0.3))
     total, watched = objective.loss(episode, labels, std=0.3, weight=0.7)
     term = objective.terms(episode, labels, std=0.3)
-    torch.testing.assert_close(total, term["cross_entropy"] + 0.7 * term["reinforce"] + term["baseline"])
-    assert watched["accuracy"].item() == pytest.approx((episode.logits[-1].argmax(-1) == labels).sum().item() / BATCH)
-    plain = plain_loss(episode.means, episode.baselines, episode.logits, episode.chosen, labels, 0.3, 0.0)
+    torch.testing.assert_close(
+        total, term["cross_entropy"] + 0.7 * term["reinforce"] + term["baseline"]
+    )
+    assert watched["accuracy"].item() == pytest.approx(
+        (episode.logits[-1].argmax(-1) == labels).sum().item() / BATCH
+    )
+    plain = plain_loss(
+        episode.means, episode.baselines, episode.logits, episode.chosen, labels, 0.3, 0.0
+    )
     torch.testing.assert_close(term["cross_entropy"] + term["baseline"], plain)
 
 
@@ -204,7 +230,11 @@ def test_any_number_of_glimpses_one_image_and_other_sizes():
     torch.testing.assert_close(few.logits, many.logits[:2])
     alone = model.look(images[:1], 2, greedy)
     torch.testing.assert_close(alone.logits, few.logits[:, :1])
-    assert model.look(torch.rand(1, 2, 31, 4, dtype=torch.float64), 3, greedy).logits.shape == (3, 1, CLASSES)
+    assert model.look(torch.rand(1, 2, 31, 4, dtype=torch.float64), 3, greedy).logits.shape == (
+        3,
+        1,
+        CLASSES,
+    )
 
 
 def test_every_part_learns_under_bf16_autocast():

@@ -13,11 +13,12 @@ from torch.autograd import forward_ad
 from torch.nn.utils.prune import random_unstructured
 from torch.utils.flop_counter import FlopCounterMode
 
-from core import bptt, kernel, native
 from core.cells import CELLS
+from core.engines.c import binding, build
+from core.engines.choose import bptt
 from core.recurrent import Recurrent
 
-pytestmark = pytest.mark.skipif(native.compiler() is None, reason="there is no C compiler here")
+pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler here")
 
 
 def agree(net: Recurrent, x: Tensor, state: Any = None) -> None:
@@ -119,9 +120,16 @@ def test_the_way_back_is_in_single_precision_under_autocast_too():
 def test_a_sequence_must_fit_and_starts_from_zeros(dtype):
     cell = CELLS["lstm"](3, 5, dtype=dtype)
     x = torch.randn(4, 3, dtype=dtype)
-    ours, zeros = bptt.sequence(cell, [2, 2], x)[0], bptt.sequence(cell, [2, 2], x, cell.initial_state(2))[0]
+    ours, zeros = (
+        bptt.sequence(cell, [2, 2], x)[0],
+        bptt.sequence(cell, [2, 2], x, cell.initial_state(2))[0],
+    )
     torch.testing.assert_close(ours, zeros)
-    for sizes, wrong in (([2, 2, 2], x), ([2, 2], torch.randn(4, 7, dtype=dtype)), ([2, 2], torch.zeros(3).long())):
+    for sizes, wrong in (
+        ([2, 2, 2], x),
+        ([2, 2], torch.randn(4, 7, dtype=dtype)),
+        ([2, 2], torch.zeros(3).long()),
+    ):
         with pytest.raises(ValueError, match="rows, as all steps have, of 3"):
             bptt.sequence(cell, sizes, wrong)
 
@@ -152,7 +160,9 @@ def test_states_and_inputs_of_another_shape_are_refused(cell):
         bptt.replay(made, torch.randn(3, 1, 8), tape)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch.func.jvp itself calls it
+@pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script` is deprecated"
+)  # torch.func.jvp itself calls it
 @pytest.mark.parametrize("cell", CELLS)
 def test_transforms_of_torch_func_and_derivatives_in_forward_mode(cell):
     net, x = Recurrent(cell, 8, 16), torch.randn(5, 3, 8)
@@ -169,7 +179,9 @@ def test_transforms_of_torch_func_and_derivatives_in_forward_mode(cell):
             several = torch.func.vmap(outputs)(torch.stack([x, 2 * x]))
             torch.testing.assert_close(several[1], outputs(2 * x))
             with forward_ad.dual_level():
-                assert forward_ad.unpack_dual(outputs(forward_ad.make_dual(x, x))).tangent is not None
+                assert (
+                    forward_ad.unpack_dual(outputs(forward_ad.make_dual(x, x))).tangent is not None
+                )
     jacobian: Any = torch.autograd.functional.jacobian
     with pytest.raises(RuntimeError, match="vectorised ones"):
         jacobian(lambda z: outputs(z).sum((0, 2)), x, vectorize=True)
@@ -219,11 +231,18 @@ def test_who_counts_operations_sees_them():
 
 
 def test_fields_of_a_layer_stand_in_one_order_in_python_and_c():
-    source = (kernel.SOURCE.parent / "layer.h").read_text()
-    fields = re.sub(r"/\*.*?\*/", "", source[source.index("enum cell") : source.index("} layer;")], flags=re.DOTALL)
-    fields = fields.partition("typedef struct {")[2].replace("(void (*)(void *), void *, unsigned, unsigned)", "")
+    source = (binding.SOURCE.parent / "layer.h").read_text()
+    fields = re.sub(
+        r"/\*.*?\*/",
+        "",
+        source[source.index("enum cell") : source.index("} layer;")],
+        flags=re.DOTALL,
+    )
+    fields = fields.partition("typedef struct {")[2].replace(
+        "(void (*)(void *), void *, unsigned, unsigned)", ""
+    )
     names = re.findall(r"(\w+)\)?(?:\(void\))?(?=[,;])", fields)
-    assert [name.replace("from", "begin") for name in names] == list(kernel.Layer._fields)
+    assert [name.replace("from", "begin") for name in names] == list(binding.Layer._fields)
 
 
 def test_a_net_can_be_pickled_and_copied():

@@ -27,11 +27,20 @@ def write(place: Path, files: dict[str, str]) -> Path:
 
 LAYOUTS = {
     "suffixes": {"talk.pos": lines(GOOD), "talk.neg": lines(BAD)},
-    "names": {"pos.txt": "\n" + "\r\n".join(GOOD), "neg.txt": lines(BAD), "README.md": "about it\n"},
+    "names": {
+        "pos.txt": "\n" + "\r\n".join(GOOD),
+        "neg.txt": lines(BAD),
+        "README.md": "about it\n",
+    },
     "table": {"all.csv": "id,text,label\n" + "".join(f"1,{row}\n" for row in ROWS.splitlines())},
-    "tabs": {"all.tsv": "Sentence\tSentiment\n" + ROWS.replace(",", "\t"), "notes.txt": "nothing\n"},
+    "tabs": {
+        "all.tsv": "Sentence\tSentiment\n" + ROWS.replace(",", "\t"),
+        "notes.txt": "nothing\n",
+    },
     "folders": {
-        f"{label}/{n}.txt": row for label, rows in (("pos", GOOD), ("neg", BAD)) for n, row in enumerate(rows)
+        f"{label}/{n}.txt": row
+        for label, rows in (("pos", GOOD), ("neg", BAD))
+        for n, row in enumerate(rows)
     },
 }
 
@@ -45,7 +54,10 @@ def test_every_layout_gives_the_same_sentences(layout, tmp_path):
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [14, 4, 2]
     assert {*splits.train, *splits.validation, *splits.test} == EXPECTED
     if layout in ("suffixes", "names"):
-        assert set(read([file for file in folder.iterdir() if file.suffix != ".md"])["all"]) == EXPECTED
+        assert (
+            set(read([file for file in folder.iterdir() if file.suffix != ".md"])["all"])
+            == EXPECTED
+        )
     elif layout == "folders":
         assert set(read([folder / "pos", folder / "neg"])["all"]) == EXPECTED
 
@@ -53,21 +65,38 @@ def test_every_layout_gives_the_same_sentences(layout, tmp_path):
 def test_given_splits_are_kept_and_what_is_missing_is_held_out(tmp_path, capsys):
     table = "text,label\n" + ROWS
     files = write(
-        tmp_path / "tables", {"train.csv": table + "seen,pos\n", "test.csv": "text,label\nSeen ,pos\na b,neg\n"}
+        tmp_path / "tables",
+        {"train.csv": table + "seen,pos\n", "test.csv": "text,label\nSeen ,pos\na b,neg\n"},
     )
     for sources in ([files], [files / "train.csv", files / "test.csv"]):
         splits = load(sources)
         assert list(splits.test) == [Labelled("Seen", "pos"), Labelled("a b", "neg")]
-        assert {*splits.train, *splits.validation} == EXPECTED, "a sentence of the test part is not trained on"
+        assert {*splits.train, *splits.validation} == EXPECTED, (
+            "a sentence of the test part is not trained on"
+        )
         assert len(splits.validation) == 2
         told = capsys.readouterr().err
-        assert told.endswith("left out: training texts that are in the validation or test part too (1 of 19): seen\n")
-    column = "text,label,split\n" + "".join(f"{r},train\n" for r in ROWS.splitlines()) + "x,pos,dev\ny,neg,test\n"
+        assert told.endswith(
+            "left out: training texts that are in the validation or test part too (1 of 19): seen\n"
+        )
+    column = (
+        "text,label,split\n"
+        + "".join(f"{r},train\n" for r in ROWS.splitlines())
+        + "x,pos,dev\ny,neg,test\n"
+    )
     splits = load([text(tmp_path / "one.csv", column)])
     assert (set(splits.train), len(splits.validation), len(splits.test)) == (EXPECTED, 1, 1)
-    folders = {f"{part}/{name}": value for part in ("train", "test") for name, value in LAYOUTS["folders"].items()}
+    folders = {
+        f"{part}/{name}": value
+        for part in ("train", "test")
+        for name, value in LAYOUTS["folders"].items()
+    }
     write(tmp_path / "large", {**folders, "train/unsup/0.txt": "no label"})
-    assert set(read([tmp_path / "large"])["train"]) == set(read([tmp_path / "large"])["test"]) == EXPECTED
+    assert (
+        set(read([tmp_path / "large"])["train"])
+        == set(read([tmp_path / "large"])["test"])
+        == EXPECTED
+    )
 
 
 def test_splits_are_the_same_whatever_the_order_and_hardly_move():
@@ -83,7 +112,9 @@ def test_splits_are_the_same_whatever_the_order_and_hardly_move():
 
 def test_texts_that_are_alike_are_in_one_split_also_if_their_labels_are_not():
     rows = [
-        Labelled(f"{word} {n}", label) for n in range(20) for word, label in (("A", "x"), ("a ", "y"), ("b", "z"))
+        Labelled(f"{word} {n}", label)
+        for n in range(20)
+        for word, label in (("A", "x"), ("a ", "y"), ("b", "z"))
     ]
     held, rest = hold_out([*rows, *rows], 0.3)
     one, other = ({" ".join(row.text.lower().split()) for row in part} for part in (held, rest))
@@ -96,14 +127,19 @@ def test_texts_that_are_alike_are_in_one_split_also_if_their_labels_are_not():
 def test_rows_without_a_text_are_left_out(tmp_path, capsys):
     file = text(tmp_path / "a.csv", "label;text\npos;good\npos;\nneg;bad\n")
     assert [*read([file])["all"]] == [Labelled("good", "pos"), Labelled("bad", "neg")]
-    assert capsys.readouterr().err == f"warning: {file}: left out: rows without a text (1 of 3): line 3\n"
+    assert (
+        capsys.readouterr().err
+        == f"warning: {file}: left out: rows without a text (1 of 3): line 3\n"
+    )
 
 
 def test_a_long_line_is_read(tmp_path):
     long = "word " * 20_000
     files = [text(tmp_path / "a.pos", long + "\n"), text(tmp_path / "a.neg", f"{long}\nshort\n")]
     assert [len(row.text) for row in read(files)["all"]] == [99_999, 99_999, 5]
-    assert len(read([text(tmp_path / "a.csv", f"text,label\n{long},pos\n")])["all"][0].text) == 99_999
+    assert (
+        len(read([text(tmp_path / "a.csv", f"text,label\n{long},pos\n")])["all"][0].text) == 99_999
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,7 +173,9 @@ def test_one_file_that_is_no_table_and_a_table_among_others(tmp_path):
         with pytest.raises(InputError, match=r"a.pos: its first line names no columns of texts"):
             load(sources)
     (tmp_path / "c.neg").write_bytes(b"fine\n\xff\xfe\n")
-    with pytest.raises(InputError, match=r"c.neg: line 2 is not UTF-8; save the file in that encoding$"):
+    with pytest.raises(
+        InputError, match=r"c.neg: line 2 is not UTF-8; save the file in that encoding$"
+    ):
         load([plain, tmp_path / "c.neg"])
 
 
@@ -149,4 +187,8 @@ def test_made_up_reviews_are_balanced_and_the_words_alone_do_not_decide():
         bags.setdefault(tuple(sorted(row.split())), set()).add(label)
     assert sum(len(labels) == 2 for labels in bags.values()) > 20, "the same words have both labels"
     splits = load([labelled_text.BUILT_IN])
-    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [3200, 400, 400]
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [
+        3200,
+        400,
+        400,
+    ]

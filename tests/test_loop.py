@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core import checkpoint
 from core.errors import InputError
-from core.log import Run
-from core.loop import LoopConfig, evaluate, fit
-from core.recipe import learning_rate, optimiser
-from core.sums import Sums
+from core.training import checkpoint
+from core.training.config import LoopConfig
+from core.training.loop import evaluate, fit
+from core.training.optim import learning_rate, optimiser
+from core.training.run import Run
+from core.training.sums import Sums
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,26 @@ def train(
     folder: Path, model: nn.Module | None = None, validate: Any = None, **changes: Any
 ) -> tuple[nn.Module, Run]:
     """Fit a line and give it back with its run."""
-    config = Config(LoopConfig(**{"steps": 6, "batch": 8, "log_every": 2, "schedule": "constant", **changes}))
+    config = Config(
+        LoopConfig(**{"steps": 6, "batch": 8, "log_every": 2, "schedule": "constant", **changes})
+    )
     run = Run(folder, "line", config, resume="again --resume", quiet=True)
     model = model or Line()
-    fit(model, batch, validate or (lambda: {"accuracy": 0.0}), run, config.loop, extras={"unit": "m"})
+    fit(
+        model,
+        batch,
+        validate or (lambda: {"accuracy": 0.0}),
+        run,
+        config.loop,
+        extras={"unit": "m"},
+    )
     return model, run
 
 
 def test_sgd_is_gradient_descent_by_hand(tmp_path: Path) -> None:
-    model, _ = train(tmp_path, optimiser="sgd", learning_rate=0.1, schedule="step", drop=0.5, drop_every=2)
+    model, _ = train(
+        tmp_path, optimiser="sgd", learning_rate=0.1, schedule="step", drop=0.5, drop_every=2
+    )
     a = b = 0.0
     for t in range(6):
         x, y = (each.tolist() for each in batch(t, slice(0, 8)))
@@ -66,7 +78,15 @@ def test_sgd_is_gradient_descent_by_hand(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 def test_optimisers_are_those_of_torch(tmp_path: Path, name: str) -> None:
-    model, _ = train(tmp_path, optimiser=name, learning_rate=0.1, momentum=0.9, weight_decay=0.01, clip=0.5, steps=5)
+    model, _ = train(
+        tmp_path,
+        optimiser=name,
+        learning_rate=0.1,
+        momentum=0.9,
+        weight_decay=0.01,
+        clip=0.5,
+        steps=5,
+    )
     twin = Line()
     plain = {
         "adam": lambda p: torch.optim.Adam(p, 0.1, weight_decay=0.01),
@@ -84,9 +104,17 @@ def test_optimisers_are_those_of_torch(tmp_path: Path, name: str) -> None:
         torch.testing.assert_close(p, q, rtol=1e-5, atol=0)
 
 
-def test_rows_of_the_log_are_means_since_the_last(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_of_the_log_are_means_since_the_last(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     scores = iter([0.25, 0.75, 0.5])
-    train(tmp_path, validate=lambda: {"accuracy": next(scores)}, steps=5, validate_every=2, learning_rate=0.0)
+    train(
+        tmp_path,
+        validate=lambda: {"accuracy": next(scores)},
+        steps=5,
+        validate_every=2,
+        learning_rate=0.0,
+    )
     x = [batch(t, slice(0, 8)) for t in range(5)]
     losses = [y.square().mean().item() for _, y in x]
     largest = [y.abs().max().item() for _, y in x]
@@ -120,7 +148,9 @@ def test_the_monitor_decides_what_is_best(tmp_path: Path, mode: Any, best: int) 
     config = Config(LoopConfig(steps=6, batch=8, validate_every=2))
     scores = iter([0.25, 0.75, math.nan])
     run = Run(tmp_path, "line", config)
-    fit(Line(), batch, lambda: {"score": next(scores)}, run, config.loop, monitor="score", mode=mode)
+    fit(
+        Line(), batch, lambda: {"score": next(scores)}, run, config.loop, monitor="score", mode=mode
+    )
     assert checkpoint.load(tmp_path / "best.pt", "line")["step"] == best
     assert checkpoint.load(tmp_path / "last.pt", "line")["step"] == 6
 
@@ -141,16 +171,29 @@ def test_other_data_are_named_in_short_when_a_run_goes_on(tmp_path: Path) -> Non
     train(tmp_path)
     config = Config(LoopConfig(steps=6, batch=8, log_every=2, schedule="constant"))
     run = Run(tmp_path, "line", config)
-    with pytest.raises(InputError, match=r"\(unit: saved 'm', now 'km'; words: saved None, now .{,80}\): begin"):
-        fit(Line(), batch, lambda: {"accuracy": 0.0}, run, config.loop, extras={"unit": "km", "words": "w" * 9999})
+    with pytest.raises(
+        InputError, match=r"\(unit: saved 'm', now 'km'; words: saved None, now .{,80}\): begin"
+    ):
+        fit(
+            Line(),
+            batch,
+            lambda: {"accuracy": 0.0},
+            run,
+            config.loop,
+            extras={"unit": "km", "words": "w" * 9999},
+        )
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     train(tmp_path)
     before = [(tmp_path / name).read_bytes() for name in ("metrics.jsonl", "last.pt", "best.pt")]
     model, _ = train(tmp_path)
-    assert [(tmp_path / name).read_bytes() for name in ("metrics.jsonl", "last.pt", "best.pt")] == before
-    assert torch.equal(model.get_parameter("a"), checkpoint.load(tmp_path / "last.pt", "line")["weights"]["a"])
+    assert [
+        (tmp_path / name).read_bytes() for name in ("metrics.jsonl", "last.pt", "best.pt")
+    ] == before
+    assert torch.equal(
+        model.get_parameter("a"), checkpoint.load(tmp_path / "last.pt", "line")["weights"]["a"]
+    )
 
 
 class Bad(Line):
@@ -164,7 +207,11 @@ class Bad(Line):
         loss, metrics = super().forward(x, y)
         self.calls += 1
         if self.calls == self.at:
-            loss = loss.detach() + self.a.sum() * 0 + math.inf if self.what == "loss" else loss + _Steep.apply(self.a)
+            loss = (
+                loss.detach() + self.a.sum() * 0 + math.inf
+                if self.what == "loss"
+                else loss + _Steep.apply(self.a)
+            )
         return loss, metrics
 
 
@@ -185,7 +232,9 @@ def test_the_first_loss_that_is_not_finite_is_named(tmp_path: Path, at: int) -> 
     with pytest.raises(InputError, match=rf"the loss is not finite at step {at}:"):
         train(tmp_path, Bad(at, "loss"), steps=12, log_every=5, save_every=3)
     kept = tmp_path / "last.pt"
-    assert checkpoint.load(kept, "line")["step"] == (at - 1) // 3 * 3 if at > 3 else not kept.exists()
+    assert (
+        checkpoint.load(kept, "line")["step"] == (at - 1) // 3 * 3 if at > 3 else not kept.exists()
+    )
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
@@ -237,7 +286,12 @@ def test_bf16_keeps_weights_and_sums_in_float32(tmp_path: Path) -> None:
 def test_sums_are_exact_where_bf16_or_int32_would_not_be() -> None:
     sums = Sums()
     for _ in range(1000):
-        sums.add({"x": torch.tensor(1.0, dtype=torch.bfloat16), "n": torch.tensor(2**30, dtype=torch.int32)})
+        sums.add(
+            {
+                "x": torch.tensor(1.0, dtype=torch.bfloat16),
+                "n": torch.tensor(2**30, dtype=torch.int32),
+            }
+        )
     assert sums.divided(1000) == {"x": 1.0, "n": 2.0**30}
 
 
@@ -265,7 +319,9 @@ def test_evaluate_weighs_batches_by_their_count_and_restores_the_mode() -> None:
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant", "step"])
 def test_warm_up_grows_to_the_learning_rate(schedule: Any) -> None:
-    config = LoopConfig(steps=100, warm_up=9, learning_rate=2.0, schedule=schedule, drop_every=50, drop=0.1)
+    config = LoopConfig(
+        steps=100, warm_up=9, learning_rate=2.0, schedule=schedule, drop_every=50, drop=0.1
+    )
     rates = [learning_rate(config, step) for step in range(100)]
     assert rates[:9] == pytest.approx([0.2 * (step + 1) for step in range(9)])
     assert rates[9] == pytest.approx(2.0)
@@ -274,7 +330,9 @@ def test_warm_up_grows_to_the_learning_rate(schedule: Any) -> None:
     assert all(a >= b for a, b in itertools.pairwise(rates[9:]))
 
 
-@pytest.mark.parametrize(("name", "value"), [("steps", 0), ("batch", -1), ("log_every", 0), ("clip", math.nan)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("steps", 0), ("batch", -1), ("log_every", 0), ("clip", math.nan)]
+)
 def test_numbers_out_of_range_are_named(name: str, value: float) -> None:
     with pytest.raises(InputError, match=f"{name} must"):
         replace(LoopConfig(), **{name: value})
@@ -283,7 +341,9 @@ def test_numbers_out_of_range_are_named(name: str, value: float) -> None:
 def test_weights_that_are_frozen_are_not_touched() -> None:
     model = Line()
     model.b.requires_grad_(False)
-    assert [p for g in optimiser(model, LoopConfig()).param_groups for p in g["params"]] == [model.a]
+    assert [p for g in optimiser(model, LoopConfig()).param_groups for p in g["params"]] == [
+        model.a
+    ]
 
 
 class Twice(nn.Module):
@@ -302,7 +362,14 @@ def test_parts_of_a_model_have_learning_rates_of_their_own(tmp_path: Path) -> No
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     config = LoopConfig(steps=1, optimiser="sgd", learning_rate=0.5, schedule="constant")
     run = Run(tmp_path / "run", "toy", Config(), quiet=True)
-    fit(model, lambda step, rows: (torch.ones(1, 2),), lambda: {"accuracy": 0.0}, run, config, rates={"slow": 0.1})
+    fit(
+        model,
+        lambda step, rows: (torch.ones(1, 2),),
+        lambda: {"accuracy": 0.0},
+        run,
+        config,
+        rates={"slow": 0.1},
+    )
     moved = {name: before[name] - weight.detach() for name, weight in model.named_parameters()}
     torch.testing.assert_close(moved["slow.weight"], torch.full((2, 2), 0.05))
     torch.testing.assert_close(moved["fast.weight"], torch.full((2, 2), 0.5))

@@ -40,7 +40,9 @@ def test_no_step_that_counts_gives_zero_and_no_gradient():
 def test_projected_cross_entropy_and_its_gradients_are_those_of_torch(smoothing):
     """300 rows are three blocks."""
     sizes = (300, 5), (7, 5), (7,)
-    h, weight, bias = ours = [torch.randn(size, dtype=torch.float64, requires_grad=True) for size in sizes]
+    h, weight, bias = ours = [
+        torch.randn(size, dtype=torch.float64, requires_grad=True) for size in sizes
+    ]
     theirs = [part.detach().clone().requires_grad_() for part in ours]
     d = torch.randint(7, (300,))
     error = projected_cross_entropy(h, weight, bias, d, smoothing)

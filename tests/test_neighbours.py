@@ -15,9 +15,12 @@ WORDS = ["a", "dog", "cat", "boy", "red", "ball", "runs", "sits", "on", "grass",
 def images(number, seed):
     """Features at length 1, and two or three captions of each image."""
     rng = random.Random(seed)
-    features = torch.randn(number, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    features = torch.randn(
+        number, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    )
     captions = [
-        [tuple(rng.choices(WORDS, k=rng.randint(2, 8))) for _ in range(rng.randint(2, 3))] for _ in range(number)
+        [tuple(rng.choices(WORDS, k=rng.randint(2, 8))) for _ in range(rng.randint(2, 3))]
+        for _ in range(number)
     ]
     return torch.nn.functional.normalize(features, dim=-1), captions
 
@@ -33,7 +36,9 @@ def test_pooling_is_the_mean_over_the_grid_at_length_one():
             return features[list(rows)].half()
 
     expected = features.mean(1) / features.mean(1).norm(dim=-1, keepdim=True)
-    torch.testing.assert_close(pooled(lambda cells: cells * 0, Kept()), expected, rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(
+        pooled(lambda cells: cells * 0, Kept()), expected, rtol=2e-3, atol=2e-3
+    )
 
 
 def test_pixels_are_looked_at_first():
@@ -47,7 +52,9 @@ def test_pixels_are_looked_at_first():
             return pixels[list(rows)]
 
     expected = torch.nn.functional.normalize(pixels.float().mean((2, 3)), dim=-1)
-    torch.testing.assert_close(pooled(lambda x: x.float().flatten(2).transpose(1, 2), Pixels()), expected)
+    torch.testing.assert_close(
+        pooled(lambda x: x.float().flatten(2).transpose(1, 2), Pixels()), expected
+    )
 
 
 def test_the_nearest_image_lends_its_first_caption():
@@ -67,7 +74,9 @@ def weighted(words, n, captions):
     def ngrams(words):
         return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
 
-    having = {g: sum(any(ngrams(text)[g] for text in texts) for texts in captions) for g in ngrams(words)}
+    having = {
+        g: sum(any(ngrams(text)[g] for text in texts) for texts in captions) for g in ngrams(words)
+    }
     return {g: count * math.log(len(captions) / having[g]) for g, count in ngrams(words).items()}
 
 
@@ -84,13 +93,18 @@ def agreement(one, other):
 def test_the_consensus_is_that_of_comparing_every_pair(neighbours):
     known, captions = images(14, 2)
     asked, _ = images(5, 3)
-    vectors = {text: [weighted(text, n, captions) for n in range(1, 5)] for texts in captions for text in texts}
+    vectors = {
+        text: [weighted(text, n, captions) for n in range(1, 5)]
+        for texts in captions
+        for text in texts
+    }
     found = consensus(known, captions, asked, neighbours)
     for one, caption in zip(asked, found, strict=True):
         order = sorted(range(len(known)), key=lambda n: -float(one @ known[n]))[:neighbours]
         pool = [text for n in order for text in captions[n]]
         worth = [
-            sum(agreement(vectors[a], vectors[b]) for j, b in enumerate(pool) if j != i) for i, a in enumerate(pool)
+            sum(agreement(vectors[a], vectors[b]) for j, b in enumerate(pool) if j != i)
+            for i, a in enumerate(pool)
         ]
         assert caption in pool
         assert worth[pool.index(caption)] == pytest.approx(max(worth), rel=1e-9)
@@ -99,5 +113,9 @@ def test_the_consensus_is_that_of_comparing_every_pair(neighbours):
 def test_corners_of_the_consensus():
     known = torch.eye(2)
     assert consensus(known, [[("a",)], [()]], known, 1) == [("a",), ()]
-    assert consensus(known[:1], [[("a", "dog"), ("a", "cat")]], known, 30) == [("a", "dog")] * 2  # nothing weighs
-    assert consensus(known, [[("a", "b"), ("b",), ("a", "b")], [("c",)]], known[:1], 2) == [("a", "b")]
+    assert (
+        consensus(known[:1], [[("a", "dog"), ("a", "cat")]], known, 30) == [("a", "dog")] * 2
+    )  # nothing weighs
+    assert consensus(known, [[("a", "b"), ("b",), ("a", "b")], [("c",)]], known[:1], 2) == [
+        ("a", "b")
+    ]

@@ -9,7 +9,9 @@ import pytest
 from sequences.charlm.ngram import NGram
 
 
-def by_definition(text: list[int], characters: int, order: int, context: list[int], last: int) -> float:
+def by_definition(
+    text: list[int], characters: int, order: int, context: list[int], last: int
+) -> float:
     """p of `last` after `context`, from counts of slices."""
     p = 1 / characters
     for k in range(order):
@@ -25,12 +27,17 @@ def by_definition(text: list[int], characters: int, order: int, context: list[in
 
 def test_log_p_is_that_of_the_definition():
     random = np.random.default_rng(0)
-    text, other = random.integers(0, 4, 200), random.integers(0, 5, 30)  # of which 4 is never counted
+    text, other = (
+        random.integers(0, 4, 200),
+        random.integers(0, 5, 30),
+    )  # of which 4 is never counted
     for order in (1, 3, 6):
         found = NGram(text, 5, order).log_p(other, start=7)
         listed = other.tolist()
         expected = [
-            math.log(by_definition(text.tolist(), 5, order, listed[max(0, i - order + 1) : i], listed[i]))
+            math.log(
+                by_definition(text.tolist(), 5, order, listed[max(0, i - order + 1) : i], listed[i])
+            )
             for i in range(7, 30)
         ]
         np.testing.assert_allclose(found, expected, rtol=1e-12)

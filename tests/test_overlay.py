@@ -46,7 +46,9 @@ def test_the_picture_stands_whole_above_its_caption():
 )
 def test_pictures_of_any_size_fit(size: tuple[int, int], shown: tuple[int, int]):
     assert overlay.fit(noise(*size), SIDE, SIDE).size == shown
-    drawing = overlay.draw(noise(*size, mode="L"), "a word", ["a", "word"], torch.full((2, CELLS), 1 / CELLS))
+    drawing = overlay.draw(
+        noise(*size, mode="L"), "a word", ["a", "word"], torch.full((2, CELLS), 1 / CELLS)
+    )
     assert drawing.width == SIDE
     assert drawing.height > shown[1] + 60
 

@@ -25,7 +25,10 @@ def test_files_are_named_both_or_by_what_their_names_begin_with(tmp_path):
     ("english", "message"),
     [
         ("one\n", "a.cs: line 2 has no translation: {0}/a.en has 1 lines and this file 2; line n"),
-        ("one\ntwo\nthree\n", "a.en: line 3 has no translation: {0}/a.cs has 2 lines and this file 3; line n"),
+        (
+            "one\ntwo\nthree\n",
+            "a.en: line 3 has no translation: {0}/a.cs has 2 lines and this file 3; line n",
+        ),
         ("one\n\nthree\n", "a.en: line 2: the line is empty"),
         ("", "a.en: the file is empty"),
     ],
@@ -46,7 +49,9 @@ def test_what_cannot_be_found_or_unpacked_is_one_line(tmp_path):
         parallel.load("abc", "en", "cs")
     for content in (b"one\n", gzip.compress(b"one two three\n")[:-9]):
         (tmp_path / "c.en.gz").write_bytes(content)
-        with pytest.raises(InputError, match=r"c.en.gz: the file is damaged, or not packed by gzip$"):
+        with pytest.raises(
+            InputError, match=r"c.en.gz: the file is damaged, or not packed by gzip$"
+        ):
             parallel.load([str(tmp_path / "c.en.gz")] * 2, "en", "cs")
 
 

@@ -39,7 +39,9 @@ def test_one_to_one_learns_exclusive_or():
         bits = torch.randint(2, (64, 2))
         return bits.float(), bits[:, 0] ^ bits[:, 1]
 
-    assert accuracy_after(model, model, task, 80) == 1  # chance: 0.5; without a hidden layer at most 0.75
+    assert (
+        accuracy_after(model, model, task, 80) == 1
+    )  # chance: 0.5; without a hidden layer at most 0.75
 
 
 def test_one_to_one_is_one_hidden_layer():
@@ -74,7 +76,9 @@ def test_synced_learns_binary_addition():
 
     def task():
         terms = torch.randint(2**8, (2, 128))
-        bits = (terms[None] >> torch.arange(9)[:, None, None]) & 1  # lowest first: [time, term, batch]
+        bits = (
+            terms[None] >> torch.arange(9)[:, None, None]
+        ) & 1  # lowest first: [time, term, batch]
         return bits.movedim(1, 2).float(), (terms.sum(0) >> torch.arange(9)[:, None]) & 1
 
     assert accuracy_after(model, lambda x: model(x)[0], task, 250) > 0.95  # without the carry: 0.5

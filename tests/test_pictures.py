@@ -40,7 +40,9 @@ def test_colour_formats_give_their_exact_pixels(tmp_path, name):
 
 
 def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path):
-    values = np.array([[0, 128, 129, 257, 300], [32768, 32896, 65278, 65400, 65535]], dtype=np.uint16)
+    values = np.array(
+        [[0, 128, 129, 257, 300], [32768, 32896, 65278, 65400, 65535]], dtype=np.uint16
+    )
     expected = np.round(values / 257).astype(np.uint8)
     for name in ("a.png", "a.tif", "a.pgm"):
         tensor = to_tensor(open_picture(save(tmp_path / name, values)))
@@ -123,7 +125,9 @@ def test_one_pixel_and_many_pixels_open(tmp_path):
 
 def test_a_decompression_bomb_is_one_line_with_count_and_limit(tmp_path, monkeypatch):
     path = save(tmp_path / "bomb.png", RAMP)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # Pillow warns above it, of large photographs too
+    monkeypatch.setattr(
+        Image, "MAX_IMAGE_PIXELS", 10
+    )  # Pillow warns above it, of large photographs too
     open_picture(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)  # and raises above twice as many
     with pytest.raises(InputError, match=r"bomb\.png: .*12 pixels.* limit of 10 pixels"):
@@ -164,7 +168,19 @@ def test_what_is_no_picture_is_one_line(tmp_path):
 
 def test_garbage_in_the_middle_never_escapes_as_another_error(tmp_path):
     generator = np.random.default_rng(0)
-    for kind in ("png", "jpeg", "gif", "bmp", "tiff", "webp", "ppm", "tga", "ico", "icns", "jpeg2000"):
+    for kind in (
+        "png",
+        "jpeg",
+        "gif",
+        "bmp",
+        "tiff",
+        "webp",
+        "ppm",
+        "tga",
+        "ico",
+        "icns",
+        "jpeg2000",
+    ):
         stream = io.BytesIO()
         Image.fromarray(colours(32, 32)).save(stream, kind)
         data = np.frombuffer(stream.getvalue(), dtype=np.uint8)
@@ -187,7 +203,15 @@ def test_what_cannot_be_a_name_is_one_line(tmp_path, name):
 
 
 def test_find_pictures_expands_folders_in_order(tmp_path):
-    for name in ("b.png", "a.JPG", "deep/c.webp", "deep/.hidden.png", "b.caption.png", "notes.txt", "other/d.dat"):
+    for name in (
+        "b.png",
+        "a.JPG",
+        "deep/c.webp",
+        "deep/.hidden.png",
+        "b.caption.png",
+        "notes.txt",
+        "other/d.dat",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     inside = [tmp_path / name for name in ("a.JPG", "b.png", "deep/c.webp")]

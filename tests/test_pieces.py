@@ -4,7 +4,12 @@ import pytest
 
 from datasets.pieces import Pieces, text_of, words_of
 
-SENTENCES = ["A man's dog barks.", "The dog sees a man (and barks): “ahoj!”", "Muž vidí psa .", "costs $5, or 10 %"]
+SENTENCES = [
+    "A man's dog barks.",
+    "The dog sees a man (and barks): “ahoj!”",
+    "Muž vidí psa .",
+    "costs $5, or 10 %",
+]
 
 
 @pytest.mark.parametrize("kind", ["bpe", "words"])
@@ -15,7 +20,9 @@ def test_text_comes_back_as_it_was(kind, size):
         assert row == pieces.encode(sentence)
         if Pieces.unknown not in row:
             assert text_of(pieces.spoken(row)) == sentence
-        assert text_of(pieces.surfaces(sentence)) == sentence, "what is unknown stands there as it is"
+        assert text_of(pieces.surfaces(sentence)) == sentence, (
+            "what is unknown stands there as it is"
+        )
     assert Pieces.unknown not in pieces.encode(SENTENCES[0]) or (kind, size) == ("words", 40)
 
 

@@ -11,18 +11,19 @@ from torch import Tensor
 
 import captioning.__main__
 import captioning.config
-import captioning.program
+import captioning.export
 import glimpse.__main__
 import glimpse.config
-import glimpse.program
+import glimpse.export
 import video.__main__
 import video.config
-import video.program
+import video.export
 from captioning.model import Captioner
 from captioning.trained import Trained as TrainedCaptioner
-from core import checkpoint, cli, decoding, export
-from core.config import to_dict
+from core import decoding
 from core.errors import InputError
+from core.training import checkpoint, cli, export
+from core.training.config import to_dict
 from datasets.text import Vocabulary
 from glimpse.model import RecurrentAttention, greedy
 from video.trained import build
@@ -40,7 +41,13 @@ class Double(torch.nn.Module):
 
 
 def save(path: Path, app: str, config: Any, model: torch.nn.Module, extras: dict[str, Any]) -> Path:
-    payload = {"step": 1, "seconds": 0.0, "metrics": {}, "config": to_dict(config), "extras": extras}
+    payload = {
+        "step": 1,
+        "seconds": 0.0,
+        "metrics": {},
+        "config": to_dict(config),
+        "extras": extras,
+    }
     checkpoint.save(path, app, {**payload, "weights": model.state_dict()})
     return path
 
@@ -51,13 +58,24 @@ def load(path: Path) -> tuple[Any, dict[str, Any]]:
     return program.module(), json.loads(about["about.json"])
 
 
-@pytest.mark.parametrize("options", [{}, {"core": "lstm", "scales": 2}])
+@pytest.mark.parametrize("options", [{}, {"cell": "lstm", "scales": 2}])
 def test_a_glimpse(tmp_path: Path, options: dict[str, Any]) -> None:
     torch.manual_seed(0)
     config = glimpse.config.Config(patch=4, what=6, where=5, glimpse=7, hidden=8, **options)
     model = RecurrentAttention(config, 1, 3).eval()
-    run = save(tmp_path / "a.pt", "glimpse", config, model, {"classes": list("abc"), "image_shape": [1, 12, 10]})
-    assert cli.main("glimpse", glimpse.__main__.VERBS, ["program", str(run), str(tmp_path / "a.pt2")]) == 0
+    run = save(
+        tmp_path / "a.pt",
+        "glimpse",
+        config,
+        model,
+        {"classes": list("abc"), "image_shape": [1, 12, 10]},
+    )
+    assert (
+        cli.main(
+            "glimpse", glimpse.__main__.COMMANDS, ["export", str(run), str(tmp_path / "a.pt2")]
+        )
+        == 0
+    )
     program, about = load(tmp_path / "a.pt2")
     images = torch.randint(0, 256, (2, 1, 12, 10), dtype=torch.uint8)
     state = torch.zeros(2, *about["state_shape"])
@@ -69,7 +87,7 @@ def test_a_glimpse(tmp_path: Path, options: dict[str, Any]) -> None:
     assert about["classes"] == list("abc")
 
 
-@pytest.mark.parametrize("options", [{}, {"attention": False, "core": "gru"}])
+@pytest.mark.parametrize("options", [{}, {"attention": False, "cell": "gru"}])
 def test_a_captioner(tmp_path: Path, options: dict[str, Any]) -> None:
     torch.manual_seed(0)
     config = captioning.config.Config(embedding=5, hidden=7, visual=6, scores=4, **options)
@@ -79,10 +97,23 @@ def test_a_captioner(tmp_path: Path, options: dict[str, Any]) -> None:
         decoder.bias.normal_()
     trained = TrainedCaptioner(config, encoder, decoder, vocabulary)
     both = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder})
-    extras = {"vocabulary": vocabulary.to_json(), "preprocessing": to_dict(encoder.preprocessing), "fingerprint": ""}
+    extras = {
+        "vocabulary": vocabulary.to_json(),
+        "preprocessing": to_dict(encoder.preprocessing),
+        "fingerprint": "",
+    }
     run = save(tmp_path / "a.pt", "captioning", config, both, extras)
-    assert cli.main("captioning", captioning.__main__.VERBS, ["program", str(run), str(tmp_path / "new/folder")]) == 0
-    (look, _), (word, about) = (load(tmp_path / f"new/folder/{name}.pt2") for name in ("look", "word"))
+    assert (
+        cli.main(
+            "captioning",
+            captioning.__main__.COMMANDS,
+            ["export", str(run), str(tmp_path / "new/folder")],
+        )
+        == 0
+    )
+    (look, _), (word, about) = (
+        load(tmp_path / f"new/folder/{name}.pt2") for name in ("look", "word")
+    )
     pixels = torch.randint(0, 256, (2, 3, TINY.size, TINY.size), dtype=torch.uint8)
     state, cells, keys, mean = look(pixels=pixels)
     tokens, found = torch.full((2,), about["start"]), []
@@ -102,7 +133,9 @@ def test_a_captioner(tmp_path: Path, options: dict[str, Any]) -> None:
     assert about["end"] == vocabulary.end
 
 
-@pytest.mark.parametrize("options", [{"core": "lstm", "layers": 2}, {"core": "gru"}, {"core": "none"}])
+@pytest.mark.parametrize(
+    "options", [{"cell": "lstm", "layers": 2}, {"cell": "gru"}, {"cell": "none"}]
+)
 def test_a_labeller(tmp_path: Path, options: dict[str, Any]) -> None:
     torch.manual_seed(0)
     config = video.config.Config(side=16, frame=5, hidden=7, **options)
@@ -110,9 +143,16 @@ def test_a_labeller(tmp_path: Path, options: dict[str, Any]) -> None:
     trained = build(config, encoder, tuple("abc"))
     trained.labeller.eval()
     both = torch.nn.ModuleDict({"encoder": encoder, "labeller": trained.labeller})
-    extras = {"classes": list("abc"), "preprocessing": to_dict(encoder.preprocessing), "fingerprint": ""}
+    extras = {
+        "classes": list("abc"),
+        "preprocessing": to_dict(encoder.preprocessing),
+        "fingerprint": "",
+    }
     run = save(tmp_path / "a.pt", "video", config, both, extras)
-    assert cli.main("video", video.__main__.VERBS, ["program", str(run), str(tmp_path / "a.pt2")]) == 0
+    assert (
+        cli.main("video", video.__main__.COMMANDS, ["export", str(run), str(tmp_path / "a.pt2")])
+        == 0
+    )
     program, about = load(tmp_path / "a.pt2")
     frames = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8)
     expected, _ = trained.label(trained.features(frames))
@@ -128,10 +168,17 @@ def test_what_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.CaptureFi
     encoder = make_encoder("tiny", preprocessing=replace(TINY, size=16))
     trained = build(config, encoder, tuple("abc"))
     both = torch.nn.ModuleDict({"encoder": encoder, "labeller": trained.labeller})
-    extras = {"classes": list("abc"), "preprocessing": to_dict(encoder.preprocessing), "fingerprint": ""}
+    extras = {
+        "classes": list("abc"),
+        "preprocessing": to_dict(encoder.preprocessing),
+        "fingerprint": "",
+    }
     run = save(tmp_path / "a.pt", "video", config, both, extras)
     for name, why in (("a.pt2", "looks ahead"), ("a.pt", "is named .pt2")):
-        assert cli.main("video", video.__main__.VERBS, ["program", str(run), str(tmp_path / name)]) == 2
+        assert (
+            cli.main("video", video.__main__.COMMANDS, ["export", str(run), str(tmp_path / name)])
+            == 2
+        )
         assert why in capsys.readouterr().err
     assert run.exists()
     assert not (tmp_path / "a.pt2").exists()

@@ -17,23 +17,49 @@ import captioning.__main__ as captioning
 import glimpse.__main__ as glimpse
 import sequences.__main__ as sequences
 import video.__main__ as video
-from core import cli
+from core.training import cli
 from datasets import scenes, sprites
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
-COMMANDS = [shlex.split(line, comments=True)[2:] for line in README.splitlines() if line.startswith("uv run ")]
-VERBS = {
-    "glimpse": glimpse.VERBS,
-    "captioning": captioning.VERBS,
-    "video": video.VERBS,
-    "sequences": sequences.VERBS,
+WRITTEN = [
+    shlex.split(line, comments=True)[2:]
+    for line in README.splitlines()
+    if line.startswith("uv run ")
+]
+PROGRAMS = {
+    "glimpse": glimpse.COMMANDS,
+    "captioning": captioning.COMMANDS,
+    "video": video.COMMANDS,
+    "sequences": sequences.COMMANDS,
 }
 SMALL = ["--steps", "2", "--batch", "4", "--hidden", "8", "--quiet"]
 TOY = {
     "glimpse": [*SMALL, "--what", "8", "--where", "8", "--glimpse", "8"],
-    "captioning": [*SMALL, "--min-count", "1", "--visual", "8", "--embedding", "8", "--cache", "cache"],
+    "captioning": [
+        *SMALL,
+        "--min-count",
+        "1",
+        "--visual",
+        "8",
+        "--embedding",
+        "8",
+        "--cache",
+        "cache",
+    ],
     "video": [*SMALL, "--frame", "8", "--cache", "cache"],
-    "addition": [*SMALL[:2], "--candidates", "1", "--bits", "3", "--width", "5", "--lengths", "4", "--pairs", "9"],
+    "addition": [
+        *SMALL[:2],
+        "--candidates",
+        "1",
+        "--bits",
+        "3",
+        "--width",
+        "5",
+        "--lengths",
+        "4",
+        "--pairs",
+        "9",
+    ],
     "charlm": SMALL,
     "sentiment": [*SMALL, "--embedding", "8"],
     "translate": [*SMALL, "--embedding", "8"],
@@ -78,7 +104,9 @@ def place(tmp_path, monkeypatch):
         Image.fromarray(random.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(tmp_path / name)
     for name in (f"CAPTIONS/{n}" for n in range(8)):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        Image.fromarray(random.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+        Image.fromarray(random.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(
+            tmp_path / f"{name}.png"
+        )
         (tmp_path / f"{name}.txt").write_text("a picture of noise\nnothing to see here\n")
     for name in ("film.mp4", *(f"VIDEOS/{c}/{n}.mp4" for c in ("walk", "run") for n in range(4))):
         put(tmp_path / name)
@@ -94,16 +122,18 @@ def trains(words):
 
 
 def test_readme_commands(place, monkeypatch):
-    assert len(COMMANDS) >= 8
-    for program, *words in COMMANDS:
-        if program in VERBS:
+    assert len(WRITTEN) >= 8
+    for program, *words in WRITTEN:
+        if program in PROGRAMS:
             toy = TOY[words[0] if program == "sequences" else program] if trains(words) else []
-            assert cli.main(program, VERBS[program], [*words, *toy]) == 0, words
+            assert cli.main(program, PROGRAMS[program], [*words, *toy]) == 0, words
         elif program == "python":
             assert words[0] == "-m"
             toy = BENCHMARKS[words[1]] if words[1].startswith("benchmarks") else []
             monkeypatch.setattr(sys, "argv", [*words[1:], *toy])
-            monkeypatch.delitem(sys.modules, words[1], raising=False)  # imported by another test, perhaps
+            monkeypatch.delitem(
+                sys.modules, words[1], raising=False
+            )  # imported by another test, perhaps
             with pytest.raises(SystemExit) as end:
                 runpy.run_module(words[1], run_name="__main__", alter_sys=True)
             assert not end.value.code, words

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError, jaxtyped
 
-from core import bptt
 from core.cells import CELLS, State, map_state
+from core.engines.choose import bptt
 from core.recurrent import Recurrent, from_torch, to_torch, with_biases
 
 TORCH = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
@@ -29,7 +29,9 @@ def everything(recurrent: Recurrent, engine: str, x, state, lengths) -> list[tor
     torch.manual_seed(1)  # dropout, and the weighting
     outputs, final = recurrent(leaves[0], start, lengths)
     values = [outputs, *parts(final)]
-    error = sum(torch.vdot(value.flatten(), torch.randn(value.numel()).to(value.dtype)) for value in values)
+    error = sum(
+        torch.vdot(value.flatten(), torch.randn(value.numel()).to(value.dtype)) for value in values
+    )
     assert isinstance(error, torch.Tensor)
     leaves += recurrent.parameters()
     return [*values, *torch.autograd.grad(error, leaves, materialize_grads=True)]
@@ -60,8 +62,14 @@ def cases(draw) -> tuple[Recurrent, torch.Tensor, State, torch.Tensor | None]:
     recurrent.train(draw(st.booleans()))
     x = torch.randn(time, batch, size, dtype=torch.float64)
     zeros = recurrent.initial_state(batch)
-    state = tuple(torch.randn_like(part) for part in zeros) if isinstance(zeros, tuple) else torch.randn_like(zeros)
-    lengths = draw(st.none() | st.lists(st.integers(0, time), min_size=batch, max_size=batch).map(torch.tensor))
+    state = (
+        tuple(torch.randn_like(part) for part in zeros)
+        if isinstance(zeros, tuple)
+        else torch.randn_like(zeros)
+    )
+    lengths = draw(
+        st.none() | st.lists(st.integers(0, time), min_size=batch, max_size=batch).map(torch.tensor)
+    )
     return recurrent, x, state, lengths
 
 
@@ -69,7 +77,9 @@ def cases(draw) -> tuple[Recurrent, torch.Tensor, State, torch.Tensor | None]:
 @settings(deadline=None, max_examples=60)
 @given(case=cases())
 def test_engines_agree_with_the_reference_in_double_precision(engine, case):
-    assert_agree(everything(case[0], engine, *case[1:]), everything(case[0], "reference", *case[1:]), 1e-10)
+    assert_agree(
+        everything(case[0], engine, *case[1:]), everything(case[0], "reference", *case[1:]), 1e-10
+    )
 
 
 @pytest.mark.parametrize("engine", FAST)
@@ -79,7 +89,9 @@ def test_engines_agree_with_the_reference_in_single_precision(engine, case):
     recurrent, x, state, lengths = case
     x, state = x.float(), map_state(torch.Tensor.float, state)
     ours = everything(recurrent.float(), engine, x, state, lengths)
-    exact = everything(recurrent.double(), "reference", x.double(), map_state(torch.Tensor.double, state), lengths)
+    exact = everything(
+        recurrent.double(), "reference", x.double(), map_state(torch.Tensor.double, state), lengths
+    )
     values = 1 + len(parts(state))
     # the gradients as one vector: a single one may be a small difference of large terms
     for part in (slice(0, values), slice(values, None)):
@@ -193,13 +205,19 @@ def test_auto_takes_single_steps_without_gradient(cell):
 @pytest.mark.parametrize("engine", ["reference", *FAST])
 @pytest.mark.parametrize("cell", CELLS)
 def test_integers_are_one_hot_vectors(cell, engine):
-    recurrent = Recurrent(cell, 6, 4, layers=2, bidirectional=True, bias=True, engine=engine, dtype=torch.float64)
+    recurrent = Recurrent(
+        cell, 6, 4, layers=2, bidirectional=True, bias=True, engine=engine, dtype=torch.float64
+    )
     numbers, lengths = torch.randint(0, 6, (7, 3)), torch.tensor([7, 0, 4])
     one_hot = torch.nn.functional.one_hot(numbers, 6).double()
     start = torch.randn(4, 3, 4, dtype=torch.float64)
     state = (start, start.flip(0)) if cell == "lstm" else start
     few = numbers[:1, :1].to(torch.uint8), one_hot[:1, :1], recurrent.initial_state(1), None
-    for integers, floats, begin, ends in ((numbers, one_hot, state, None), (numbers, one_hot, state, lengths), few):
+    for integers, floats, begin, ends in (
+        (numbers, one_hot, state, None),
+        (numbers, one_hot, state, lengths),
+        few,
+    ):
         ours = [weighted(recurrent, x, begin, ends) for x in (integers, floats)]
         torch.testing.assert_close(*ours, rtol=1e-10, atol=1e-12)
 
@@ -208,7 +226,12 @@ def weighted(recurrent: Recurrent, x, state, lengths) -> list[torch.Tensor]:
     """Outputs, and the gradients of a weighting of them to the weights."""
     outputs, _ = recurrent(x, state, lengths)
     weighting = torch.linspace(-1, 1, outputs.numel(), dtype=outputs.dtype)
-    return [outputs, *torch.autograd.grad(torch.vdot(outputs.flatten(), weighting), list(recurrent.parameters()))]
+    return [
+        outputs,
+        *torch.autograd.grad(
+            torch.vdot(outputs.flatten(), weighting), list(recurrent.parameters())
+        ),
+    ]
 
 
 @pytest.mark.parametrize("engine", ["reference", *FAST])
@@ -226,7 +249,9 @@ def test_integers_must_be_within_the_width_but_padding_may_be_anything(engine):
 def test_shapes_are_as_annotated():
     checked = jaxtyped(typechecker=beartype)
     x = torch.randn(5, 2, 3)
-    checked(Recurrent.forward)(Recurrent("lstm", 3, 4, bidirectional=True), x, None, torch.tensor([5, 1]))
+    checked(Recurrent.forward)(
+        Recurrent("lstm", 3, 4, bidirectional=True), x, None, torch.tensor([5, 1])
+    )
     checked(Recurrent.forward)(Recurrent("lstm", 3, 4), torch.ones(5, 2, dtype=torch.uint8))
     for cell_class in CELLS.values():
         cell = cell_class(3, 4)

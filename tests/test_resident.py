@@ -10,8 +10,8 @@ import captioning.config
 import captioning.data
 import video.config
 import video.data
-from core import batches
-from core.loop import LoopConfig
+from core.training import devices
+from core.training.config import LoopConfig
 
 CPU = torch.device("cpu")
 
@@ -31,7 +31,7 @@ class Kept:
 
 @pytest.fixture
 def room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "fits", lambda size, device: size < 10_000)
+    monkeypatch.setattr(devices, "fits", lambda size, device: size < 10_000)
 
 
 def test_captions(room: None) -> None:
@@ -43,7 +43,9 @@ def test_captions(room: None) -> None:
     sentences = [[[1, 3, 2]]] * 7
     for step in range(3):
         one, other = (
-            captioning.data.TrainingBatches([each, each], sentences, config, CPU, 0)(step, slice(1, 4))
+            captioning.data.TrainingBatches([each, each], sentences, config, CPU, 0)(
+                step, slice(1, 4)
+            )
             for each in (source, there)
         )
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
@@ -52,12 +54,17 @@ def test_captions(room: None) -> None:
 
 
 def test_clips(room: None) -> None:
-    clips = [video.data.Read(str(n), torch.randn(5 + n, 3), [], torch.arange(5 + n)) for n in range(4)]
+    clips = [
+        video.data.Read(str(n), torch.randn(5 + n, 3), [], torch.arange(5 + n)) for n in range(4)
+    ]
     there = video.data.resident(clips, CPU)
     assert there is not clips
     config = video.config.Config(window=4, loop=LoopConfig(batch=2))
     for step in range(3):
-        one, other = (video.data.TrainingBatches(each, config, CPU)(step, slice(0, 2)) for each in (clips, there))
+        one, other = (
+            video.data.TrainingBatches(each, config, CPU)(step, slice(0, 2))
+            for each in (clips, there)
+        )
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     large = [video.data.Read("a", torch.randn(5, 3000), [], torch.arange(5))]
     assert video.data.resident(large, CPU) is large

@@ -14,10 +14,21 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from core import checkpoint
+from core.training import checkpoint
 
 # 128 does not divide the 1500 samples: some batches cross the border between two of the 17 epochs.
-LONG = ["--steps", "200", "--batch", "128", "--save-every", "3", "--validate-every", "30", "--slow", "0.001"]
+LONG = [
+    "--steps",
+    "200",
+    "--batch",
+    "128",
+    "--save-every",
+    "3",
+    "--validate-every",
+    "30",
+    "--slow",
+    "0.001",
+]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +52,9 @@ def assert_same(one: Path, other: Path) -> None:
     """Bit for bit the same metrics, weights, optimiser state and best checkpoint."""
     assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
     for name in ("last.pt", "best.pt"):
-        assert bits(checkpoint.load(one / name, "toy")) == bits(checkpoint.load(other / name, "toy"))
+        assert bits(checkpoint.load(one / name, "toy")) == bits(
+            checkpoint.load(other / name, "toy")
+        )
 
 
 def rows(directory: Path) -> list[dict[str, float]]:
@@ -68,7 +81,9 @@ def test_kills_at_random_moments_leave_no_trace(unbroken: Path, tmp_path: Path) 
     process = processes.start([*LONG, "--runs", str(tmp_path)], log)
     while process.exitcode != 0:
         before = saved_step(run)
-        wait_for(lambda p=process, before=before: saved_step(run) > before or p.exitcode is not None)
+        wait_for(
+            lambda p=process, before=before: saved_step(run) > before or p.exitcode is not None
+        )
         if len(kills) < 6:
             time.sleep(moments.uniform(0, 0.04))
             process.kill()
@@ -85,11 +100,15 @@ def test_kills_at_random_moments_leave_no_trace(unbroken: Path, tmp_path: Path) 
     events = EventAccumulator(str(run)).Reload()
     logged = [(row["step"], row["train/loss"]) for row in rows(run) if "train/loss" in row]
     assert [event.step for event in events.Scalars("train/loss")] == [step for step, _ in logged]
-    assert [event.value for event in events.Scalars("train/loss")] == pytest.approx([loss for _, loss in logged])
+    assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(
+        [loss for _, loss in logged]
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_says_how_to_go_on(unbroken: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_a_stopped_run_says_how_to_go_on(
+    unbroken: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     run, log = tmp_path / "toy/small", tmp_path / "log"
     process = processes.start([*LONG, "--runs", str(tmp_path)], log)
     wait_for(lambda: saved_step(run) > 10)
@@ -118,9 +137,15 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     assert output.splitlines()[-1].startswith("toy train: the loss is not finite at step 25: ")
     assert "Traceback" not in output
     assert saved_step(run) == 20
-    assert all(tensor.isfinite().all() for tensor in checkpoint.load(run / "last.pt", "toy")["weights"].values())
+    assert all(
+        tensor.isfinite().all()
+        for tensor in checkpoint.load(run / "last.pt", "toy")["weights"].values()
+    )
     again, output = processes.run(["--resume", str(run)], log)
-    assert (again, output.splitlines()[-1].split(":")[1]) == (2, " the loss is not finite at step 25")
+    assert (again, output.splitlines()[-1].split(":")[1]) == (
+        2,
+        " the loss is not finite at step 25",
+    )
 
 
 def test_a_full_disk_loses_nothing(unbroken: Path, tmp_path: Path) -> None:
@@ -131,7 +156,9 @@ def test_a_full_disk_loses_nothing(unbroken: Path, tmp_path: Path) -> None:
     process.join()
     before = (run / "last.pt").read_bytes()
     for name in ("last.pt", "config.json"):
-        limit = (run / name).stat().st_size - 100  # the kernel lets no file grow beyond, as if the disk were full
+        limit = (
+            run / name
+        ).stat().st_size - 100  # the kernel lets no file grow beyond, as if the disk were full
         code, output = processes.run(["--resume", str(run)], log, file_limit=limit)
         assert code == 2
         assert output.splitlines()[-1] == f"toy train: cannot write {run / name}: File too large"

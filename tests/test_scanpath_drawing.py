@@ -56,7 +56,9 @@ def test_numbers_lie_where_the_network_looked(run: Path, capsys: pytest.CaptureF
     assert distances.min() > 0.15, "marks would be moved apart"
     for t, (x, y) in enumerate(locations):
         column, row = left + (x + 1) / 2 * (right - left), top + (y + 1) / 2 * (bottom - top)
-        ring = np.round(np.stack([row + 12.5 * np.sin(angles), column + 12.5 * np.cos(angles)])).astype(int)
+        ring = np.round(
+            np.stack([row + 12.5 * np.sin(angles), column + 12.5 * np.cos(angles)])
+        ).astype(int)
         assert (np.abs(pixels[ring[0], ring[1]] - colour(t, 3)) <= 1).all()
 
 
@@ -65,7 +67,10 @@ def test_outlines_are_the_patches(run: Path):
     picture.save("even.png")
     assert call(run, "even.png", "--glimpses", 1) == 0
     pixels, left, top, right, _ = panel(Path("scanpaths/even.scanpath.png"))
-    scale, (x, y) = (right - left) / SIDE, (episode(picture).locations[0, 0].double() + 1) / 2 * SIDE
+    scale, (x, y) = (
+        (right - left) / SIDE,
+        (episode(picture).locations[0, 0].double() + 1) / 2 * SIDE,
+    )
     for width, least in ((4, 0.8), (8, 0.3)):
         corner_x, corner_y = round(float(x - width / 2)), round(float(y - width / 2))
         assert 0 <= corner_x <= SIDE - width, "the patch lies within the image"

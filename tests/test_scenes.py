@@ -12,7 +12,14 @@ from datasets.scenes import COLOURS, SHAPES, scene
 
 SCENES = [scene(0, number) for number in range(150)]
 PHRASE = rf"an? (?:(small|large) )?({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})"
-FILLED = {"circle": math.pi / 4, "square": 1, "triangle": 0.5, "diamond": 0.5, "cross": 1 - 0.64**2, "star": 0.38}
+FILLED = {
+    "circle": math.pi / 4,
+    "square": 1,
+    "triangle": 0.5,
+    "diamond": 0.5,
+    "cross": 1 - 0.64**2,
+    "star": 0.38,
+}
 
 
 def pixels(one: scenes.Scene) -> np.ndarray:
@@ -99,14 +106,18 @@ def test_the_shapes_are_those_named():
         inside = area[top : bottom + 1, left : right + 1]
         assert inside.mean() == pytest.approx(FILLED[first.kind], abs=0.08), (one.name, first)
         widest = inside.sum(1).argmax() / len(inside)
-        assert first.kind not in ("triangle", "diamond") or (widest > 0.7) == (first.kind == "triangle")
+        assert first.kind not in ("triangle", "diamond") or (widest > 0.7) == (
+            first.kind == "triangle"
+        )
 
 
 def test_five_different_sentences_of_moderate_length():
     for one in SCENES:
         assert len(set(one.captions)) == 5
         assert max(len(sentence.split()) for sentence in one.captions) <= 16
-        assert not any(re.search(r"\ba orange|\ban (?!orange)|[{}]", sentence) for sentence in one.captions)
+        assert not any(
+            re.search(r"\ba orange|\ban (?!orange)|[{}]", sentence) for sentence in one.captions
+        )
 
 
 def test_shapes_stay_off_the_border():
@@ -140,7 +151,11 @@ def test_a_scene_stays_what_it_is():
 
 def test_splits_share_no_scene():
     splits = scenes.splits()
-    assert {name: len(part) for name, part in splits.items()} == {"train": 2000, "validation": 200, "test": 200}
+    assert {name: len(part) for name, part in splits.items()} == {
+        "train": 2000,
+        "validation": 200,
+        "test": 200,
+    }
     everything = [one for part in splits.values() for one in part]
     assert len({one.name for one in everything}) == len({one.shapes for one in everything}) == 2400
     assert splits["validation"][0] == scene(0, 2000)

@@ -47,9 +47,13 @@ def reference(image, location, size, scales, factor):
     floats=st.booleans(),
     seed=st.integers(0, 10**6),
 )
-def test_exact_methods_are_cell_means(method, batch, channels, height, width, size, scales, factor, floats, seed):
+def test_exact_methods_are_cell_means(
+    method, batch, channels, height, width, size, scales, factor, floats, seed
+):
     random = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 256, (batch, channels, height, width), dtype=torch.uint8, generator=random)
+    images = torch.randint(
+        0, 256, (batch, channels, height, width), dtype=torch.uint8, generator=random
+    )
     values = images / 255
     locations = torch.rand(batch, 2, generator=random) * 2 - 1
     locations[0] = torch.tensor([1.0, -1.0])  # a corner: three quarters of the patch are outside
@@ -58,7 +62,9 @@ def test_exact_methods_are_cell_means(method, batch, channels, height, width, si
     assert seen.shape == (batch, channels, scales, size, size)
     assert seen.dtype == torch.float32
     for image, location, got in zip(values, locations.tolist(), seen, strict=True):
-        torch.testing.assert_close(got.double(), reference(image, location, size, scales, factor), atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            got.double(), reference(image, location, size, scales, factor), atol=1e-6, rtol=0
+        )
 
 
 def test_location_convention_is_x_then_y_from_the_top_left():
@@ -76,18 +82,27 @@ def test_location_convention_is_x_then_y_from_the_top_left():
 def test_mipmap_equals_the_means_where_patches_sit_on_its_grid(height, width):
     size, scales = 4, 3
     images = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
-    centre = torch.tensor([[8.0, 8.0], [8.0, 8.0]])  # every patch's corner is a multiple of its cell: 6, 4, 0
+    centre = torch.tensor(
+        [[8.0, 8.0], [8.0, 8.0]]
+    )  # every patch's corner is a multiple of its cell: 6, 4, 0
     locations = centre / torch.tensor([width, height]) * 2 - 1
-    seen = {name: (s := make_sensor(size, scales, 2.0, name))(s.prepare(images), locations) for name in METHODS}
+    seen = {
+        name: (s := make_sensor(size, scales, 2.0, name))(s.prepare(images), locations)
+        for name in METHODS
+    }
     torch.testing.assert_close(seen["mipmap"], seen["gather"], atol=1e-5, rtol=0)
     torch.testing.assert_close(seen["integral"], seen["gather"], atol=1e-5, rtol=0)
 
 
 def test_mipmap_is_differentiable_in_the_location():
-    images = torch.rand(2, 1, 20, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(
+        2, 1, 20, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     sensor = make_sensor(3, 2, 2.0, "mipmap")
     prepared = sensor.prepare(images)
-    locations = torch.tensor([[0.13, -0.22], [-0.41, 0.37]], dtype=torch.float64, requires_grad=True)
+    locations = torch.tensor(
+        [[0.13, -0.22], [-0.41, 0.37]], dtype=torch.float64, requires_grad=True
+    )
     assert torch.autograd.gradcheck(lambda where: sensor(prepared, where), (locations,), eps=1e-7)
 
 
@@ -110,7 +125,9 @@ def test_integral_survives_a_sum_that_wraps_around():
     inside = torch.tensor([[0.9, 0.9]])
     assert (sensor(prepared, inside) == 1).all()
     corner = sensor(prepared, torch.tensor([[1.0, 1.0]]))
-    assert corner[0, 0, 0].sum() == 0  # the black square fills the patch's inner quarter, the rest is outside
+    assert (
+        corner[0, 0, 0].sum() == 0
+    )  # the black square fills the patch's inner quarter, the rest is outside
 
 
 def test_large_non_square_image_by_every_method():
@@ -120,7 +137,9 @@ def test_large_non_square_image_by_every_method():
         sensor = make_sensor(12, 4, 2.0, method)
         seen = sensor(sensor.prepare(image), torch.zeros(1, 2))
         assert seen[..., :6, :].amax() < 0.01 * 200 / 255
-        torch.testing.assert_close(seen[..., 7:, 7:], torch.full((1, 3, 4, 5, 5), 200 / 255), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            seen[..., 7:, 7:], torch.full((1, 3, 4, 5, 5), 200 / 255), atol=1e-5, rtol=0
+        )
 
 
 def test_auto_is_exact():
@@ -135,7 +154,10 @@ def test_direct_sees_what_integral_sees_to_the_bit(size, factor):
     images[:, :, 300:] = 255  # the widest cells have more rows of white than 16 bits can hold
     locations = torch.rand(40, 2, generator=random) * 2.2 - 1.1  # a little outside, too
     locations[:9] = torch.cartesian_prod(torch.arange(-1.0, 2), torch.arange(-1.0, 2))
-    seen = [(s := make_sensor(size, 6, factor, name))(s.prepare(images), locations) for name in EXACT[::2]]
+    seen = [
+        (s := make_sensor(size, 6, factor, name))(s.prepare(images), locations)
+        for name in EXACT[::2]
+    ]
     assert torch.equal(*seen)
 
 

@@ -10,32 +10,48 @@ import pytest
 import torch
 from videos import text
 
-from core import checkpoint, cli
-from core.loop import LoopConfig
 from core.patterns import ManyToOne
+from core.training import checkpoint, cli
+from core.training.config import LoopConfig
 from datasets.spelling import spell
 from datasets.text import Vocabulary
-from sequences.__main__ import VERBS
+from sequences.__main__ import COMMANDS
 from sequences.sentiment import baselines
 from sequences.sentiment.config import Config
 from sequences.sentiment.data import Sentence, Sentences, TrainingBatches, encode, side_by_side
 from sequences.sentiment.model import Classifier
 from sequences.sentiment.trained import Trained, open_model
 
-TINY = ["--embedding", "6", "--hidden", "5", "--batch", "8", "--log-every", "2", "--min-count", "1", "--quiet"]
+TINY = [
+    "--embedding",
+    "6",
+    "--hidden",
+    "5",
+    "--batch",
+    "8",
+    "--log-every",
+    "2",
+    "--min-count",
+    "1",
+    "--quiet",
+]
 POOLINGS = "max", "mean", "last"
 
 
 @pytest.fixture
 def talk(tmp_path: Path) -> list[str]:
     """Two files of sentences, one for each label."""
-    good = "".join(f"{word} , good and {word} {n}\n" for word in ("fine", "nice", "great") for n in range(10))
-    bad = "".join(f"{word} , bad or {word} {n}\n" for word in ("poor", "dire", "grim") for n in range(10))
+    good = "".join(
+        f"{word} , good and {word} {n}\n" for word in ("fine", "nice", "great") for n in range(10)
+    )
+    bad = "".join(
+        f"{word} , bad or {word} {n}\n" for word in ("poor", "dire", "grim") for n in range(10)
+    )
     return [str(text(tmp_path / "talk.pos", good)), str(text(tmp_path / "talk.neg", bad))]
 
 
 def run(*argv: object) -> int:
-    return cli.main("sequences", VERBS, ["sentiment", *map(str, argv)])
+    return cli.main("sequences", COMMANDS, ["sentiment", *map(str, argv)])
 
 
 def train(tmp_path: Path, *argv: object) -> int:
@@ -50,15 +66,18 @@ def numbered(*lengths: int) -> list[Sentence]:
 
 @pytest.mark.parametrize("pooling", ["max", "mean", "last"])
 @pytest.mark.parametrize(
-    ("core", "both", "layers", "buckets"), [("lstm", True, 2, 50), ("gru", False, 1, 0), ("rnn", True, 1, 50)]
+    ("cell", "both", "layers", "buckets"),
+    [("lstm", True, 2, 50), ("gru", False, 1, 0), ("rnn", True, 1, 50)],
 )
-def test_padding_has_no_influence(pooling, core, both, layers, buckets):
+def test_padding_has_no_influence(pooling, cell, both, layers, buckets):
     torch.manual_seed(0)
     sizes = {"embedding": 4, "hidden": 3, "layers": layers, "buckets": buckets}
-    net = Classifier(Config(core=core, bidirectional=both, pooling=pooling, **sizes), 20, 3).eval()
+    net = Classifier(Config(cell=cell, bidirectional=both, pooling=pooling, **sizes), 20, 3).eval()
     sentences = numbered(7, 1, 4)
     together = net(side_by_side(sentences, buckets))
-    torch.testing.assert_close(together, torch.cat([net(side_by_side([each], buckets)) for each in sentences]))
+    torch.testing.assert_close(
+        together, torch.cat([net(side_by_side([each], buckets)) for each in sentences])
+    )
     together.sum().backward()
     assert net.words.weight.grad is not None
     assert not net.words.weight.grad[Vocabulary.pad].any()
@@ -67,26 +86,39 @@ def test_padding_has_no_influence(pooling, core, both, layers, buckets):
 def test_pooling_is_what_it_is_called():
     torch.manual_seed(0)
     shown = side_by_side(numbered(5, 5), 0)
-    nets = {name: Classifier(Config(embedding=4, hidden=3, pooling=name), 20, 2).eval() for name in POOLINGS}
+    nets = {
+        name: Classifier(Config(embedding=4, hidden=3, pooling=name), 20, 2).eval()
+        for name in POOLINGS
+    }
     x = nets["max"].embed(shown)
-    outputs, state = nets["max"].core(x, lengths=shown.lengths)
+    outputs, state = nets["max"].recurrent(x, lengths=shown.lengths)
     torch.testing.assert_close(nets["max"](shown), nets["max"].V(outputs.amax(0)))
     torch.testing.assert_close(nets["mean"].pool(outputs, state, shown.lengths), outputs.mean(0))
     pattern = ManyToOne("lstm", 4, 3, 2, bidirectional=True, bias=True)
-    pattern.recurrent, pattern.V = nets["last"].core, nets["last"].V
-    torch.testing.assert_close(nets["last"](shown), pattern(nets["last"].embed(shown), shown.lengths))
+    pattern.recurrent, pattern.V = nets["last"].recurrent, nets["last"].V
+    torch.testing.assert_close(
+        nets["last"](shown), pattern(nets["last"].embed(shown), shown.lengths)
+    )
 
 
 def test_a_word_is_its_number_and_the_mean_of_its_ngrams():
     torch.manual_seed(0)
     net = Classifier(Config(embedding=4, hidden=3, buckets=50), 20, 2).eval()
-    sentences = [Sentence(["good", "", "good"], torch.tensor([5, 1, 6])), Sentence(["a"], torch.tensor([1]))]
+    sentences = [
+        Sentence(["good", "", "good"], torch.tensor([5, 1, 6])),
+        Sentence(["a"], torch.tensor([1])),
+    ]
     shown = side_by_side(sentences, 50)
     assert shown.which.tolist() == [[0, 2], [1, 0], [0, 0]]
     embedded = net.embed(shown)
     assert net.grams is not None
     good, a = (net.grams.weight[list(spell(word, 50))].mean(0) for word in ("good", "a"))
-    for place, number, spelled in (((0, 0), 5, good), ((1, 0), 1, 0.0), ((2, 0), 6, good), ((0, 1), 1, a)):
+    for place, number, spelled in (
+        ((0, 0), 5, good),
+        ((1, 0), 1, 0.0),
+        ((2, 0), 6, good),
+        ((0, 1), 1, a),
+    ):
         torch.testing.assert_close(embedded[place], net.words.weight[number] + spelled)
 
 
@@ -106,7 +138,12 @@ def test_texts_are_cut_and_none_is_without_a_word():
     sentences = encode(["one two three", "", "five", "Two !"], vocabulary, 2)
     assert [each.words for each in sentences] == [["one", "two"], [""], ["five"], ["two", "!"]]
     assert [each.numbers.tolist() for each in sentences[1:3]] == [[vocabulary.unknown]] * 2
-    assert [vocabulary.decode(each.numbers.tolist()) for each in sentences] == ["one two", "<unk>", "<unk>", "two!"]
+    assert [vocabulary.decode(each.numbers.tolist()) for each in sentences] == [
+        "one two",
+        "<unk>",
+        "<unk>",
+        "two!",
+    ]
     shown = side_by_side(sentences, 0)
     assert shown.lengths.tolist() == [2, 1, 1, 2]
     assert shown.tokens[1].tolist()[1:3] == [vocabulary.pad] * 2
@@ -123,7 +160,9 @@ def test_batches_are_functions_of_the_step_and_share_rows():
     shown, few = Sentences(*whole), Sentences(*part)
     assert torch.equal(few.lengths, shown.lengths[2:4])
     assert torch.equal(few.tokens, shown.tokens[: len(few.tokens), 2:4])
-    for row, (number, length) in enumerate(zip(labels.tolist(), shown.lengths.tolist(), strict=True)):
+    for row, (number, length) in enumerate(
+        zip(labels.tolist(), shown.lengths.tolist(), strict=True)
+    ):
         assert shown.tokens[:length, row].tolist() == sentences[number].numbers.tolist()
 
 
@@ -131,7 +170,9 @@ def test_sentences_are_classified_in_the_order_they_came():
     torch.manual_seed(0)
     vocabulary = Vocabulary.train(["a b c d e f"])
     config = Config(embedding=4, hidden=3, buckets=50)
-    trained = Trained(config, Classifier(config, len(vocabulary), 2).train(), vocabulary, ("x", "y"))
+    trained = Trained(
+        config, Classifier(config, len(vocabulary), 2).train(), vocabulary, ("x", "y")
+    )
     texts = [" ".join("abcdef"[: 1 + n % 6]) for n in range(70)]
     log_p = trained.classify(texts)
     torch.testing.assert_close(log_p, torch.cat([trained.classify([each]) for each in texts]))
@@ -146,12 +187,27 @@ def test_baselines():
     assert scores == {"accuracy": 0.75, "macro F1": pytest.approx((2 * 0.75 / 1.75 + 0) / 2)}
     vocabulary = Vocabulary.train([], punctuation=True)
     known = ["good good film", "a good one", "bad film", "a bad one"] * 3
-    labels = baselines.bag_of_words(vocabulary, known, np.array([1, 1, 0, 0] * 3), ["Good !", "unseen bad", "film a"])
+    labels = baselines.bag_of_words(
+        vocabulary, known, np.array([1, 1, 0, 0] * 3), ["Good !", "unseen bad", "film a"]
+    )
     assert labels.tolist()[:2] == [1, 0]
 
 
 def test_train_evaluate_classify(talk, tmp_path, capsys, monkeypatch):
-    assert train(tmp_path, "--data", *talk, "--steps", "60", "--learning-rate", "0.05", "--validate-every", "20") == 0
+    assert (
+        train(
+            tmp_path,
+            "--data",
+            *talk,
+            "--steps",
+            "60",
+            "--learning-rate",
+            "0.05",
+            "--validate-every",
+            "20",
+        )
+        == 0
+    )
     assert "bag of words" in capsys.readouterr().out
     directory = tmp_path / "runs/sentiment/reviews"
 
@@ -178,7 +234,18 @@ def test_train_evaluate_classify(talk, tmp_path, capsys, monkeypatch):
 
 
 def test_interrupted_and_resumed_ends_with_the_same_bits(talk, tmp_path, monkeypatch):
-    flags = ["--data", *talk, "--steps", "8", "--validate-every", "4", "--save-every", "3", "--smoothing", "0.1"]
+    flags = [
+        "--data",
+        *talk,
+        "--steps",
+        "8",
+        "--validate-every",
+        "4",
+        "--save-every",
+        "3",
+        "--smoothing",
+        "0.1",
+    ]
     flags += ["--buckets", "50"]
     assert train(tmp_path, *flags, "--name", "whole") == 0
     make = TrainingBatches.__call__
@@ -194,13 +261,18 @@ def test_interrupted_and_resumed_ends_with_the_same_bits(talk, tmp_path, monkeyp
     broken, whole = (tmp_path / "runs/sentiment" / name for name in ("broken", "whole"))
     assert checkpoint.load(broken / "last.pt", "sentiment")["step"] == 3
     assert run("train", "--resume", broken, "--quiet") == 0
-    one, two = (checkpoint.load(folder / "last.pt", "sentiment")["weights"] for folder in (whole, broken))
+    one, two = (
+        checkpoint.load(folder / "last.pt", "sentiment")["weights"] for folder in (whole, broken)
+    )
     for name, value in one.items():
         assert torch.equal(value, two[name]), name
 
 
 def test_mistakes_are_one_line(talk, tmp_path, capsys):
-    assert train(tmp_path, "--data", *talk, "--steps", "1", "--test-share", "0", "--name", "short") == 0
+    assert (
+        train(tmp_path, "--data", *talk, "--steps", "1", "--test-share", "0", "--name", "short")
+        == 0
+    )
     directory = tmp_path / "runs/sentiment/short"
     assert open_model(directory, "cpu").classes == ("neg", "pos")
     other = text(tmp_path / "other.csv", "text,label\nx,good\n")
@@ -211,7 +283,10 @@ def test_mistakes_are_one_line(talk, tmp_path, capsys):
             ("evaluate", directory, "--data", other),
             "other.csv: the label 'good' is none of those trained on: neg, pos",
         ),
-        (("evaluate", directory, "--data", other, "--part", "test"), "--part is a part of the run's own data"),
+        (
+            ("evaluate", directory, "--data", other, "--part", "test"),
+            "--part is a part of the run's own data",
+        ),
         (("evaluate", tmp_path), "holds neither best.pt nor last.pt"),
         (("classify", tmp_path / "none.pt"), "none.pt: No such file or directory"),
         (("train", "--data", talk[0], empty), "empty.neg: the file is empty"),

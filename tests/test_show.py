@@ -41,7 +41,9 @@ def test_json_is_the_episode(run: Path, capsys: pytest.CaptureFixture[str]):
         assert glimpse["location"] == pytest.approx(location.tolist())
         assert glimpse["pixel"] == pytest.approx(((location + 1) / 2 * SIDE).tolist())
         assert list(glimpse["probabilities"]) == CLASSES
-        assert list(glimpse["probabilities"].values()) == pytest.approx(probabilities[t].tolist(), abs=1e-6)
+        assert list(glimpse["probabilities"].values()) == pytest.approx(
+            probabilities[t].tolist(), abs=1e-6
+        )
 
 
 def test_sizes_and_inversion(run: Path, capsys: pytest.CaptureFixture[str]):
@@ -67,7 +69,9 @@ def test_sizes_and_inversion(run: Path, capsys: pytest.CaptureFixture[str]):
 def png_claiming(width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     parts = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0")), (b"IEND", b"")]
-    chunks = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in parts]
+    chunks = [
+        struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in parts
+    ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
@@ -114,7 +118,9 @@ def test_a_broken_picture_does_not_stop_the_others(run: Path, capsys: pytest.Cap
     assert written == ["first.scanpath.png", "third.scanpath.png"]
 
 
-def test_cmyk_deep_and_animated_pictures(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[str]):
+def test_cmyk_deep_and_animated_pictures(
+    tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[str]
+):
     grey, colours = random_picture(), random_picture(mode="RGB")
     colours.convert("CMYK").save("cmyk.tif")
     Image.fromarray(np.array(grey).astype(np.uint16) * 257).save("deep.png")
@@ -123,7 +129,9 @@ def test_cmyk_deep_and_animated_pictures(tmp_path: Path, run: Path, capsys: pyte
     _, deep, animated = json.loads(capsys.readouterr().out)
     expected = episode(grey).logits[-1, 0].softmax(-1).tolist()
     for told in (deep, animated):
-        assert list(told["glimpses"][-1]["probabilities"].values()) == pytest.approx(expected, abs=1e-5)
+        assert list(told["glimpses"][-1]["probabilities"].values()) == pytest.approx(
+            expected, abs=1e-5
+        )
     assert call(save_run(tmp_path / "colour", channels=3), "cmyk.tif") == 0
 
 
@@ -142,7 +150,11 @@ def test_outputs_never_meet(run: Path):
     mine = files[3].read_bytes()
     assert call(run, files[0], files[3]) == 0
     assert files[3].read_bytes() == mine
-    assert {path.name for path in Path("scanpaths").iterdir()} == {targets[0], targets[3], files[3].name}
+    assert {path.name for path in Path("scanpaths").iterdir()} == {
+        targets[0],
+        targets[3],
+        files[3].name,
+    }
 
 
 def test_large_pictures(run: Path, capsys: pytest.CaptureFixture[str]):
@@ -179,7 +191,10 @@ def test_as_a_process_with_a_name_that_is_no_text(run: Path):
     except (OSError, UnicodeError):
         pytest.skip("this file system takes no such name")
     command = [sys.executable, "-m", "glimpse", "show", str(run), name, "--json"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parent.parent),
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)[0]["file"] == name

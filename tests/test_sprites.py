@@ -15,7 +15,9 @@ from datasets.sprites import CLASSES, SIZE, _paths, _random
 
 def centres(frames):
     """Centre of the brightness above the ground, in pixels: x, y, and how much there is."""
-    light = (frames[:, 0].float() - frames.flatten(1).float().median(1).values[:, None, None] - 40).clamp(0)
+    light = (
+        frames[:, 0].float() - frames.flatten(1).float().median(1).values[:, None, None] - 40
+    ).clamp(0)
     mass = light.sum((1, 2))
     ramp = torch.arange(SIZE) + 0.5
     return (light.sum(1) @ ramp) / mass, (light.sum(2) @ ramp) / mass, mass
@@ -103,7 +105,9 @@ def cells(numbers):
 
 def test_place_and_size_hardly_tell_the_action():
     cell, label = cells(range(1500))
-    counts = torch.zeros(216, len(CLASSES)).index_put_((cell, label), torch.ones(len(label)), accumulate=True)
+    counts = torch.zeros(216, len(CLASSES)).index_put_(
+        (cell, label), torch.ones(len(label)), accumulate=True
+    )
     cell, label = cells(range(1500, 1800))
     assert 0.11 < (counts.argmax(1)[cell] == label).float().mean() < 0.2  # chance is 0.125
 
@@ -119,16 +123,21 @@ def test_the_most_similar_frame_hardly_tells_the_action():
 
 def test_splits_are_apart_and_reached_by_name():
     splits = sprites.load(seed=2, train=5)
-    names = [[clip.name for clip in part] for part in (splits.validation, splits.test, splits.train)]
+    names = [
+        [clip.name for clip in part] for part in (splits.validation, splits.test, splits.train)
+    ]
     assert [len(part) for part in names] == [100, 200, 5]
-    assert [name for part in names for name in part] == [f"sprites-2-{number}" for number in range(305)]
+    assert [name for part in names for name in part] == [
+        f"sprites-2-{number}" for number in range(305)
+    ]
     assert videos.load("sprites").classes == splits.classes == CLASSES
 
 
 def test_labels_of_another_length_are_an_error():
     clip = sprites.clip(0, 0)
     with pytest.raises(
-        InputError, match=r"^sprites-0-0: 3 frames, but \d+ are labelled; cut or complete the labels$"
+        InputError,
+        match=r"^sprites-0-0: 3 frames, but \d+ are labelled; cut or complete the labels$",
     ):
         clip.labels([0.0, 0.1, 0.2])
 
@@ -149,5 +158,7 @@ def test_a_written_clip_shows_the_same(tmp_path):
 def test_a_sample_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"a.webm: a sample is an MPEG-4 video; call it a.mp4$"):
         sprites.write(tmp_path / "a.webm", 0, 0)
-    with pytest.raises(InputError, match=r"^cannot write .*missing/a.mp4: No such file or directory$"):
+    with pytest.raises(
+        InputError, match=r"^cannot write .*missing/a.mp4: No such file or directory$"
+    ):
         sprites.write(tmp_path / "missing" / "a.mp4", 0, 0)

@@ -19,7 +19,12 @@ from sequences.charlm.structure import Paired, count, pairs, share
     ],
 )
 def test_pairs_match_from_the_inside_out(marks, paired):
-    kinds = {"(": ("round", True), ")": ("round", False), "[": ("square", True), "]": ("square", False)}
+    kinds = {
+        "(": ("round", True),
+        ")": ("round", False),
+        "[": ("square", True),
+        "]": ("square", False),
+    }
     assert pairs(kinds[mark] for mark in marks) == Paired(paired, len(marks))
 
 
@@ -27,7 +32,13 @@ def test_pairs_match_from_the_inside_out(marks, paired):
     ("kind", "name", "text", "paired", "marks"),
     [
         ("xml", "tags", "<page><id>1</id><br/><text x='1'></page> a < b", 4, 5),
-        ("xml", "tags", "&lt;ref name=&quot;x&quot;&gt;y&lt;/ref&gt; &lt;br&gt; <!-- <b> -->", 2, 2),
+        (
+            "xml",
+            "tags",
+            "&lt;ref name=&quot;x&quot;&gt;y&lt;/ref&gt; &lt;br&gt; <!-- <b> -->",
+            2,
+            2,
+        ),
         ("xml", "[[links]]", "[[a|b]] [[c]] [[d ]", 4, 5),
         ("xml", "{{templates}}", "{{a|{{b}}}} }}", 4, 5),
         ("c", "{braces}", "int f() { if (x) { s = \"}\"; c = '{'; /* } */ } // }\n", 2, 3),

@@ -14,9 +14,20 @@ from datasets.text import SPECIAL, Vocabulary
 
 CAPTIONS = ["A dog runs .", "a dog , a ball", "Two dogs run !", "žluťoučký kůň 🐶", "a kůň"]
 SIGNS = st.sampled_from(
-    [*".,!?;:()[]{}$#@%&'’\"-…🐶🐶🏽❤️👩‍👩‍👧🇨🇿\u0301\u200d\t", "n't", "'s", "<end>", "1.5", "ǅ", "İ", "ß"]
+    [
+        *".,!?;:()[]{}$#@%&'’\"-…🐶🐶🏽❤️👩‍👩‍👧🇨🇿\u0301\u200d\t",
+        "n't",
+        "'s",
+        "<end>",
+        "1.5",
+        "ǅ",
+        "İ",
+        "ß",
+    ]
 )
-SENTENCES = st.lists(st.one_of(st.text(max_size=5), SIGNS, st.just(" "), st.sampled_from("abn't s")), max_size=12)
+SENTENCES = st.lists(
+    st.one_of(st.text(max_size=5), SIGNS, st.just(" "), st.sampled_from("abn't s")), max_size=12
+)
 
 
 def tokens(vocabulary: Vocabulary) -> list[str]:
@@ -29,7 +40,10 @@ def tokens(vocabulary: Vocabulary) -> list[str]:
         ('A dog, a ball - and: (two) "men".', "a dog a ball and two men"),
         ("He doesn't see the dog's t-shirt", "he does n't see the dog 's t-shirt"),
         ("he does n’t see the dog ’s ball", "he does n't see the dog 's ball"),
-        ("they're I've can't we'll I'd 'some' rock'n'roll", "they 're i 've ca n't we 'll i 'd some rock'n'roll"),
+        (
+            "they're I've can't we'll I'd 'some' rock'n'roll",
+            "they 're i 've ca n't we 'll i 'd some rock'n'roll",
+        ),
         (
             "black-and-white at 10:30 o'clock, 2.5 of 10,000.Next",
             "black-and-white at 10:30 o'clock 2.5 of 10,000 next",
@@ -43,7 +57,9 @@ def test_words_are_those_that_captions_are_compared_by(sentence: str, words: str
     assert Vocabulary.train([]).words(sentence) == words.split()
 
 
-@pytest.mark.skipif(shutil.which("java") is None, reason="the tokens of the Penn Treebank are made in Java")
+@pytest.mark.skipif(
+    shutil.which("java") is None, reason="the tokens of the Penn Treebank are made in Java"
+)
 def test_words_are_those_of_pycocoevalcap():
     sentences = [
         "A man's dog doesn't run; they're -- he said -- \"tired\"...",
@@ -53,12 +69,16 @@ def test_words_are_those_of_pycocoevalcap():
     ]
     tokens = PTBTokenizer().tokenize({n: [{"caption": text}] for n, text in enumerate(sentences)})
     words = Vocabulary.train([]).words
-    assert [words(text) for text in sentences] == [tokens[n][0].split() for n in range(len(sentences))]
+    assert [words(text) for text in sentences] == [
+        tokens[n][0].split() for n in range(len(sentences))
+    ]
 
 
 def test_punctuation_if_asked_for():
     vocabulary = Vocabulary.train([], punctuation=True)
-    assert " ".join(vocabulary.words("Isn't it (good)... 100%?")) == "is n't it ( good ) . . . 100 % ?"
+    assert (
+        " ".join(vocabulary.words("Isn't it (good)... 100%?")) == "is n't it ( good ) . . . 100 % ?"
+    )
     assert " ".join(vocabulary.words("Prý: „ano“ – 🐶🏽!")) == "prý : „ ano “ – 🐶🏽 !"
 
 
@@ -69,7 +89,18 @@ def test_composed_and_decomposed_letters_are_one():
 
 def test_numbers_go_by_count_then_by_alphabet():
     vocabulary = Vocabulary.train(CAPTIONS)
-    assert tokens(vocabulary) == ["a", "dog", "kůň", "ball", "dogs", "run", "runs", "two", "žluťoučký", "🐶"]
+    assert tokens(vocabulary) == [
+        "a",
+        "dog",
+        "kůň",
+        "ball",
+        "dogs",
+        "run",
+        "runs",
+        "two",
+        "žluťoučký",
+        "🐶",
+    ]
     assert (vocabulary.pad, vocabulary.unknown, vocabulary.start, vocabulary.end) == (0, 1, 2, 3)
     assert tokens(Vocabulary.train(CAPTIONS, 2)) == ["a", "dog", "kůň"]
     assert tokens(Vocabulary.train(reversed(CAPTIONS), punctuation=True))[:3] == ["a", "dog", "kůň"]

@@ -19,7 +19,10 @@ def test_text_has_no_byte_order_mark(tmp_path):
         (b"", "a.txt: the file is empty"),
         (b"\xef\xbb\xbf \r\n", "a.txt: the file is empty"),
         (b"one\ntwo\xff\n", "a.txt: line 2 is not UTF-8; save the file in that encoding"),
-        (b"o\x00n\x00e\x00\n\x00", "a.txt: line 1 is no text in UTF-8; save the file in that encoding"),
+        (
+            b"o\x00n\x00e\x00\n\x00",
+            "a.txt: line 1 is no text in UTF-8; save the file in that encoding",
+        ),
         (b"\xff\xfeo\x00n\x00", "a.txt: line 1 is not UTF-8; save the file in that encoding"),
     ],
 )
@@ -40,7 +43,11 @@ def test_what_cannot_be_opened_is_one_line(tmp_path):
 
 def test_lines(tmp_path):
     lines = read_lines(text(tmp_path / "a.txt", "\ufeffone\r\n two words \r\nthree\r\n\r\n"))
-    assert [(line.number, line.text) for line in lines] == [(1, "one"), (2, "two words"), (3, "three")]
+    assert [(line.number, line.text) for line in lines] == [
+        (1, "one"),
+        (2, "two words"),
+        (3, "three"),
+    ]
     with pytest.raises(InputError, match=r"a.txt: line 2: the line is empty$"):
         read_lines(text(tmp_path / "a.txt", "one\n\nthree\n"))
 
@@ -67,7 +74,10 @@ def test_a_table_reads_the_same_in_every_dialect(tmp_path, end, delimiter, mark,
 
 def test_rows_are_numbered_as_in_an_editor(tmp_path):
     rows = read_table(text(tmp_path / "a.csv", '\nclip,label\n\na,"two\r\nlines"\n\nb,c\n'))
-    assert [(row.number, row.values["label"]) for row in rows] == [(5, "two\nlines"), (7, "c")]  # a row's last line
+    assert [(row.number, row.values["label"]) for row in rows] == [
+        (5, "two\nlines"),
+        (7, "c"),
+    ]  # a row's last line
 
 
 @pytest.mark.parametrize(

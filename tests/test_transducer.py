@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from datasets.transducer import ADDER, STATES, add, every_pair, random_pairs, to_bits, to_numbers, to_symbols
+from datasets.transducer import (
+    ADDER,
+    STATES,
+    add,
+    every_pair,
+    random_pairs,
+    to_bits,
+    to_numbers,
+    to_symbols,
+)
 
 
 @pytest.mark.parametrize("bits", [1, 8, 1000])

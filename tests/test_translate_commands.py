@@ -8,17 +8,29 @@ from pathlib import Path
 import pytest
 import torch
 
-from core import checkpoint, cli
+from core.training import checkpoint, cli
 from datasets import counting
 from sequences.translate import evaluate, lines, train
 from sequences.translate.data import TrainingBatches
 
-TINY = ["--embedding", "8", "--hidden", "12", "--vocabulary", "150", "--batch", "8", "--quiet", "--device", "cpu"]
+TINY = [
+    "--embedding",
+    "8",
+    "--hidden",
+    "12",
+    "--vocabulary",
+    "150",
+    "--batch",
+    "8",
+    "--quiet",
+    "--device",
+    "cpu",
+]
 FAST = [*TINY, "--steps", "4", "--log-every", "2", "--validate-every", "4"]
 
 
 def run(command, *argv: object) -> int:
-    return cli.guard("sequences translate", command.main, [str(word) for word in argv])
+    return cli.script(command.__name__.replace(".", " "), [str(word) for word in argv])
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +56,17 @@ def given(monkeypatch, content: bytes) -> None:
 
 def test_train_reports_baselines_and_evaluate_agrees(files, tmp_path, capsys):
     pair = files / "val.en", files / "val.cs"
-    options = "--data", files / "train", "--validation", *pair, "--pieces", "words", "--joint", "--beam", 2
+    options = (
+        "--data",
+        files / "train",
+        "--validation",
+        *pair,
+        "--pieces",
+        "words",
+        "--joint",
+        "--beam",
+        2,
+    )
     assert run(train, *options, *FAST, "--runs", tmp_path, "--name", "words") == 0
     told = capsys.readouterr().out
     for expected in (
@@ -56,10 +78,26 @@ def test_train_reports_baselines_and_evaluate_agrees(files, tmp_path, capsys):
         assert expected in told
     assert run(evaluate, tmp_path / "translate/words", "--json") == 0
     own = json.loads(capsys.readouterr().out)
-    assert set(own["scores"]) == {"this translator", "the source, copied", "the most similar training sentence"}
+    assert set(own["scores"]) == {
+        "this translator",
+        "the source, copied",
+        "the most similar training sentence",
+    }
     assert own["scores"]["the most similar training sentence"]["BLEU"] > 5
-    assert run(evaluate, tmp_path / "translate/words", "--json", "--data", files / "val", "--no-baselines") == 0
-    assert json.loads(capsys.readouterr().out)["scores"] == {"this translator": own["scores"]["this translator"]}
+    assert (
+        run(
+            evaluate,
+            tmp_path / "translate/words",
+            "--json",
+            "--data",
+            files / "val",
+            "--no-baselines",
+        )
+        == 0
+    )
+    assert json.loads(capsys.readouterr().out)["scores"] == {
+        "this translator": own["scores"]["this translator"]
+    }
 
 
 def test_lines(trained, monkeypatch, capsys, tmp_path):
@@ -115,7 +153,17 @@ def test_bad_input_is_one_line(command, flags, message, files, trained, capsys):
 
 
 def test_killed_and_resumed_ends_with_the_same_bits(files, tmp_path, monkeypatch):
-    flags = ["--data", files / "train", *TINY, "--steps", 14, "--validate-every", 7, "--save-every", 3]
+    flags = [
+        "--data",
+        files / "train",
+        *TINY,
+        "--steps",
+        14,
+        "--validate-every",
+        7,
+        "--save-every",
+        3,
+    ]
     flags += ["--runs", tmp_path]
     assert run(train, *flags, "--name", "whole") == 0
 
@@ -134,14 +182,30 @@ def test_killed_and_resumed_ends_with_the_same_bits(files, tmp_path, monkeypatch
         run(train, *flags, "--name", "killed")
     monkeypatch.undo()
     assert run(train, "--resume", tmp_path / "translate/killed", "--quiet", "--device", "cpu") == 0
-    one, two = (checkpoint.load(tmp_path / "translate" / n / "last.pt", "translate") for n in ("whole", "killed"))
+    one, two = (
+        checkpoint.load(tmp_path / "translate" / n / "last.pt", "translate")
+        for n in ("whole", "killed")
+    )
     assert two["step"] == 14
     for key, value in one["weights"].items():
         assert torch.equal(value, two["weights"][key]), key
 
 
 def test_without_attention_there_is_nothing_to_draw(files, tmp_path, capsys, monkeypatch):
-    assert run(train, "--data", files / "train", "--no-attention", *FAST, "--runs", tmp_path, "--name", "plain") == 0
+    assert (
+        run(
+            train,
+            "--data",
+            files / "train",
+            "--no-attention",
+            *FAST,
+            "--runs",
+            tmp_path,
+            "--name",
+            "plain",
+        )
+        == 0
+    )
     capsys.readouterr()
     assert run(lines, tmp_path / "translate/plain", "--attention", tmp_path / "seen.png") == 2
     assert "was trained without attention" in capsys.readouterr().err

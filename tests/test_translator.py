@@ -7,12 +7,19 @@ import torch
 
 from core.cells import map_state
 from core.errors import InputError
-from core.loop import LoopConfig
+from core.training.config import LoopConfig
 from datasets import counting
 from datasets.pieces import Pieces
 from sequences.translate import data, matrix
 from sequences.translate.config import Config
-from sequences.translate.data import TrainingBatches, Vocabularies, collate, encode, no_longer, vocabularies
+from sequences.translate.data import (
+    TrainingBatches,
+    Vocabularies,
+    collate,
+    encode,
+    no_longer,
+    vocabularies,
+)
 from sequences.translate.model import Translator
 from sequences.translate.similar import most_similar
 from sequences.translate.trained import Trained
@@ -39,8 +46,8 @@ ALL = [
     {},
     {"feeding": True},
     {"attention": False},
-    {"core": "gru", "layers": 2},
-    {"core": "rnn", "layers": 2, "feeding": True},
+    {"cell": "gru", "layers": 2},
+    {"cell": "rnn", "layers": 2, "feeding": True},
     {"joint": True},
 ]
 
@@ -59,7 +66,9 @@ def test_step_by_step_as_in_training(changes):
         torch.testing.assert_close(seen[::2], logits[:, t])
         torch.testing.assert_close(seen[1::2], logits[:, t])
     torch.testing.assert_close(alphas.sum(-1), torch.ones_like(alphas[..., 0]))
-    alone = collate([batch.source[: batch.lengths[2], 2].tolist()], [batch.target[1:3, 2].tolist()], CPU)
+    alone = collate(
+        [batch.source[: batch.lengths[2], 2].tolist()], [batch.target[1:3, 2].tolist()], CPU
+    )
     o, alpha = network(alone.source, alone.lengths, alone.target[:-1])
     torch.testing.assert_close(network.score(o)[0], logits[2, :2], msg="padding changes nothing")
     assert not alphas[2, :2, alpha.shape[-1] :].any(), "nor is it looked at"
@@ -92,20 +101,31 @@ def test_batches_are_functions_of_the_step_and_share_rows():
     batches = TrainingBatches(pairs, SMALL, CPU)
     epoch = [batches(step, slice(0, 8)) for step in range(7)]
     rows = [tuple(row) for batch in epoch for row in batch.target.T.tolist()]
-    assert len({tuple(n for n in row if n != Pieces.pad) for row in rows}) == 56, "each pair at most once an epoch"
+    assert len({tuple(n for n in row if n != Pieces.pad) for row in rows}) == 56, (
+        "each pair at most once an epoch"
+    )
     again = TrainingBatches(pairs, SMALL, CPU)(5, slice(3, 8))
     assert torch.equal(again.lengths, epoch[5].lengths[3:])
     assert torch.equal(again.target, epoch[5].target[: len(again.target), 3:])
-    assert not torch.equal(again.lengths, batches(5 + 7, slice(3, 8)).lengths), "another epoch, another order"
+    assert not torch.equal(again.lengths, batches(5 + 7, slice(3, 8)).lengths), (
+        "another epoch, another order"
+    )
     padding = sum((batch.target == Pieces.pad).sum().item() for batch in epoch)
-    assert padding < 0.1 * sum(batch.target.numel() for batch in epoch), "pairs of a batch are about equally long"
+    assert padding < 0.1 * sum(batch.target.numel() for batch in epoch), (
+        "pairs of a batch are about equally long"
+    )
     assert (
-        TrainingBatches(pairs, replace(SMALL, loop=LoopConfig(batch=99)), CPU)(3, slice(0, 99)).target.shape[1] == 60
+        TrainingBatches(pairs, replace(SMALL, loop=LoopConfig(batch=99)), CPU)(
+            3, slice(0, 99)
+        ).target.shape[1]
+        == 60
     )
 
 
 def test_long_pairs_are_left_out():
-    pairs = encode([*PAIRS, counting.Pair("one " * 70, "jeden"), counting.Pair("one", "jeden " * 70)], PIECES)
+    pairs = encode(
+        [*PAIRS, counting.Pair("one " * 70, "jeden"), counting.Pair("one", "jeden " * 70)], PIECES
+    )
     assert len(no_longer(pairs, 60).source) == len(PAIRS)
     with pytest.raises(InputError, match="raise --longest"):
         no_longer(pairs, 2)
@@ -167,6 +187,8 @@ def test_the_matrix_adds_up_pieces_and_draws_any_text(tmp_path, monkeypatch):
     matrix.draw(["▁wa", "ter", "."], ["▁vo", "da", "."], alphas)
     ((weights, above, beside),) = drawn
     assert (above, beside) == (["water", ".", "end"], ["voda", "."])
-    torch.testing.assert_close(torch.tensor(weights), torch.tensor([[0.45, 0.25, 0.3], [0.0, 0.0, 1.0]]))
+    torch.testing.assert_close(
+        torch.tensor(weights), torch.tensor([[0.45, 0.25, 0.3], [0.0, 0.0, 1.0]])
+    )
     monkeypatch.undo()
     assert matrix.draw(["▁$a$", "▁" + "b" * 900], ["▁漢"], torch.ones(1, 3)).startswith(b"\x89PNG")

@@ -16,7 +16,7 @@ from fading import LENGTHS, batches_of, write_clips
 from PIL import Image
 from torch import Tensor
 
-from core import checkpoint, cli
+from core.training import checkpoint, cli
 from datasets import videos
 from video import evaluate, pack, train
 from video.data import TrainingBatches
@@ -24,8 +24,32 @@ from video.reader import open_source
 from video.trained import open_model
 
 ROOT = Path(__file__).parent.parent
-SIZES = ["--encoder", "tiny", "--side", "16", "--frame", "8", "--hidden", "8", "--window", "4", "--batch", "2"]
-FAST = [*SIZES, "--steps", "4", "--log-every", "2", "--validate-every", "2", "--warm-up", "0", "--quiet"]
+SIZES = [
+    "--encoder",
+    "tiny",
+    "--side",
+    "16",
+    "--frame",
+    "8",
+    "--hidden",
+    "8",
+    "--window",
+    "4",
+    "--batch",
+    "2",
+]
+FAST = [
+    *SIZES,
+    "--steps",
+    "4",
+    "--log-every",
+    "2",
+    "--validate-every",
+    "2",
+    "--warm-up",
+    "0",
+    "--quiet",
+]
 
 
 @pytest.fixture
@@ -34,7 +58,7 @@ def clips(tmp_path: Path) -> Path:
 
 
 def run(command: Any, *argv: object) -> int:
-    return cli.guard("video", command.main, [str(word) for word in argv])
+    return cli.script(command.__name__.replace(".", " "), [str(word) for word in argv])
 
 
 def test_train_on_a_folder_and_evaluate(clips, tmp_path, capsys):
@@ -44,7 +68,12 @@ def test_train_on_a_folder_and_evaluate(clips, tmp_path, capsys):
     assert "majority class" in told
     assert "test: 2 clips" in told
     saved = checkpoint.open_run(directory, "video")
-    assert {name.split(".")[0] for name in saved["weights"]} == {"encoder", "labeller", "weights", "carried"}
+    assert {name.split(".")[0] for name in saved["weights"]} == {
+        "encoder",
+        "labeller",
+        "weights",
+        "carried",
+    }
     assert saved["weights"]["carried.state0"].shape == (1, 2, 8)
     assert saved["weights"]["carried.state0"].any(), "the state that the next window starts from"
     assert saved["extras"]["classes"] == ["0", "1"]
@@ -56,7 +85,9 @@ def test_train_on_a_folder_and_evaluate(clips, tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert (found["part"], found["clips"]) == ("test", 2)
     assert set(found["scores"]) == {
-        f"{who}{over}" for who in ("this net", "majority class") for over in ("", ", mean over clips")
+        f"{who}{over}"
+        for who in ("this net", "majority class")
+        for over in ("", ", mean over clips")
     }
     assert found["scores"]["this net"]["accuracy"] == pytest.approx(by_hand(directory, clips))
 
@@ -68,12 +99,16 @@ def test_train_on_a_folder_and_evaluate(clips, tmp_path, capsys):
     capsys.readouterr()
     assert run(evaluate, packed, "--data", clips, "--json") == 0
     again = json.loads(capsys.readouterr().out)["scores"]["this net"]["accuracy"]
-    assert again == pytest.approx(found["scores"]["this net"]["accuracy"], abs=100 / 17), "a frame at most"
+    assert again == pytest.approx(found["scores"]["this net"]["accuracy"], abs=100 / 17), (
+        "a frame at most"
+    )
 
     flags = ["--part", "validation", "--shortest", "3", "--staying", "0.9"]
     assert run(evaluate, directory, *flags) == 0
     assert "validation: 1 clips" in capsys.readouterr().out
-    (clips / "labels.csv").write_text((clips / "labels.csv").read_text().replace(",1,-", ",light,-"))
+    (clips / "labels.csv").write_text(
+        (clips / "labels.csv").read_text().replace(",1,-", ",light,-")
+    )
     assert run(evaluate, directory) == 2
     assert "has other labels than" in capsys.readouterr().err
     assert run(evaluate, directory, "--staying", "1") == 2
@@ -93,26 +128,54 @@ def by_hand(directory: Path, folder: Path) -> float:
     return 100 * torch.cat(right).double().mean().item()
 
 
-def test_a_frozen_encoder_is_no_part_of_the_checkpoint_and_must_be_the_same(clips, tmp_path, capsys):
-    flags = ["--data", clips, *FAST, "--encoder", "lite0", "--cache", tmp_path / "cache", "--stride", "4"]
+def test_a_frozen_encoder_is_no_part_of_the_checkpoint_and_must_be_the_same(
+    clips, tmp_path, capsys
+):
+    flags = [
+        "--data",
+        clips,
+        *FAST,
+        "--encoder",
+        "lite0",
+        "--cache",
+        tmp_path / "cache",
+        "--stride",
+        "4",
+    ]
     assert run(train, *flags, "--bidirectional", "--runs", tmp_path, "--name", "both") == 0
     saved = checkpoint.open_run(tmp_path / "video/both", "video")
     assert {name.split(".")[0] for name in saved["weights"]} == {"labeller", "weights"}
     saved["extras"]["fingerprint"] = "another"
     header = ("project", "format", "app", "version")
-    checkpoint.save(tmp_path / "other.pt", "video", {k: v for k, v in saved.items() if k not in header})
+    checkpoint.save(
+        tmp_path / "other.pt", "video", {k: v for k, v in saved.items() if k not in header}
+    )
     capsys.readouterr()
     assert run(evaluate, tmp_path / "other.pt") == 2
     assert "was trained with other weights of the encoder lite0" in capsys.readouterr().err
 
 
 def test_a_direction_needs_a_core(clips, tmp_path, capsys):
-    assert run(train, "--data", clips, *FAST, "--core", "none", "--bidirectional", "--runs", tmp_path) == 2
+    assert (
+        run(train, "--data", clips, *FAST, "--cell", "none", "--bidirectional", "--runs", tmp_path)
+        == 2
+    )
     assert "leave out --bidirectional" in capsys.readouterr().err
 
 
 STEPS = 40
-LONG = [*SIZES, "--quiet", "--steps", STEPS, "--log-every", "5", "--validate-every", "20", "--save-every", "1"]
+LONG = [
+    *SIZES,
+    "--quiet",
+    "--steps",
+    STEPS,
+    "--log-every",
+    "5",
+    "--validate-every",
+    "20",
+    "--save-every",
+    "1",
+]
 
 
 @pytest.fixture
@@ -134,13 +197,19 @@ def bits(tree: Any) -> Any:
 def assert_same(one: Path, other: Path) -> None:
     assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
     for name in ("last.pt", "best.pt"):
-        assert bits(checkpoint.load(one / name, "video")) == bits(checkpoint.load(other / name, "video"))
+        assert bits(checkpoint.load(one / name, "video")) == bits(
+            checkpoint.load(other / name, "video")
+        )
 
 
-def test_broken_off_among_windows_and_across_epochs_it_ends_with_the_same_bits(clips, tmp_path, whole, monkeypatch):
+def test_broken_off_among_windows_and_across_epochs_it_ends_with_the_same_bits(
+    clips, tmp_path, whole, monkeypatch
+):
     batches = batches_of(LENGTHS["train"], 2)
     epoch = batches._ends(0)[-1]
-    amid = next(step for step in range(epoch + 2, STEPS) if batches.place(step)[1])  # of the windows of a group
+    amid = next(
+        step for step in range(epoch + 2, STEPS) if batches.place(step)[1]
+    )  # of the windows of a group
     assert epoch < amid < STEPS
     original, directory = TrainingBatches.__call__, tmp_path / "video/broken"
 

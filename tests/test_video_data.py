@@ -32,23 +32,36 @@ def clips(tmp_path: Path) -> Path:
 def epochs(batches: TrainingBatches, count: int) -> list[list[tuple[list[int], int]]]:
     """The places of the steps of some epochs, each known by its number of steps."""
     ends = [batches._ends(epoch)[-1] for epoch in range(count)]
-    return [[batches.place(sum(ends[:n]) + step) for step in range(end)] for n, end in enumerate(ends)]
+    return [
+        [batches.place(sum(ends[:n]) + step) for step in range(end)] for n, end in enumerate(ends)
+    ]
 
 
-@pytest.mark.parametrize(("lengths", "batch"), [((23, 9, 16, 12, 8), 2), ((9, 4, 5, 6), 2), ((7,), 3), ((5, 13), 5)])
+@pytest.mark.parametrize(
+    ("lengths", "batch"), [((23, 9, 16, 12, 8), 2), ((9, 4, 5, 6), 2), ((7,), 3), ((5, 13), 5)]
+)
 def test_every_window_of_every_clip_comes_in_each_epoch(lengths, batch):
     batches = batches_of(lengths, batch)
     whole = {(clip, start) for clip, length in enumerate(lengths) for start in range(0, length, 4)}
     orders = set()
     for places in epochs(batches, 4):
-        seen = Counter((clip, start) for chosen, start in places for clip in set(chosen) if start < lengths[clip])
+        seen = Counter(
+            (clip, start)
+            for chosen, start in places
+            for clip in set(chosen)
+            if start < lengths[clip]
+        )
         assert seen.keys() == whole
         again = [window for window, count in seen.items() if count > 1]
-        assert len({clip for clip, _ in again}) <= -len(lengths) % batch, "only those that fill the last group up"
+        assert len({clip for clip, _ in again}) <= -len(lengths) % batch, (
+            "only those that fill the last group up"
+        )
         assert all(len(chosen) == batch for chosen, _ in places)
         orders.add(tuple(chosen[0] for chosen, _ in places))
         for (before, start), (chosen, then) in pairwise(places):
-            assert then == 0 or (chosen == before and then == start + 4), "the state goes on with the same clips"
+            assert then == 0 or (chosen == before and then == start + 4), (
+                "the state goes on with the same clips"
+            )
     assert len(lengths) == 1 or len(orders) > 1, "each epoch has an order of its own"
 
 
@@ -103,7 +116,9 @@ def forbidden(*_, **__):
 
 def same(one: Sequence[Read], other: Sequence[Read]) -> bool:
     return all(
-        torch.equal(a.frames, b.frames) and a.seconds == b.seconds and torch.equal(a.labels, b.labels)
+        torch.equal(a.frames, b.frames)
+        and a.seconds == b.seconds
+        and torch.equal(a.labels, b.labels)
         for a, b in zip(one, other, strict=True)
     )
 
@@ -148,7 +163,9 @@ def test_a_folder_of_frames_in_another_order_is_another_video(tmp_path):
     clip = Clip("frames", folder, OneLabel(0), "frames")
     config = keeping(tmp_path)
     (before,) = read(config, tiny(), [clip])
-    (folder / "10.png").rename(folder / "1.png")  # now it comes first, and is still the first by name
+    (folder / "10.png").rename(
+        folder / "1.png"
+    )  # now it comes first, and is still the first by name
     (after,) = read(config, tiny(), [clip])
     assert torch.equal(after.frames, before.frames.flip(0))
 
@@ -186,7 +203,9 @@ def test_where_nothing_can_be_written_features_stay_in_memory(clips, tmp_path, c
 
 
 @pytest.mark.parametrize("encoder", ["tiny", "lite0"])
-def test_clips_that_disagree_with_their_labels_or_cannot_be_read_are_left_out(clips, tmp_path, capsys, encoder):
+def test_clips_that_disagree_with_their_labels_or_cannot_be_read_are_left_out(
+    clips, tmp_path, capsys, encoder
+):
     config = replace(keeping(tmp_path), encoder=encoder)
     write(clips / "clips/train_1.avi", range(8))
     (clips / "clips/train_2.avi").write_bytes(b"no video")

@@ -10,14 +10,18 @@ from PIL import Image
 
 from video import drawing
 from video.drawing import clock, columns, ink, paint, palette, timeline
-from video.export import Span, spans
+from video.formats import Span, spans
 
 CLASSES = ["rest", "řezání", "mix"]
 
 # Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB
 NORMAL = np.eye(3)
-PROTANOPIA = np.array([[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0519]])
-DEUTERANOPIA = np.array([[0.3673, 0.8606, -0.2280], [0.2801, 0.6727, 0.0472], [-0.0118, 0.0430, 0.9689]])
+PROTANOPIA = np.array(
+    [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0519]]
+)
+DEUTERANOPIA = np.array(
+    [[0.3673, 0.8606, -0.2280], [0.2801, 0.6727, 0.0472], [-0.0118, 0.0430, 0.9689]]
+)
 
 
 def least_distance(colours, vision):
@@ -71,7 +75,12 @@ def test_paint_has_a_colour_for_none():
 
 
 def test_clock():
-    assert [clock(seconds) for seconds in (0, 59.99, 61, 3723)] == ["0:00", "0:59", "1:01", "1:02:03"]
+    assert [clock(seconds) for seconds in (0, 59.99, 61, 3723)] == [
+        "0:00",
+        "0:59",
+        "1:01",
+        "1:02:03",
+    ]
     assert [clock(seconds, 1) for seconds in (7.46, 0.3, 59.99)] == ["0:07.4", "0:00.3", "0:59.9"]
 
 
@@ -80,7 +89,9 @@ def opened(png):
 
 
 def column_of(seconds, duration):
-    return drawing.LEFT + round((drawing.WIDTH - drawing.MARGIN - drawing.LEFT) * seconds / duration)
+    return drawing.LEFT + round(
+        (drawing.WIDTH - drawing.MARGIN - drawing.LEFT) * seconds / duration
+    )
 
 
 def test_a_timeline_has_the_right_colours_at_the_right_times():
@@ -91,7 +102,9 @@ def test_a_timeline_has_the_right_colours_at_the_right_times():
     rows = [drawing.MARGIN + 5, drawing.MARGIN + drawing.BAR + drawing.GAP + 5]
     for y, changes in zip(rows, (5, 4), strict=True):
         for seconds in (0.1, 1, 3, 3.9, 4.1, 4.5, 4.9, 5.1, 9.9):
-            assert pixels[y, column_of(seconds, 10)].tolist() == (rest if seconds < changes else mix), (y, seconds)
+            assert pixels[y, column_of(seconds, 10)].tolist() == (
+                rest if seconds < changes else mix
+            ), (y, seconds)
     differences = drawing.MARGIN + 2 * (drawing.BAR + drawing.GAP) + 6
     times = np.arange(0.05, 10, 0.1)
     marked = [t for t in times if pixels[differences, column_of(t, 10)].sum() < 200]
@@ -99,7 +112,9 @@ def test_a_timeline_has_the_right_colours_at_the_right_times():
 
 
 def test_the_legend_has_the_classes_that_occur():
-    pixels = opened(timeline({"prediction": [Span(0.0, 1.0, "rest"), Span(1.0, 2.0, "mix")]}, CLASSES))
+    pixels = opened(
+        timeline({"prediction": [Span(0.0, 1.0, "rest"), Span(1.0, 2.0, "mix")]}, CLASSES)
+    )
     legend = pixels[drawing.MARGIN + drawing.BAR + drawing.GAP :].reshape(-1, 3)
     swatches = [(legend == colour).all(1).sum() > 300 for colour in palette(3)]
     assert swatches == [True, False, True]
@@ -108,7 +123,9 @@ def test_the_legend_has_the_classes_that_occur():
 def test_a_title_and_many_long_names_find_room():
     classes = [f"{n} {'very ' * (n % 30)}long name" for n in range(60)]
     row = [Span(float(n), n + 1.0, name) for n, name in enumerate(classes)]
-    few, many = (opened(timeline({"x" * 50: row[:count]}, classes, "title " * 60)) for count in (2, 60))
+    few, many = (
+        opened(timeline({"x" * 50: row[:count]}, classes, "title " * 60)) for count in (2, 60)
+    )
     assert few.shape[1] == many.shape[1] == drawing.WIDTH
     assert many.shape[0] > few.shape[0]
     for pixels in (few, many):
@@ -118,7 +135,10 @@ def test_a_title_and_many_long_names_find_room():
 
 def test_one_instant_and_a_whole_day_can_be_drawn():
     for end in (1e-3, 0.04, 59.0, 3600.0, 90_000.0, 4e6):
-        assert opened(timeline({"prediction": [Span(0.0, end, "mix")]}, CLASSES)).shape[0] > drawing.BAR
+        assert (
+            opened(timeline({"prediction": [Span(0.0, end, "mix")]}, CLASSES)).shape[0]
+            > drawing.BAR
+        )
 
 
 def test_nothing_to_draw_is_an_error():

@@ -45,11 +45,15 @@ def test_everything_that_can_be_written(tmp_path: Path, run: Path, capsys, bidir
     drawings = ("--overlay", overlay, "--timeline", "drawn/t.png")
     assert call(film, "--run", run, *kinds, *drawings) == 0
     out, err = capsys.readouterr()
-    files = [f"new/folder/film.{end}" for end in ("frames.csv", "segments.csv", "srt", "vtt", "eaf")]
+    files = [
+        f"new/folder/film.{end}" for end in ("frames.csv", "segments.csv", "srt", "vtt", "eaf")
+    ]
     files += ["drawn/t.png", overlay]
     summary, written = out.splitlines()
     assert (written, err) == (f"    written: {', '.join(files)}", "")
-    assert sorted(os.listdir("new/folder") + os.listdir("drawn")) == sorted(Path(file).name for file in files)
+    assert sorted(os.listdir("new/folder") + os.listdir("drawn")) == sorted(
+        Path(file).name for file in files
+    )
 
     frames = list(open_source(film))
     _, seconds, log_p = label_recording(made, frames).read()
@@ -58,23 +62,33 @@ def test_everything_that_can_be_written(tmp_path: Path, run: Path, capsys, bidir
     assert [row["label"] for row in found] == [CLASSES[n] for n in labels]
     assert [int(row["frame"]) for row in found] == list(range(len(frames)))
     assert [float(row["seconds"]) for row in found] == seconds
-    assert [float(row["probability"]) for row in found] == pytest.approx(log_p.exp().amax(1).tolist(), abs=1e-4)
+    assert [float(row["probability"]) for row in found] == pytest.approx(
+        log_p.exp().amax(1).tolist(), abs=1e-4
+    )
     segments = to_segments(labels)
     assert len(segments) > 3
-    assert [float(row["start"]) for row in rows(files[1])] == [seconds[segment.start] for segment in segments]
+    assert [float(row["start"]) for row in rows(files[1])] == [
+        seconds[segment.start] for segment in segments
+    ]
     assert labels_of(files[1]) == [CLASSES[segment.label] for segment in segments]
     for file in files[2:4]:
         assert Path(file).read_text(encoding="utf-8").count(" --> ") == len(segments)
     root = ElementTree.parse(files[4]).getroot()
     assert [each.text for each in root.iter("ANNOTATION_VALUE")] == labels_of(files[1])
-    assert [each.get("RELATIVE_MEDIA_URL") for each in root.iter("MEDIA_DESCRIPTOR")] == ["./film.mp4"]
+    assert [each.get("RELATIVE_MEDIA_URL") for each in root.iter("MEDIA_DESCRIPTOR")] == [
+        "./film.mp4"
+    ]
     with Image.open(files[5]) as picture:
         assert picture.format == "PNG"
     overlaid = list(open_source(files[6]))
     assert len(overlaid) == len(frames)
-    assert overlaid[0].pixels.shape[0] > overlaid[0].pixels.shape[1], "a square with a band and a strip below"
+    assert overlaid[0].pixels.shape[0] > overlaid[0].pixels.shape[1], (
+        "a square with a band and a strip below"
+    )
 
-    assert summary.startswith(f"film.mp4: {len(frames)} frames, {len(frames) / sprites.RATE:.1f} s: ")
+    assert summary.startswith(
+        f"film.mp4: {len(frames)} frames, {len(frames) / sprites.RATE:.1f} s: "
+    )
     for part in summary.partition(" s: ")[2].split(", "):
         name, share, _ = part.rsplit(" ", 2)
         true = 100 * (labels == CLASSES.index(name)).double().mean().item()
@@ -89,18 +103,30 @@ def test_readers_of_others_find_the_segments_at_the_true_times_of_variable_rate(
     true = true_seconds(film)
     assert true == pytest.approx(seconds, abs=1e-6)
     assert call(film, "--run", run, "--csv", "--srt", "--eaf") == 0
-    segments = to_segments(torch.tensor([CLASSES.index(each) for each in labels_of("labels/film.frames.csv")]))
-    starts, labels = [true[each.start] for each in segments], [CLASSES[each.label] for each in segments]
+    segments = to_segments(
+        torch.tensor([CLASSES.index(each) for each in labels_of("labels/film.frames.csv")])
+    )
+    starts, labels = (
+        [true[each.start] for each in segments],
+        [CLASSES[each.label] for each in segments],
+    )
     assert len(segments) > 3
-    subtitles = list(srt.parse(Path("labels/film.srt").read_text(encoding="utf-8"), ignore_errors=False))
+    subtitles = list(
+        srt.parse(Path("labels/film.srt").read_text(encoding="utf-8"), ignore_errors=False)
+    )
     annotations = sorted(Eaf("labels/film.eaf").get_annotation_data_for_tier("labels"))
     for found in (
-        [(each.start.total_seconds(), each.end.total_seconds(), each.content) for each in subtitles],
+        [
+            (each.start.total_seconds(), each.end.total_seconds(), each.content)
+            for each in subtitles
+        ],
         [(start / 1000, end / 1000, value) for start, end, value in annotations],
     ):
         begins, ends, values = zip(*found, strict=True)
         assert list(values) == labels
-        assert begins == pytest.approx(starts, abs=1e-3), "nearer than one frame: to the millisecond"
+        assert begins == pytest.approx(starts, abs=1e-3), (
+            "nearer than one frame: to the millisecond"
+        )
         assert ends[:-1] == begins[1:]
 
 
@@ -180,7 +206,9 @@ def test_names_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name in ("a/film.mp4", "b/Film.avi", "film-2.mp4", "a.b/x.mp4"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()
-    assert name_outputs(["a/film.mp4", "b/Film.avi", "film-2.mp4", "a/film.mp4", "a.b", "gone/film.mov"]) == {
+    assert name_outputs(
+        ["a/film.mp4", "b/Film.avi", "film-2.mp4", "a/film.mp4", "a.b", "gone/film.mov"]
+    ) == {
         "a/film.mp4": "film",
         "b/Film.avi": "Film-2",
         "film-2.mp4": "film-2-2",
@@ -202,7 +230,10 @@ def test_bad_arguments(run: Path, tmp_path: Path, capsys):
         ((film, "--run", tmp_path / "none"), "none"),
         ((film, "--run", run, "--shortest", 0), "shortest must be"),
         ((film, "--run", run, "--staying", 1), "staying must be"),
-        ((film, "--run", run, "--overlay", "o.avi"), "--overlay takes the name of a .webm or .mp4 file"),
+        (
+            (film, "--run", run, "--overlay", "o.avi"),
+            "--overlay takes the name of a .webm or .mp4 file",
+        ),
         ((film, "--run", run, "--overlay", "./film.mp4"), "would replace the source"),
         ((film, "--run", run, "--timeline", "t.jpg"), "--timeline takes the name of a .png file"),
         ((film, "other.mp4", "--run", run, "--timeline", "t.png"), "one source at a time"),

@@ -33,7 +33,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("layers", [1, 2])
 def test_the_state_is_carried_bit_for_bit(cell: str, layers: int):
-    core = make_trained(replace(CONFIG, core=cell, layers=layers)).labeller.core
+    core = make_trained(replace(CONFIG, cell=cell, layers=layers)).labeller.recurrent
     assert core is not None
     core.engine = "reference"
     a = torch.randn(50, 1, CONFIG.frame)
@@ -45,18 +45,25 @@ def test_the_state_is_carried_bit_for_bit(cell: str, layers: int):
                 outputs, state = core(part, state)
                 parts.append(outputs)
             assert torch.equal(torch.cat(parts), whole)
-            assert all(torch.equal(*parts) for parts in zip(as_tuple(state), as_tuple(final), strict=True))
+            assert all(
+                torch.equal(*parts) for parts in zip(as_tuple(state), as_tuple(final), strict=True)
+            )
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "none"])
 def test_a_stream_is_labelled_as_the_recording_and_as_the_whole_sequence(cell: str):
     """The first two bit for bit; a whole sequence in one product is rounded otherwise."""
-    made, frames = make_trained(replace(CONFIG, core=cell)), drawn()
+    made, frames = make_trained(replace(CONFIG, cell=cell)), drawn()
     streamed = torch.stack([log_p for _, log_p in follow(made, iter(frames))])
     numbers, seconds, recorded = label_recording(made, iter(frames)).read()
     assert torch.equal(streamed, recorded)
-    assert (numbers, seconds) == ([frame.index for frame in frames], [frame.seconds for frame in frames])
-    pixels = torch.stack([made.encoder.preprocessing(Image.fromarray(frame.pixels)) for frame in frames])
+    assert (numbers, seconds) == (
+        [frame.index for frame in frames],
+        [frame.seconds for frame in frames],
+    )
+    pixels = torch.stack(
+        [made.encoder.preprocessing(Image.fromarray(frame.pixels)) for frame in frames]
+    )
     whole, _ = made.label(made.features(pixels))
     assert torch.equal(streamed.argmax(1), whole.argmax(1))
     assert torch.allclose(streamed, whole, atol=1e-3)
@@ -80,7 +87,9 @@ def test_two_directions_see_what_comes():
 
 
 def test_a_frozen_encoder_is_used_as_in_training(tmp_path: Path):
-    config = Config(encoder="lite0", frame=4, hidden=4, data=str(tmp_path), cache=str(tmp_path / "cache"))
+    config = Config(
+        encoder="lite0", frame=4, hidden=4, data=str(tmp_path), cache=str(tmp_path / "cache")
+    )
     made = build(config, make_encoder("lite0"), CLASSES)
     clip = Clip("a", write(tmp_path / "a.avi", 2, "MJPG"), OneLabel(0), "a")
     (seen,) = read(config, made.encoder, [clip])

@@ -62,7 +62,9 @@ def test_who_is_too_slow_skips_and_says_so(run: Path, monkeypatch: pytest.Monkey
 
 def test_ctrl_c_ends_a_live_source(run: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     film, looks = write("film.mp4", 3000), itertools.count()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background jobs ignore it
 
     def interrupted(*given):
         if next(looks) == 20:
@@ -71,7 +73,21 @@ def test_ctrl_c_ends_a_live_source(run: Path, monkeypatch: pytest.MonkeyPatch, c
 
     monkeypatch.setattr("video.labelling.look", interrupted)
     try:
-        assert call(film, "--run", run, "--live", "--srt", "--csv", "--overlay", "o.webm", "--timeline", "t.png") == 0
+        assert (
+            call(
+                film,
+                "--run",
+                run,
+                "--live",
+                "--srt",
+                "--csv",
+                "--overlay",
+                "o.webm",
+                "--timeline",
+                "t.png",
+            )
+            == 0
+        )
     finally:
         signal.signal(signal.SIGINT, before)
     count = len(rows("labels/film.frames.csv"))
@@ -87,8 +103,14 @@ def test_what_looks_ahead_is_not_for_live_sources(tmp_path: Path, run: Path, cap
     both, film = save_run(tmp_path / "both", replace(CONFIG, bidirectional=True)), write("film.mp4")
     for arguments, reason in (
         (("--run", both), "a net of two directions must see the end first, and this is live"),
-        (("--run", run, "--shortest", 5), "--shortest and --staying need the whole video, and this is live"),
-        (("--run", run, "--staying", 0.9), "--shortest and --staying need the whole video, and this is live"),
+        (
+            ("--run", run, "--shortest", 5),
+            "--shortest and --staying need the whole video, and this is live",
+        ),
+        (
+            ("--run", run, "--staying", 0.9),
+            "--shortest and --staying need the whole video, and this is live",
+        ),
     ):
         assert call(film, "--live", "--csv", *arguments) == 2
         assert capsys.readouterr() == ("", f"video label: film.mp4: {reason}\n")

@@ -51,7 +51,10 @@ def f1_reference(pairs, overlap, ignored):
         true = runs(truth, ignored)
         hit = [False] * len(true)
         for label, frames in runs(predicted, ignored):
-            ious = [len(frames & other) / len(frames | other) if name == label else 0 for name, other in true]
+            ious = [
+                len(frames & other) / len(frames | other) if name == label else 0
+                for name, other in true
+            ]
             best = max(range(len(ious)), key=ious.__getitem__, default=None)
             if best is not None and ious[best] >= overlap and not hit[best]:
                 hit[best] = True
@@ -81,22 +84,35 @@ def test_a_case_counted_by_hand():
 def test_the_background_is_named_and_counts_only_by_frame():
     truth = tensors([0, 0, 1, 1, 0, 0, 2, 2])
     guess = tensors([0, 1, 1, 1, 2, 2, 2, 2])
-    with_all, without = scores(guess, truth, CLASSES), scores(guess, truth, CLASSES, background="rest")
+    with_all, without = (
+        scores(guess, truth, CLASSES),
+        scores(guess, truth, CLASSES, background="rest"),
+    )
     for name in ("accuracy", "balanced accuracy"):
         assert without[name] == with_all[name]
     assert with_all["edit"] == pytest.approx(100 * (1 - 1 / 4))
     assert without["edit"] == 100
     assert without["F1@50"] == 100  # 2/3 and 2/4
-    assert with_all["F1@50"] == pytest.approx(100 * 2 * 3 / 7)  # rest 1/2 as well, the other one missed
+    assert with_all["F1@50"] == pytest.approx(
+        100 * 2 * 3 / 7
+    )  # rest 1/2 as well, the other one missed
     with pytest.raises(InputError, match=r"no class 'background' .* rest, walk, jump"):
         scores(guess, truth, CLASSES, background="background")
 
 
 def test_nothing_but_background():
     rest, walk = tensors([0, 0, 0]), tensors([0, 1, 0])
-    assert scores(rest, rest, CLASSES, "rest")["edit"] == scores(rest, rest, CLASSES, "rest")["F1@50"] == 100
+    assert (
+        scores(rest, rest, CLASSES, "rest")["edit"]
+        == scores(rest, rest, CLASSES, "rest")["F1@50"]
+        == 100
+    )
     for guess, truth in ((walk, rest), (rest, walk)):
-        assert scores(guess, truth, CLASSES, "rest")["edit"] == scores(guess, truth, CLASSES, "rest")["F1@10"] == 0
+        assert (
+            scores(guess, truth, CLASSES, "rest")["edit"]
+            == scores(guess, truth, CLASSES, "rest")["F1@10"]
+            == 0
+        )
 
 
 def test_each_true_segment_is_matched_once():
@@ -141,7 +157,13 @@ def test_confusion_has_the_truth_in_rows():
 
 @pytest.mark.parametrize(
     ("guess", "truth"),
-    [([], []), ([[0]], [[0, 0]]), ([[0], [0]], [[0]]), ([[]], [[]]), ([[0, 0], [0]], [[0], [0, 0]])],
+    [
+        ([], []),
+        ([[0]], [[0, 0]]),
+        ([[0], [0]], [[0]]),
+        ([[]], [[]]),
+        ([[0, 0], [0]], [[0], [0, 0]]),
+    ],
 )
 def test_what_does_not_belong_together_is_refused(guess, truth):
     for function in (scores, mean_over_clips):
@@ -152,7 +174,9 @@ def test_what_does_not_belong_together_is_refused(guess, truth):
 labels = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 5)), min_size=1, max_size=12).map(
     lambda parts: [label for label, length in parts for _ in range(length)]
 )
-pair = st.tuples(labels, labels).map(lambda two: (two[0], (two[1] * 60)[: len(two[0])]))  # of one length
+pair = st.tuples(labels, labels).map(
+    lambda two: (two[0], (two[1] * 60)[: len(two[0])])
+)  # of one length
 pairs = st.lists(pair, min_size=1, max_size=6)
 
 
@@ -186,6 +210,10 @@ def test_segments_and_back(clip):
 
 
 def test_segments_with_gaps_are_no_labels():
-    for segments in ([Segment(0, 1, 2)], [Segment(0, 0, 2), Segment(1, 3, 4)], [Segment(0, 0, 2), Segment(1, 1, 4)]):
+    for segments in (
+        [Segment(0, 1, 2)],
+        [Segment(0, 0, 2), Segment(1, 3, 4)],
+        [Segment(0, 0, 2), Segment(1, 1, 4)],
+    ):
         with pytest.raises(ValueError, match="in no segment, or in two"):
             to_labels(segments)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.cells import State
-from core.loop import LoopConfig
+from core.training.config import LoopConfig
 from video.config import Config
 from video.data import Read
 from video.model import Labeller, describe, loss
@@ -17,7 +17,9 @@ from video.trained import Trained, build
 from vision.encoder import TINY, make_encoder
 
 FRAMES, CLIPS, FEATURES, CLASSES = 11, 3, 6, 4
-CONFIG = Config(encoder="lite0", side=16, frame=5, hidden=7, dropout=0.0, loop=LoopConfig(batch=CLIPS))
+CONFIG = Config(
+    encoder="lite0", side=16, frame=5, hidden=7, dropout=0.0, loop=LoopConfig(batch=CLIPS)
+)
 
 
 def make(**options) -> tuple[Labeller, Tensor]:
@@ -44,7 +46,8 @@ def transcribed(logits: Tensor, labels: Tensor, weights: Tensor, smooth: float) 
             if labels[t, clip] >= 0 and labels[t - 1, clip] >= 0:
                 now, before = log_p[t, clip], log_p[t - 1, clip].detach()
                 changes += [
-                    min(abs(a - b), torch.tensor(4.0).double()) ** 2 for a, b in zip(now, before, strict=True)
+                    min(abs(a - b), torch.tensor(4.0).double()) ** 2
+                    for a, b in zip(now, before, strict=True)
                 ]
     return entropy + smooth * sum(changes) / max(len(changes), 1)
 
@@ -72,17 +75,25 @@ def test_padding_has_no_influence_on_the_loss():
 
 
 def test_the_mean_of_the_losses_of_processes_is_that_of_the_batch(monkeypatch: pytest.MonkeyPatch):
-    logits, labels, weights = torch.randn(FRAMES, CLIPS, CLASSES), labels_of(11, 4, 0), torch.rand(CLASSES) + 0.1
+    logits, labels, weights = (
+        torch.randn(FRAMES, CLIPS, CLASSES),
+        labels_of(11, 4, 0),
+        torch.rand(CLASSES) + 0.1,
+    )
     whole = loss(logits, labels, weights, 0.3)
 
     def each() -> list[Tensor]:
-        return [loss(logits[:, n : n + 1], labels[:, n : n + 1], weights, 0.3) for n in range(CLIPS)]
+        return [
+            loss(logits[:, n : n + 1], labels[:, n : n + 1], weights, 0.3) for n in range(CLIPS)
+        ]
 
     monkeypatch.setenv("WORLD_SIZE", str(CLIPS))
     asked: list[Tensor] = []
     monkeypatch.setattr("video.model.distributed.total", lambda value: asked.append(value) or value)
     each()
-    totals = iter([sum(asked[0::2]), sum(asked[1::2])] * CLIPS)  # of two things each process asked for a sum
+    totals = iter(
+        [sum(asked[0::2]), sum(asked[1::2])] * CLIPS
+    )  # of two things each process asked for a sum
     monkeypatch.setattr("video.model.distributed.total", lambda _: next(totals))
     torch.testing.assert_close(torch.stack(each()).mean(), whole)
 
@@ -93,9 +104,9 @@ def test_the_loss_of_nothing_but_padding_is_zero():
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("core", ["lstm", "gru", "rnn", "none"])
-def test_windows_that_carry_the_state_are_the_whole(core, layers):
-    net, features = make(core=core, layers=layers)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "none"])
+def test_windows_that_carry_the_state_are_the_whole(cell, layers):
+    net, features = make(cell=cell, layers=layers)
     whole, final = net(features)
     assert whole.shape == (FRAMES, CLIPS, CLASSES)
     for window in (1, 4, FRAMES):
@@ -109,7 +120,7 @@ def test_windows_that_carry_the_state_are_the_whole(core, layers):
 
 
 def test_without_a_core_each_frame_is_labelled_by_itself():
-    net, features = make(core="none")
+    net, features = make(cell="none")
     order = torch.randperm(FRAMES)
     torch.testing.assert_close(net(features[order])[0], net(features)[0][order])
     expected = net.V(F.relu(net.frame(features[3, 1])))
@@ -117,7 +128,9 @@ def test_without_a_core_each_frame_is_labelled_by_itself():
     assert net(features)[1] is None
 
 
-@pytest.mark.parametrize(("bidirectional", "seen"), [(False, range(5, FRAMES)), (True, range(FRAMES))])
+@pytest.mark.parametrize(
+    ("bidirectional", "seen"), [(False, range(5, FRAMES)), (True, range(FRAMES))]
+)
 def test_a_frame_is_seen_by_those_after_it_and_by_all_if_both_ways(bidirectional, seen):
     net, features = make(bidirectional=bidirectional)
     other = features.clone()
@@ -150,7 +163,9 @@ def test_class_weights_are_inverse_shares_and_one_on_average():
     weights = class_weights(clips, 4)
     torch.testing.assert_close(weights, torch.tensor([8 / 12, 0.0, 8 / 4, 0.0]))
     assert weights[torch.cat([clip.labels for clip in clips])].mean() == pytest.approx(1)
-    assert class_weights([clip_of([0, 1, 1, 0])], 2).tolist() == [1, 1], "classes that are as frequent"
+    assert class_weights([clip_of([0, 1, 1, 0])], 2).tolist() == [1, 1], (
+        "classes that are as frequent"
+    )
 
 
 def learner(**options) -> tuple[Learner, Trained]:
@@ -160,14 +175,22 @@ def learner(**options) -> tuple[Learner, Trained]:
     return Learner(trained, torch.ones(CLASSES), CLIPS), trained
 
 
-@pytest.mark.parametrize("core", ["lstm", "gru", "rnn"])
-def test_a_window_goes_on_where_the_last_one_ended_and_a_new_group_does_not(core):
-    learning, trained = learner(core=core)
-    features, labels = torch.randn(FRAMES, CLIPS, 2 * trained.encoder.channels), labels_of(11, 11, 11)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_a_window_goes_on_where_the_last_one_ended_and_a_new_group_does_not(cell):
+    learning, trained = learner(cell=cell)
+    features, labels = (
+        torch.randn(FRAMES, CLIPS, 2 * trained.encoder.channels),
+        labels_of(11, 11, 11),
+    )
     smooth, first = learning.config.smooth, torch.tensor(True)
 
     def expected(rows: slice) -> Tensor:
-        return loss(trained.labeller(features[: rows.stop])[0][rows], labels[rows], torch.ones(CLASSES), smooth)
+        return loss(
+            trained.labeller(features[: rows.stop])[0][rows],
+            labels[rows],
+            torch.ones(CLASSES),
+            smooth,
+        )
 
     one, _ = learning(features[:4], labels[:4], first)
     two, metrics = learning(features[4:9], labels[4:9], ~first)
@@ -184,9 +207,9 @@ def test_the_state_is_a_buffer_only_where_it_is_carried():
     def buffers(**options) -> set[str]:
         return {name for name, _ in learner(**options)[0].named_buffers()}
 
-    assert buffers(core="lstm") == {"weights", "carried.state0", "carried.state1"}
-    assert buffers(core="gru") == {"weights", "carried.state0"}
-    assert buffers(core="none") == {"weights"}
+    assert buffers(cell="lstm") == {"weights", "carried.state0", "carried.state1"}
+    assert buffers(cell="gru") == {"weights", "carried.state0"}
+    assert buffers(cell="none") == {"weights"}
     assert buffers(bidirectional=True) == {"weights"}
 
 
@@ -195,15 +218,22 @@ def test_each_process_learns_from_its_own_rows_of_the_state(monkeypatch: pytest.
     monkeypatch.setenv("WORLD_SIZE", "3")
     monkeypatch.setenv("RANK", "1")
     summed: list[Tensor] = []
-    monkeypatch.setattr("core.carried.distributed.total", lambda part: summed.append(part) or part)
-    learning, trained = learner(core="gru")
+    monkeypatch.setattr(
+        "core.training.tbptt.distributed.total", lambda part: summed.append(part) or part
+    )
+    learning, trained = learner(cell="gru")
     learning.get_buffer("carried.state0").copy_(torch.rand(1, CLIPS, 7))
     before = learning.get_buffer("carried.state0").clone()
-    features, labels = torch.randn(4, 1, 2 * trained.encoder.channels), torch.zeros(4, 1, dtype=torch.int64)
+    features, labels = (
+        torch.randn(4, 1, 2 * trained.encoder.channels),
+        torch.zeros(4, 1, dtype=torch.int64),
+    )
     learning(features, labels, torch.tensor(False))
     final = trained.labeller(features, before[:, 1:2])[1]
     assert isinstance(final, Tensor)
-    torch.testing.assert_close(summed[0], torch.cat([torch.zeros(1, 1, 7), final, torch.zeros(1, 1, 7)], 1))
+    torch.testing.assert_close(
+        summed[0], torch.cat([torch.zeros(1, 1, 7), final, torch.zeros(1, 1, 7)], 1)
+    )
 
 
 def test_padding_teaches_nothing_both_ways():

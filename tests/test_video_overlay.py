@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import InputError
 from video.drawing import palette
-from video.export import Span
+from video.formats import Span
 from video.overlay import Overlay
 from video.reader import Frame, open_source
 
@@ -55,7 +55,9 @@ def test_under_the_frame_are_label_and_strip(tmp_path, suffix):
 
 def test_names_of_labels_are_written(tmp_path):
     one, other, same = (
-        write(tmp_path / "a.mp4", frames(1), [label], classes=classes)[0].pixels[240:268, 30:200].astype(int)
+        write(tmp_path / "a.mp4", frames(1), [label], classes=classes)[0]
+        .pixels[240:268, 30:200]
+        .astype(int)
         for label, classes in ((0, ["klid"]), (0, ["běh"]), (0, ["klid"]))
     )
     assert (one > 150).sum() > 100
@@ -98,7 +100,9 @@ def test_frames_of_any_size_are_drawn(tmp_path, size):
 
 @pytest.mark.parametrize("name", ["a.avi", "a", "a.gif", "webm"])
 def test_other_suffixes_are_one_line(tmp_path, name):
-    with pytest.raises(InputError, match=rf"{name}: an overlay can be a \.webm .* or a \.mp4") as error:
+    with pytest.raises(
+        InputError, match=rf"{name}: an overlay can be a \.webm .* or a \.mp4"
+    ) as error:
         Overlay(tmp_path / name, 25, CLASSES)
     assert "\n" not in str(error.value)
 
@@ -116,7 +120,9 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path, suffix):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
-        with pytest.raises(InputError, match=r"cannot write .*: it came out damaged; is the disk full\?"):
+        with pytest.raises(
+            InputError, match=r"cannot write .*: it came out damaged; is the disk full\?"
+        ):
             write(path, [Frame(i, i / 10, pixels) for i, pixels in enumerate(noise)], [0] * 25)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

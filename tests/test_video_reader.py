@@ -51,8 +51,14 @@ def test_frames_come_in_order_each_with_its_time(tmp_path, name, code):
     frames = open_source(write(tmp_path / name, code=code))
     assert (frames.size, frames.live, frames.rate) == ((HEIGHT, WIDTH), False, pytest.approx(12.5))
     seen = list(frames)
-    assert [frame.index for frame in seen] == [number(frame.pixels) for frame in seen] == list(range(40))
-    assert [frame.seconds for frame in seen] == pytest.approx([i / 12.5 for i in range(40)], abs=5e-4)
+    assert (
+        [frame.index for frame in seen]
+        == [number(frame.pixels) for frame in seen]
+        == list(range(40))
+    )
+    assert [frame.seconds for frame in seen] == pytest.approx(
+        [i / 12.5 for i in range(40)], abs=5e-4
+    )
     assert (frames.read, frames.truncated, frames.remarks) == (40, False, [])
     assert next(frames, None) is None
 
@@ -61,17 +67,23 @@ def test_times_of_variable_rate_are_those_of_the_file(tmp_path):
     frames = open_source(unpack(tmp_path / "a.mp4", H264))
     seen = list(frames)
     assert [frame.seconds for frame in seen] == pytest.approx([t / 1000 for t in TIMES], abs=1e-6)
-    assert [frame.pixels.mean() for frame in seen] == pytest.approx([20 * i for i in range(12)], abs=3)
+    assert [frame.pixels.mean() for frame in seen] == pytest.approx(
+        [20 * i for i in range(12)], abs=3
+    )
     assert frames.remarks == []
 
 
 def test_times_of_variable_rate_are_those_pillow_wrote(tmp_path):
     durations = [100, 30, 400, 50, 20, 250, 60]
     pictures = [Image.fromarray(numbered(i)) for i in range(len(durations))]
-    pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:], duration=durations)
+    pictures[0].save(
+        tmp_path / "a.gif", save_all=True, append_images=pictures[1:], duration=durations
+    )
     seen = list(open_source(tmp_path / "a.gif"))
     assert [number(frame.pixels) for frame in seen] == list(range(7))
-    assert [frame.seconds for frame in seen] == pytest.approx(np.cumsum([0, *durations[:-1]]) / 1000)
+    assert [frame.seconds for frame in seen] == pytest.approx(
+        np.cumsum([0, *durations[:-1]]) / 1000
+    )
 
 
 def test_a_stride_keeps_true_indices_and_times(tmp_path):
@@ -142,12 +154,18 @@ def test_what_has_no_times_says_so(tmp_path):
     (tmp_path / "a.h264").write_bytes(bare)
     frames = open_source(tmp_path / "a.h264", rate=5)
     seen = list(frames)
-    assert [frame.pixels.mean() for frame in seen] == pytest.approx([20 * i for i in range(12)], abs=3)
+    assert [frame.pixels.mean() for frame in seen] == pytest.approx(
+        [20 * i for i in range(12)], abs=3
+    )
     assert [frame.seconds for frame in seen] == pytest.approx([i / 5 for i in range(12)])
-    assert frames.remarks == [f"{tmp_path / 'a.h264'}: 11 of 12 frames have no times, taken as 5 a second"]
+    assert frames.remarks == [
+        f"{tmp_path / 'a.h264'}: 11 of 12 frames have no times, taken as 5 a second"
+    ]
 
 
-@pytest.mark.parametrize(("name", "code"), [("a.avi", "MJPG"), ("a.webm", "VP80"), ("a.mkv", "VP80")])
+@pytest.mark.parametrize(
+    ("name", "code"), [("a.avi", "MJPG"), ("a.webm", "VP80"), ("a.mkv", "VP80")]
+)
 def test_of_a_truncated_file_comes_what_there_is(tmp_path, name, code):
     path = write(tmp_path / name, code=code)
     data = path.read_bytes()
@@ -157,7 +175,9 @@ def test_of_a_truncated_file_comes_what_there_is(tmp_path, name, code):
     seen = list(frames)
     assert 10 < len(seen) < 35
     assert [number(frame.pixels) for frame in seen] == list(range(len(seen)))
-    assert [frame.seconds for frame in seen] == pytest.approx([i / 12.5 for i in range(len(seen))], abs=5e-4)
+    assert [frame.seconds for frame in seen] == pytest.approx(
+        [i / 12.5 for i in range(len(seen))], abs=5e-4
+    )
     assert frames.truncated
     assert frames.remarks == [
         f"{path}: read {len(seen)} of about 40 frames: "
@@ -188,7 +208,9 @@ def test_what_is_no_video_is_one_line(tmp_path):
     (tmp_path / "cut.mp4").write_bytes(whole[:-1000])  # its index was at the end
     (tmp_path / "none.mp4").write_bytes(write(tmp_path / "nothing.mp4", frames=0).read_bytes())
     (tmp_path / "empty.mp4").touch()
-    (tmp_path / "text.mp4").write_text("no video, though FFmpeg takes it for terminal graphics\n" * 20)
+    (tmp_path / "text.mp4").write_text(
+        "no video, though FFmpeg takes it for terminal graphics\n" * 20
+    )
     (tmp_path / "noise.webm").write_bytes(np.random.default_rng(0).bytes(5000))
     for folder in ("nothing", "folder"):
         (tmp_path / folder).mkdir()
@@ -211,7 +233,9 @@ def test_what_is_no_video_is_one_line(tmp_path):
         assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("wrong", [{"stride": 0}, {"size": (0, 5)}, {"rate": 0.0}, {"rate": float("nan")}])
+@pytest.mark.parametrize(
+    "wrong", [{"stride": 0}, {"size": (0, 5)}, {"rate": 0.0}, {"rate": float("nan")}]
+)
 def test_impossible_wishes_are_one_line(tmp_path, wrong):
     with pytest.raises(InputError, match=r"must be at least|must be above"):
         open_source(tmp_path, **wrong)
@@ -241,7 +265,9 @@ def test_opencv_and_ffmpeg_keep_quiet(tmp_path):
                 print("error")
     """
     names = [str(tmp_path / name) for name in ("av1.mp4", "cut.avi", "noise.mp4")]
-    done = subprocess.run([sys.executable, "-c", code, *names, "63"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *names, "63"], capture_output=True, text=True, check=True
+    )
     first, cut, *others = done.stdout.split()
     assert (first, others, done.stderr) == ("error", ["error", "error"], "")
     assert 5 < int(cut) < 30
@@ -257,6 +283,8 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
             print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     """
     files = [write(tmp_path / f"{frames}.avi", frames, code="MJPG") for frames in (60, 1500)]
-    done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *files], capture_output=True, text=True, check=True
+    )
     short, long = map(int, done.stdout.split())
     assert long < 1.05 * short

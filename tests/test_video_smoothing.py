@@ -22,7 +22,9 @@ def score(path, emissions, transitions):
     return steps + sum(row[label] for row, label in zip(emissions, path, strict=True))
 
 
-@pytest.mark.parametrize(("frames", "classes"), [(1, 1), (1, 3), (5, 1), (2, 4), (9, 2), (7, 3), (5, 5)])
+@pytest.mark.parametrize(
+    ("frames", "classes"), [(1, 1), (1, 3), (5, 1), (2, 4), (9, 2), (7, 3), (5, 5)]
+)
 @pytest.mark.parametrize("seed", range(5))
 def test_viterbi_is_the_best_of_all_labellings(frames, classes, seed):
     emissions = log_p(frames, classes, seed)
@@ -48,8 +50,12 @@ def test_viterbi_of_nothing_is_nothing():
 
 def test_staying_smooths_the_more_the_likelier_it_is():
     emissions = log_p(300, 4, sharp=1.0)
-    counts = [len(to_segments(viterbi(emissions, stay(p, 4)))) for p in (0.25, 0.9, 0.99, 1 - 1e-15)]
-    assert viterbi(emissions, stay(0.25, 4)).tolist() == emissions.argmax(-1).tolist()  # any step is as likely
+    counts = [
+        len(to_segments(viterbi(emissions, stay(p, 4)))) for p in (0.25, 0.9, 0.99, 1 - 1e-15)
+    ]
+    assert (
+        viterbi(emissions, stay(0.25, 4)).tolist() == emissions.argmax(-1).tolist()
+    )  # any step is as likely
     assert counts == sorted(counts, reverse=True)
     assert counts[-1] == 1
 
@@ -83,7 +89,14 @@ def test_ends_have_one_neighbour_and_the_last_segment_stays():
     assert merge_short(torch.tensor([1, 1]), even[:2], 99).tolist() == [1, 1]
     assert merge_short(torch.tensor([], dtype=torch.int64), even[:0], 3).tolist() == []
     for minimum in (0, 1):
-        assert merge_short(torch.tensor([0, 1, 0, 0, 1, 1]), even, minimum).tolist() == [0, 1, 0, 0, 1, 1]
+        assert merge_short(torch.tensor([0, 1, 0, 0, 1, 1]), even, minimum).tolist() == [
+            0,
+            1,
+            0,
+            0,
+            1,
+            1,
+        ]
 
 
 def merged_one_by_one(labels, p, minimum):
@@ -112,7 +125,10 @@ def test_merging_is_as_if_one_by_one(frames, classes, minimum, seed):
     labels = p.argmax(-1)
     merged = merge_short(labels, p, minimum)
     assert merged.tolist() == merged_one_by_one(labels.tolist(), p.tolist(), minimum)
-    assert all(segment.frames >= minimum for segment in to_segments(merged)) or merged.unique().numel() == 1
+    assert (
+        all(segment.frames >= minimum for segment in to_segments(merged))
+        or merged.unique().numel() == 1
+    )
 
 
 def test_long_clips_take_no_time():

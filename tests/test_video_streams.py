@@ -18,7 +18,9 @@ from video.reader import open_source
 
 
 def test_a_camera_that_is_not_there_is_one_line():
-    with pytest.raises(InputError, match=r"^camera 63: does not open: is it plugged in, and free\?$"):
+    with pytest.raises(
+        InputError, match=r"^camera 63: does not open: is it plugged in, and free\?$"
+    ):
         open_source("63")
 
 
@@ -48,7 +50,9 @@ class Server(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def address(tmp_path):
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Server, directory=tmp_path)) as server:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Server, directory=tmp_path)
+    ) as server:
         threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
         yield f"127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -89,7 +93,9 @@ def test_a_camera_over_rtsp_is_live_and_its_times_are_those_of_the_sender(tmp_pa
 def test_an_address_without_a_video_is_one_line_without_its_password(tmp_path, address):
     (tmp_path / "text").write_text("no video\n" * 50)
     for path in ("gone.mp4", "text"):
-        with pytest.raises(InputError, match=rf"^http://{address}/{path}: does not open: is the address right"):
+        with pytest.raises(
+            InputError, match=rf"^http://{address}/{path}: does not open: is the address right"
+        ):
             open_source(f"http://me:secret@{address}/{path}")
     with pytest.raises(InputError, match=r"^rtsp://127\.0\.0\.1:9/door: does not open"):
         open_source("rtsp://me:secret@127.0.0.1:9/door")

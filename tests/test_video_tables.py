@@ -11,7 +11,7 @@ from videos import put, text
 from core.errors import InputError
 from datasets import videos
 from datasets.clips import SegmentLabels
-from video.export import frames_csv, segments_csv
+from video.formats import frames_csv, segments_csv
 from video.reader import open_source
 
 TENTHS = [i / 10 for i in range(12)]  # the times of the frames of a video of 12 at 10 a second
@@ -19,7 +19,9 @@ TENTHS = [i / 10 for i in range(12)]  # the times of the frames of a video of 12
 
 def names(splits, number, seconds=TENTHS, stride=1):
     """The labels of clip `number`, as one word of initials."""
-    clips = {clip.name: clip for part in (splits.train, splits.validation, splits.test) for clip in part}
+    clips = {
+        clip.name: clip for part in (splits.train, splits.validation, splits.test) for clip in part
+    }
     labels = clips[f"clip{number}"].labels(seconds, stride=stride)
     assert labels.dtype == torch.int64
     return "".join(splits.classes[label][0] for label in labels)
@@ -40,7 +42,12 @@ def rows(*lines, clips=3, filler="{clip},0,1,walk"):
 def test_segments_in_seconds_hold_the_frames_from_their_start_to_before_their_end(tmp_path):
     splits = load(
         tmp_path,
-        rows("clip,start,end,label", "clip0,0.2,0.5,walk", "clip0,0.5,0.75,run", filler="{clip},0.0,1.0,run"),
+        rows(
+            "clip,start,end,label",
+            "clip0,0.2,0.5,walk",
+            "clip0,0.5,0.75,run",
+            filler="{clip},0.0,1.0,run",
+        ),
     )
     assert splits.classes == ("background", "run", "walk")
     assert names(splits, 0) == "bbwwwrrrbbbb"
@@ -57,7 +64,9 @@ def test_segments_in_frames(tmp_path):
 
 
 def test_an_end_that_is_the_last_frame_shows_from_what_follows(tmp_path):
-    splits = load(tmp_path, rows("clip,start,end,label", "clip0,2,4,walk", "clip0,5,7,run", "clip0,10,10,run"))
+    splits = load(
+        tmp_path, rows("clip,start,end,label", "clip0,2,4,walk", "clip0,5,7,run", "clip0,10,10,run")
+    )
     assert names(splits, 0) == "bbwwwrrrbbrb"
 
 
@@ -65,9 +74,21 @@ def test_an_end_that_is_the_last_frame_shows_from_what_follows(tmp_path):
     ("heading", "row", "expected"),
     [
         ("file;Start (s);End (s);label", "clip0.mp4;0,2;0,5;walk", "bbwwwbbbbbbb"),
-        ("video\tstart_time\tend_time\tlabel", "videos/clip0.mp4\t0:00:00.2\t0:0.5\twalk", "bbwwwbbbbbbb"),
-        ("start_seconds,end_seconds,clip,label", "0,1,clip0,walk", "wwwwwwwwwwbb"),  # whole, but seconds
-        ("clip,start_frame,stop_frame,label", "clip0,2.0,5.0,walk", "bbwwwbbbbbbb"),  # decimals, but frames
+        (
+            "video\tstart_time\tend_time\tlabel",
+            "videos/clip0.mp4\t0:00:00.2\t0:0.5\twalk",
+            "bbwwwbbbbbbb",
+        ),
+        (
+            "start_seconds,end_seconds,clip,label",
+            "0,1,clip0,walk",
+            "wwwwwwwwwwbb",
+        ),  # whole, but seconds
+        (
+            "clip,start_frame,stop_frame,label",
+            "clip0,2.0,5.0,walk",
+            "bbwwwbbbbbbb",
+        ),  # decimals, but frames
         ("clip,start_frame,end_frame,start,end,label", "clip0,2,5,0.9,0.9,walk", "bbwwwbbbbbbb"),
     ],
 )
@@ -101,13 +122,22 @@ def test_segments_agree_with_looking_for_each_frame(cuts, frames, stride, in_fra
             segments.at(seconds, stride)
     else:
         found = (
-            [each for start, end, each in zip(starts, ends, labels, strict=True) if start <= t < end] for t in times
+            [
+                each
+                for start, end, each in zip(starts, ends, labels, strict=True)
+                if start <= t < end
+            ]
+            for t in times
         )
         assert segments.at(seconds, stride).tolist() == [each[0] if each else 0 for each in found]
 
 
 def test_the_background_has_the_name_that_is_asked_for(tmp_path):
-    splits = load(tmp_path, rows("clip,start,end,label", "clip0,0,2,walk", "clip0,4,6,idle"), background="idle")
+    splits = load(
+        tmp_path,
+        rows("clip,start,end,label", "clip0,0,2,walk", "clip0,4,6,idle"),
+        background="idle",
+    )
     assert splits.classes == ("idle", "walk")
     assert names(splits, 0) == "wwiiiiiiiiii"
 
@@ -122,9 +152,15 @@ def test_frames(tmp_path):
 
 def test_given_splits(tmp_path):
     parts = ["train", "train", "val", "test", "validation"]
-    lines = [f"clip{number},{frame},{frame % 2},{part}" for number, part in enumerate(parts) for frame in range(4)]
+    lines = [
+        f"clip{number},{frame},{frame % 2},{part}"
+        for number, part in enumerate(parts)
+        for frame in range(4)
+    ]
     splits = load(tmp_path, "\n".join(["clip,frame,label,suggested_split", *lines]), clips=5)
-    assert [[clip.name for clip in part] for part in (splits.train, splits.validation, splits.test)] == [
+    assert [
+        [clip.name for clip in part] for part in (splits.train, splits.validation, splits.test)
+    ] == [
         ["clip0", "clip1"],
         ["clip2", "clip4"],
         ["clip3"],
@@ -154,7 +190,9 @@ def test_a_folder_of_frames_is_a_video(tmp_path):
     for number in range(3):
         (tmp_path / "frames" / f"clip{number}").mkdir(parents=True)
         Image.new("L", (8, 8)).save(tmp_path / "frames" / f"clip{number}" / "000.png")
-    splits = videos.load(text(tmp_path / "labels.csv", rows("clip,start,end,label", "clip0,0,1,walk")))
+    splits = videos.load(
+        text(tmp_path / "labels.csv", rows("clip,start,end,label", "clip0,0,1,walk"))
+    )
     assert splits.train[0].source == tmp_path / "frames" / splits.train[0].name
     file = put(tmp_path / "clips" / f"{splits.train[0].name}.MP4")
     assert videos.load(tmp_path / "labels.csv").train[0].source == file
@@ -163,14 +201,26 @@ def test_a_folder_of_frames_is_a_video(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "seconds", "message"),
     [
-        (["clip,start,end,label", "clip0,2,13,walk"], TENTHS, "12 frames long, but {} labels a segment up to 13"),
+        (
+            ["clip,start,end,label", "clip0,2,13,walk"],
+            TENTHS,
+            "12 frames long, but {} labels a segment up to 13",
+        ),
         (
             ["clip,start,end,label", "clip0,2.0,2.2,walk"],
             TENTHS,
             "1.1 seconds long, but {} labels a segment up to 2.2",
         ),
-        (["clip,start,end,label", "clip0,2.0,2.2,walk"], [], "0 seconds long, but {} labels a segment up to 2.2"),
-        (["clip,frame,label", "clip0,0,walk", "clip0,1,run"], TENTHS, "12 frames, but 2 are labelled in {}"),
+        (
+            ["clip,start,end,label", "clip0,2.0,2.2,walk"],
+            [],
+            "0 seconds long, but {} labels a segment up to 2.2",
+        ),
+        (
+            ["clip,frame,label", "clip0,0,walk", "clip0,1,run"],
+            TENTHS,
+            "12 frames, but 2 are labelled in {}",
+        ),
     ],
 )
 def test_labels_of_another_length_than_the_video_name_both(tmp_path, lines, seconds, message):
@@ -184,7 +234,13 @@ def test_labels_of_another_length_than_the_video_name_both(tmp_path, lines, seco
 
 def test_the_last_segment_may_end_with_the_last_frame(tmp_path):
     splits = load(
-        tmp_path, rows("clip,start,end,label", "clip0,1.0,1.2,walk", "clip1,2,12,walk", filler="{clip},0,1.,run")
+        tmp_path,
+        rows(
+            "clip,start,end,label",
+            "clip0,1.0,1.2,walk",
+            "clip1,2,12,walk",
+            filler="{clip},0,1.,run",
+        ),
     )
     assert names(splits, 0) == "bbbbbbbbbbww"
 
@@ -200,7 +256,10 @@ GOOD = "clip0,0,1,walk\nclip1,0,1,walk\nclip2,0,1,walk\n"
     [
         ("", ": the file is empty"),
         (HEAD, ": there is no row"),
-        ("clip,begin,end,label\nclip0,0,1,walk\n", ": line 2: neither start and end, nor a frame; name the columns"),
+        (
+            "clip,begin,end,label\nclip0,0,1,walk\n",
+            ": line 2: neither start and end, nor a frame; name the columns",
+        ),
         ("clip,start,end\nclip0,0,1\n", ": line 2: there is no label; a column label is needed"),
         (HEAD + "clip0,0,1,\n", ": line 2: there is no label"),
         (HEAD + ",0,1,walk\n", ": line 2: no video is named"),
@@ -209,22 +268,49 @@ GOOD = "clip0,0,1,walk\nclip1,0,1,walk\nclip2,0,1,walk\n"
         (HEAD + f"{'x' * 300},0,1,walk\n", ": line 2: there is no video 'xxx"),
         (HEAD + GOOD + "clip0,5,4,walk\n", ": line 5: the segment ends at 4 and begins at 5"),
         (HEAD + GOOD + "clip0,5,5,walk\n", ": line 5: the segment ends at 5 and begins at 5"),
-        (HEAD + GOOD + "clip0,3,7,run\nclip0,1,4,walk\n", ": line 5: the segment overlaps that of line 6"),
+        (
+            HEAD + GOOD + "clip0,3,7,run\nclip0,1,4,walk\n",
+            ": line 5: the segment overlaps that of line 6",
+        ),
         (HEAD + GOOD + "clip0,-1,4,walk\n", ": line 5: start is '-1', not a time in seconds"),
         (HEAD + "clip0,0,x,walk\n", ": line 2: end is 'x', not a time in seconds"),
         (HEAD + "clip0,0,nan,walk\n", ": line 2: end is 'nan', not a time in seconds"),
         (HEAD + "clip0,0,1e999,walk\n", ": line 2: end is '1e999', not a time in seconds"),
-        ("clip,start_frame,end_frame,label\nclip0,0,1.5,a\n", ": line 2: end_frame is '1.5', not the number of a"),
+        (
+            "clip,start_frame,end_frame,label\nclip0,0,1.5,a\n",
+            ": line 2: end_frame is '1.5', not the number of a",
+        ),
         (HEAD + "clip0,0,1,background\n", ": one class only (background); at least two are needed"),
         (FRAMES + "clip0,0,a\n", ": one class only (a); at least two are needed"),
-        (FRAMES + "clip0,0,a\nclip0,2,b\n", ": line 3: frame 2 of clip0, where 1 is the next (from 0)"),
-        (FRAMES + "clip0,0,a\nclip0,0,b\n", ": line 3: frame 0 of clip0, where 1 is the next (from 0)"),
-        (FRAMES + "clip0,1,a\nclip0,2,b\n", ": line 2: frame 1 of clip0, where 0 is the next (from 0)"),
-        (FRAMES + "clip0,0,a\nclip1,0,b\n", ": 3 clips or groups of clips are needed to split, not clip0, clip1"),
-        (SPLIT + "clip0,0,a,all\nclip1,0,b,all\n", ": line 2: unknown split 'all'; it must be train, val"),
-        (SPLIT + "clip0,0,a,train\nclip0,1,b,val\n", ": line 3: clip0 is in the split val here, and in train"),
+        (
+            FRAMES + "clip0,0,a\nclip0,2,b\n",
+            ": line 3: frame 2 of clip0, where 1 is the next (from 0)",
+        ),
+        (
+            FRAMES + "clip0,0,a\nclip0,0,b\n",
+            ": line 3: frame 0 of clip0, where 1 is the next (from 0)",
+        ),
+        (
+            FRAMES + "clip0,1,a\nclip0,2,b\n",
+            ": line 2: frame 1 of clip0, where 0 is the next (from 0)",
+        ),
+        (
+            FRAMES + "clip0,0,a\nclip1,0,b\n",
+            ": 3 clips or groups of clips are needed to split, not clip0, clip1",
+        ),
+        (
+            SPLIT + "clip0,0,a,all\nclip1,0,b,all\n",
+            ": line 2: unknown split 'all'; it must be train, val",
+        ),
+        (
+            SPLIT + "clip0,0,a,train\nclip0,1,b,val\n",
+            ": line 3: clip0 is in the split val here, and in train",
+        ),
         (SPLIT + "clip0,0,a,val\nclip1,0,b,val\n", ": no clip is in the train split"),
-        (SPLIT + "clip0,0,a,train\nclip1,0,b,test\n", ": 2 clips or groups of clips are needed to split, not clip0"),
+        (
+            SPLIT + "clip0,0,a,train\nclip1,0,b,test\n",
+            ": 2 clips or groups of clips are needed to split, not clip0",
+        ),
     ],
 )
 def test_a_malformed_table_is_one_line(tmp_path, content, message):

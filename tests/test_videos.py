@@ -44,7 +44,12 @@ def names(part):
 def test_mstcn(tmp_path):
     splits = load(mstcn(tmp_path, 6))
     assert splits.classes == ("SIL", "pour milk", "cut")
-    assert sorted(names(splits.train) + names(splits.validation)) == ["vid0", "vid1", "vid2", "vid3"]
+    assert sorted(names(splits.train) + names(splits.validation)) == [
+        "vid0",
+        "vid1",
+        "vid2",
+        "vid3",
+    ]
     assert names(splits.test) == ["vid4", "vid5"]
     clip = splits.test[0]
     assert clip.source == tmp_path / "videos" / "vid4.avi"
@@ -72,25 +77,46 @@ def test_mstcn_with_other_splits_and_with_none(tmp_path):
 def test_other_counts_of_frames_are_told_with_both_files(tmp_path):
     root = mstcn(tmp_path)
     put(root / "videos" / "vid1.avi", frames=8)
-    clip = next(clip for part in (load(root).train, load(root).validation) for clip in part if clip.name == "vid1")
-    message = (
-        f"{root}/videos/vid1.avi: {{}}, but 5 are labelled in {root}/groundTruth/vid1.txt; cut or complete the labels"
+    clip = next(
+        clip
+        for part in (load(root).train, load(root).validation)
+        for clip in part
+        if clip.name == "vid1"
     )
+    message = f"{root}/videos/vid1.avi: {{}}, but 5 are labelled in {root}/groundTruth/vid1.txt; cut or complete the labels"
     for frames, stride, told in ((8, 1, "8 frames"), (4, 2, "4 frames (one in 2 was read)")):
         with pytest.raises(InputError) as caught:
             clip.labels([0.0] * frames, stride=stride)
         assert str(caught.value) == message.format(told)
-    assert list(suspects([clip])) == [f"{root}/videos/vid1.avi: 8 frames, it claims, but 5 are labelled"]
+    assert list(suspects([clip])) == [
+        f"{root}/videos/vid1.avi: 8 frames, it claims, but 5 are labelled"
+    ]
     assert not list(suspects(load(root).test))
 
 
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("mapping.txt", "SIL\ncut\n", "mapping.txt: line 1: 'SIL' is not a number and a label, as in '0 walk'"),
-        ("mapping.txt", "0 SIL\n1\n", "mapping.txt: line 2: '1' is not a number and a label, as in '0 walk'"),
-        ("mapping.txt", "0 SIL\n0 cut\n", "mapping.txt: line 2: '0 cut': this number or this label stands above"),
-        ("mapping.txt", "0 SIL\n1 SIL\n", "mapping.txt: line 2: '1 SIL': this number or this label stands above"),
+        (
+            "mapping.txt",
+            "SIL\ncut\n",
+            "mapping.txt: line 1: 'SIL' is not a number and a label, as in '0 walk'",
+        ),
+        (
+            "mapping.txt",
+            "0 SIL\n1\n",
+            "mapping.txt: line 2: '1' is not a number and a label, as in '0 walk'",
+        ),
+        (
+            "mapping.txt",
+            "0 SIL\n0 cut\n",
+            "mapping.txt: line 2: '0 cut': this number or this label stands above",
+        ),
+        (
+            "mapping.txt",
+            "0 SIL\n1 SIL\n",
+            "mapping.txt: line 2: '1 SIL': this number or this label stands above",
+        ),
         ("mapping.txt", "1 SIL\n2 cut\n", "mapping.txt: the numbers of 2 labels must be 0 to 1"),
         ("mapping.txt", "0 SIL\n", "mapping.txt: one class only (SIL); at least two are needed"),
         ("mapping.txt", "", "mapping.txt: the file is empty"),
@@ -102,17 +128,37 @@ def test_other_counts_of_frames_are_told_with_both_files(tmp_path):
         ),
         ("groundTruth/vid1.txt", "SIL\n\ncut\n", "groundTruth/vid1.txt: line 2: the line is empty"),
         ("groundTruth/vid1.txt", "", "groundTruth/vid1.txt: the file is empty"),
-        ("groundTruth/vid1.txt", None, "splits/train.split1.bundle: line 2: there is no {}/groundTruth/vid1.txt"),
+        (
+            "groundTruth/vid1.txt",
+            None,
+            "splits/train.split1.bundle: line 2: there is no {}/groundTruth/vid1.txt",
+        ),
         (
             "videos/vid1.avi",
             None,
             "splits/train.split1.bundle: line 2: there is no video 'vid1'; put it into {}/videos",
         ),
         ("splits/train.split1.bundle", "", "splits/train.split1.bundle: the file is empty"),
-        ("splits/train.split1.bundle", None, "splits/train.split1.bundle: No such file or directory"),
-        ("splits/train.split1.bundle", "vid0\nvid0\n", "splits/train.split1.bundle: vid0 is already in train.split1"),
-        ("splits/train.split1.bundle", "vid0\nvid3\n", "splits/test.split1.bundle: vid3 is already in train.split1"),
-        ("splits/train.split1.bundle", "vid0\n", ": 2 clips or groups of clips are needed to split, not vid0 alone"),
+        (
+            "splits/train.split1.bundle",
+            None,
+            "splits/train.split1.bundle: No such file or directory",
+        ),
+        (
+            "splits/train.split1.bundle",
+            "vid0\nvid0\n",
+            "splits/train.split1.bundle: vid0 is already in train.split1",
+        ),
+        (
+            "splits/train.split1.bundle",
+            "vid0\nvid3\n",
+            "splits/test.split1.bundle: vid3 is already in train.split1",
+        ),
+        (
+            "splits/train.split1.bundle",
+            "vid0\n",
+            ": 2 clips or groups of clips are needed to split, not vid0 alone",
+        ),
     ],
 )
 def test_a_malformed_mstcn_folder_is_one_line(tmp_path, file, content, message):
@@ -186,35 +232,45 @@ def test_ucf101_lists(tmp_path, beside):
     splits = load(root)
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [4, 4, 4]
     assert {clip.name[-11:-8] for clip in splits.test} == {"g01"}
-    assert {clip.group for clip in splits.train}.isdisjoint(clip.group for clip in splits.validation)
+    assert {clip.group for clip in splits.train}.isdisjoint(
+        clip.group for clip in splits.validation
+    )
     with pytest.raises(InputError, match=r"trainlist02.txt: No such file or directory$"):
         load(root, split=2)
     text(lists / "testlist01.txt", "Archery/v_Archery_g01_c01.avi\nArchery/v_Archery_g09_c01.avi\n")
     with pytest.raises(
-        InputError, match=r"testlist01.txt: line 2: there is no video 'Archery/v_Archery_g09_c01.avi' in"
+        InputError,
+        match=r"testlist01.txt: line 2: there is no video 'Archery/v_Archery_g09_c01.avi' in",
     ):
         load(root)
     text(lists / "testlist01.txt", "Archery/v_Archery_g02_c01.avi\n")
     with pytest.raises(
-        InputError, match=r"testlist01.txt: Archery/v_Archery_g02_c01.avi is already in trainlist01.txt$"
+        InputError,
+        match=r"testlist01.txt: Archery/v_Archery_g02_c01.avi is already in trainlist01.txt$",
     ):
         load(root)
 
 
 def test_too_few_clips_or_classes_are_one_line(tmp_path):
-    with pytest.raises(InputError, match=r": neither groundTruth/, nor a table \(.csv\), nor a folder of videos"):
+    with pytest.raises(
+        InputError, match=r": neither groundTruth/, nor a table \(.csv\), nor a folder of videos"
+    ):
         load(tmp_path)
     put(tmp_path / "walk" / "a.mp4")
     with pytest.raises(InputError, match=r": one class only \(walk\); at least two are needed$"):
         load(tmp_path)
     for name in "abc":
         put(tmp_path / "run" / f"{name}.mp4")
-    with pytest.raises(InputError, match=r": 3 clips or groups of clips are needed to split, not walk/a.mp4 alone$"):
+    with pytest.raises(
+        InputError, match=r": 3 clips or groups of clips are needed to split, not walk/a.mp4 alone$"
+    ):
         load(tmp_path)
 
 
 def test_what_is_no_data_set_is_one_line(tmp_path):
-    with pytest.raises(InputError, match=r"^no folder or table is called 'nowhere', and no data set but sprites$"):
+    with pytest.raises(
+        InputError, match=r"^no folder or table is called 'nowhere', and no data set but sprites$"
+    ):
         load("nowhere")
     with pytest.raises(InputError, match=r"video.mp4: line 1 is not UTF-8"):
         load(put(tmp_path / "video.mp4"))

@@ -1,20 +1,24 @@
 """The command `video`: `uv run video label film.mp4`, or `python -m video label film.mp4`."""
 
-from core import cli
+from core.training import cli
+from core.training.arguments import Export, Pack, Training
+from core.training.cli import Command
+from video.arguments import Evaluate, Label, Sample
+from video.config import EXPECTED, PRESETS, Config
 
-VERBS = {
-    "train": "train a net that labels every frame",
-    "evaluate": "measure a trained net beside the majority class",
-    "label": "label the frames of your videos, cameras and streams",
-    "pack": "make one small file of a trained net, to keep",
-    "sample": "write a generated video to try the others on",
-    "program": "write the step of a trained net as a program that runs without this package",
+COMMANDS: cli.Commands = {
+    "train": Command("train a net that labels every frame", Training(Config, PRESETS, EXPECTED)),
+    "evaluate": Command("measure a trained net beside the majority class", Evaluate),
+    "label": Command("label the frames of your videos, cameras and streams", Label),
+    "pack": Command("make one small file of a trained net, to keep", Pack),
+    "sample": Command("write a generated video to try the others on", Sample),
+    "export": Command("write one step of a trained net as an exported program", Export),
 }
 
 
 def main() -> int:
-    """Run the verb named on the command line."""
-    return cli.main("video", VERBS)
+    """Run the command named first on the command line."""
+    return cli.main("video", COMMANDS)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from core.config import require_at_least, require_share
 from core.errors import InputError
-from core.loop import LoopConfig
+from core.training.config import LoopConfig, require_at_least, require_share
 from vision.encoder import FROM_SCRATCH
 
 
@@ -33,7 +32,7 @@ class Config:
     side: int = 64
     """Pixels a side that an encoder trained from scratch is shown of a frame."""
 
-    core: Literal["lstm", "gru", "rnn", "none"] = "lstm"
+    cell: Literal["lstm", "gru", "rnn", "none"] = "lstm"
     """The recurrent core; none: every frame is labelled by itself."""
     bidirectional: bool = False
     """Look ahead too: for files, not for live streams."""
@@ -59,8 +58,10 @@ class Config:
     def __post_init__(self):
         require_at_least(1, self, "stride", "frame", "hidden", "layers", "window", "side")
         require_share(self, "dropout")
-        if self.bidirectional and self.core == "none":
-            raise InputError("without a recurrent core there is no direction: leave out --bidirectional")
+        if self.bidirectional and self.cell == "none":
+            raise InputError(
+                "without a recurrent core there is no direction: leave out --bidirectional"
+            )
 
     @property
     def trains_encoder(self) -> bool:
@@ -73,7 +74,9 @@ SPRITES = Config(
     side=32,
     dropout=0.0,
     window=120,
-    loop=LoopConfig(steps=900, batch=32, learning_rate=4e-3, warm_up=90, clip=1.0, validate_every=300),
+    loop=LoopConfig(
+        steps=900, batch=32, learning_rate=4e-3, warm_up=90, clip=1.0, validate_every=300
+    ),
 )
 VIDEOS = Config(
     data="FOLDER",
@@ -95,7 +98,7 @@ PRESETS = {
     "sprites": SPRITES,
     "videos": VIDEOS,
     "videos-both-ways": replace(VIDEOS, bidirectional=True),
-    "videos-by-frame": replace(VIDEOS, core="none"),
+    "videos-by-frame": replace(VIDEOS, cell="none"),
 }
 EXPECTED = {
     "sprites": "93.0 % of the frames of held-out clips in 5 CPU minutes",

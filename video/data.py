@@ -18,9 +18,9 @@ from jaxtyping import Bool, Int, Shaped
 from PIL import Image
 from torch import Tensor
 
-from core import batches
-from core.checkpoint import replace, writing
 from core.errors import InputError
+from core.files import replace, writing
+from core.training import batches, devices
 from datasets.clips import Clip
 from datasets.sprites import RATE
 from video.config import Config
@@ -51,9 +51,13 @@ def read(config: Config, encoder: Encoder, clips: Sequence[Clip]) -> list[Read]:
     for clip in clips:
         try:
             frames, seconds = (
-                _pixels(clip, encoder, config) if config.trains_encoder else _kept(clip, encoder, config)
+                _pixels(clip, encoder, config)
+                if config.trains_encoder
+                else _kept(clip, encoder, config)
             )
-            found.append(Read(clip.name, frames, seconds, clip.labels(seconds, stride=config.stride)))
+            found.append(
+                Read(clip.name, frames, seconds, clip.labels(seconds, stride=config.stride))
+            )
         except InputError as error:
             print(f"warning: {error}; this clip is left out", file=sys.stderr)
     if not found:
@@ -73,7 +77,9 @@ def _pixels(clip: Clip, encoder: Encoder, config: Config) -> tuple[Tensor, list[
         return torch.stack(pixels), list(seconds)
     drawn = clip.source()[:: config.stride]
     if drawn.shape[-2:] != (encoder.preprocessing.size,) * 2:
-        drawn = torch.stack([encoder.preprocessing(Image.fromarray(frame[0].numpy())) for frame in drawn])
+        drawn = torch.stack(
+            [encoder.preprocessing(Image.fromarray(frame[0].numpy())) for frame in drawn]
+        )
     return drawn.expand(-1, 3, -1, -1), [n * config.stride / RATE for n in range(len(drawn))]
 
 
@@ -82,7 +88,9 @@ def _kept(clip: Clip, encoder: Encoder, config: Config) -> tuple[Tensor, list[fl
     if not isinstance(clip.source, Path):
         frames, seconds = _pixels(clip, encoder, config)
         return torch.cat([_features(encoder, part) for part in frames.split(TOGETHER)]), seconds
-    folder = (Path(config.cache) if config.cache else default_cache()) / f"{encoder.name}-{encoder.fingerprint[:16]}"
+    folder = (
+        Path(config.cache) if config.cache else default_cache()
+    ) / f"{encoder.name}-{encoder.fingerprint[:16]}"
     path = folder / "videos" / f"{_digest(clip.source)}-{config.stride}.npz"
     try:
         with path.open("rb") as file, np.load(file) as saved:  # np.load leaves a spoilt file open
@@ -120,16 +128,21 @@ def _digest(source: Path) -> str:
     """The hash of a file, or of the files in a folder of frames and their names, which give the order."""
     if source.is_dir():
         files = sorted(file for file in source.iterdir() if file.is_file())
-        return hashlib.sha256(repr([(file.name, _digest(file)) for file in files]).encode()).hexdigest()
+        return hashlib.sha256(
+            repr([(file.name, _digest(file)) for file in files]).encode()
+        ).hexdigest()
     with source.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def resident(clips: Sequence[Read], device: torch.device) -> Sequence[Read]:
     """Return the clips with frames and labels on the device, if all of them fit there; else as they are."""
-    if not batches.fits(sum(clip.frames.nbytes + clip.labels.nbytes for clip in clips), device):
+    if not devices.fits(sum(clip.frames.nbytes + clip.labels.nbytes for clip in clips), device):
         return clips
-    return [dataclasses.replace(c, frames=c.frames.to(device), labels=c.labels.to(device)) for c in clips]
+    return [
+        dataclasses.replace(c, frames=c.frames.to(device), labels=c.labels.to(device))
+        for c in clips
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,12 +164,14 @@ class TrainingBatches:
         chosen, start = self.place(step)
         window = self.config.window
         longest = max(min(len(self.clips[n].labels) - start, window) for n in chosen)
-        frames, labels = zip(*(self._window(self.clips[n], start, longest) for n in chosen[rows]), strict=True)
-        shown, known = (
-            batches.send(torch.stack(frames, 1), self.device),
-            batches.send(torch.stack(labels, 1), self.device),
+        frames, labels = zip(
+            *(self._window(self.clips[n], start, longest) for n in chosen[rows]), strict=True
         )
-        return shown, known, batches.send(torch.tensor(start == 0), self.device)
+        shown, known = (
+            devices.send(torch.stack(frames, 1), self.device),
+            devices.send(torch.stack(labels, 1), self.device),
+        )
+        return shown, known, devices.send(torch.tensor(start == 0), self.device)
 
     def place(self, step: int) -> tuple[list[int], int]:
         """Which clips step `step` is about, and the frame its window starts with."""
@@ -178,7 +193,9 @@ class TrainingBatches:
     def _groups(self, epoch: int) -> list[list[int]]:
         loop, count = self.config.loop, len(self.clips)
         order = batches.permutation(loop.seed, epoch, count).tolist()
-        order += order[: -count % loop.batch] * loop.batch  # the last group is filled up with the first clips
+        order += (
+            order[: -count % loop.batch] * loop.batch
+        )  # the last group is filled up with the first clips
         return [order[n : n + loop.batch] for n in range(0, count, loop.batch)]
 
     @cache  # noqa: B019 - it lives as long as the training, and each step asks for all epochs before it

@@ -12,19 +12,45 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw
 
-from datasets.lettering import cut, font
+from datasets.fonts import cut, font
 from datasets.pictures import encode
-from video.export import Span
+from video.formats import Span
 from video.segments import to_segments
 
 OKABE_ITO = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00")
 PAPER, INK, GREY, EMPTY = "#ffffff", "#1f1f2b", "#6c6c7c", "#ececf1"
 
-WIDTH, MARGIN, LEFT = 1600, 40, 180  # pixels of a timeline picture: whole, around, and to where bars begin
+WIDTH, MARGIN, LEFT = (
+    1600,
+    40,
+    180,
+)  # pixels of a timeline picture: whole, around, and to where bars begin
 BAR, GAP, LINE = 72, 12, 36  # heights of a bar, of what is between two, and of a line of the legend
-TO_CONES = np.array([[0.41222, 0.21190, 0.08830], [0.53633, 0.68070, 0.28172], [0.05145, 0.10740, 0.62998]])
-FROM_CONES = np.array([[0.21045, 1.97800, 0.02590], [0.79362, -2.42859, 0.78277], [-0.00407, 0.45059, -0.80868]])
-STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)  # seconds between ticks
+TO_CONES = np.array(
+    [[0.41222, 0.21190, 0.08830], [0.53633, 0.68070, 0.28172], [0.05145, 0.10740, 0.62998]]
+)
+FROM_CONES = np.array(
+    [[0.21045, 1.97800, 0.02590], [0.79362, -2.42859, 0.78277], [-0.00407, 0.45059, -0.80868]]
+)
+STEPS = (
+    0.1,
+    0.2,
+    0.5,
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+)  # seconds between ticks
 TICKS = 12  # at most, unless the video lasts more than a day
 
 
@@ -62,13 +88,17 @@ def columns(
     row = np.full(width, -1)
     seen = [span for span in spans if span.start < end and span.end > start]
     for span in sorted(seen, key=lambda span: span.start - span.end):  # the longest first
-        left, right = (round(width * (time - start) / (end - start)) for time in (span.start, span.end))
+        left, right = (
+            round(width * (time - start) / (end - start)) for time in (span.start, span.end)
+        )
         left = min(max(left, 0), width - 1)
         row[left : max(right, left + 1)] = numbers[span.label]
     return row
 
 
-def paint(row: Int[np.ndarray, " width"], count: int, empty: str = EMPTY) -> UInt8[np.ndarray, "width 3"]:
+def paint(
+    row: Int[np.ndarray, " width"], count: int, empty: str = EMPTY
+) -> UInt8[np.ndarray, "width 3"]:
     """Return columns of `count` classes in their colours, RGB; those of none in the colour `empty`."""
     return np.concatenate([palette(count), _rgb(empty)[None].astype(np.uint8)])[row]
 
@@ -95,7 +125,9 @@ def timeline(rows: Mapping[str, Sequence[Span]], classes: Sequence[str], title: 
     if len(bars) == 2:
         parts.append(_differences(bars[0] != bars[1]))
     parts.append(_axis(start, end))
-    parts.append(_legend([n for n in range(len(classes)) if any(n in bar for bar in bars)], classes))
+    parts.append(
+        _legend([n for n in range(len(classes)) if any(n in bar for bar in bars)], classes)
+    )
     return encode(_stack(parts), "PNG")
 
 
@@ -135,14 +167,18 @@ def _stack(parts: Sequence[Image.Image]) -> Image.Image:
 
 def _title(text: str) -> Image.Image:
     sheet, draw = _sheet(52)
-    draw.text((MARGIN, 2), cut(text, font(26, "Bold"), WIDTH - 2 * MARGIN), INK, font(26, "Bold"), "la")
+    draw.text(
+        (MARGIN, 2), cut(text, font(26, "Bold"), WIDTH - 2 * MARGIN), INK, font(26, "Bold"), "la"
+    )
     return sheet
 
 
 def _row(name: str, bar: Int[np.ndarray, " width"], classes: Sequence[str]) -> Image.Image:
     """A name and its bar; segments that are long enough have their names in them."""
     sheet, draw = _sheet(BAR + GAP)
-    draw.text((LEFT - 16, BAR / 2), cut(name, font(20), LEFT - 16 - MARGIN / 2), INK, font(20), "rm")
+    draw.text(
+        (LEFT - 16, BAR / 2), cut(name, font(20), LEFT - 16 - MARGIN / 2), INK, font(20), "rm"
+    )
     sheet.paste(Image.fromarray(np.tile(paint(bar, len(classes)), (BAR, 1, 1))), (LEFT, 0))
     for label, left, right in to_segments(torch.from_numpy(bar)):
         if label < 0 or right - left < 8:
@@ -150,7 +186,13 @@ def _row(name: str, bar: Int[np.ndarray, " width"], classes: Sequence[str]) -> I
         draw.line([(LEFT + right, 0), (LEFT + right, BAR)], PAPER, 2)
         text = cut(classes[label], font(18), right - left - 16)
         if len(text) > 4 or text == classes[label]:
-            draw.text((LEFT + (left + right) / 2, BAR / 2), text, ink(palette(len(classes))[label]), font(18), "mm")
+            draw.text(
+                (LEFT + (left + right) / 2, BAR / 2),
+                text,
+                ink(palette(len(classes))[label]),
+                font(18),
+                "mm",
+            )
     return sheet
 
 
@@ -186,6 +228,8 @@ def _legend(labels: Sequence[int], classes: Sequence[str]) -> Image.Image:
         x += width + 36
     sheet, draw = _sheet(y + 22)
     for label, name, x, y in places:
-        draw.rounded_rectangle((x, y, x + 20, y + 20), 4, tuple(palette(len(classes))[label].tolist()))
+        draw.rounded_rectangle(
+            (x, y, x + 20, y + 20), 4, tuple(palette(len(classes))[label].tolist())
+        )
         draw.text((x + 30, y + 10), name, INK, font(20), "lm")
     return sheet

@@ -5,21 +5,19 @@ uv run video evaluate runs/video/sprites    # accuracy, balanced accuracy, edit 
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Annotated, Literal
+from dataclasses import replace
 
 import torch
-import tyro
 from jaxtyping import Float, Int
 from rich.console import Console
 from torch import Tensor
 
-from core import cli
-from core.config import require_share
 from core.errors import InputError
-from core.tables import scores_table
+from core.training import cli, devices
+from core.training.config import require_share
+from core.training.tables import scores_table
 from datasets import videos
+from video.arguments import Evaluate
 from video.data import TOGETHER, Read, read
 from video.metrics import majority, mean_over_clips, scores
 from video.smoothing import merge_short, stay, viterbi
@@ -35,26 +33,36 @@ def predict(trained: Trained, clips: Sequence[Read]) -> list[Float[Tensor, "fram
     found = []
     for clip in clips:
         parts = clip.frames.split(TOGETHER)
-        features = [trained.features(part) if trained.config.trains_encoder else part for part in parts]
+        features = [
+            trained.features(part) if trained.config.trains_encoder else part for part in parts
+        ]
         found.append(trained.label(torch.cat(features))[0].cpu())
     trained.labeller.train(training)
     return found
 
 
-def decide(log_p: Float[Tensor, "frames classes"], shortest: int = 1, staying: float = 0.0) -> Labels:
+def decide(
+    log_p: Float[Tensor, "frames classes"], shortest: int = 1, staying: float = 0.0
+) -> Labels:
     """Return labels: the most probable ones, or by Viterbi's path if `staying`, and no segment below `shortest`."""
     labels = viterbi(log_p, stay(staying, log_p.shape[1])) if staying else log_p.argmax(-1)
     return merge_short(labels, log_p, shortest) if shortest > 1 else labels
 
 
-def measure(trained: Trained, clips: Sequence[Read], shortest: int = 1, staying: float = 0.0) -> dict[str, float]:
+def measure(
+    trained: Trained, clips: Sequence[Read], shortest: int = 1, staying: float = 0.0
+) -> dict[str, float]:
     """Return the scores of a net on clips."""
     labels = [decide(log_p, shortest, staying) for log_p in predict(trained, clips)]
     return scores(labels, [clip.labels for clip in clips], trained.classes, _background(trained))
 
 
 def compare(
-    trained: Trained, train: Sequence[Read], clips: Sequence[Read], shortest: int = 1, staying: float = 0.0
+    trained: Trained,
+    train: Sequence[Read],
+    clips: Sequence[Read],
+    shortest: int = 1,
+    staying: float = 0.0,
 ) -> dict[str, dict[str, float]]:
     """Return the scores of a net and of the majority class: over all frames, and as means over clips."""
     truth, background = [clip.labels for clip in clips], _background(trained)
@@ -64,7 +72,9 @@ def compare(
         "this net": scores(labels, truth, trained.classes, background),
         "this net, mean over clips": mean_over_clips(labels, truth, trained.classes, background),
         "majority class": scores(most, truth, trained.classes, background),
-        "majority class, mean over clips": mean_over_clips(most, truth, trained.classes, background),
+        "majority class, mean over clips": mean_over_clips(
+            most, truth, trained.classes, background
+        ),
     }
 
 
@@ -74,33 +84,10 @@ def _background(trained: Trained) -> str | None:
     return name if name in trained.classes else None
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """Measure a trained net on its own data, or on other videos."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run directory or checkpoint."""
-    part: Literal["test", "validation"] | None = None
-    """Part of the data; by default test where there is one."""
-    data: str | None = None
-    """Other data than in training: a folder or a table."""
-    shortest: int = 1
-    """Frames that a segment has at least; shorter ones go to a neighbour."""
-    staying: float = 0.0
-    """Probability that a label stays from a frame to the next, for Viterbi smoothing; 0: no smoothing."""
-    json: bool = False
-    """Print the scores as JSON instead of a table."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
-    threads: int = 1
-    """CPU threads."""
-
-
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: Evaluate) -> None:
     """Open a run, measure it, print the table."""
-    arguments = tyro.cli(Arguments, args=argv, prog="video evaluate")
     require_share(arguments, "staying")
-    trained, _ = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
+    trained, _ = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
     config = replace(trained.config, data=arguments.data or trained.config.data)
     splits = videos.load(config.data, background=config.background, split=config.split)
     if splits.classes != trained.classes:
@@ -108,7 +95,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     part = arguments.part or ("test" if splits.test else "validation")
     if not (chosen := getattr(splits, part)):
         raise InputError(f"{config.data} has no {part} clips")
-    train, clips = read(config, trained.encoder, splits.train), read(config, trained.encoder, chosen)
+    train, clips = (
+        read(config, trained.encoder, splits.train),
+        read(config, trained.encoder, chosen),
+    )
     results = compare(trained, train, clips, arguments.shortest, arguments.staying)
     if arguments.json:
         print(json.dumps({"part": part, "clips": len(clips), "scores": results}))
@@ -117,4 +107,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("video evaluate", main))
+    raise SystemExit(cli.script("video evaluate"))

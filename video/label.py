@@ -12,25 +12,23 @@ ends a live source: what was labelled until then is written.
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
-import tyro
 
-from core import cli
-from core.checkpoint import replace, writing
-from core.config import require_at_least, require_share
 from core.errors import InputError
+from core.files import replace, writing
+from core.training import cli, devices
+from core.training.config import require_at_least, require_share
+from video.arguments import Label
 from video.drawing import timeline
 from video.evaluate import decide
-from video.export import Span
+from video.formats import Span
 from video.labelling import Record, follow, label_recording
 from video.latest import Latest
-from video.outputs import KINDS, Labelled, name_outputs, tell, write
+from video.outputs import Labelled, name_outputs, tell, write
 from video.overlay import CODES, Overlay
 from video.reader import Frame, Frames, open_source
 from video.trained import DEFAULT, Trained, open_model
@@ -38,51 +36,9 @@ from video.trained import DEFAULT, Trained, open_model
 PATIENCE = 10.0  # seconds between two lines about skipped frames
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """Label every frame of videos."""
-
-    sources: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE|FOLDER|URL|CAMERA...")]
-    """Video files, folders of frames, addresses of streams, numbers of cameras."""
-    run: Path | None = None
-    """Run directory or checkpoint; by default the model that comes with this package."""
-    out: Path = Path("labels")
-    """Folder for the files that the next five ask for."""
-    csv: bool = False
-    """Write NAME.frames.csv: frame, seconds, label, probability."""
-    segments: bool = False
-    """Write NAME.segments.csv: start, end, label."""
-    srt: bool = False
-    """Write NAME.srt, subtitles for players."""
-    vtt: bool = False
-    """Write NAME.vtt, subtitles for browsers."""
-    eaf: bool = False
-    """Write NAME.eaf, annotations for ELAN."""
-    overlay: Path | None = None
-    """Write this video, .webm or .mp4: the source with its labels on it."""
-    timeline: Path | None = None
-    """Write this picture, .png: the segments over time."""
-    shortest: int = 1
-    """Frames that a segment has at least; shorter ones go to a neighbour."""
-    staying: float = 0.0
-    """Probability that a label stays from a frame to the next, for Viterbi smoothing; 0: no smoothing."""
-    live: bool = False
-    """Play recordings in their own time, as a camera would."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
-    threads: int = 1
-    """CPU threads."""
-
-    @property
-    def kinds(self) -> list[str]:
-        """The kinds of files to write into the folder `out`."""
-        return [kind for kind in KINDS if getattr(self, kind)]
-
-
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: Label) -> None:
     """Label every source, and print what is in it."""
-    arguments = tyro.cli(Arguments, args=argv, prog="video label", config=(tyro.conf.FlagCreatePairsOff,))
-    device = cli.device(arguments.device, arguments.threads)
+    device = devices.select(arguments.device, arguments.threads)
     _check(arguments)
     trained, _ = open_model(arguments.run or DEFAULT, device)
     failed, names = 0, name_outputs(arguments.sources)
@@ -90,7 +46,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         try:
             with _opened(source, trained, arguments) as frames:
                 live = frames.live
-                labelled = _follow(frames, trained, arguments) if live else _label(source, frames, trained, arguments)
+                labelled = (
+                    _follow(frames, trained, arguments)
+                    if live
+                    else _label(source, frames, trained, arguments)
+                )
             written = _finish(labelled, source, name, arguments)
             cli.say(f"{labelled.name}: {labelled.summary()}")
             if written:
@@ -104,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(1 if failed < len(names) else 2)
 
 
-def _check(arguments: Arguments) -> None:
+def _check(arguments: Label) -> None:
     """Complain of what is wrong before work begins, and make the folders to write to."""
     if not arguments.sources:
         raise InputError("nothing to label: name files, folders of frames, addresses or cameras")
@@ -115,10 +75,17 @@ def _check(arguments: Arguments) -> None:
         ("--timeline", arguments.timeline, (".png",)),
     ):
         if path and path.suffix.lower() not in suffixes:
-            raise InputError(f"{flag} takes the name of a {' or '.join(suffixes)} file to write, not {path}")
+            raise InputError(
+                f"{flag} takes the name of a {' or '.join(suffixes)} file to write, not {path}"
+            )
         if path and len(set(arguments.sources)) > 1:
             raise InputError(f"{flag} is one file: label one source at a time")
-        if path and path.exists() and os.path.exists(arguments.sources[0]) and path.samefile(arguments.sources[0]):
+        if (
+            path
+            and path.exists()
+            and os.path.exists(arguments.sources[0])
+            and path.samefile(arguments.sources[0])
+        ):
             raise InputError(f"{flag} {path} would replace the source itself: choose another name")
     for folder in (
         arguments.out if arguments.kinds else None,
@@ -131,14 +98,18 @@ def _check(arguments: Arguments) -> None:
 
 
 @contextmanager
-def _opened(source: str, trained: Trained, arguments: Arguments) -> Iterator[Frames]:
+def _opened(source: str, trained: Trained, arguments: Label) -> Iterator[Frames]:
     """The frames of a source that the net can label; closed afterwards, and what the reader remarks printed."""
     frames = open_source(source, stride=trained.config.stride, live=arguments.live)
     try:
         if frames.live and trained.config.bidirectional:
-            raise InputError(f"{frames.name}: a net of two directions must see the end first, and this is live")
+            raise InputError(
+                f"{frames.name}: a net of two directions must see the end first, and this is live"
+            )
         if frames.live and (arguments.shortest > 1 or arguments.staying):
-            raise InputError(f"{frames.name}: --shortest and --staying need the whole video, and this is live")
+            raise InputError(
+                f"{frames.name}: --shortest and --staying need the whole video, and this is live"
+            )
         yield frames
     finally:
         frames.close()
@@ -146,7 +117,7 @@ def _opened(source: str, trained: Trained, arguments: Arguments) -> Iterator[Fra
         _remark(remark)
 
 
-def _label(source: str, frames: Frames, trained: Trained, arguments: Arguments) -> Labelled:
+def _label(source: str, frames: Frames, trained: Trained, arguments: Label) -> Labelled:
     numbers, seconds, log_p = label_recording(trained, _counted(frames)).read()
     labels = decide(log_p, arguments.shortest, arguments.staying)
     labelled = Labelled(frames.name, trained.classes, numbers, seconds, labels, log_p)
@@ -159,13 +130,17 @@ def _label(source: str, frames: Frames, trained: Trained, arguments: Arguments) 
     return labelled
 
 
-def _follow(frames: Frames, trained: Trained, arguments: Arguments) -> Labelled:
+def _follow(frames: Frames, trained: Trained, arguments: Label) -> Labelled:
     """Label the newest frame each time, and print a line when the label changes: until the source ends, or Ctrl-C."""
     record, classes, current, told = Record(len(trained.classes)), trained.classes, -1, -PATIENCE
     nothing = Frame(0, 0.0, np.zeros((*frames.size, 3), np.uint8))
     next(follow(trained, [nothing]))  # the first time takes longest: before frames come in
     latest = Latest(frames)
-    with Overlay(arguments.overlay, frames.rate, classes) if arguments.overlay else nullcontext() as overlay:
+    with (
+        Overlay(arguments.overlay, frames.rate, classes)
+        if arguments.overlay
+        else nullcontext() as overlay
+    ):
         try:
             for frame, log_p in follow(trained, latest):
                 record.add(frame.index, frame.seconds, log_p)
@@ -196,7 +171,7 @@ def _skipped(frames: Frames, latest: Latest, record: Record) -> str:
     return f"{frames.name}: skipped {latest.skipped} of {latest.skipped + len(record)} frames to keep up"
 
 
-def _finish(labelled: Labelled, source: str, name: str, arguments: Arguments) -> list[Path]:
+def _finish(labelled: Labelled, source: str, name: str, arguments: Label) -> list[Path]:
     """Write the files that were asked for; return them."""
     media = Path(source) if os.path.isfile(source) else None
     written = write(labelled, arguments.kinds, arguments.out / name, media)
@@ -222,4 +197,4 @@ def _remark(line: str) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("video label", main))
+    raise SystemExit(cli.script("video label"))

@@ -35,7 +35,11 @@ class Record:
     def read(self) -> tuple[list[int], list[float], Float[Tensor, "frames classes"]]:
         """Return numbers, times and log p of all frames."""
         rows = np.array(self._rows).reshape(len(self), self._classes + 2)
-        return rows[:, 0].astype(int).tolist(), rows[:, 1].tolist(), torch.from_numpy(rows[:, 2:]).float()
+        return (
+            rows[:, 0].astype(int).tolist(),
+            rows[:, 1].tolist(),
+            torch.from_numpy(rows[:, 2:]).float(),
+        )
 
 
 def label_recording(trained: Trained, frames: Iterable[Frame]) -> Record:
@@ -55,7 +59,9 @@ def label_recording(trained: Trained, frames: Iterable[Frame]) -> Record:
     return record
 
 
-def follow(trained: Trained, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Float[Tensor, " classes"]]]:
+def follow(
+    trained: Trained, frames: Iterable[Frame]
+) -> Iterator[tuple[Frame, Float[Tensor, " classes"]]]:
     """Yield each frame as soon as it is labelled, with its log p: for nets that do not look ahead."""
     state = None
     for frame in frames:

@@ -26,7 +26,10 @@ Labels = Int[Tensor, " frames"]
 
 
 def scores(
-    predicted: Sequence[Labels], truth: Sequence[Labels], classes: Sequence[str], background: str | None = None
+    predicted: Sequence[Labels],
+    truth: Sequence[Labels],
+    classes: Sequence[str],
+    background: str | None = None,
 ) -> dict[str, float]:
     """Return accuracy, balanced accuracy, edit score, F1@10, F1@25 and F1@50 of a set of clips.
 
@@ -46,7 +49,10 @@ def scores(
     _require_pairs(predicted, truth)
     matrix = confusion(torch.cat(list(predicted)), torch.cat(list(truth)), len(classes))
     ignored = _index(background, classes)
-    segments = [(_segments(p, ignored), _segments(t, ignored)) for p, t in zip(predicted, truth, strict=True)]
+    segments = [
+        (_segments(p, ignored), _segments(t, ignored))
+        for p, t in zip(predicted, truth, strict=True)
+    ]
     return {
         "accuracy": accuracy(matrix),
         "balanced accuracy": balanced_accuracy(matrix),
@@ -56,7 +62,10 @@ def scores(
 
 
 def mean_over_clips(
-    predicted: Sequence[Labels], truth: Sequence[Labels], classes: Sequence[str], background: str | None = None
+    predicted: Sequence[Labels],
+    truth: Sequence[Labels],
+    classes: Sequence[str],
+    background: str | None = None,
 ) -> dict[str, float]:
     """Return the means of the scores that each clip has by itself, in which a short one counts like a long one.
 
@@ -121,7 +130,9 @@ def f1(clips: Sequence[tuple[Sequence[Segment], Sequence[Segment]]], overlap: fl
         # Of several that match one true segment the first is right, and the others are wrong.
         found += len({best for best, iou in _nearest(predicted, truth) if iou >= overlap})
         total += len(predicted) + len(truth)
-    return 100 * 2 * found / total if total else 100.0  # = 2 P R / (P + R) of P = found / predicted, R = found / true
+    return (
+        100 * 2 * found / total if total else 100.0
+    )  # = 2 P R / (P + R) of P = found / predicted, R = found / true
 
 
 def _nearest(predicted: Sequence[Segment], truth: Sequence[Segment]) -> list[tuple[int, float]]:
@@ -132,7 +143,9 @@ def _nearest(predicted: Sequence[Segment], truth: Sequence[Segment]) -> list[tup
     nearest = []
     for label, start, stop in predicted:
         intersection = np.minimum(stops, stop) - np.maximum(starts, start)
-        union = np.maximum(stops, stop) - np.minimum(starts, start)  # of two that meet; else the left is negative
+        union = np.maximum(stops, stop) - np.minimum(
+            starts, start
+        )  # of two that meet; else the left is negative
         iou = np.where(labels == label, intersection / union, 0.0)
         best = int(iou.argmax())
         nearest.append((best, float(iou[best])))
@@ -146,7 +159,9 @@ def _levenshtein(a: Sequence[int], b: Sequence[int]) -> int:
     for deleted, item in enumerate(a, 1):
         above = np.minimum(row[1:] + 1, row[:-1] + (other != item))
         row = np.concatenate([[deleted], above])
-        row = np.minimum.accumulate(row - columns) + columns  # insertions: one to the right costs one
+        row = (
+            np.minimum.accumulate(row - columns) + columns
+        )  # insertions: one to the right costs one
     return int(row[-1])
 
 
@@ -158,11 +173,15 @@ def _index(background: str | None, classes: Sequence[str]) -> int | None:
     if background is None:
         return None
     if background not in classes:
-        raise InputError(f"there is no class {background!r} to be the background; there are {', '.join(classes)}")
+        raise InputError(
+            f"there is no class {background!r} to be the background; there are {', '.join(classes)}"
+        )
     return list(classes).index(background)
 
 
 def _require_pairs(predicted: Sequence[Labels], truth: Sequence[Labels]) -> None:
     counts = [[len(labels) for labels in clips] for clips in (predicted, truth)]
     if counts[0] != counts[1] or 0 in counts[1] or not counts[1]:
-        raise ValueError(f"frames of each clip: {counts[0]} labelled, {counts[1]} true; as many, and one at least")
+        raise ValueError(
+            f"frames of each clip: {counts[0]} labelled, {counts[1]} true; as many, and one at least"
+        )

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from core import distributed
 from core.cells import State
 from core.recurrent import with_biases
+from core.training import distributed
 from video.config import Config
 
 
@@ -26,17 +26,17 @@ class Labeller(nn.Module):
         super().__init__()
         self.config = config
         self.frame = nn.Linear(features, config.frame)
-        self.core = None
-        if config.core != "none":
-            self.core = with_biases(
-                config.core,
+        self.recurrent = None
+        if config.cell != "none":
+            self.recurrent = with_biases(
+                config.cell,
                 config.frame,
                 config.hidden,
                 layers=config.layers,
                 dropout=config.dropout,
                 bidirectional=config.bidirectional,
             )
-        self.V = nn.Linear(self.core.output_size if self.core else config.frame, classes)
+        self.V = nn.Linear(self.recurrent.output_size if self.recurrent else config.frame, classes)
 
     def forward(
         self,
@@ -49,14 +49,18 @@ class Labeller(nn.Module):
         With lengths, what lies beyond a clip's length has no influence: it would on what reads from the end.
         """
         dropout = self.config.dropout
-        a = F.dropout(F.relu(self.frame(features.to(self.frame.weight.dtype))), dropout, self.training)
-        if self.core is None:
+        a = F.dropout(
+            F.relu(self.frame(features.to(self.frame.weight.dtype))), dropout, self.training
+        )
+        if self.recurrent is None:
             return self.V(a), state
-        h, state = self.core(a, state, lengths)
+        h, state = self.recurrent(a, state, lengths)
         return self.V(F.dropout(h, dropout, self.training)), state
 
 
-def describe(grid: Float[Tensor, "frames cells channels"], *, whole: bool) -> Float[Tensor, "frames features"]:
+def describe(
+    grid: Float[Tensor, "frames cells channels"], *, whole: bool
+) -> Float[Tensor, "frames features"]:
     """Return what an encoder's grid says of each frame: the `whole` of it, or the mean and the maximum of the cells.
 
     A small thing fills few of the cells: it shows in the maximum and is lost in the mean.
@@ -78,7 +82,9 @@ def loss(
     clips are.
     """
     log_p = F.log_softmax(logits, -1)
-    right = F.nll_loss(log_p.flatten(0, 1), labels.flatten(), weights, ignore_index=-1, reduction="sum")
+    right = F.nll_loss(
+        log_p.flatten(0, 1), labels.flatten(), weights, ignore_index=-1, reduction="sum"
+    )
     valid = labels >= 0
     both = valid[1:] & valid[:-1]
     change = (log_p[1:] - log_p[:-1].detach()).abs().clamp(max=4.0) ** 2

@@ -12,12 +12,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from core.checkpoint import replace
-from core.cli import say
-from video import export
-from video.export import Span
+from core.files import replace
+from core.training.cli import say
+from video import formats
+from video.formats import Span
 
-KINDS = {"csv": ".frames.csv", "segments": ".segments.csv", "srt": ".srt", "vtt": ".vtt", "eaf": ".eaf"}
+KINDS = {
+    "csv": ".frames.csv",
+    "segments": ".segments.csv",
+    "srt": ".srt",
+    "vtt": ".vtt",
+    "eaf": ".eaf",
+}
 """How the names of the files of each kind end."""
 
 
@@ -36,7 +42,7 @@ class Labelled:
     @cached_property
     def spans(self) -> list[Span]:
         """The segments in time."""
-        return export.spans(self.labels, self.seconds, self.classes)
+        return formats.spans(self.labels, self.seconds, self.classes)
 
     def summary(self) -> str:
         """How long it is, and how much of it has each label."""
@@ -51,10 +57,12 @@ class Labelled:
         each = self.labels, self.seconds, self.classes
         if kind == "csv":
             probabilities = self.log_p.gather(1, self.labels[:, None])[:, 0].exp()
-            return export.frames_csv(*each, probabilities, self.frames)
+            return formats.frames_csv(*each, probabilities, self.frames)
         if kind == "eaf":
-            return export.eaf(*each, media)
-        return {"segments": export.segments_csv, "srt": export.srt, "vtt": export.vtt}[kind](*each)
+            return formats.eaf(*each, media)
+        return {"segments": formats.segments_csv, "srt": formats.srt, "vtt": formats.vtt}[kind](
+            *each
+        )
 
 
 def write(labelled: Labelled, kinds: Sequence[str], stem: Path, media: Path | None) -> list[Path]:
@@ -85,7 +93,9 @@ def tell(spans: Iterable[Span]) -> None:
 def _stem(source: str) -> str:
     """film for film.mp4, camera-0 for a camera, cam.example-door for rtsp://cam.example/door."""
     if "://" in source and not os.path.exists(source):
-        address = re.sub("^.*://([^/@]*@)?", "", source).partition("?")[0]  # a password is not for names
+        address = re.sub("^.*://([^/@]*@)?", "", source).partition("?")[
+            0
+        ]  # a password is not for names
         return re.sub(r"[^\w.-]+", "-", address).strip("-.") or "stream"
     if source.isdecimal() and not os.path.exists(source):
         return f"camera-{int(source)}"

@@ -21,11 +21,11 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from core.checkpoint import writing
 from core.errors import InputError
-from datasets.lettering import cut, font
+from core.files import writing
+from datasets.fonts import cut, font
 from video.drawing import clock, columns, paint, palette
-from video.export import Span
+from video.formats import Span
 from video.reader import Frame, Pixels, resize, silence
 
 CODES = {".webm": "VP80", ".mp4": "mp4v"}
@@ -53,7 +53,9 @@ class Overlay:
 
     def __init__(self, path: Path, rate: float, classes: Sequence[str], spans: Sequence[Span] = ()):
         if path.suffix.lower() not in CODES:
-            raise InputError(f"{path}: an overlay can be a .webm (for browsers) or a .mp4 (for players)")
+            raise InputError(
+                f"{path}: an overlay can be a .webm (for browsers) or a .mp4 (for players)"
+            )
         self.path, self.rate, self.classes = path, min(rate, FASTEST), classes
         self._spans, self._foreseen = list(spans), bool(spans)
         self._writer: cv2.VideoWriter | None = None
@@ -70,7 +72,9 @@ class Overlay:
         pixels = resize(frame.pixels, _fit(*frame.pixels.shape[:2]))
         width = pixels.shape[1]
         band = _band(self.classes[label], tuple(palette(len(self.classes))[label].tolist()), width)
-        picture = np.concatenate([pixels, _stamp(band, frame.seconds), self._strip(frame.seconds, label, width)])
+        picture = np.concatenate(
+            [pixels, _stamp(band, frame.seconds), self._strip(frame.seconds, label, width)]
+        )
         if self._writer is None:
             self._writer, self._picture = self._open(picture.shape[:2]), picture
         self._hold(frame.seconds)
@@ -107,13 +111,17 @@ class Overlay:
         return np.tile(colours, (_even(STRIP * _band_height(width)), 1, 1))
 
     def _colours(self, start: float, end: float, width: int) -> UInt8[np.ndarray, "width 3"]:
-        return paint(columns(self._spans, self.classes, start, end, width), len(self.classes), EMPTY)
+        return paint(
+            columns(self._spans, self.classes, start, end, width), len(self.classes), EMPTY
+        )
 
     def _note(self, span: Span, start: float) -> None:
         """Add what is labelled now to the spans; forget those that ended before `start`."""
         if self._spans:
             label = self._spans[-1].label
-            self._spans[-1] = self._spans[-1]._replace(end=span.end if label == span.label else span.start)
+            self._spans[-1] = self._spans[-1]._replace(
+                end=span.end if label == span.label else span.start
+            )
         if not self._spans or self._spans[-1].label != span.label:
             self._spans.append(span)
         self._spans = [each for each in self._spans if each.end > start]
@@ -137,7 +145,9 @@ class Overlay:
                 name, cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*code), self.rate, (size[1], size[0])
             )
         if not writer.isOpened():
-            raise InputError(f"cannot write {self.path}: OpenCV {cv2.__version__} has no encoder {code}")
+            raise InputError(
+                f"cannot write {self.path}: OpenCV {cv2.__version__} has no encoder {code}"
+            )
         return writer
 
     def _publish(self, writer: cv2.VideoWriter) -> None:
@@ -146,9 +156,13 @@ class Overlay:
         with writing(self.path):
             with self._partial.open("rb") as file:
                 os.fsync(file.fileno())
-            stated = cv2.VideoCapture(cast("str", os.fsencode(self._partial.absolute())), cv2.CAP_FFMPEG)
+            stated = cv2.VideoCapture(
+                cast("str", os.fsencode(self._partial.absolute())), cv2.CAP_FFMPEG
+            )
             if stated.get(cv2.CAP_PROP_FRAME_COUNT) < self._written - 2:
-                raise InputError(f"cannot write {self.path}: it came out damaged; is the disk full?")
+                raise InputError(
+                    f"cannot write {self.path}: it came out damaged; is the disk full?"
+                )
             self._partial.replace(self.path)
 
 

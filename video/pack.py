@@ -3,17 +3,16 @@
 uv run video pack runs/video/sprites labeller.pt    # half a megabyte; `video label VIDEO --run labeller.pt`
 """
 
-from collections.abc import Sequence
-
-from core import cli
-from core.packing import pack
+from core.training import cli
+from core.training.arguments import Pack
+from core.training.packing import pack
 from video.config import Config
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: Pack) -> None:
     """Read the run's best checkpoint and write the file."""
-    pack("video", Config, ("encoder", "labeller"), argv)
+    pack("video", Config, ("encoder", "labeller"), arguments)
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("video pack", main))
+    raise SystemExit(cli.script("video pack"))

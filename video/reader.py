@@ -152,14 +152,18 @@ def open_source(
     if size and min(size) < 1:
         raise InputError(f"a frame must be at least 1x1, not {size[0]}x{size[1]}")
     if rate is not None and not 0 < rate <= FASTEST:
-        raise InputError(f"a rate must be above 0 and at most {FASTEST:g} frames a second, not {rate:g}")
+        raise InputError(
+            f"a rate must be above 0 and at most {FASTEST:g} frames a second, not {rate:g}"
+        )
     text, wanted = os.fspath(source), Wanted(stride, size, rate, live)
     if os.path.isdir(text):
         return _Folder(Path(text), wanted)
     if os.path.isfile(text):
         return _Video(Path(text), text, wanted)
     if "://" in text:
-        return _Video(text, re.sub("//[^/@]*@", "//", text), wanted)  # passwords are not for messages
+        return _Video(
+            text, re.sub("//[^/@]*@", "//", text), wanted
+        )  # passwords are not for messages
     if text.isdecimal():
         return _Video(int(text), f"camera {int(text)}", wanted)
     raise InputError(f"{text}: no such file")
@@ -169,16 +173,25 @@ class _Folder(Frames):
     """Pictures in a folder, sub-folders left alone: those are other videos."""
 
     def __init__(self, folder: Path, wanted: Wanted):
-        files, videos = [file for file in pictures_in(folder) if file.parent == folder], videos_in(folder)
+        files, videos = (
+            [file for file in pictures_in(folder) if file.parent == folder],
+            videos_in(folder),
+        )
         if len(videos) > len(files):
-            raise InputError(f"{folder}: a folder of videos, not of frames: name them, as {videos[0]}")
+            raise InputError(
+                f"{folder}: a folder of videos, not of frames: name them, as {videos[0]}"
+            )
         self._files = iter(sorted(files, key=_natural))
         self._given = wanted.rate is not None
         super().__init__(str(folder), wanted.rate or RATE, False, wanted)
 
     @property
     def remarks(self) -> list[str]:
-        return [] if self._given else [f"{self.name}: pictures have no times, taken as {self.rate:g} a second"]
+        return (
+            []
+            if self._given
+            else [f"{self.name}: pictures have no times, taken as {self.rate:g} a second"]
+        )
 
     def _advance(self) -> float | None:
         self._file = next(self._files, None)
@@ -201,7 +214,9 @@ class _Video(Frames):
     def __init__(self, source: Path | str | int, name: str, wanted: Wanted):
         self._capture = _capture(source, name)
         stated = self._capture.get(cv2.CAP_PROP_FPS)
-        self._stated = max(0, round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))  # below zero if unknown
+        self._stated = max(
+            0, round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        )  # below zero if unknown
         self._codec = _codec(self._capture)
         camera = isinstance(source, int)
         endless = isinstance(source, str) and not (self._stated and source.startswith("http"))
@@ -209,7 +224,12 @@ class _Video(Frames):
         self._by_clock = camera or (endless and self._codec == "MJPG")
         self._zero = self._seconds = 0.0
         self._made_up = self._reached = 0
-        super().__init__(name, wanted.rate or (stated if 0 < stated <= FASTEST else RATE), camera or endless, wanted)
+        super().__init__(
+            name,
+            wanted.rate or (stated if 0 < stated <= FASTEST else RATE),
+            camera or endless,
+            wanted,
+        )
 
     @property
     def truncated(self) -> bool:
@@ -219,7 +239,9 @@ class _Video(Frames):
     def remarks(self) -> list[str]:
         lines = []
         if self._made_up:
-            lines.append(f"{self._made_up} of {self.read} frames have no times, taken as {self.rate:g} a second")
+            lines.append(
+                f"{self._made_up} of {self.read} frames have no times, taken as {self.rate:g} a second"
+            )
         if self.truncated:
             about = round(self.read * self._stated / self._reached)
             lines.append(f"read {self.read} of about {about} frames: {CUT}")
@@ -230,7 +252,9 @@ class _Video(Frames):
             # In frames of the mean rate, as is the number stated: in Matroska that is a duration times a rate.
             self._reached = max(self.read, round(self._capture.get(cv2.CAP_PROP_PTS)) + 1)
             return None
-        now = time.monotonic() if self._by_clock else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        now = (
+            time.monotonic() if self._by_clock else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        )
         if self.read == 0:
             self._zero = now
         elif now - self._zero > self._seconds:
@@ -259,7 +283,9 @@ class _Video(Frames):
 @cache
 def silence() -> None:
     """Keep OpenCV and FFmpeg from writing to standard error: what matters becomes an error or a remark here."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET; read when the first video is opened
+    os.environ.setdefault(
+        "OPENCV_FFMPEG_LOGLEVEL", "-8"
+    )  # AV_LOG_QUIET; read when the first video is opened
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
@@ -276,14 +302,18 @@ def _capture(source: Path | str | int, name: str) -> cv2.VideoCapture:
     else:  # as bytes, for OpenCV crashes on names that are not UTF-8; absolute, for "a:b.mp4" is no URL
         capture = cv2.VideoCapture(cast("str", os.fsencode(source.absolute())), cv2.CAP_FFMPEG)
         mend = "not a video that OpenCV reads, or cut off before the index at its end"
-    if not capture.isOpened() or _codec(capture) == "ansi":  # any text is a film of terminal graphics to FFmpeg
+    if (
+        not capture.isOpened() or _codec(capture) == "ansi"
+    ):  # any text is a film of terminal graphics to FFmpeg
         raise InputError(f"{name}: {mend}")
     return capture
 
 
 def _codec(capture: cv2.VideoCapture) -> str:
     """The four letters that name a codec."""
-    return (int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF).to_bytes(4, "little").decode("latin-1")
+    return (
+        (int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF).to_bytes(4, "little").decode("latin-1")
+    )
 
 
 def _natural(file: Path) -> list[str | int]:
@@ -297,4 +327,6 @@ def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     if pixels.shape[:2] == size:
         return pixels
     shrinks = height * width < pixels.shape[0] * pixels.shape[1]
-    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return cv2.resize(
+        pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )

@@ -40,4 +40,6 @@ def to_labels(segments: Iterable[Segment]) -> Int[Tensor, " frames"]:
     if any(segment.start != start for segment, start in zip(segments, starts, strict=False)):
         raise ValueError(f"there are frames in no segment, or in two, of {segments}")
     labels = torch.tensor([segment.label for segment in segments], dtype=torch.int64)
-    return labels.repeat_interleave(torch.tensor([segment.frames for segment in segments], dtype=torch.int64))
+    return labels.repeat_interleave(
+        torch.tensor([segment.frames for segment in segments], dtype=torch.int64)
+    )

@@ -20,7 +20,8 @@ Labels = Int[Tensor, " frames"]
 
 
 def viterbi(
-    log_probabilities: Float[Tensor, "frames classes"], transitions: Float[Tensor, "classes classes"]
+    log_probabilities: Float[Tensor, "frames classes"],
+    transitions: Float[Tensor, "classes classes"],
 ) -> Labels:
     """Return the labels y that maximise sum_t log p_t(y_t) + sum_t A[y_{t-1}, y_t]: Viterbi 1967, by recursion
 
@@ -34,7 +35,9 @@ def viterbi(
     """
     if len(log_probabilities) == 0:
         return torch.zeros(0, dtype=torch.int64)
-    log_p, A = (tensor.detach().cpu().double().numpy() for tensor in (log_probabilities, transitions))
+    log_p, A = (
+        tensor.detach().cpu().double().numpy() for tensor in (log_probabilities, transitions)
+    )
     frames, classes = log_p.shape
     came_from = np.empty((frames, classes), dtype=np.min_scalar_type(classes))
     columns = np.arange(classes)
@@ -59,14 +62,20 @@ def stay(probability: float, classes: int) -> Float[Tensor, "classes classes"]:
         ValueError: the probability is not between 0 and 1, or there is no class.
     """
     if not 0 < probability < 1 or classes < 1:
-        raise ValueError(f"the probability to stay must be between 0 and 1, not {probability}, of 1 class at least")
+        raise ValueError(
+            f"the probability to stay must be between 0 and 1, not {probability}, of 1 class at least"
+        )
     if classes == 1:
         return torch.zeros(1, 1, dtype=torch.float64)
-    A = torch.full((classes, classes), math.log((1 - probability) / (classes - 1)), dtype=torch.float64)
+    A = torch.full(
+        (classes, classes), math.log((1 - probability) / (classes - 1)), dtype=torch.float64
+    )
     return A.fill_diagonal_(math.log(probability))
 
 
-def merge_short(labels: Labels, log_probabilities: Float[Tensor, "frames classes"], minimum: int) -> Labels:
+def merge_short(
+    labels: Labels, log_probabilities: Float[Tensor, "frames classes"], minimum: int
+) -> Labels:
     """Return labels whose segments all have `minimum` frames, or are the only one.
 
     The shortest segment, the first of them, goes to the neighbour whose label is the more probable over its

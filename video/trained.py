@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from core import checkpoint
 from core.cells import State
-from core.config import from_dict
+from core.training import checkpoint
+from core.training.config import from_dict
 from video.config import Config
 from video.model import Labeller, describe
 from vision import opening
@@ -29,7 +29,9 @@ class Trained:
     classes: tuple[str, ...]
 
     @torch.no_grad()
-    def features(self, pixels: UInt8[Tensor, "frames 3 size size"]) -> Float[Tensor, "frames features"]:
+    def features(
+        self, pixels: UInt8[Tensor, "frames 3 size size"]
+    ) -> Float[Tensor, "frames features"]:
         """Return what the encoder sees in frames that it has preprocessed."""
         grid = self.encoder(pixels.to(self.labeller.V.weight.device))
         return describe(grid, whole=self.config.trains_encoder)
@@ -68,7 +70,9 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
     """
     saved = checkpoint.open_run(path, "video")
     config = from_dict(Config, saved["config"], str(path))
-    trained = build(config, opening.open_encoder(config, saved, path), tuple(saved["extras"]["classes"]))
+    trained = build(
+        config, opening.open_encoder(config, saved, path), tuple(saved["extras"]["classes"])
+    )
     checkpoint.restore(trained.labeller, checkpoint.part(saved["weights"], "labeller"), path)
     trained.encoder.to(device)
     trained.labeller.to(device).eval()

@@ -22,8 +22,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor, nn
 
-from core.config import to_dict
 from core.errors import InputError
+from core.training.config import to_dict
 from datasets.pictures import to_tensor
 from vision.lite0 import Lite0, renamed
 
@@ -85,12 +85,18 @@ class Encoder(nn.Module):
         self.eval()
         size = preprocessing.size
         with torch.no_grad():
-            _, self.cells, self.channels = self(torch.zeros(1, 3, size, size, dtype=torch.uint8)).shape
+            _, self.cells, self.channels = self(
+                torch.zeros(1, 3, size, size, dtype=torch.uint8)
+            ).shape
 
-    def forward(self, pixels: UInt8[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch cells channels"]:
+    def forward(
+        self, pixels: UInt8[Tensor, "batch 3 size size"]
+    ) -> Float[Tensor, "batch cells channels"]:
         """Return the features of the cells, row by row, of pictures as `preprocessing` gives them."""
         x = (pixels - self.mean) / self.std
-        return self.network(x.contiguous(memory_format=torch.channels_last)).flatten(2).transpose(1, 2)
+        return (
+            self.network(x.contiguous(memory_format=torch.channels_last)).flatten(2).transpose(1, 2)
+        )
 
     def train(self, mode: bool = True) -> "Encoder":
         """Stay in evaluation mode."""
@@ -151,7 +157,11 @@ def _tiny() -> nn.Module:
         (64, 64, 1, 1),
         (64, 96, 1, 2),
     ):
-        layers += [nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.GroupNorm(8, outputs), nn.ReLU()]
+        layers += [
+            nn.Conv2d(inputs, outputs, 3, stride, padding=1),
+            nn.GroupNorm(8, outputs),
+            nn.ReLU(),
+        ]
         layers += [nn.MaxPool2d(pool)] * (pool > 1)
     return nn.Sequential(*layers)
 
@@ -190,8 +200,12 @@ def _of_torchvision(name: str) -> tuple[nn.Module, Preprocessing]:
     shown = _best(name).transforms()
     red, green, blue = (255 * value for value in shown.mean)
     deviations = tuple(255 * value for value in shown.std)
-    preprocessing = Preprocessing(shown.crop_size[0], (red, green, blue), deviations, shown.interpolation.value)
-    return nn.Sequential(OrderedDict((key, layer) for key, layer in layers if key not in HEAD)), preprocessing
+    preprocessing = Preprocessing(
+        shown.crop_size[0], (red, green, blue), deviations, shown.interpolation.value
+    )
+    return nn.Sequential(
+        OrderedDict((key, layer) for key, layer in layers if key not in HEAD)
+    ), preprocessing
 
 
 def _best(name: str) -> Any:
@@ -212,9 +226,14 @@ def _downloaded(name: str, download: bool) -> Path:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rpartition("-")[2])
-        except (OSError, RuntimeError) as error:  # no network, or a file that is not what its name says
+        except (
+            OSError,
+            RuntimeError,
+        ) as error:  # no network, or a file that is not what its name says
             reason = getattr(error, "reason", error)
-            raise InputError(f"cannot download {url} ({reason}); give a file of the weights") from None
+            raise InputError(
+                f"cannot download {url} ({reason}); give a file of the weights"
+            ) from None
     return path
 
 
@@ -223,7 +242,11 @@ def _load(network: nn.Module, path: Path, name: str) -> None:
     weights = _read(path)
     if name == "lite0":
         weights = renamed(weights)
-    own = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
+    own = {
+        key: value
+        for key, value in network.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
     for key, value in own.items():
         if key not in weights:
             raise InputError(f"{path} does not hold the weights of {name}: {key} is missing")
@@ -236,7 +259,9 @@ def _load(network: nn.Module, path: Path, name: str) -> None:
 def _read(path: Path) -> Mapping[str, Tensor]:
     """The state dict in a file of torch, of the old format too."""
     try:
-        if zipfile.is_zipfile(path) and zipfile.ZipFile(path).testzip():  # torch does not compare checksums
+        if (
+            zipfile.is_zipfile(path) and zipfile.ZipFile(path).testzip()
+        ):  # torch does not compare checksums
             raise InputError(f"{path} is damaged: a checksum does not match")
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except InputError:
@@ -247,6 +272,8 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         raise InputError(f"{path} holds no weights, or more than weights; it was not run") from None
     except Exception:  # the readers raise anything on bad data
         raise InputError(f"{path} is damaged, or holds no weights") from None
-    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+    if not isinstance(weights, Mapping) or not all(
+        isinstance(value, Tensor) for value in weights.values()
+    ):
         raise InputError(f"{path} is not a file of weights: it should hold a state dict")
     return weights

@@ -18,10 +18,10 @@ from jaxtyping import Float16, UInt8
 from PIL import Image
 from torch import Tensor
 
-from core import batches
 from core.cache import user_cache
 from core.errors import InputError
-from core.progress import display
+from core.training import batches
+from core.training.progress import display
 from vision.encoder import Encoder
 
 T = TypeVar("T")
@@ -93,7 +93,10 @@ class _Cache:
         except OSError as error:
             self.writable = False
             reason = error.strerror or error
-            print(f"warning: cannot write {path.parent} ({reason}): features stay in memory", file=sys.stderr)
+            print(
+                f"warning: cannot write {path.parent} ({reason}): features stay in memory",
+                file=sys.stderr,
+            )
         if not self.writable:
             self.memory[path] = grid
 
@@ -130,16 +133,23 @@ def extract(
     store = _Cache((cache or default_cache()) / kind, encoder)
     broken: dict[int, InputError] = {}
     paths = {
-        n: store.path(digest) for n, digest in readable(items, range(len(items)), lambda item: item.digest(), broken)
+        n: store.path(digest)
+        for n, digest in readable(items, range(len(items)), lambda item: item.digest(), broken)
     }
     missing = [n for n, path in paths.items() if path not in store]
     progress = display(len(items) - len(missing), len(items), (), quiet=quiet)
     told = time.monotonic()
     for part in batches.in_order(len(missing), batch):
-        still = [n for n in missing[part] if paths[n] not in store]  # another process may have been here
-        pixels = dict(readable(items, still, lambda item: encoder.preprocessing(item.open()), broken))
+        still = [
+            n for n in missing[part] if paths[n] not in store
+        ]  # another process may have been here
+        pixels = dict(
+            readable(items, still, lambda item: encoder.preprocessing(item.open()), broken)
+        )
         if pixels:
-            grids = _encode(encoder, [x.flip(-1) if mirrored else x for x in pixels.values()], batch)
+            grids = _encode(
+                encoder, [x.flip(-1) if mirrored else x for x in pixels.values()], batch
+            )
             for n, grid in zip(pixels, grids, strict=True):
                 store.write(paths[n], grid)
         done = len(items) - len(missing) + part.stop
@@ -154,7 +164,10 @@ def extract(
 
 
 def readable(
-    items: Sequence[Item], numbers: Iterable[int], read: Callable[[Item], T], broken: dict[int, InputError]
+    items: Sequence[Item],
+    numbers: Iterable[int],
+    read: Callable[[Item], T],
+    broken: dict[int, InputError],
 ) -> Iterator[tuple[int, T]]:
     """Yield what `read` makes of the items with these numbers; the errors of those that are broken go to `broken`."""
     for number in numbers:
@@ -164,7 +177,9 @@ def readable(
             broken[number] = error
 
 
-def _encode(encoder: Encoder, pixels: Sequence[UInt8[Tensor, "3 size size"]], batch: int) -> np.ndarray:
+def _encode(
+    encoder: Encoder, pixels: Sequence[UInt8[Tensor, "3 size size"]], batch: int
+) -> np.ndarray:
     """The features of at most `batch` pictures, with empty ones added to the last few.
 
     Libraries choose their algorithms, and so the order of their sums, by the size of the batch. As all have one
@@ -198,7 +213,9 @@ def _read(entry: Path | np.ndarray) -> np.ndarray:
     try:
         return np.load(entry)
     except (OSError, ValueError, EOFError):
-        raise InputError(f"{entry}: these features are gone or damaged; start again to compute them anew") from None
+        raise InputError(
+            f"{entry}: these features are gone or damaged; start again to compute them anew"
+        ) from None
 
 
 def report_broken(items: Sequence[Item], broken: Mapping[int, InputError]) -> None:
@@ -208,4 +225,7 @@ def report_broken(items: Sequence[Item], broken: Mapping[int, InputError]) -> No
         name = items[number].name
         print(f"warning: {reason if name in reason else f'{name}: {reason}'}", file=sys.stderr)
     if broken:
-        print(f"warning: {len(broken)} of {len(items)} pictures cannot be read and are left out", file=sys.stderr)
+        print(
+            f"warning: {len(broken)} of {len(items)} pictures cannot be read and are left out",
+            file=sys.stderr,
+        )

@@ -47,7 +47,9 @@ class Convolution(nn.Module):
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(outputs, eps=1e-3)
 
-    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch outputs rows columns"]:
+    def forward(
+        self, x: Float[Tensor, "batch inputs height width"]
+    ) -> Float[Tensor, "batch outputs rows columns"]:
         """Return the normalised convolution of x."""
         conv, norm = self.conv, self.norm
         assert norm.running_mean is not None
@@ -58,7 +60,14 @@ class Convolution(nn.Module):
         (top, bottom), (left, right) = (same(n, kernel, stride) for n in x.shape[2:])
         if (top, left) != (bottom, right):
             x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
-        return F.conv2d(x, conv.weight * scale[:, None, None, None], bias, stride, (top, left), groups=conv.groups)
+        return F.conv2d(
+            x,
+            conv.weight * scale[:, None, None, None],
+            bias,
+            stride,
+            (top, left),
+            groups=conv.groups,
+        )
 
 
 class Block(nn.Module):
@@ -72,7 +81,9 @@ class Block(nn.Module):
         self.project = Convolution(inner, outputs, 1)
         self.residual = stride == 1 and inputs == outputs
 
-    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch outputs rows columns"]:
+    def forward(
+        self, x: Float[Tensor, "batch inputs height width"]
+    ) -> Float[Tensor, "batch outputs rows columns"]:
         """Return the block's output."""
         inner = F.relu6(self.expand(x)) if self.expand else x
         y = self.project(F.relu6(self.depthwise(inner)))
@@ -93,7 +104,9 @@ class Lite0(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.head = Convolution(inputs, CHANNELS, 1)
 
-    def forward(self, x: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 1280 rows columns"]:
+    def forward(
+        self, x: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch 1280 rows columns"]:
         """Return the grid of features: 7 x 7 for pictures of 224 x 224."""
         return F.relu6(self.head(self.blocks(F.relu6(self.stem(x)))))
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from core import checkpoint
-from core.config import from_dict
 from core.errors import InputError
+from core.training import checkpoint
+from core.training.config import from_dict
 from vision.encoder import Encoder, Preprocessing, make_encoder
 
 
@@ -29,11 +29,17 @@ class Choice(Protocol):
         ...
 
 
-def encoder_of(config: Choice, *, pretrained: bool = True, preprocessing: Preprocessing | None = None) -> Encoder:
+def encoder_of(
+    config: Choice, *, pretrained: bool = True, preprocessing: Preprocessing | None = None
+) -> Encoder:
     """Return the encoder that a configuration names; arguments and errors are those of `make_encoder`."""
     weights = Path(config.encoder_weights) if config.encoder_weights else None
     return make_encoder(
-        config.encoder, weights, download=config.download, pretrained=pretrained, preprocessing=preprocessing
+        config.encoder,
+        weights,
+        download=config.download,
+        pretrained=pretrained,
+        preprocessing=preprocessing,
     )
 
 

@@ -1,7 +1,6 @@
 """The command: `uv run sequences addition`, or `python -m sequences.addition`."""
 
-from core import cli
-from sequences.addition import main
+from core.training import cli
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("sequences addition", main))
+    raise SystemExit(cli.script("sequences addition"))

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from core.config import require_at_least
 from core.errors import InputError
-from core.loop import LoopConfig
+from core.training.config import LoopConfig, require_at_least
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,13 @@ class Config:
     def __post_init__(self):
         require_at_least(1, self, "hidden", "candidates", "feedforward", "judged", "pairs")
         if not 2 <= self.bits <= 10:
-            raise InputError(f"bits must be from 2 to 10, for all pairs are listed, not {self.bits}")
+            raise InputError(
+                f"bits must be from 2 to 10, for all pairs are listed, not {self.bits}"
+            )
         if self.width < self.bits:
-            raise InputError(f"the feed-forward net must hold what it learns from: width {self.width} is below bits")
+            raise InputError(
+                f"the feed-forward net must hold what it learns from: width {self.width} is below bits"
+            )
         if min(self.lengths, default=0) < 1:
             raise InputError("lengths must be one or more numbers of bits, each at least 1")
 
@@ -53,7 +56,9 @@ THREE_UNITS = Config(
 PRESETS = {
     "three-units": THREE_UNITS,
     "squared-error": replace(THREE_UNITS, error="squared_error"),
-    "sigmoid": replace(THREE_UNITS, activation="sigmoid", loop=replace(THREE_UNITS.loop, learning_rate=0.1)),
+    "sigmoid": replace(
+        THREE_UNITS, activation="sigmoid", loop=replace(THREE_UNITS.loop, learning_rate=0.1)
+    ),
 }
 EXPECTED = {
     "three-units": "no mistake in 10,000 sums of 1,000 bits from 10 of 10 seeds, 25 CPU seconds",

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from core import batches
+from core import rng
+from core.training import batches
 from datasets.transducer import add, every_pair, random_pairs
 from sequences.addition.config import Config
 
@@ -35,7 +36,7 @@ def examples(pairs: Int[Tensor, "time batch 2"]) -> Examples:
 def split(config: Config, device: torch.device | str) -> tuple[Examples, Examples]:
     """Return three quarters of all pairs of short numbers, to learn from, and the rest, held out."""
     every = examples(every_pair(config.bits).to(device))
-    random = batches.generator("cpu", config.loop.seed, "held out")
+    random = rng.generator("cpu", config.loop.seed, "held out")
     order = torch.randperm(len(every), generator=random).to(device)
     held_out = len(every) // 4
     return every[order[held_out:]], every[order[:held_out]]
@@ -47,7 +48,7 @@ def judges(config: Config, device: torch.device | str) -> list[Examples]:
     In short pairs a carry goes up to `bits` steps far. A net that lets it fade a little at each step is found out
     where it goes further.
     """
-    random = batches.generator(device, config.loop.seed, "judge")
+    random = rng.generator(device, config.loop.seed, "judge")
     return [split(config, device)[1], examples(random_pairs(JUDGES, config.judged, random))]
 
 
@@ -58,9 +59,13 @@ class TrainingBatches:
     train: Examples
     config: Config
 
-    def __call__(self, step: int, rows: slice) -> tuple[Int[Tensor, "time batch 2"], Int[Tensor, "time batch"]]:
+    def __call__(
+        self, step: int, rows: slice
+    ) -> tuple[Int[Tensor, "time batch 2"], Int[Tensor, "time batch"]]:
         """Return the rows `rows` of the batch of step `step`."""
         loop = self.config.loop
-        chosen = batches.indices(loop.seed, step, len(self.train), loop.batch, self.train.pairs.device)[rows]
+        chosen = batches.indices(
+            loop.seed, step, len(self.train), loop.batch, self.train.pairs.device
+        )[rows]
         batch = self.train[chosen]
         return batch.pairs, batch.sums

@@ -20,10 +20,25 @@ from datasets.transducer import STATES, SYMBOLS, is_adder, to_bits, to_numbers, 
 from sequences.addition.model import Adder
 
 INK, GREY, PAPER = "#1f1f2b", "#6c6c7c", "#ffffff"
-COLOURS = ("#8ecdf2", "#f2c14e", "#7fc8a9", "#e8998d", "#c3b1e1", "#d9d9e3")  # of states, again from the first
+COLOURS = (
+    "#8ecdf2",
+    "#f2c14e",
+    "#7fc8a9",
+    "#e8998d",
+    "#c3b1e1",
+    "#d9d9e3",
+)  # of states, again from the first
 UNITS = LinearSegmentedColormap.from_list("units", ["#2b4c7e", "#f7f7fa", "#a4243b"])
-EXAMPLE, LENGTH = (1969, 1492), 13  # numbers whose sum leads through all states of the adder, and its steps
-PLACES = ((-1.0, -1.0), (-1.0, 1.0), (1.0, -1.0), (1.0, 1.0))  # of the adder's states: carry to the right
+EXAMPLE, LENGTH = (
+    (1969, 1492),
+    13,
+)  # numbers whose sum leads through all states of the adder, and its steps
+PLACES = (
+    (-1.0, -1.0),
+    (-1.0, 1.0),
+    (1.0, -1.0),
+    (1.0, 1.0),
+)  # of the adder's states: carry to the right
 RADIUS = 0.42
 
 
@@ -47,16 +62,27 @@ def diagram(axes: Axes, machine: Automaton) -> None:
     places = np.array(PLACES) if adds else _circle(count)
     for state, (place, prints) in enumerate(zip(places, machine.output, strict=True)):
         axes.add_patch(
-            Circle((place[0], place[1]), RADIUS, facecolor=colour(state), edgecolor=INK, linewidth=1.4, zorder=3)
+            Circle(
+                (place[0], place[1]),
+                RADIUS,
+                facecolor=colour(state),
+                edgecolor=INK,
+                linewidth=1.4,
+                zorder=3,
+            )
         )
         label = STATES[state].replace(", ", "\n") if adds else f"state {state}\nprints {prints}"
-        axes.text(place[0], place[1], label, ha="center", va="center", fontsize=10.5, color=INK, zorder=4)
+        axes.text(
+            place[0], place[1], label, ha="center", va="center", fontsize=10.5, color=INK, zorder=4
+        )
     for state, row in enumerate(machine.step):
         for after in sorted(set(row)):
             read = [SYMBOLS[symbol] for symbol, to in enumerate(row) if to == after]
             _arrow(axes, places, state, after, f"{', '.join(read)} → {machine.output[after]}")
     _start(axes, machine, places)
-    axes.set_title("The automaton inside" + (": the adder's own" if adds else ""), fontsize=14, color=INK)
+    axes.set_title(
+        "The automaton inside" + (": the adder's own" if adds else ""), fontsize=14, color=INK
+    )
     axes.set_xlim(-2.2, 2.2)
     axes.set_ylim(-2.2, 2.2)
     axes.set_aspect("equal")
@@ -77,10 +103,16 @@ def activity(axes: Axes, adder: Adder, found: Extraction) -> None:
     _units(axes, units)
     _row(axes, hidden + 0.1, "state", 11, GREY)
     fills = [colour(roles[state] or 0) for state in states]
-    axes.scatter(range(LENGTH), [hidden + 0.1] * LENGTH, s=330, c=fills, edgecolors=INK, linewidths=1)
+    axes.scatter(
+        range(LENGTH), [hidden + 0.1] * LENGTH, s=330, c=fills, edgecolors=INK, linewidths=1
+    )
     _bits(axes, hidden + 1.2, f"= {to_numbers(printed)[0]:,}", printed[:, 0].tolist())
-    axes.annotate("", (LENGTH - 0.5, -3.35), (-0.5, -3.35), arrowprops={"arrowstyle": "->", "color": GREY})
-    axes.text(-0.5, -3.6, "time: the least significant bit first", fontsize=10.5, color=GREY, va="bottom")
+    axes.annotate(
+        "", (LENGTH - 0.5, -3.35), (-0.5, -3.35), arrowprops={"arrowstyle": "->", "color": GREY}
+    )
+    axes.text(
+        -0.5, -3.6, "time: the least significant bit first", fontsize=10.5, color=GREY, va="bottom"
+    )
     axes.set_xlim(-3.2, LENGTH - 0.3)
     axes.set_ylim(hidden + 1.9, -4.2)
     axes.set_title(f"Its {hidden} units while they add", fontsize=14, color=INK)
@@ -106,7 +138,9 @@ def _units(axes: Axes, units: Float[Tensor, "hidden time"]) -> None:
         for t, value in enumerate(row):
             strong = abs(value - (1 + low) / 2) > 0.3 * (1 - low)
             text = f"{value:.1f}".replace("-0.0", "0.0").replace("-", "−")
-            axes.text(t, n, text, ha="center", va="center", fontsize=9, color=PAPER if strong else INK)
+            axes.text(
+                t, n, text, ha="center", va="center", fontsize=9, color=PAPER if strong else INK
+            )
 
 
 def colour(state: int) -> str:
@@ -125,7 +159,12 @@ def _arrow(axes: Axes, places: np.ndarray, start: int, end: int, label: str) -> 
     if start == end:
         outwards = begin / (np.linalg.norm(begin) or 1)
         side = 0.5 * _left(outwards)
-        _curve(axes, begin + RADIUS * (0.85 * outwards + side), begin + RADIUS * (0.85 * outwards - side), 1.6)
+        _curve(
+            axes,
+            begin + RADIUS * (0.85 * outwards + side),
+            begin + RADIUS * (0.85 * outwards - side),
+            1.6,
+        )
         _label(axes, begin + (RADIUS + 0.42) * outwards, label)
         return
     along = (target - begin) / np.linalg.norm(target - begin)
@@ -156,7 +195,17 @@ def _curve(axes: Axes, tail: np.ndarray, tip: np.ndarray, bend: float) -> None:
 
 def _label(axes: Axes, place: np.ndarray, label: str) -> None:
     box = {"boxstyle": "round,pad=0.15", "facecolor": PAPER, "edgecolor": "none"}
-    axes.text(place[0], place[1], label, ha="center", va="center", fontsize=9.5, color=INK, bbox=box, zorder=5)
+    axes.text(
+        place[0],
+        place[1],
+        label,
+        ha="center",
+        va="center",
+        fontsize=9.5,
+        color=INK,
+        bbox=box,
+        zorder=5,
+    )
 
 
 def _start(axes: Axes, machine: Automaton, places: np.ndarray) -> None:

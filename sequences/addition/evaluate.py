@@ -8,8 +8,9 @@ from jaxtyping import Float
 from rich.table import Table
 from torch import Tensor
 
-from core import batches
+from core import rng
 from core.automaton import Extraction, extract
+from core.training import batches
 from datasets.transducer import STATES, SYMBOLS, is_adder, random_pairs, to_symbols
 from sequences.addition.config import Config
 from sequences.addition.data import Examples, examples
@@ -50,7 +51,7 @@ def count(nets: Mapping[str, Net], parts: Iterable[Examples]) -> dict[str, Count
 def random_examples(config: Config, bits: int, device: torch.device) -> Iterator[Examples]:
     """Yield random pairs of numbers of `bits` bits, a function of the seed."""
     for part in batches.in_order(config.pairs, TOGETHER):
-        random = batches.generator(device, config.loop.seed, bits, part.start, "test")
+        random = rng.generator(device, config.loop.seed, bits, part.start, "test")
         yield examples(random_pairs(part.stop - part.start, bits, random))
 
 
@@ -66,11 +67,17 @@ def measure(
     nets: dict[str, Net] = dict(zip(NETS, (adder, feedforward, always_1), strict=True))
     results = {f"up to {config.bits}, held out": count(nets, [held_out])}
     for bits in config.lengths:
-        fitting = {name: net for name, net in nets.items() if net is not feedforward or bits <= config.width}
+        fitting = {
+            name: net
+            for name, net in nets.items()
+            if net is not feedforward or bits <= config.width
+        }
         results[str(bits)] = count(fitting, random_examples(config, bits, device))
     for counts in results.values():
         guess = counts[NETS[2]]
-        guess.wrong_bits = min(guess.wrong_bits, guess.bits - guess.wrong_bits)  # the better of always 1, always 0
+        guess.wrong_bits = min(
+            guess.wrong_bits, guess.bits - guess.wrong_bits
+        )  # the better of always 1, always 0
     return results
 
 
@@ -84,22 +91,28 @@ def tables(results: Mapping[str, Mapping[str, Count]], config: Config) -> list[T
     for length, counts in results.items():
         found = [counts.get(name) for name in NETS]
         sums.add_row(
-            length, f"{counts[NETS[0]].sums:,}", *(f"{c.wrong_sums:,}" if c else "no room" for c in found[:2])
+            length,
+            f"{counts[NETS[0]].sums:,}",
+            *(f"{c.wrong_sums:,}" if c else "no room" for c in found[:2]),
         )
-        bits.add_row(length, f"{counts[NETS[0]].bits:,}", *(f"{c.wrong_bits:,}" if c else "no room" for c in found))
+        bits.add_row(
+            length,
+            f"{counts[NETS[0]].bits:,}",
+            *(f"{c.wrong_bits:,}" if c else "no room" for c in found),
+        )
     return [sums, bits]
 
 
 def find_automaton(adder: Adder, seed: int, device: torch.device) -> Extraction | None:
     """Look for the automaton in a trained net, in a record of random numbers."""
-    pairs = random_pairs(*RECORD, batches.generator(device, seed, "record"))
+    pairs = random_pairs(*RECORD, rng.generator(device, seed, "record"))
     printed = (adder(pairs) > 0).long()
     return extract(adder.activity(pairs), to_symbols(pairs), printed, len(SYMBOLS), seed=seed)
 
 
 def agreement(adder: Adder, found: Extraction, seed: int, device: torch.device) -> int:
     """Count in how many bits of long sums the net differs from the automaton that was read from it."""
-    pairs = random_pairs(RECORD[0], CHECK, batches.generator(device, seed, "agreement"))
+    pairs = random_pairs(RECORD[0], CHECK, rng.generator(device, seed, "agreement"))
     return int(((adder(pairs) > 0) != found.automaton.print(to_symbols(pairs)).bool()).sum())
 
 

@@ -25,7 +25,9 @@ class Adder(nn.Module):
 
     def __init__(self, config: Config):
         super().__init__()
-        self.net = ManyToManySynced("rnn", 2, config.hidden, 1, bias=True, activation=config.activation)
+        self.net = ManyToManySynced(
+            "rnn", 2, config.hidden, 1, bias=True, activation=config.activation
+        )
 
     def forward(self, pairs: Pairs) -> Float[Tensor, "time batch"]:
         """Return the scores of the sum's bits, above 0 for a 1."""
@@ -71,7 +73,9 @@ class Learner(nn.Module):
         self.candidates = nn.ModuleList(Adder(config) for _ in range(config.candidates))
         self.feedforward = FeedForward(config)
 
-    def forward(self, pairs: Pairs, sums: Sums) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+    def forward(
+        self, pairs: Pairs, sums: Sums
+    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Learn from a batch; return the loss and what to log."""
         errors = torch.stack([self._error(adder(pairs), sums) for adder in self.candidates])
         wide = self.feedforward(pairs)

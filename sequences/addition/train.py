@@ -13,14 +13,23 @@ from jaxtyping import Float
 from rich.console import Console
 from torch import Tensor
 
-from core import checkpoint, cli
+from core import files
 from core.automaton import Extraction
-from core.config import from_dict
-from core.log import Run
-from core.loop import fit
-from sequences.addition.config import EXPECTED, PRESETS, Config
+from core.training import checkpoint, devices
+from core.training.arguments import TrainArguments
+from core.training.config import from_dict
+from core.training.loop import fit
+from core.training.run import Run
+from sequences.addition.config import Config
 from sequences.addition.data import Examples, TrainingBatches, judges, split
-from sequences.addition.evaluate import agreement, automaton_table, find_automaton, measure, tables, verdict
+from sequences.addition.evaluate import (
+    agreement,
+    automaton_table,
+    find_automaton,
+    measure,
+    tables,
+    verdict,
+)
 from sequences.addition.model import Adder, FeedForward, Learner, margins
 
 APP = "sequences addition"
@@ -76,10 +85,10 @@ def open_model(path: Path, device: torch.device) -> tuple[Trained, Config]:
     return Trained(adder, learner.feedforward, found.tolist()), config
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: TrainArguments[Config]) -> None:
     """Train, count what is wrong by the number of bits, find the automaton, draw it."""
-    config, session, run = cli.parse_train(APP, Config, PRESETS, argv, EXPECTED, verb="")
-    device = cli.device(session.device, session.threads)
+    config, session, run = arguments.start()
+    device = devices.select(session.device, session.threads)
     learn(config, run, device, session.graph)
     if run.writes:
         report(run.directory, device)
@@ -99,7 +108,9 @@ def report(directory: Path, device: torch.device) -> None:
     if found is None:
         return
     console.print(automaton_table(found))
-    print(f"net and automaton differ in {agreement(trained.adder, found, seed, device)} bits of 100 long sums")
+    print(
+        f"net and automaton differ in {agreement(trained.adder, found, seed, device)} bits of 100 long sums"
+    )
     print(f"{directory} holds the run; the picture: {draw(trained.adder, found, directory)}")
 
 
@@ -108,5 +119,5 @@ def draw(adder: Adder, found: Extraction, folder: Path) -> Path:
     from sequences.addition import drawing  # brings matplotlib, which training can do without
 
     path = folder / "automaton.png"
-    checkpoint.replace(path, drawing.picture(adder, found))
+    files.replace(path, drawing.picture(adder, found))
     return path

@@ -5,9 +5,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from core.config import require_at_least, require_share
 from core.errors import InputError
-from core.loop import LoopConfig
+from core.training.config import LoopConfig, require_at_least, require_share
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Config:
     held_out: float = 0.1
     """Share of the text, its tail, that is kept for validation."""
 
-    core: Literal["lstm", "gru", "rnn"] = "lstm"
+    cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """The recurrent core."""
     hidden: int = 128
     """Units of each layer."""
@@ -41,8 +40,8 @@ class Config:
     window: int = 100
     """Characters between two cuts of the gradient; the state is carried on."""
 
-    forget: float = 0.02
-    """Share of the windows that are read from the state 0, as texts are that the model begins itself."""
+    reset_rate: float = 0.02
+    """Fraction of the windows that start from a zero state, as sampling does."""
 
     loop: LoopConfig = field(default_factory=LoopConfig)
     """The training loop; a batch counts rows, of which each reads its own stretch of the text."""
@@ -51,23 +50,31 @@ class Config:
         require_at_least(1, self, "hidden", "layers", "window")
         require_at_least(0, self, "embedding")
         if self.tied and self.embedding:
-            raise InputError("tied embeddings have as many numbers as a layer has units: leave out --embedding")
-        require_share(self, "dropout", "held_out", "forget")
+            raise InputError(
+                "tied embeddings have as many numbers as a layer has units: leave out --embedding"
+            )
+        require_share(self, "dropout", "held_out", "reset_rate")
         if not self.held_out:
-            raise InputError("held-out must be above 0: without a held-out tail nothing tells how good the model is")
+            raise InputError(
+                "held-out must be above 0: without a held-out tail nothing tells how good the model is"
+            )
 
 
 HELLO = Config(
     corpus="hello",
     hidden=16,
     window=10,
-    forget=0.2,
-    loop=LoopConfig(steps=300, batch=8, learning_rate=2e-2, clip=1.0, log_every=50, validate_every=100),
+    reset_rate=0.2,
+    loop=LoopConfig(
+        steps=300, batch=8, learning_rate=2e-2, clip=1.0, log_every=50, validate_every=100
+    ),
 )
 PAGES = Config(
     corpus="pages",
     hidden=160,
-    loop=LoopConfig(steps=1200, batch=24, learning_rate=5e-3, clip=1.0, warm_up=20, validate_every=300),
+    loop=LoopConfig(
+        steps=1200, batch=24, learning_rate=5e-3, clip=1.0, warm_up=20, validate_every=300
+    ),
 )
 SMALL = Config(
     hidden=512,
@@ -87,16 +94,23 @@ TINYSHAKESPEARE = replace(
     SMALL,
     layers=2,
     dropout=0.4,
-    loop=replace(SMALL.loop, steps=3900, warm_up=100, weight_decay=0.1, log_every=100, validate_every=300),
+    loop=replace(
+        SMALL.loop, steps=3900, warm_up=100, weight_decay=0.1, log_every=100, validate_every=300
+    ),
 )
 SHAKESPEARE = Config(
     hidden=512,
     layers=3,
     dropout=0.3,
-    loop=replace(SMALL.loop, steps=20_000, batch=50, learning_rate=2e-3, warm_up=200, validate_every=1000),
+    loop=replace(
+        SMALL.loop, steps=20_000, batch=50, learning_rate=2e-3, warm_up=200, validate_every=1000
+    ),
 )
 TEN_MILLION = replace(
-    SHAKESPEARE, hidden=700, dropout=0.1, loop=replace(SHAKESPEARE.loop, steps=50_000, batch=100, validate_every=2000)
+    SHAKESPEARE,
+    hidden=700,
+    dropout=0.1,
+    loop=replace(SHAKESPEARE.loop, steps=50_000, batch=100, validate_every=2000),
 )
 PRESETS = {
     "hello": HELLO,

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
-from core.batches import fold, generator
 from core.errors import InputError
+from core.rng import fold, generator
 from datasets.corpora import Corpus, open_corpus
 from datasets.toy_texts import TOYS, toy_corpus
 from sequences.charlm.config import Config
@@ -92,8 +92,11 @@ class TrainingBatches:
         starts = begin + np.arange(loop.batch)[rows] * self._stretch
         places = (np.arange(self.window + 1)[:, None] + starts) % len(self.numbers)
         read = torch.from_numpy(self.numbers[places].astype(np.int64)).to(self.device)
-        return read[:-1], read[1:], (self._forgotten(step) | (number == 0))[rows].to(self.device)
+        return read[:-1], read[1:], (self._reset(step) | (number == 0))[rows].to(self.device)
 
-    def _forgotten(self, step: int) -> Bool[Tensor, " batch"]:
+    def _reset(self, step: int) -> Bool[Tensor, " batch"]:
         loop = self.config.loop
-        return torch.rand(loop.batch, generator=generator("cpu", loop.seed, step, "forget")) < self.config.forget
+        return (
+            torch.rand(loop.batch, generator=generator("cpu", loop.seed, step, "reset"))
+            < self.config.reset_rate
+        )

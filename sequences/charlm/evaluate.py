@@ -6,24 +6,21 @@ uv run sequences charlm evaluate runs/charlm/pages --structure xml    # tags and
 
 import json
 import math
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 
-from core import cli
-from core.config import require_at_least
 from core.errors import InputError
-from core.tables import scores_table
+from core.training import cli, devices
+from core.training.tables import scores_table
 from datasets.corpora import Corpus, open_corpus
 from sequences.charlm import structure
+from sequences.charlm.arguments import Evaluate
 from sequences.charlm.data import Numbers, read, split
 from sequences.charlm.ngram import ORDER, NGram
 from sequences.charlm.trained import Trained, open_model
@@ -50,13 +47,19 @@ def measure(trained: Trained, numbers: Numbers, start: int) -> dict[str, float]:
     begins = start + np.arange(rows) * stretch
     model, training = trained.model, trained.model.training
     model.eval()
-    state, total = model.initial_state(rows), torch.zeros((), dtype=torch.float64, device=trained.device)
+    state, total = (
+        model.initial_state(rows),
+        torch.zeros((), dtype=torch.float64, device=trained.device),
+    )
     for time in range(-warm, stretch, WINDOW):
         offsets = np.arange(time, min(time + WINDOW, stretch))[:, None]
         places = offsets + begins
         counts = torch.from_numpy((offsets >= 0) & (places < len(numbers))).to(trained.device)
         places = np.minimum(places, len(numbers) - 1)
-        x, y = (torch.from_numpy(numbers[p].astype(np.int64)).to(trained.device) for p in (places - 1, places))
+        x, y = (
+            torch.from_numpy(numbers[p].astype(np.int64)).to(trained.device)
+            for p in (places - 1, places)
+        )
         logits, state = model(x, state)
         log_p = logits.float().log_softmax(-1).gather(-1, y[..., None]).squeeze(-1)
         total -= log_p.double()[counts].sum()
@@ -109,7 +112,9 @@ def closing(
     Samples begin of themselves; real pieces are taken at equal distances from the text from `start` on. The model
     that counts knows the last 8 million characters of `known`; without it there is none.
     """
-    sources = {"this model": texts(trained, length=length, rows=pieces, temperature=temperature, seed=seed)}
+    sources = {
+        "this model": texts(trained, length=length, rows=pieces, temperature=temperature, seed=seed)
+    }
     if known is not None:
         counting = NGram(known[-COUNTED:], len(trained.alphabet))
         written = np.stack(list(counting.write(trained.first, pieces, length, seed)), 1)
@@ -122,10 +127,14 @@ def real_pieces(corpus: Corpus, start: int, pieces: int, length: int) -> list[st
     """Return pieces of a text from `start` on, at equal distances; they may overlap where the text is short."""
     last = max(start, len(corpus.numbers) - length)
     begins = np.linspace(start, last, pieces).astype(int)
-    return [corpus.alphabet.decode(corpus.numbers[begin : begin + length].tolist()) for begin in begins]
+    return [
+        corpus.alphabet.decode(corpus.numbers[begin : begin + length].tolist()) for begin in begins
+    ]
 
 
-def open_text(trained: Trained, saved: dict[str, Any], file: Path | None) -> tuple[Corpus, int, Corpus | None]:
+def open_text(
+    trained: Trained, saved: dict[str, Any], file: Path | None
+) -> tuple[Corpus, int, Corpus | None]:
     """Return the text to measure on, where to begin, and the text that the model was trained on, if it is there.
 
     The text of the training is measured from where its held-out tail begins, and any other as a whole.
@@ -137,13 +146,17 @@ def open_text(trained: Trained, saved: dict[str, Any], file: Path | None) -> tup
     if file is None:
         corpus = read(config)
         if corpus.digest != digest:
-            raise InputError(f"{config.file} has changed since the training: name a text to measure on")
+            raise InputError(
+                f"{config.file} has changed since the training: name a text to measure on"
+            )
         return corpus, split(corpus, config), corpus
     corpus = open_corpus(file, as_bytes=config.bytes, alphabet=trained.alphabet)
     if corpus.digest == digest:
         return corpus, split(corpus, config), corpus
     if len(corpus.numbers) < 2:
-        raise InputError(f"{file}: one {corpus.alphabet.unit} is too little: there is nothing to predict")
+        raise InputError(
+            f"{file}: one {corpus.alphabet.unit} is too little: there is nothing to predict"
+        )
     with suppress(InputError):  # moved, perhaps: then nothing can be counted in it
         trained_on = read(config)
         if trained_on.digest == digest:
@@ -151,39 +164,9 @@ def open_text(trained: Trained, saved: dict[str, Any], file: Path | None) -> tup
     return corpus, 1, None
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """Measure a trained model on the held-out tail of its text, or on all of another."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run directory or checkpoint."""
-    file: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")] = None
-    """The text, if it is another than in training, or has moved."""
-    structure: Literal["xml", "c", "latex"] | None = None
-    """Instead, sample texts and print which share of these marks have their partner."""
-    pieces: int = 10
-    """For --structure: how many samples, and pieces of real text."""
-    length: int = 2000
-    """For --structure: characters of each."""
-    temperature: float = 1.0
-    """For --structure: that of the samples."""
-    seed: int = 0
-    """For --structure: that of the samples."""
-    json: bool = False
-    """Print the scores as JSON instead of a table."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
-    threads: int = 1
-    """CPU threads."""
-
-    def __post_init__(self):
-        require_at_least(1, self, "pieces", "length")
-
-
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: Evaluate) -> None:
     """Open a run, measure it, print the table."""
-    arguments = tyro.cli(Arguments, args=argv, prog="sequences charlm evaluate")
-    trained, saved = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
+    trained, saved = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
     corpus, start, trained_on = open_text(trained, saved, arguments.file)
     known = trained_on.numbers[: split(trained_on, trained.config)] if trained_on else None
     if arguments.structure:
@@ -193,7 +176,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             start,
             known,
             arguments.structure,
-            **{name: getattr(arguments, name) for name in ("pieces", "length", "temperature", "seed")},
+            **{
+                name: getattr(arguments, name)
+                for name in ("pieces", "length", "temperature", "seed")
+            },
         )
         title = f"{arguments.pieces} texts of {arguments.length} {corpus.alphabet.unit}s: marks with a partner, %"
         table = scores_table(results, title, "text by", 100)
@@ -207,4 +193,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("sequences charlm evaluate", main))
+    raise SystemExit(cli.script("sequences charlm evaluate"))

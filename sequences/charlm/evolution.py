@@ -6,8 +6,8 @@ evolution(100)      # a sample is written to samples/000100.txt of the run, and 
 
 from html import escape
 
-from core import checkpoint
-from core.log import Run
+from core import files
+from core.training.run import Run
 from sequences.charlm.trained import Trained
 from sequences.charlm.writing import texts
 
@@ -58,22 +58,24 @@ class Evolution:
         (text,) = texts(self.trained, length=LENGTH, rows=1, seed=loop.seed)
         model.train()
         folder = self.run.directory / "samples"
-        with checkpoint.writing(folder):
+        with files.writing(folder):
             folder.mkdir(exist_ok=True)
-        checkpoint.replace(folder / f"{step:06}.txt", text.encode())
+        files.replace(folder / f"{step:06}.txt", text.encode())
         self._write_page()
 
     def _write_page(self) -> None:
-        files = sorted((self.run.directory / "samples").glob("*.txt"))
+        written = sorted((self.run.directory / "samples").glob("*.txt"))
         samples = "\n".join(
             f"<h2>{int(file.stem):,} iterations</h2>\n<pre>{escape(file.read_text(encoding='utf-8'))}</pre>"
-            for file in files
+            for file in written
         )
         config = self.trained.config
         about = (
             f"{LENGTH} {self.trained.alphabet.unit}s each, drawn at temperature 1 from a model that learns to write: "
-            f"{config.layers} x {config.hidden} {config.core.upper()}, {config.loop.batch * config.window:,} read in "
+            f"{config.layers} x {config.hidden} {config.cell.upper()}, {config.loop.batch * config.window:,} read in "
             "each iteration."
         )
-        page = PAGE.format(title=f"How {escape(self.run.directory.name)} learned", about=about, samples=samples)
-        checkpoint.replace(self.run.directory / "evolution.html", page.encode())
+        page = PAGE.format(
+            title=f"How {escape(self.run.directory.name)} learned", about=about, samples=samples
+        )
+        files.replace(self.run.directory / "evolution.html", page.encode())

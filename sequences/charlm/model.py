@@ -22,8 +22,8 @@ class CharacterModel(nn.Module):
         super().__init__()
         self.dropout, self.tied = config.dropout, config.tied
         self.embedding = nn.Embedding(characters, config.embedding) if config.embedding else None
-        self.core = with_biases(
-            config.core,
+        self.recurrent = with_biases(
+            config.cell,
             config.hidden if config.tied else config.embedding or characters,
             config.hidden,
             layers=config.layers,
@@ -35,7 +35,7 @@ class CharacterModel(nn.Module):
         self, x: Int[Tensor, "time batch"], state: State = None
     ) -> tuple[Float[Tensor, "time batch characters"], State]:
         """Return the scores of the character after each, and the state to go on from."""
-        h, state = self.core(self._embedded(x), state)
+        h, state = self.recurrent(self._embedded(x), state)
         return self.V(dropout(h, self.dropout, self.training)), state
 
     def _embedded(self, x: Int[Tensor, "time batch"]) -> Tensor:
@@ -47,7 +47,7 @@ class CharacterModel(nn.Module):
 
     def initial_state(self, batch: int) -> State:
         """Zeros [layers, batch, hidden]; for the LSTM two of them."""
-        return self.core.initial_state(batch)
+        return self.recurrent.initial_state(batch)
 
     @torch.no_grad()
     def read(

@@ -42,18 +42,30 @@ class NGram:
         order: n.
     """
 
-    def __init__(self, numbers: Integer[np.ndarray, " length"], characters: int, order: int = ORDER):
+    def __init__(
+        self, numbers: Integer[np.ndarray, " length"], characters: int, order: int = ORDER
+    ):
         self.characters = characters
         self.tables: list[_Grams] = []
-        last, context, contexts = numbers.astype(np.int64), np.zeros(len(numbers), dtype=np.int64), 1
+        last, context, contexts = (
+            numbers.astype(np.int64),
+            np.zeros(len(numbers), dtype=np.int64),
+            1,
+        )
         for _ in range(min(order, len(numbers))):
-            keys, number, counts = np.unique(context * characters + last, return_inverse=True, return_counts=True)
+            keys, number, counts = np.unique(
+                context * characters + last, return_inverse=True, return_counts=True
+            )
             owner = keys // characters
             after = np.bincount(owner, counts, minlength=contexts)
-            self.tables.append(_Grams(keys, counts, after, np.bincount(owner, minlength=contexts).astype(float)))
+            self.tables.append(
+                _Grams(keys, counts, after, np.bincount(owner, minlength=contexts).astype(float))
+            )
             last, context, contexts = last[1:], number[:-1], len(keys)
 
-    def log_p(self, numbers: Integer[np.ndarray, " length"], start: int) -> Float[np.ndarray, " count"]:
+    def log_p(
+        self, numbers: Integer[np.ndarray, " length"], start: int
+    ) -> Float[np.ndarray, " count"]:
         """Return log p of each character from number `start` on, given those before it."""
         begin = max(0, start - len(self.tables))
         last = numbers[begin:].astype(np.int64)
@@ -63,7 +75,9 @@ class NGram:
             context = np.concatenate(([-1], found[:-1]))
         return np.log(p[start - begin :])
 
-    def write(self, first: int, rows: int, length: int, seed: int) -> Iterator[Integer[np.ndarray, " rows"]]:
+    def write(
+        self, first: int, rows: int, length: int, seed: int
+    ) -> Iterator[Integer[np.ndarray, " rows"]]:
         """Yield the next characters of `rows` texts, each drawn at random given those before, after `first`."""
         random, everything = np.random.default_rng(seed), np.arange(self.characters)
         state = self._next([np.zeros(rows, dtype=np.int64)], np.full(rows, first))
@@ -78,7 +92,10 @@ class NGram:
 
     def _next(self, state: list[Numbers], last: Numbers) -> list[Numbers]:
         """The contexts of 0, 1, 2 ... characters after one more."""
-        longer = [self._find(table, context, last) for table, context in zip(self.tables, state, strict=False)]
+        longer = [
+            self._find(table, context, last)
+            for table, context in zip(self.tables, state, strict=False)
+        ]
         return [np.zeros_like(last), *longer][: len(self.tables)]
 
     def _refined(

@@ -5,44 +5,16 @@ uv run sequences charlm sample runs/charlm/shakespeare --prompt "KING LEAR:" --t
 """
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
 
-import tyro
-
-from core import cli
+from core.training import cli, devices
+from sequences.charlm.arguments import Sample
 from sequences.charlm.trained import open_model
 from sequences.charlm.writing import encode_prompt, write
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """Write text, which appears as it is written."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run directory or checkpoint."""
-    prompt: str = ""
-    """What the text begins with; by default the model begins it."""
-    temperature: float = 1.0
-    """Below 1 the probable becomes more probable; 0: always the most probable character."""
-    top_p: float = 1.0
-    """Draw from the fewest characters that have this probability together."""
-    length: int = 1000
-    """Characters (or bytes) to write after the prompt."""
-    seed: int = 0
-    """Another seed, another text."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
-    threads: int = 1
-    """CPU threads."""
-
-
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: Sample) -> None:
     """Open a run and write."""
-    arguments = tyro.cli(Arguments, args=argv, prog="sequences charlm sample")
-    trained, _ = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
+    trained, _ = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
     written = write(
         trained,
         encode_prompt(trained, arguments.prompt),
@@ -60,4 +32,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("sequences charlm sample", main))
+    raise SystemExit(cli.script("sequences charlm sample"))

@@ -133,4 +133,7 @@ def count(texts: Iterable[str], kind: str) -> dict[str, Paired]:
 
 def share(texts: Iterable[str], kind: str) -> dict[str, float]:
     """Return the share of marks that have their partner; NaN where there is no mark."""
-    return {name: paired / marks if marks else float("nan") for name, (paired, marks) in count(texts, kind).items()}
+    return {
+        name: paired / marks if marks else float("nan")
+        for name, (paired, marks) in count(texts, kind).items()
+    }

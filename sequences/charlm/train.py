@@ -5,19 +5,16 @@ uv run sequences charlm train FILE                  # a text of your own
 uv run sequences charlm train FILE --preset shakespeare
 """
 
-import sys
-from collections.abc import Sequence
-
 from jaxtyping import Bool, Int
 from rich.console import Console
 from torch import Tensor, nn
 
-from core import cli
-from core.carried import CarriedState
-from core.log import Run
-from core.loop import fit
 from core.losses import cross_entropy
-from sequences.charlm.config import EXPECTED, PRESETS, Config
+from core.training import cli, devices
+from core.training.arguments import TrainArguments
+from core.training.loop import fit
+from core.training.tbptt import CarriedState
+from sequences.charlm.config import Config
 from sequences.charlm.data import TrainingBatches, first_number, read, split
 from sequences.charlm.evaluate import compare, measure, results_table
 from sequences.charlm.evolution import Evolution
@@ -35,7 +32,10 @@ class Learner(nn.Module):
         self.model, self.carried = model, CarriedState(model.initial_state(batch))
 
     def forward(
-        self, x: Int[Tensor, "time batch"], y: Int[Tensor, "time batch"], first: Bool[Tensor, " batch"]
+        self,
+        x: Int[Tensor, "time batch"],
+        y: Int[Tensor, "time batch"],
+        first: Bool[Tensor, " batch"],
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Learn from a window; return the mean loss in nats and what to log."""
         logits, state = self.model(x, self.carried.before(first))
@@ -43,21 +43,10 @@ class Learner(nn.Module):
         return cross_entropy(logits, y), {}
 
 
-def parse(argv: Sequence[str] | None = None) -> tuple[Config, cli.Session, Run]:
-    """Parse the flags; where no preset is asked for, start from the one that goes with the text."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    parsed = cli.parse_train(APP, Config, PRESETS, argv, EXPECTED)
-    if any(word.startswith(("--preset", "--resume")) for word in argv):
-        return parsed
-    config = parsed[0]
-    preset = "small" if config.file else config.corpus or next(iter(PRESETS))
-    return cli.parse_train(APP, Config, PRESETS, ["--preset", preset, *argv], EXPECTED)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: TrainArguments[Config]) -> None:
     """Train, judge by the held-out tail, report."""
-    config, session, run = parse(argv)
-    device = cli.device(session.device, session.threads)
+    config, session, run = arguments.start()
+    device = devices.select(session.device, session.threads)
     corpus = read(config)
     start = split(corpus, config)
     model = CharacterModel(config, len(corpus.alphabet)).to(device)
@@ -87,4 +76,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard(f"{APP} train", main))
+    raise SystemExit(cli.script("sequences charlm train"))

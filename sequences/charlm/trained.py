@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from core import checkpoint
-from core.config import from_dict
+from core.training import checkpoint
+from core.training.config import from_dict
 from datasets.alphabets import Alphabet
 from sequences.charlm.config import Config
 from sequences.charlm.model import CharacterModel

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from core import batches, decoding
+from core import decoding, rng
 from core.errors import InputError
 from sequences.charlm.trained import Trained
 
@@ -50,12 +50,14 @@ def write(
             "length must be at least 1, temperature at least 0, and top-p above 0 and at most 1, "
             f"not {length}, {temperature} and {top_p}"
         )
-    generator = batches.generator(trained.device, seed, "write")
+    generator = rng.generator(trained.device, seed, "write")
     read = torch.tensor(prompt, device=trained.device)[:, None].expand(-1, rows)
     log_p, state = trained.model.read(read)
     for written in range(length):
         if temperature:
-            last, _ = decoding.draw(log_p, temperature, None, top_p if top_p < 1 else None, generator)
+            last, _ = decoding.draw(
+                log_p, temperature, None, top_p if top_p < 1 else None, generator
+            )
         else:
             last = log_p.argmax(-1)
         yield last
@@ -63,8 +65,12 @@ def write(
             log_p, state = trained.model.read(last[None], state)
 
 
-def texts(trained: Trained, *, length: int, rows: int, temperature: float = 1.0, seed: int = 0) -> list[str]:
+def texts(
+    trained: Trained, *, length: int, rows: int, temperature: float = 1.0, seed: int = 0
+) -> list[str]:
     """Return texts that begin of themselves, without what they begin after."""
-    drawn = write(trained, [trained.first], length=length, rows=rows, temperature=temperature, seed=seed)
+    drawn = write(
+        trained, [trained.first], length=length, rows=rows, temperature=temperature, seed=seed
+    )
     columns = np.stack([last.cpu().numpy() for last in drawn], 1)
     return [trained.alphabet.decode(row.tolist()) for row in columns]

@@ -24,7 +24,9 @@ def majority(train: Labels, count: int) -> Labels:
     return np.full(count, np.bincount(train).argmax())
 
 
-def bag_of_words(vocabulary: Vocabulary, train: Sequence[str], labels: Labels, texts: Sequence[str]) -> Labels:
+def bag_of_words(
+    vocabulary: Vocabulary, train: Sequence[str], labels: Labels, texts: Sequence[str]
+) -> Labels:
     """Return the labels that logistic regression on which words occur gives to `texts`.
 
     All words of the training texts count, rare ones too; regularised by C = 1, scikit-learn's default.

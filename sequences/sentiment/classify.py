@@ -7,35 +7,18 @@ Line n of what is printed is about line n of what is read: the most probable lab
 tab; nothing for a line that is empty. Each line is answered at once.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
-
-from core import cli
+from core.training import cli, devices
+from sequences.sentiment.arguments import Classify
 from sequences.sentiment.trained import Trained, open_model
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """Classify the lines of standard input."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run directory or checkpoint."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
-    threads: int = 1
-    """CPU threads."""
-
-
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: Classify) -> None:
     """Answer line by line until the input ends."""
-    arguments = tyro.cli(Arguments, args=argv, prog="sequences sentiment classify")
-    trained = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
+    trained = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
     for line in cli.standard_input():
-        cli.say(answer(trained, line.decode(errors="replace").strip()))  # what is no UTF-8 is no word either
+        cli.say(
+            answer(trained, line.decode(errors="replace").strip())
+        )  # what is no UTF-8 is no word either
 
 
 def answer(trained: Trained, text: str) -> str:
@@ -47,4 +30,4 @@ def answer(trained: Trained, text: str) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("sequences sentiment classify", main))
+    raise SystemExit(cli.script("sequences sentiment classify"))

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from core.config import require_at_least, require_share
 from core.errors import InputError
-from core.loop import LoopConfig
+from core.training.config import LoopConfig, require_at_least, require_share
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Config:
     longest: int = 400
     """Words that are read of a text; what comes after them is not."""
 
-    core: Literal["lstm", "gru", "rnn"] = "lstm"
+    cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """The recurrent core."""
     bidirectional: bool = True
     """Read each sentence from its end, too."""
@@ -53,9 +52,13 @@ class Config:
             raise InputError("data must name a file or folder at least")
         require_at_least(1, self, "min_count", "longest", "embedding", "hidden", "layers")
         require_at_least(0, self, "buckets")
-        require_share(self, "validation_share", "test_share", "dropout", "word_dropout", "smoothing")
+        require_share(
+            self, "validation_share", "test_share", "dropout", "word_dropout", "smoothing"
+        )
         if self.validation_share == 0 or self.validation_share + self.test_share >= 1:
-            raise InputError("validation_share must be above 0, and leave something to train on beside test_share")
+            raise InputError(
+                "validation_share must be above 0, and leave something to train on beside test_share"
+            )
 
 
 REVIEWS = Config(
@@ -64,7 +67,13 @@ REVIEWS = Config(
     hidden=32,
     dropout=0.2,
     loop=LoopConfig(
-        steps=400, batch=50, optimiser="adamw", learning_rate=5e-3, warm_up=20, clip=1.0, validate_every=100
+        steps=400,
+        batch=50,
+        optimiser="adamw",
+        learning_rate=5e-3,
+        warm_up=20,
+        clip=1.0,
+        validate_every=100,
     ),
 )
 SENTENCES = Config(

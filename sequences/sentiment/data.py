@@ -10,8 +10,8 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from core import batches
 from core.errors import InputError
+from core.training import batches
 from datasets.labelled_text import Labelled
 from datasets.spelling import spell
 from datasets.text import Vocabulary
@@ -51,22 +51,31 @@ def encode(texts: Sequence[str], vocabulary: Vocabulary, longest: int) -> list[S
 def side_by_side(sentences: Sequence[Sentence], buckets: int) -> Sentences:
     """Return sentences as one; `buckets` of the n-grams, or 0 for no spelling."""
     different: dict[str, int] = {}
-    which = [torch.tensor([different.setdefault(w, len(different)) for w in each.words]) for each in sentences]
+    which = [
+        torch.tensor([different.setdefault(w, len(different)) for w in each.words])
+        for each in sentences
+    ]
     spelled = [spell(word, buckets) for word in different] if buckets else []
     return Sentences(
         pad_sequence([each.numbers for each in sentences], padding_value=Vocabulary.pad),
         torch.tensor([len(each.numbers) for each in sentences]),
         torch.tensor([gram for grams in spelled for gram in grams], dtype=torch.long),
-        torch.tensor(list(accumulate(map(len, spelled), initial=0))[: len(spelled)], dtype=torch.long),
+        torch.tensor(
+            list(accumulate(map(len, spelled), initial=0))[: len(spelled)], dtype=torch.long
+        ),
         pad_sequence(which),
     )
 
 
-def label_numbers(rows: Sequence[Labelled], classes: Sequence[str], source: str) -> Int[Tensor, " rows"]:
+def label_numbers(
+    rows: Sequence[Labelled], classes: Sequence[str], source: str
+) -> Int[Tensor, " rows"]:
     """Return the number of each row's label; raises `InputError` for one that is not among `classes`."""
     index = {name: number for number, name in enumerate(classes)}
     if unknown := sorted({row.label for row in rows} - index.keys()):
-        raise InputError(f"{source}: the label {unknown[0]!r} is none of those trained on: {', '.join(classes)}")
+        raise InputError(
+            f"{source}: the label {unknown[0]!r} is none of those trained on: {', '.join(classes)}"
+        )
     return torch.tensor([index[row.label] for row in rows])
 
 

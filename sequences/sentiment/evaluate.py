@@ -6,20 +6,17 @@ uv run sequences sentiment evaluate runs/sentiment/sentences --data a.neg a.pos 
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
 
 import torch.nn.functional as F
-import tyro
 from rich.console import Console
 
-from core import cli
 from core.errors import InputError
-from core.tables import scores_table
+from core.training import cli, devices
+from core.training.tables import scores_table
 from datasets import labelled_text
 from datasets.labelled_text import Labelled, TextSplits
 from sequences.sentiment import baselines
+from sequences.sentiment.arguments import Evaluate
 from sequences.sentiment.config import Config
 from sequences.sentiment.data import label_numbers
 from sequences.sentiment.trained import Trained, open_model
@@ -34,49 +31,40 @@ def measure(trained: Trained, rows: Sequence[Labelled]) -> dict[str, float]:
     """Return the accuracy of a net, and its mean cross-entropy in nats."""
     truth = label_numbers(rows, trained.classes, "the data")
     log_p = trained.classify([row.text for row in rows])
-    return {"accuracy": (log_p.argmax(-1) == truth).float().mean().item(), "loss": F.nll_loss(log_p, truth).item()}
+    return {
+        "accuracy": (log_p.argmax(-1) == truth).float().mean().item(),
+        "loss": F.nll_loss(log_p, truth).item(),
+    }
 
 
 def compare(
     trained: Trained, rows: Sequence[Labelled], train: Sequence[Labelled] = ()
 ) -> dict[str, dict[str, float]]:
     """Return the scores of a net, and if there are training texts those of the baselines that learn from them."""
-    texts, truth = [row.text for row in rows], label_numbers(rows, trained.classes, "the data").numpy()
+    texts, truth = (
+        [row.text for row in rows],
+        label_numbers(rows, trained.classes, "the data").numpy(),
+    )
     results = {"this net": baselines.scores(trained.classify(texts).argmax(-1).numpy(), truth)}
     if train:
-        known, labels = [row.text for row in train], label_numbers(train, trained.classes, "the data").numpy()
+        known, labels = (
+            [row.text for row in train],
+            label_numbers(train, trained.classes, "the data").numpy(),
+        )
         most = baselines.majority(labels, len(rows))
         bag = baselines.bag_of_words(trained.vocabulary, known, labels, texts)
-        results |= {"bag of words": baselines.scores(bag, truth), "majority class": baselines.scores(most, truth)}
+        results |= {
+            "bag of words": baselines.scores(bag, truth),
+            "majority class": baselines.scores(most, truth),
+        }
     return results
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """Measure a trained net on its own data, or on other sentences."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run directory or checkpoint."""
-    part: Literal["test", "validation"] | None = None
-    """Part of its data; by default test where there is one."""
-    data: tuple[str, ...] = ()
-    """Other data than in training, all of which is measured: given as in training."""
-    baselines: bool = True
-    """Measure the baselines too, which learn from the training data again."""
-    json: bool = False
-    """Print the scores as JSON instead of a table."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
-    threads: int = 1
-    """CPU threads."""
-
-
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: Evaluate) -> None:
     """Open a run, measure it, print the table."""
-    arguments = tyro.cli(Arguments, args=argv, prog="sequences sentiment evaluate")
     if arguments.data and arguments.part:
         raise InputError("--part is a part of the run's own data; of other --data all is measured")
-    trained = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
+    trained = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
     splits = None if arguments.data and not arguments.baselines else load(trained.config)
     name, rows = _chosen(arguments, splits)
     label_numbers(rows, trained.classes, " ".join(arguments.data or trained.config.data))
@@ -84,10 +72,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.json:
         print(json.dumps({"part": name, "sentences": len(rows), "scores": results}))
     else:
-        Console().print(scores_table(results, f"{name}: {len(rows)} sentences, %", "labels by", 100))
+        Console().print(
+            scores_table(results, f"{name}: {len(rows)} sentences, %", "labels by", 100)
+        )
 
 
-def _chosen(arguments: Arguments, splits: TextSplits | None) -> tuple[str, Sequence[Labelled]]:
+def _chosen(arguments: Evaluate, splits: TextSplits | None) -> tuple[str, Sequence[Labelled]]:
     """What is measured, and its name."""
     if splits is None or arguments.data:
         parts = labelled_text.read(arguments.data)
@@ -99,4 +89,4 @@ def _chosen(arguments: Arguments, splits: TextSplits | None) -> tuple[str, Seque
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("sequences sentiment evaluate", main))
+    raise SystemExit(cli.script("sequences sentiment evaluate"))

@@ -27,22 +27,28 @@ class Classifier(nn.Module):
         self.config = config
         self.words = nn.Embedding(words, config.embedding)
         nn.init.normal_(self.words.weight, std=0.1)
-        self.grams = nn.EmbeddingBag(config.buckets, config.embedding, mode="mean") if config.buckets else None
+        self.grams = (
+            nn.EmbeddingBag(config.buckets, config.embedding, mode="mean")
+            if config.buckets
+            else None
+        )
         if self.grams:
             nn.init.normal_(self.grams.weight, std=0.2)  # a mean of some twenty
-        self.core = with_biases(
-            config.core,
+        self.recurrent = with_biases(
+            config.cell,
             config.embedding,
             config.hidden,
             layers=config.layers,
             dropout=config.dropout,
             bidirectional=config.bidirectional,
         )
-        self.V = nn.Linear(self.core.output_size, classes)
+        self.V = nn.Linear(self.recurrent.output_size, classes)
 
     def forward(self, sentences: Sentences) -> Float[Tensor, "batch classes"]:
         """Return the scores of each sentence's labels; what lies beyond its length, at least 1, has no influence."""
-        outputs, state = self.core(self._drop(self.embed(sentences)), lengths=sentences.lengths)
+        outputs, state = self.recurrent(
+            self._drop(self.embed(sentences)), lengths=sentences.lengths
+        )
         return self.V(self._drop(self.pool(outputs, state, sentences.lengths)))
 
     def embed(self, sentences: Sentences) -> Float[Tensor, "time batch embedding"]:
@@ -58,12 +64,15 @@ class Classifier(nn.Module):
         return embedded + spelled.masked_fill(hidden[:, :, None], 0.0)
 
     def pool(
-        self, outputs: Float[Tensor, "time batch units"], state: State, lengths: Int[Tensor, " batch"]
+        self,
+        outputs: Float[Tensor, "time batch units"],
+        state: State,
+        lengths: Int[Tensor, " batch"],
     ) -> Float[Tensor, "batch units"]:
         """Make one vector of a sentence's outputs."""
         if self.config.pooling == "last":
             h = state[0] if isinstance(state, tuple) else state
-            return h[-self.core.directions :].movedim(0, 1).flatten(1)
+            return h[-self.recurrent.directions :].movedim(0, 1).flatten(1)
         if self.config.pooling == "mean":
             return outputs.sum(0) / lengths[:, None]  # outputs beyond the length are 0
         inside = torch.arange(len(outputs), device=outputs.device)[:, None] < lengths

@@ -4,18 +4,17 @@ uv run sequences sentiment train                                                
 uv run sequences sentiment train --preset sentences --data talk.neg talk.pos    # your own sentences
 """
 
-from collections.abc import Sequence
-
 import torch.nn.functional as F
 from jaxtyping import Int
 from rich.console import Console
 from torch import Tensor, nn
 
-from core import cli
-from core.loop import fit
-from core.tables import scores_table
+from core.training import cli, devices
+from core.training.arguments import TrainArguments
+from core.training.loop import fit
+from core.training.tables import scores_table
 from datasets.text import Vocabulary
-from sequences.sentiment.config import EXPECTED, PRESETS, Config
+from sequences.sentiment.config import Config
 from sequences.sentiment.data import Sentences, TrainingBatches, encode, label_numbers
 from sequences.sentiment.evaluate import compare, load, measure
 from sequences.sentiment.model import Classifier
@@ -29,17 +28,19 @@ class Learner(nn.Module):
         super().__init__()
         self.classifier = classifier
 
-    def forward(self, labels: Int[Tensor, " batch"], *sentences: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, labels: Int[Tensor, " batch"], *sentences: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Learn from a batch, its sentences as the parts of `Sentences`; return the loss and what to log."""
         scores = self.classifier(Sentences(*sentences))
         loss = F.cross_entropy(scores, labels, label_smoothing=self.classifier.config.smoothing)
         return loss, {"accuracy": (scores.argmax(-1) == labels).float().mean()}
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: TrainArguments[Config]) -> None:
     """Train, judge by the validation sentences, report."""
-    config, session, run = cli.parse_train("sequences sentiment", Config, PRESETS, argv, EXPECTED)
-    device = cli.device(session.device, session.threads)
+    config, session, run = arguments.start()
+    device = devices.select(session.device, session.threads)
     splits = load(config)
     texts = [row.text for row in splits.train]
     vocabulary = Vocabulary.train(texts, config.min_count, punctuation=True)
@@ -59,9 +60,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         name = "test" if splits.test else "validation"
         rows = splits.test or splits.validation
         results = compare(open_model(run.directory, device), rows, splits.train)
-        Console().print(scores_table(results, f"{name}: {len(rows)} sentences, %", "labels by", 100))
-        print(f"{run.directory} holds the run; now: sequences sentiment classify {run.directory} < SENTENCES")
+        Console().print(
+            scores_table(results, f"{name}: {len(rows)} sentences, %", "labels by", 100)
+        )
+        print(
+            f"{run.directory} holds the run; now: sequences sentiment classify {run.directory} < SENTENCES"
+        )
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("sequences sentiment train", main))
+    raise SystemExit(cli.script("sequences sentiment train"))

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from core import batches, checkpoint
-from core.config import from_dict
+from core.training import batches, checkpoint
+from core.training.config import from_dict
 from datasets.text import Vocabulary
 from sequences.sentiment.config import Config
 from sequences.sentiment.data import encode, side_by_side
@@ -31,7 +31,9 @@ class Trained:
     def classify(self, texts: Sequence[str]) -> Float[Tensor, "texts classes"]:
         """Return log p of each text's labels, on the CPU."""
         sentences = encode(texts, self.vocabulary, self.config.longest)
-        order = sorted(range(len(texts)), key=lambda n: len(sentences[n].words))  # texts of like length side by side
+        order = sorted(
+            range(len(texts)), key=lambda n: len(sentences[n].words)
+        )  # texts of like length side by side
         training, device = self.classifier.training, self.classifier.V.weight.device
         self.classifier.eval()
         found = torch.empty(len(texts), len(self.classes))

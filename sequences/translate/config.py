@@ -4,9 +4,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from core.beam import WIDEST
-from core.config import require_at_least, require_share, require_within
 from core.errors import InputError
-from core.loop import LoopConfig
+from core.training.config import LoopConfig, require_at_least, require_share, require_within
 from datasets.pieces import Kind
 
 
@@ -38,7 +37,7 @@ class Config:
     """Look back at every word of the source; otherwise all is in the encoder's last state."""
     feeding: bool = False
     """Show the decoder what it wrote its last word from (input feeding); one step at a time, so slower."""
-    core: Literal["lstm", "gru", "rnn"] = "lstm"
+    cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """Encoder and decoder."""
     embedding: int = 256
     """Size of the embeddings, of which the target's score words too."""
@@ -62,11 +61,15 @@ class Config:
     """The training loop; a batch counts pairs."""
 
     def __post_init__(self):
-        require_at_least(1, self, "vocabulary", "min_count", "longest", "embedding", "hidden", "layers")
+        require_at_least(
+            1, self, "vocabulary", "min_count", "longest", "embedding", "hidden", "layers"
+        )
         require_within(1, WIDEST, self, "beam")
         require_share(self, "dropout", "word_dropout", "smoothing")
         if self.hidden % 2:
-            raise InputError(f"hidden must be even, half for each direction of the encoder, not {self.hidden}")
+            raise InputError(
+                f"hidden must be even, half for each direction of the encoder, not {self.hidden}"
+            )
         if self.feeding and not self.attention:
             raise InputError("feeding shows the decoder what it looked at: it needs attention")
 
@@ -78,7 +81,13 @@ COUNTING = Config(
     dropout=0.2,
     word_dropout=0.05,
     loop=LoopConfig(
-        steps=1500, batch=32, learning_rate=4e-3, warm_up=100, clip=1.0, log_every=100, validate_every=500
+        steps=1500,
+        batch=32,
+        learning_rate=4e-3,
+        warm_up=100,
+        clip=1.0,
+        log_every=100,
+        validate_every=500,
     ),
 )
 ATTENTION = Config(

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from core import batches
+from core import rng
 from core.errors import InputError
+from core.training import batches
 from datasets import counting, parallel
 from datasets.parallel import Pair
 from datasets.pieces import Pieces
@@ -43,7 +44,9 @@ def load(config: Config) -> Parts:
         return Parts(pairs, parallel.load(config.validation, config.source, config.target))
     held, rest = parallel.hold_out(pairs, min(HELD, max(1, len(pairs) // SHARE)))
     if not rest:
-        raise InputError(f"{config.data[0]}: too few different pairs to hold one out: give --validation")
+        raise InputError(
+            f"{config.data[0]}: too few different pairs to hold one out: give --validation"
+        )
     return Parts(rest, held)
 
 
@@ -67,7 +70,12 @@ class Encoded(NamedTuple):
 def encode(pairs: Sequence[Pair], pieces: Vocabularies) -> Encoded:
     """Return pairs as numbers."""
     sides = zip(*pairs, strict=True)
-    return Encoded(*([[*row, p.end] for row in p.encode_all(side)] for p, side in zip(pieces, sides, strict=True)))
+    return Encoded(
+        *(
+            [[*row, p.end] for row in p.encode_all(side)]
+            for p, side in zip(pieces, sides, strict=True)
+        )
+    )
 
 
 def no_longer(encoded: Encoded, longest: int) -> Encoded:
@@ -86,15 +94,21 @@ class Batch(NamedTuple):
     target: Int[Tensor, "time pairs"]  # from <start> to <end>
 
 
-def collate(source: Sequence[Sequence[int]], target: Sequence[Sequence[int]], device: torch.device) -> Batch:
+def collate(
+    source: Sequence[Sequence[int]], target: Sequence[Sequence[int]], device: torch.device
+) -> Batch:
     """Return rows of numbers as tensors, filled up with <pad>; the lengths stay on the CPU."""
     lengths = torch.tensor([len(row) for row in source])
-    return Batch(_pad(source).to(device), lengths, _pad([[Pieces.start, *row] for row in target]).to(device))
+    return Batch(
+        _pad(source).to(device), lengths, _pad([[Pieces.start, *row] for row in target]).to(device)
+    )
 
 
 def _pad(rows: Sequence[Sequence[int]]) -> Int[Tensor, "time rows"]:
     longest = max(map(len, rows))
-    return torch.tensor([[*row, *[Pieces.pad] * (longest - len(row))] for row in rows]).T.contiguous()
+    return torch.tensor(
+        [[*row, *[Pieces.pad] * (longest - len(row))] for row in rows]
+    ).T.contiguous()
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +129,11 @@ class TrainingBatches:
         size = min(loop.batch, len(self.pairs.source))
         epoch, number = divmod(step, len(self.pairs.source) // size)
         chosen = self._epoch(loop.seed, epoch, size)[number][rows]
-        return collate([self.pairs.source[n] for n in chosen], [self.pairs.target[n] for n in chosen], self.device)
+        return collate(
+            [self.pairs.source[n] for n in chosen],
+            [self.pairs.target[n] for n in chosen],
+            self.device,
+        )
 
     @lru_cache(maxsize=2)  # noqa: B019 - it lives as long as the training
     def _epoch(self, seed: int, epoch: int, size: int) -> list[list[int]]:
@@ -125,5 +143,5 @@ class TrainingBatches:
         by_length = [sorted(pool, key=lambda n: (len(target[n]), len(source[n]))) for pool in pools]
         made = [pool[part] for pool in by_length for part in batches.in_order(len(pool), size)]
         full = [batch for batch in made if len(batch) == size]
-        shuffled = torch.randperm(len(full), generator=batches.generator("cpu", seed, epoch, "batches"))
+        shuffled = torch.randperm(len(full), generator=rng.generator("cpu", seed, epoch, "batches"))
         return [full[n] for n in shuffled.tolist()]

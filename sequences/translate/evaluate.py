@@ -11,21 +11,18 @@ signatures say how.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
 
-import tyro
 from rich.console import Console
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from core import cli
 from core.beam import WIDEST
-from core.config import require_within
-from core.tables import scores_table
+from core.training import cli, devices
+from core.training.config import require_within
+from core.training.tables import scores_table
 from datasets import parallel
 from datasets.parallel import Pair
+from sequences.translate.arguments import Evaluate
 from sequences.translate.data import load
 from sequences.translate.similar import most_similar
 from sequences.translate.trained import Trained, open_model
@@ -50,7 +47,10 @@ class Judge:
     def __call__(self, written: Sequence[str], pairs: Sequence[Pair]) -> dict[str, float]:
         """Return the scores of translations of these pairs' sources."""
         references = [[pair.target for pair in pairs]]
-        return {name: m.corpus_score(list(written), references).score for name, m in self._metrics.items()}
+        return {
+            name: m.corpus_score(list(written), references).score
+            for name, m in self._metrics.items()
+        }
 
     def signatures(self) -> dict[str, str]:
         """Return sacrebleu's account of how each was computed; known once something was judged."""
@@ -63,7 +63,9 @@ def measure(trained: Trained, pairs: Sequence[Pair], beam: int, judge: Judge) ->
     return judge([translations[0].text for translations in found], pairs)
 
 
-def baselines(train: Sequence[Pair], pairs: Sequence[Pair], judge: Judge) -> dict[str, dict[str, float]]:
+def baselines(
+    train: Sequence[Pair], pairs: Sequence[Pair], judge: Judge
+) -> dict[str, dict[str, float]]:
     """Return the scores of the source as it is, and of translations taken over from similar training sentences."""
     sources = [pair.source for pair in pairs]
     similar = most_similar([pair.source for pair in train], sources)
@@ -80,45 +82,28 @@ def report(results: Mapping[str, Mapping[str, float]], judge: Judge, title: str)
         print(f"{name} {signature}")
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """Measure a trained translator on its validation pairs, or on others."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run directory or checkpoint."""
-    data: tuple[str, ...] = ()
-    """Other pairs: two files, or what their names begin with."""
-    beam: int | None = None
-    """Beam width; by default as in the configuration of the run."""
-    baselines: bool = True
-    """Measure what takes no learning, too; for that the training pairs are read."""
-    tokenize: Literal["13a", "intl", "char", "none"] = "13a"
-    """How sacrebleu splits into words for BLEU; none for text that is already split by spaces."""
-    lowercase: bool = False
-    """Let capitals count as small letters."""
-    json: bool = False
-    """Print the scores as JSON instead of a table."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
-    threads: int = 1
-    """CPU threads."""
-
-
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: Evaluate) -> None:
     """Open a run, measure it, print the table."""
-    arguments = tyro.cli(Arguments, args=argv, prog="sequences translate evaluate")
     require_within(1, WIDEST, arguments, "beam")
-    trained, _ = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
+    trained, _ = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
     config = trained.config
     own = load(config) if arguments.baselines or not arguments.data else None
     given = parallel.load(arguments.data, config.source, config.target) if arguments.data else None
     pairs = given or (own.validation if own else [])
-    judge, beam = Judge(arguments.tokenize, lowercase=arguments.lowercase), arguments.beam or config.beam
+    judge, beam = (
+        Judge(arguments.tokenize, lowercase=arguments.lowercase),
+        arguments.beam or config.beam,
+    )
     results = {"this translator": measure(trained, pairs, beam, judge)}
     if own and arguments.baselines:
         results |= baselines(own.train, pairs, judge)
     if arguments.json:
-        told = {"pairs": len(pairs), "beam": beam, "scores": results, "signatures": judge.signatures()}
+        told = {
+            "pairs": len(pairs),
+            "beam": beam,
+            "scores": results,
+            "signatures": judge.signatures(),
+        }
         print(json.dumps(told))
     else:
         name = " ".join(arguments.data) or "validation"
@@ -126,4 +111,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("sequences translate evaluate", main))
+    raise SystemExit(cli.script("sequences translate evaluate"))

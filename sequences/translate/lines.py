@@ -9,48 +9,24 @@ The first prints `Eva dnes viděla na zahradě dvě červená jablka.`
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Literal
 
-import tyro
-
-from core import cli
 from core.beam import WIDEST
-from core.checkpoint import replace, writing
-from core.config import require_at_least, require_within
 from core.errors import InputError
+from core.files import replace, writing
+from core.training import cli, devices
+from core.training.config import require_at_least, require_within
+from sequences.translate.arguments import Lines
 from sequences.translate.trained import Trained, open_model
 from sequences.translate.write import MOST, Translation, attention, translate
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """Translate the lines of standard input; an empty line stays empty."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Run directory or checkpoint."""
-    beam: int | None = None
-    """Beam width; by default as in the configuration of the run."""
-    n_best: int = 1
-    """Translations of each line; if several: the line's number, log p and the text, with tabs between."""
-    attention: Path | None = None
-    """PNG of which words were looked at for which; those of later lines are NAME-2.png, NAME-3.png, ..."""
-    batch: int = 1
-    """Lines to translate together: more are faster, but the first waits for the last."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
-    threads: int = 1
-    """CPU threads."""
-
-
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: Lines) -> None:
     """Open a run; translate until the input ends."""
-    arguments = tyro.cli(Arguments, args=argv, prog="sequences translate lines")
     require_at_least(1, arguments, "batch")
     require_within(1, WIDEST, arguments, "beam", "n_best")
-    trained, _ = open_model(arguments.run, cli.device(arguments.device, arguments.threads))
+    trained, _ = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
     if arguments.attention:
         _check(trained, arguments)
     read, number = _read(), 0
@@ -64,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 _draw(trained, line, translations[0], _numbered(arguments.attention, number))
 
 
-def _check(trained: Trained, arguments: Arguments) -> None:
+def _check(trained: Trained, arguments: Lines) -> None:
     """Complain of a picture that cannot be drawn before work begins, and make its folder."""
     assert arguments.attention
     if not trained.config.attention:
@@ -83,7 +59,9 @@ def _read() -> Iterator[str]:
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError:
-            raise InputError(f"standard input: line {number} is not UTF-8; convert it to that encoding") from None
+            raise InputError(
+                f"standard input: line {number} is not UTF-8; convert it to that encoding"
+            ) from None
 
 
 def _warn(trained: Trained, number: int, line: str) -> None:
@@ -116,4 +94,4 @@ def _draw(trained: Trained, line: str, translation: Translation, path: Path) -> 
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("sequences translate lines", main))
+    raise SystemExit(cli.script("sequences translate lines"))

@@ -26,7 +26,9 @@ MOST = 60  # words drawn in each direction; a picture of more can't be read
 END = "end"  # of the sentence read
 
 
-def draw(read: Sequence[str], written: Sequence[str], alphas: Float[Tensor, "written places"]) -> bytes:
+def draw(
+    read: Sequence[str], written: Sequence[str], alphas: Float[Tensor, "written places"]
+) -> bytes:
     """Return the PNG of an attention matrix.
 
     Args:
@@ -42,12 +44,16 @@ def draw(read: Sequence[str], written: Sequence[str], alphas: Float[Tensor, "wri
     return _png(weights, above, beside)
 
 
-def _png(weights: Float[np.ndarray, "rows columns"], above: Sequence[str], beside: Sequence[str]) -> bytes:
+def _png(
+    weights: Float[np.ndarray, "rows columns"], above: Sequence[str], beside: Sequence[str]
+) -> bytes:
     above, beside = [_short(word) for word in above], [_short(word) for word in beside]
     rows, columns = weights.shape
     left, top = 0.3 + LETTER * max(map(len, beside)), 0.3 + LETTER * max(map(len, above))
     width, height = left + CELL * columns + 0.3, top + CELL * rows + 0.3
-    figure = Figure((width, height), dpi=min(200, int(8000 / max(width, height))), facecolor="white")
+    figure = Figure(
+        (width, height), dpi=min(200, int(8000 / max(width, height))), facecolor="white"
+    )
     box = left / width, 0.3 / height, CELL * columns / width, CELL * rows / height
     axes = figure.add_axes(box)
     axes.pcolormesh(weights, cmap=HEAT, vmin=0, vmax=1, edgecolors="white", linewidth=1.5)

@@ -47,21 +47,29 @@ class Translator(nn.Module):
         self.target = nn.Embedding(target_size, size)
         self.source = self.target if config.joint else nn.Embedding(source_size, size)
         for table in (self.source, self.target):
-            nn.init.normal_(table.weight, std=size**-0.5)  # the target's scores words too: logits of size 1
+            nn.init.normal_(
+                table.weight, std=size**-0.5
+            )  # the target's scores words too: logits of size 1
         options = {"layers": layers, "dropout": config.dropout, "bias": True}
-        self.encoder = Recurrent(config.core, size, hidden // 2, bidirectional=True, **options)
-        self.decoder = Recurrent(config.core, size * (1 + config.feeding), hidden, **options)
-        self.begin = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(1 + (config.core == "lstm")))
+        self.encoder = Recurrent(config.cell, size, hidden // 2, bidirectional=True, **options)
+        self.decoder = Recurrent(config.cell, size * (1 + config.feeding), hidden, **options)
+        self.begin = nn.ModuleList(
+            nn.Linear(hidden, hidden) for _ in range(1 + (config.cell == "lstm"))
+        )
         self.key = nn.Linear(hidden, hidden, bias=False) if config.attention else None
         self.output = nn.Linear(hidden * (1 + config.attention), size)
         self.bias = nn.Parameter(torch.zeros(target_size))
 
-    def encode(self, source: Int[Tensor, "places sources"], lengths: Int[Tensor, " sources"]) -> tuple[Memory, State]:
+    def encode(
+        self, source: Int[Tensor, "places sources"], lengths: Int[Tensor, " sources"]
+    ) -> tuple[Memory, State]:
         """Read the sources; return what is looked at and the decoder's first state [layers, sources, hidden]."""
         outputs, final = self.encoder(self._embed(self.source, source), lengths=lengths)
         words = self._drop(outputs.transpose(0, 1))
         keys = self.key(words) if self.key else words
-        padding = torch.arange(len(source), device=source.device) >= lengths.to(source.device)[:, None]
+        padding = (
+            torch.arange(len(source), device=source.device) >= lengths.to(source.device)[:, None]
+        )
         return Memory(words, keys, padding[:, None]), self._begin(final)
 
     def forward(
@@ -91,11 +99,15 @@ class Translator(nn.Module):
     def stepper(self, memory: Memory) -> Step:
         """The step function of `core.decoding`, for sources that were read."""
 
-        def step(tokens: Int[Tensor, " rows"], state: State) -> tuple[Float[Tensor, "rows vocabulary"], State]:
+        def step(
+            tokens: Int[Tensor, " rows"], state: State
+        ) -> tuple[Float[Tensor, "rows vocabulary"], State]:
             inner, fed = state
             x = self._embed(self.target, tokens[None])
             x = torch.cat((x, fed[None]), -1) if self.config.feeding else x
-            h, inner = self.decoder(x, map_state(lambda part: part.transpose(0, 1).contiguous(), inner))
+            h, inner = self.decoder(
+                x, map_state(lambda part: part.transpose(0, 1).contiguous(), inner)
+            )
             o, _ = self._look(h[0].unflatten(0, (len(memory.words), -1)), memory)
             o = o.flatten(0, 1)
             return self.score(o), (map_state(lambda part: part.transpose(0, 1), inner), o)
@@ -132,8 +144,12 @@ class Translator(nn.Module):
         h, *c = (layer(part) for layer, part in zip(self.begin, joined, strict=True))
         return (torch.tanh(h), *c) if c else torch.tanh(h)
 
-    def _embed(self, table: nn.Embedding, tokens: Int[Tensor, "time rows"]) -> Float[Tensor, "time rows embedding"]:
-        return self._drop(table(tokens) * self.config.embedding**0.5)  # to units of size 1 (Vaswani et al. 2017)
+    def _embed(
+        self, table: nn.Embedding, tokens: Int[Tensor, "time rows"]
+    ) -> Float[Tensor, "time rows embedding"]:
+        return self._drop(
+            table(tokens) * self.config.embedding**0.5
+        )  # to units of size 1 (Vaswani et al. 2017)
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.config.dropout, self.training)

@@ -5,18 +5,27 @@ uv run sequences translate train --preset attention --data train.en train.cs --v
 uv run sequences translate train --preset plain --data train --source en --target cs     # train.en, train.cs
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from core import batches, cli
-from core.loop import evaluate, fit
 from core.losses import projected_cross_entropy
+from core.training import batches, cli, devices
+from core.training.arguments import TrainArguments
+from core.training.loop import evaluate, fit
 from datasets.pieces import Pieces
-from sequences.translate.config import EXPECTED, PRESETS, Config
-from sequences.translate.data import Encoded, TrainingBatches, collate, encode, load, no_longer, vocabularies
+from sequences.translate.config import Config
+from sequences.translate.data import (
+    Encoded,
+    TrainingBatches,
+    collate,
+    encode,
+    load,
+    no_longer,
+    vocabularies,
+)
 from sequences.translate.evaluate import Judge, baselines, measure, report
 from sequences.translate.model import Translator
 from sequences.translate.trained import Trained, open_model
@@ -40,16 +49,20 @@ class Learner(nn.Module):
         """Learn from a batch; return the loss and what to log."""
         o, wanted = self._read(self._forget(source), lengths, self._forget(target[:-1]), target[1:])
         network = self.network
-        loss = projected_cross_entropy(o, network.target.weight, network.bias, wanted, self.config.smoothing)
+        loss = projected_cross_entropy(
+            o, network.target.weight, network.bias, wanted, self.config.smoothing
+        )
         return loss, {}
 
     def sums(self, source: Tensor, lengths: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Sums over the pieces of a batch, for `core.loop.evaluate`."""
+        """Sums over the pieces of a batch, for `core.training.loop.evaluate`."""
         o, wanted = self._read(source, lengths, target[:-1], target[1:])
         right = self.network.score(o).log_softmax(-1).gather(-1, wanted[:, None])
         return {"nats": -right.sum(), "count": wanted.new_tensor(len(wanted))}
 
-    def _read(self, source: Tensor, lengths: Tensor, read: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    def _read(
+        self, source: Tensor, lengths: Tensor, read: Tensor, wanted: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """What scores each piece of the target, and which it should be; padding is left out."""
         o, _ = self.network(source, lengths, read)
         counts = wanted != Pieces.pad
@@ -63,10 +76,10 @@ class Learner(nn.Module):
         return tokens.masked_fill(forgotten & (tokens > Pieces.end), Pieces.unknown)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: TrainArguments[Config]) -> None:
     """Train, judge by greedy translations of the validation pairs, report those of a beam."""
-    config, session, run = cli.parse_train("sequences translate", Config, PRESETS, argv, EXPECTED)
-    device = cli.device(session.device, session.threads)
+    config, session, run = arguments.start()
+    device = devices.select(session.device, session.threads)
     parts = load(config)
     pieces = vocabularies(config, parts.train)
     trained = Trained(config, Translator(config, *map(len, pieces)).to(device), pieces)
@@ -103,8 +116,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _batches(pairs: Encoded, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
     order = sorted(range(len(pairs.source)), key=lambda n: len(pairs.target[n]))
     for part in batches.in_order(len(order), BATCH):
-        yield collate([pairs.source[n] for n in order[part]], [pairs.target[n] for n in order[part]], device)
+        yield collate(
+            [pairs.source[n] for n in order[part]], [pairs.target[n] for n in order[part]], device
+        )
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guard("sequences translate train", main))
+    raise SystemExit(cli.script("sequences translate train"))

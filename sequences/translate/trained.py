@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from core import checkpoint
-from core.config import from_dict
+from core.training import checkpoint
+from core.training.config import from_dict
 from datasets.pieces import Pieces
 from sequences.translate.config import Config
 from sequences.translate.data import Vocabularies
@@ -35,7 +35,9 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
     """
     saved = checkpoint.open_run(path, "translate")
     config = from_dict(Config, saved["config"], str(path))
-    pieces = Vocabularies(*(Pieces.from_json(saved["extras"][side]) for side in Vocabularies._fields))
+    pieces = Vocabularies(
+        *(Pieces.from_json(saved["extras"][side]) for side in Vocabularies._fields)
+    )
     network = Translator(config, *map(len, pieces))
     checkpoint.restore(network, checkpoint.part(saved["weights"], "network"), path)
     return Trained(config, network.to(device).eval(), pieces), saved

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from core import batches
 from core.beam import Hypothesis, beam_search
+from core.training import batches
 from datasets.pieces import Pieces, text_of
 from sequences.translate.data import collate
 from sequences.translate.trained import Trained
@@ -27,7 +27,9 @@ class Translation(NamedTuple):
     log_probability: float
 
 
-def translate(trained: Trained, sentences: Sequence[str], beam: int, best: int = 1) -> list[list[Translation]]:
+def translate(
+    trained: Trained, sentences: Sequence[str], beam: int, best: int = 1
+) -> list[list[Translation]]:
     """Return the `best` translations of each sentence, the best first; of one without words an empty one."""
     encoded = [row[:MOST] for row in trained.pieces.source.encode_all(sentences)]
     order = sorted((n for n, row in enumerate(encoded) if row), key=lambda n: -len(encoded[n]))
@@ -44,7 +46,9 @@ def translate(trained: Trained, sentences: Sequence[str], beam: int, best: int =
 
 
 @torch.no_grad()
-def attention(trained: Trained, sentence: str, tokens: Sequence[int]) -> Float[Tensor, "pieces places"]:
+def attention(
+    trained: Trained, sentence: str, tokens: Sequence[int]
+) -> Float[Tensor, "pieces places"]:
     """Where the translator looked for each piece of a translation and its end: pieces of the sentence and its end."""
     source = [[*trained.pieces.source.encode(sentence)[:MOST], Pieces.end]]
     batch = collate(source, [[*tokens, Pieces.end]], trained.device)
@@ -52,7 +56,9 @@ def attention(trained: Trained, sentence: str, tokens: Sequence[int]) -> Float[T
 
 
 @torch.no_grad()
-def _search(trained: Trained, rows: list[list[int]], beam: int, best: int) -> list[list[Hypothesis]]:
+def _search(
+    trained: Trained, rows: list[list[int]], beam: int, best: int
+) -> list[list[Hypothesis]]:
     """The best hypotheses for sources that are numbers."""
     network = trained.network
     batch = collate([[*row, Pieces.end] for row in rows], [[]], trained.device)
@@ -79,5 +85,7 @@ def _translation(trained: Trained, sentence: str, found: Hypothesis) -> Translat
         seen = attention(trained, sentence, found.tokens)[:, :-1].argmax(-1).tolist()
         surfaces = trained.pieces.source.surfaces(sentence)
         unknown = Pieces.unknown
-        pieces = [surfaces[seen[n]] if t == unknown else pieces[n] for n, t in enumerate(found.tokens)]
+        pieces = [
+            surfaces[seen[n]] if t == unknown else pieces[n] for n, t in enumerate(found.tokens)
+        ]
     return Translation(text_of(pieces), tuple(pieces), found.tokens, found.log_probability)

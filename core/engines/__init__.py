@@ -1,0 +1,1 @@
+"""How a layer of a cell is run over time: the engines, and the table that chooses one."""

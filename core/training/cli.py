@@ -1,0 +1,260 @@
+"""What every command shares: verbs, flags, and errors that are one line and an exit code.
+
+    COMMANDS = {"show": Command("draw where a trained model looks", Show)}    # glimpse/commands.py
+    cli.main("glimpse", COMMANDS)                                             # glimpse/__main__.py
+
+`Show` is a dataclass whose fields are the flags; the command's work is `main(arguments)` in
+glimpse/show.py. Flags are parsed before that file, and with it torch, is imported: --help and
+mistakes in flags are answered at once.
+
+Exit codes: 0 done; 1 some of several files failed; 2 bad input, told in one line on standard error;
+130, 143 stopped by SIGINT, SIGTERM.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, TypeVar
+
+import tyro
+from tyro import _errors as rejections  # the one place that tells why a flag was rejected
+
+from core.errors import InputError
+
+A = TypeVar("A")
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computing:
+    """Flags of every command that computes; their arguments inherit them."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute; auto: cuda if there is one, else mps, else cpu."""
+    threads: int = 1
+    """CPU threads."""
+
+
+class Parser(Protocol):
+    """What parses the arguments of a command whose flags are more than one dataclass."""
+
+    def parse(self, prog: str, argv: Sequence[str]) -> Any:
+        """Return the arguments of the command `prog`."""
+
+
+class Command(NamedTuple):
+    """One command of an application."""
+
+    summary: str
+    """What it does, in a line."""
+    arguments: type | Parser
+    """A dataclass of its flags, or what parses them."""
+    module: str | None = None
+    """Where its `main` stands, if not in the module of its name."""
+
+    def parse(self, prog: str, argv: Sequence[str]) -> Any:
+        """Return the arguments as an instance of the dataclass."""
+        if isinstance(self.arguments, type):
+            return parse(self.arguments, prog, argv)
+        return self.arguments.parse(prog, argv)
+
+
+Commands = Mapping[str, "Command | Commands"]
+
+
+def main(app: str, commands: Commands, argv: Sequence[str] | None = None) -> int:
+    """Run the command named first in `argv`; return the exit code.
+
+    Args:
+        app: the application as it is called: "glimpse", "sequences charlm".
+        commands: its commands by name, or those of its parts.
+        argv: the arguments; by default the process's.
+    """
+    given = sys.argv[1:] if argv is None else argv
+    name, *rest = given or [""]
+    command = commands.get(name)
+    prog = f"{app} {name}"
+    if isinstance(command, Command):
+        return guard(prog, lambda rest: run(prog, command, rest), rest)
+    if command is not None:
+        return main(prog, command, rest)
+    asked_for_help = name in ("-h", "--help")
+    text = _usage(app, commands)
+    if name and not asked_for_help:
+        text = f"{app}: there is no command {name!r}\n{text}"
+    print(text, file=sys.stdout if asked_for_help else sys.stderr)
+    return 0 if asked_for_help else 2
+
+
+def run(prog: str, command: Command, argv: Sequence[str]) -> None:
+    """Parse the arguments, then import the module that does the work and run it."""
+    arguments = command.parse(prog, argv)
+    importlib.import_module(command.module or module_of(prog)).main(arguments)
+
+
+def call(prog: str, argv: Sequence[str]) -> None:
+    """Run one command by its whole name, such as "glimpse show", without `guard`."""
+    app, *verbs = prog.split()
+    command: Any = importlib.import_module(f"{app}.__main__").COMMANDS
+    for verb in verbs:
+        command = command[verb]
+    run(prog, command, argv)
+
+
+def script(prog: str, argv: Sequence[str] | None = None) -> int:
+    """Run one command by its whole name, as `python -m glimpse.show` does; return the exit code."""
+    return guard(prog, lambda argv: call(prog, argv), argv)
+
+
+def guard(
+    prog: str, command: Callable[[list[str]], object], argv: Sequence[str] | None = None
+) -> int:
+    """Run `command(argv)`; what its user can mend becomes one line on standard error.
+
+    Returns:
+        The exit code. Errors that only a programmer can mend keep their traceback.
+    """
+    try:
+        _require_own_datasets()
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")  # a library's warnings are for programmers
+        command(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except InputError as error:
+        return _fail(prog, str(error))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `head` has enough; the flush at exit must not fail as well
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        if error.errno is None:  # not from the system
+            raise
+        name = error.filename or "standard output, or a file"
+        return _fail(prog, f"{name}: {error.strerror}")
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _fail(prog, "the GPU's memory is full: use a smaller batch, or --device cpu")
+    return 0
+
+
+def parse(arguments: type[A], prog: str, argv: Sequence[str], **options: Any) -> A:
+    """Parse flags into the dataclass `arguments`; `options` are those of `tyro.cli`.
+
+    Raises:
+        InputError: a flag is unknown, missing or of another type.
+        SystemExit: after printing the help, where it was asked for.
+    """
+
+    def reject(event: rejections.ParseErrorEvent) -> None:
+        raise InputError(f"{_reason(event)} ({prog} --help lists the flags)")
+
+    options = {"config": (tyro.conf.FlagCreatePairsOff,), **options}
+    with rejections.on_parse_error(reject):
+        return tyro.cli(arguments, prog=prog, args=list(argv), **options)
+
+
+def for_each(prog: str, items: Iterable[Item], work: Callable[[Item], object]) -> None:
+    """Do the work for each item; an `InputError` costs that item only and is told at once.
+
+    Raises:
+        SystemExit: code 1 if some items failed, 2 if all did.
+    """
+    done, failed = 0, 0
+    for item in items:
+        try:
+            work(item)
+        except InputError as error:
+            failed += 1
+            _fail(prog, str(error))
+        else:
+            done += 1
+    if failed:
+        raise SystemExit(1 if done else 2)
+
+
+def standard_input() -> BinaryIO:
+    """Return the bytes of standard input; raises `InputError` if it is closed."""
+    if sys.stdin is None:
+        raise InputError("standard input is closed")
+    return sys.stdin.buffer
+
+
+def say(line: str) -> None:
+    """Print a line at once, even where the terminal lacks letters of it."""
+    encoding = sys.stdout.encoding
+    print(line.encode(encoding, "replace").decode(encoding), flush=True)
+
+
+def module_of(prog: str) -> str:
+    """Return the module of a command: glimpse.show for "glimpse show"."""
+    return prog.replace(" ", ".")
+
+
+def _usage(app: str, commands: Commands) -> str:
+    lines = [f"usage: {app} {{{','.join(commands)}}} ...", ""]
+    for name, command in commands.items():
+        summary = command.summary if isinstance(command, Command) else ", ".join(command)
+        lines.append(f"  {name:12}{summary}")
+    lines += ["", f"{app} {next(iter(commands))} --help says more about one of them."]
+    return "\n".join(lines)
+
+
+def _fail(prog: str, line: str) -> int:
+    print(f"{prog}: {line}", file=sys.stderr)
+    return 2
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
+
+
+def _reason(event: rejections.ParseErrorEvent) -> str:
+    """Say in a few words why flags were rejected."""
+    if isinstance(event, rejections.UnrecognizedArgs):
+        return f"unknown argument {event.tokens[0]!r}"
+    if isinstance(event, rejections.MissingArgs):
+        names = ", ".join(_name(each.arg) for each in event.missing_arguments)
+        return f"missing {names}"
+    if isinstance(event, rejections.InvalidChoice):
+        near = get_close_matches(event.value, event.choices, 1)
+        choices = ", ".join(event.choices)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"{_name(event.argument)} is one of {choices}, not {event.value!r}{hint}"
+    argument: Any = getattr(event, "argument", None)
+    if argument is None:
+        return "these arguments cannot be combined"
+    kind = _kind(argument.lowered.metavar or "")
+    return f"{_name(argument)} takes {kind}"
+
+
+def _name(argument: Any) -> str:
+    """Return a flag as it is typed, or the name of a positional argument."""
+    if argument.is_positional():
+        return argument.lowered.metavar
+    return argument.lowered.name_or_flags[-1]
+
+
+def _kind(metavar: str) -> str:
+    """Say what a flag takes, from tyro's notation such as `{None}|{INT INT}`."""
+    parts = [part.strip("{}[]") for part in metavar.split("|")]
+    kinds = [part for part in parts if part != "None"]
+    words = {"INT": "an integer", "FLOAT": "a number", "STR": "a text", "PATH": "a path"}
+    return " or ".join(words.get(kind, kind) for kind in kinds)
+
+
+def _require_own_datasets() -> None:
+    """Our package `datasets` shares its import name with another one, which may hide ours."""
+    spec = importlib.util.find_spec("datasets")
+    folder = Path(spec.origin).resolve().parent if spec and spec.origin else None
+    if folder != Path(__file__).resolve().parents[2] / "datasets":
+        hint = "uninstall it, or use `uv run`"
+        raise InputError(f"the package `datasets` in {folder} hides ours: {hint}")

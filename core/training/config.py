@@ -1,0 +1,181 @@
+"""Configurations are frozen dataclasses: to and from plain JSON values, how two of them differ, ranges of fields."""
+
+import json
+import math
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from core.errors import InputError
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How to train.
+
+    Raises:
+        InputError: a number is out of its range.
+    """
+
+    steps: int = 1000
+    """Training steps, one batch each."""
+    batch: int = 128
+    """Samples in a batch, over all processes."""
+    seed: int = 0
+    """All that is random follows from it: initial weights, order of samples, noise."""
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    """How gradients change the weights; sgd is plain gradient descent."""
+    learning_rate: float = 1e-3
+    """Step size before the schedule is applied."""
+    schedule: Literal["cosine", "constant", "step"] = "cosine"
+    """How the step size changes: to 0 along a cosine, never, or times `drop` every `drop_every` steps."""
+    warm_up: int = 0
+    """Steps over which the step size first grows linearly."""
+    drop: float = 0.5
+    """Factor of the step schedule."""
+    drop_every: int = 1000
+    """Steps between two drops of the step schedule."""
+    momentum: float = 0.0
+    """Momentum of sgd."""
+    weight_decay: float = 0.0
+    """Pull of the weights towards 0."""
+    clip: float = 0.0
+    """Largest norm of the whole gradient; 0: any."""
+    log_every: int = 100
+    """Steps between two rows of training metrics."""
+    validate_every: int = 1000
+    """Steps between two validations; 0: only at the end."""
+    save_every: int = 0
+    """Steps between two checkpoints to resume from; 0: at every validation."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Arithmetic of forward passes in training; bf16 pays on recent GPUs only."""
+
+    def __post_init__(self) -> None:
+        require_at_least(1, self, "steps", "batch", "drop_every", "log_every")
+        require_at_least(
+            0, self, "learning_rate", "warm_up", "drop", "momentum", "weight_decay", "clip"
+        )
+        require_at_least(0, self, "validate_every", "save_every")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A (nested) dataclass as plain JSON values; tuples become lists, as JSON has it."""
+    return {field.name: _plain(getattr(config, field.name)) for field in fields(config)}
+
+
+def from_dict(cls: type[C], data: Any, source: str = "the configuration") -> C:
+    """The dataclass `cls` from what `to_dict` gave.
+
+    Raises:
+        InputError: a field is unknown, missing or of the wrong type; the line names it and `source`.
+    """
+    return _parse(cls, data, "", source)
+
+
+def read_config(directory: Path, app: str, cls: type[C]) -> C:
+    """The configuration of a run of application `app`, as an instance of `cls`.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    path = directory / "config.json"
+    try:
+        data = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"{directory} is not the directory of a run: it has no config.json"
+        ) from None
+    except ValueError:
+        raise InputError(f"{path} is not JSON") from None
+    owner = data.pop("app", None) if isinstance(data, dict) else None
+    if owner != app:
+        raise InputError(f"{directory} is a run of {owner or 'something else'}, not of {app}")
+    return from_dict(cls, data, str(path))
+
+
+def differences(saved: Any, asked: Any) -> list[str]:
+    """One entry "field: saved X, asked Y" for each field in which two configurations of one class differ.
+
+    Fields with the metadata {"place": True} say where files lie, which does not change the result.
+    """
+    found = []
+    for field in fields(saved):
+        old, new = getattr(saved, field.name), getattr(asked, field.name)
+        if is_dataclass(old) and type(old) is type(new):
+            found += differences(old, new)
+        elif old != new and not field.metadata.get("place"):
+            found.append(f"{field.name}: saved {old}, asked {new}")
+    return found
+
+
+def require_at_least(least: float, config: Any, *names: str) -> None:
+    """Raise InputError, naming field and value, unless these fields are `least` or more, or None."""
+    _require(lambda value: value >= least, f"at least {least}", config, names)
+
+
+def require_within(least: float, most: float, config: Any, *names: str) -> None:
+    """Raise InputError unless these fields are from `least` to `most`, or None."""
+    _require(lambda value: least <= value <= most, f"from {least} to {most}", config, names)
+
+
+def require_share(config: Any, *names: str) -> None:
+    """Raise InputError unless these fields are from 0 to below 1, or None."""
+    _require(lambda value: 0 <= value < 1, "from 0 to below 1", config, names)
+
+
+def require_positive(config: Any, *names: str) -> None:
+    """Raise InputError unless these fields are above 0 and finite, or None."""
+    _require(lambda value: 0 < value < math.inf, "above 0 and finite", config, names)
+
+
+def _require(fits: Callable[[float], bool], told: str, config: Any, names: tuple[str, ...]) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not fits(value):
+            raise InputError(f"{name} must be {told}, not {value}")
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return to_dict(value)
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _parse(hint: Any, value: Any, name: str, source: str) -> Any:
+    """`value` as an instance of the type `hint`, or InputError."""
+    origin, options = get_origin(hint), get_args(hint)
+    if is_dataclass(hint) and isinstance(value, dict):
+        hints = get_type_hints(hint)
+        names = [field.name for field in fields(hint)]
+        for problem, which in (
+            ("unknown", value.keys() - names),
+            ("missing", names - value.keys()),
+        ):
+            if which:
+                raise InputError(f"{source}: {problem} field {', '.join(sorted(which))}")
+        return hint(**{n: _parse(hints[n], value[n], n, source) for n in names})  # pyright: ignore[reportCallIssue]
+    if origin is tuple and isinstance(value, list):
+        items = options[:1] * len(value) if options[1:] == (...,) else options
+        if len(items) == len(value):
+            return tuple(
+                _parse(item, v, name, source) for item, v in zip(items, value, strict=True)
+            )
+    if origin in (Union, types.UnionType):
+        for option in options:
+            try:
+                return _parse(option, value, name, source)
+            except InputError:
+                continue
+    if origin is Literal and value in options:
+        return value
+    if hint is float and type(value) is int:
+        return float(value)
+    if isinstance(hint, type) and type(value) is hint:
+        return value
+    raise InputError(f"{source}: {name or 'the whole'} cannot be {value!r}")

@@ -1,0 +1,283 @@
+"""The only training loop.
+
+A model is a module whose `forward(*batch)` gives `(loss, metrics)`: the mean loss of a batch and other means
+to watch. `fit` trains it, `evaluate` measures it. Nothing is read from the device between rows of the log.
+All that is random follows from (seed, step): on the CPU, a run that was killed and resumed ends with the same
+bits as an unbroken one.
+"""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from textwrap import shorten
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from core.errors import InputError
+from core.rng import reseed
+from core.training import distributed
+from core.training.config import LoopConfig
+from core.training.cuda_graphs import Graphs, backend
+from core.training.optim import learning_rate, optimiser, restore, set_learning_rate
+from core.training.run import Run
+from core.training.sums import Sums
+
+
+class MakeBatch(Protocol):
+    """Makes the rows `rows` of the global batch of step `step`: the arguments of the model."""
+
+    def __call__(self, step: int, rows: slice) -> tuple[Tensor, ...]:
+        """Make them."""
+        ...
+
+
+def fit(
+    model: nn.Module,
+    batch: MakeBatch,
+    validate: Callable[[], Mapping[str, float]],
+    run: Run,
+    config: LoopConfig,
+    *,
+    monitor: str = "accuracy",
+    mode: Literal["max", "min"] = "max",
+    extras: Mapping[str, Any] | None = None,
+    rates: Mapping[str, float] | None = None,
+    graph: bool = True,
+    after: Callable[[int], None] | None = None,
+) -> None:
+    """Train `model`, or go on from the run's last.pt. It ends with its last weights, not its best.
+
+    Args:
+        model: on its device; `forward(*batch)` gives the mean loss and a dict of means, all 0-dimensional.
+        batch: makes the batch of a step; alone a process asks for all rows, under `torchrun` for its share.
+        validate: measures the model as it is now.
+        run: where checkpoints and metrics go.
+        config: how to train.
+        monitor: the result of `validate` that decides which checkpoint is best.pt.
+        mode: whether more or less of it is better.
+        extras: what else each checkpoint is to hold, e.g. class names.
+        rates: factors of the learning rate, for parts of the model by name.
+        graph: capture the steps, where the device can do that and one process trains alone (see `core.training.cuda_graphs`).
+        after: is told after each step how many are done, e.g. to show now and then what the model can do.
+
+    Raises:
+        InputError: the loss or the weights are not finite any more, or a file cannot be written. The
+            checkpoints from before stay.
+        SystemExit: code 130 or 143, after SIGINT or SIGTERM: the step was finished and last.pt written.
+    """
+    state = _Training(model, run, config, dict(extras or {}), rates, graph)
+    shown = "train/loss", f"validation/{monitor}"
+    with run.open(state.step, config.steps, shown), _signals() as received:
+        stop = False
+        while state.step < config.steps and not stop:
+            state.update(batch)
+            log, check = state.due(config.log_every), state.due(config.validate_every)
+            save = state.due(config.save_every or config.validate_every)
+            if log or check:
+                state.require_finite()
+            if log:
+                state.log()
+            if check and run.writes:
+                reseed(state.device, config.seed, state.step, "validate")
+                state.judge(validate(), monitor, mode)
+            if (
+                log or distributed.world() == 1
+            ):  # processes can agree to stop only where all of them meet
+                stop = distributed.anywhere(bool(received), state.device)
+            if save or stop:
+                state.save()
+            if after and run.writes:
+                after(state.step)
+            run.tick(state.step)
+    distributed.finish()
+    if stop:
+        if run.writes:
+            print(
+                f"stopped after step {state.step} of {config.steps}; go on with: {run.resume_command}"
+            )
+        raise SystemExit(128 + (received[0] if received else signal.SIGTERM))
+
+
+class _Training:
+    """What a run carries from step to step, and what is done with it."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        run: Run,
+        config: LoopConfig,
+        extras: dict[str, Any],
+        rates: Mapping[str, float] | None,
+        graph: bool,
+    ) -> None:
+        self.model, self.run, self.config, self.extras = model, run, config, extras
+        self.device = next(model.parameters()).device
+        self.rows = distributed.rows(config.batch)
+        can_capture = backend(self.device) if graph and distributed.world() == 1 else None
+        self.optimiser = optimiser(model, config, rates, captured=can_capture is not None)
+        self.work = Graphs(self.learn, can_capture, self.device) if can_capture else self.learn
+        self.step = 0  # steps done
+        self.sums = Sums()  # of training metrics since the last row of the log
+        self.unlogged = (
+            0  # steps since that row, and on the device those before a loss that was not finite:
+        )
+        self.finite = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.best: float | None = None
+        self.metrics: dict[str, float] = {}  # of the last validation
+        bf16 = config.precision == "bf16"
+        # No cache: a weight that was cast under no_grad, as in closed loops, would come without its gradient.
+        autocast = torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
+        self.precision = autocast if bf16 else nullcontext()
+        seconds = 0.0
+        if last := run.last():
+            if changed := _differences(last["extras"], extras):
+                raise InputError(
+                    f"the data of {run.directory} have changed ({changed}): begin a new run"
+                )
+            model.load_state_dict(last["weights"])
+            restore(self.optimiser, last["training"]["optimiser"])
+            self.sums.add(
+                {name: value.to(self.device) for name, value in last["training"]["sums"].items()}
+            )
+            self.best = last["training"]["best"]
+            self.step, self.metrics, seconds = last["step"], last["metrics"], last["seconds"]
+            self.unlogged = self.step % config.log_every
+            self.finite += self.unlogged
+        self.start = time.monotonic() - seconds
+        self.replica = distributed.replicate(model)
+        model.train()
+
+    def update(self, batch: MakeBatch) -> None:
+        """One step of training; never waits for the device."""
+        reseed(self.device, self.config.seed, self.step, distributed.rank(), "step")
+        set_learning_rate(self.optimiser, learning_rate(self.config, self.step))
+        self.work(*batch(self.step, self.rows))
+        self.step, self.unlogged = self.step + 1, self.unlogged + 1
+
+    def learn(self, *batch: Tensor) -> None:
+        """The work of a step on the device: on tensors that stay, so that it can be captured."""
+        self.optimiser.zero_grad()
+        with self.precision:
+            loss, metrics = self.replica(*batch)
+        loss.backward()
+        if self.config.clip:
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+            metrics = {**metrics, "gradient_norm": norm}
+        self.optimiser.step()
+        self.sums.add({**metrics, "loss": loss})
+        self.finite += torch.isfinite(
+            self.sums.values["loss"]
+        )  # once a sum is not finite it stays so
+
+    def due(self, every: int) -> bool:
+        """Whether something is due after this step that is done `every` steps (0: never) and at the end."""
+        return self.step == self.config.steps or (every > 0 and self.step % every == 0)
+
+    def log(self) -> None:
+        """Write the means since the last row."""
+        means = {
+            f"train/{name}": value
+            for name, value in self.sums.shared().divided(self.unlogged).items()
+        }
+        self.run.log(
+            self.step, {**means, "learning_rate": learning_rate(self.config, self.step - 1)}
+        )
+        self.sums.clear()
+        self.finite.zero_()
+        self.unlogged = 0
+
+    def judge(self, metrics: Mapping[str, float], monitor: str, mode: str) -> None:
+        """Log the results of a validation; keep the weights if none before were as good."""
+        self.metrics = {name: float(value) for name, value in metrics.items()}
+        self.run.log(
+            self.step, {f"validation/{name}": value for name, value in self.metrics.items()}
+        )
+        value = self.metrics[monitor]
+        better = self.best is None or (value > self.best if mode == "max" else value < self.best)
+        if better and not math.isnan(value):
+            self.best = value
+            self.run.save("best.pt", self.payload())
+
+    def save(self) -> None:
+        """Write last.pt: all that the steps to come depend on."""
+        self.require_finite()
+        sums = self.sums.shared().values
+        training = {"optimiser": self.optimiser.state_dict(), "sums": sums, "best": self.best}
+        self.run.save("last.pt", {**self.payload(), "training": training})
+
+    def payload(self) -> dict[str, Any]:
+        """What every checkpoint holds."""
+        return {
+            "step": self.step,
+            "seconds": time.monotonic() - self.start,
+            "metrics": self.metrics,
+            "weights": self.model.state_dict(),
+            "extras": self.extras,
+        }
+
+    def require_finite(self) -> None:
+        """Raise InputError if a loss since the last row, or now a weight or its optimiser state, is not."""
+        good = int(distributed.least(self.finite).item())
+        states = [v for state in self.optimiser.state.values() for v in state.values()]
+        tensors = [v for v in (*self.model.parameters(), *states) if isinstance(v, Tensor)]
+        if good < self.unlogged:
+            what = f"loss is not finite at step {self.step - self.unlogged + good + 1}"
+        elif not torch.stack([v.isfinite().all().to(self.device) for v in tensors]).all():
+            what = f"weights are not finite after step {self.step}"
+        else:
+            return
+        hint = "try a lower --learning-rate or --clip 1"
+        raise InputError(
+            f"the {what}: {hint}; checkpoints in {self.run.directory} are from before that"
+        )
+
+
+def evaluate(
+    model: nn.Module, sums: Callable[..., Mapping[str, Tensor]], batches: Iterable[tuple[Any, ...]]
+) -> dict[str, float]:
+    """Means over all batches, with `model` in evaluation mode and without gradients.
+
+    Args:
+        model: the module that `sums` makes use of.
+        sums: `sums(*batch)` gives sums over the batch, and the number of their summands as "count".
+        batches: the arguments of `sums`, batch by batch.
+    """
+    whole, training = Sums(), model.training
+    model.eval()
+    with torch.no_grad():
+        for batch in batches:
+            whole.add(sums(*batch))
+    model.train(training)
+    return whole.divided(whole.values.pop("count").item())
+
+
+def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What two checkpoints hold differently, in short: a vocabulary may be long."""
+    changed = [name for name in {**saved, **now} if saved.get(name) != now.get(name)]
+    values = [[shorten(repr(each.get(name)), 80) for each in (saved, now)] for name in changed]
+    return "; ".join(
+        f"{name}: saved {a}, now {b}" for name, (a, b) in zip(changed, values, strict=True)
+    )
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Note SIGINT and SIGTERM in a list instead of dying, as often as they come."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # where Python forbids handlers
+        yield received
+        return
+    numbers = signal.SIGINT, signal.SIGTERM
+    before = [
+        signal.signal(number, lambda number, _: received.append(number)) for number in numbers
+    ]
+    try:
+        yield received
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,156 @@
+"""The run directory, and the one way to log.
+
+`runs/<app>/<name>/` holds config.json, metrics.jsonl (one JSON object a line), TensorBoard events, last.pt
+and best.pt. Nothing in metrics.jsonl depends on the clock: a run that was resumed leaves the same as one that
+was not.
+"""
+
+import json
+import math
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+from core import files
+from core.errors import InputError
+from core.training import checkpoint
+from core.training.config import differences, from_dict, to_dict
+from core.training.events import Events
+from core.training.progress import display
+
+C = TypeVar("C")
+
+
+@dataclass
+class Run:
+    """One run of an application, and the directory it is kept in."""
+
+    directory: Path
+    """runs/<app>/<name>; made by `open` and not before, so that a command that fails early leaves nothing."""
+    app: str
+    """The application."""
+    config: Any
+    """Its configuration, a dataclass."""
+    resume: str = ""
+    """The command that goes on with this run, but for the directory."""
+    numbered: bool = False
+    """Whether a directory that exists makes `open` add -2, -3, ... to the name; else the run is continued."""
+    quiet: bool = False
+    """Plain lines instead of a progress bar."""
+    writes: bool = True
+    """False in those processes of a distributed run that only compute."""
+
+    @property
+    def resume_command(self) -> str:
+        """The exact command that goes on with this run."""
+        return f"{self.resume} {shlex.quote(str(self.directory))}"
+
+    def last(self) -> dict[str, Any] | None:
+        """The checkpoint to go on from, if there is one.
+
+        Raises:
+            InputError: it is damaged, or its configuration is not that of the run.
+        """
+        path = self.directory / "last.pt"
+        if self.numbered or not path.exists():
+            return None
+        payload = checkpoint.load(path, self.app)
+        if "training" not in payload:
+            raise InputError(
+                f"{path} holds weights, but not how to go on from them: it is no run's last.pt"
+            )
+        trained = from_dict(type(self.config), payload["config"], str(path))
+        if unlike := differences(trained, self.config):
+            raise InputError(f"{path} has another configuration than the run; {'; '.join(unlike)}")
+        return payload
+
+    @contextmanager
+    def open(self, step: int, steps: int, shown: tuple[str, ...] = ()) -> Iterator[None]:
+        """Log from now on.
+
+        Args:
+            step: how many steps are done; what the files hold of later ones is cut.
+            steps: how many there will be.
+            shown: the numbers that matter, for which a progress bar has room.
+
+        Raises:
+            InputError: the directory cannot be written.
+        """
+        if not self.writes:
+            yield
+            return
+        with files.writing(self.directory):
+            self._make_directory()
+            settings = json.dumps({"app": self.app, **to_dict(self.config)}, indent=2)
+            files.replace(self.directory / "config.json", f"{settings}\n".encode())
+            _cut(self.directory / "metrics.jsonl", step)
+            self._rows = (self.directory / "metrics.jsonl").open("a")
+            self._events = Events(self.directory, step + 1)
+        self._display = display(step, steps, shown, quiet=self.quiet)
+        try:
+            yield
+        finally:
+            self._display.close()
+            with suppress(OSError):  # a full disk was told where it was met
+                self._rows.close()
+            with suppress(OSError):
+                self._events.close()
+
+    def tick(self, step: int) -> None:
+        """Tell that `step` steps are done; costs next to nothing."""
+        if self.writes:
+            self._display.tick(step)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Write a row such as {"train/loss": 0.5} to metrics.jsonl, TensorBoard and the display."""
+        if not self.writes:
+            return
+        row = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        with files.writing(self.directory / "metrics.jsonl"):
+            self._rows.write(json.dumps({"step": step, **row}) + "\n")
+            self._rows.flush()
+            self._events.add(step, values)
+        self._display.show(step, values)
+
+    def save(self, name: str, payload: dict[str, Any]) -> None:
+        """Write checkpoint last.pt or best.pt, when all rows before it are safe."""
+        if not self.writes:
+            return
+        with files.writing(self.directory / "metrics.jsonl"):
+            os.fsync(self._rows.fileno())
+        checkpoint.save(
+            self.directory / name, self.app, {"config": to_dict(self.config), **payload}
+        )
+
+    def _make_directory(self) -> None:
+        """Make the directory; where names are numbered, the first that is free."""
+        if not self.numbered:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            return
+        name, number = self.directory.name, count(2)
+        while self.numbered:
+            try:
+                self.directory.mkdir(parents=True)
+                self.numbered = False
+            except FileExistsError:
+                self.directory = self.directory.with_name(f"{name}-{next(number)}")
+
+
+def _cut(path: Path, step: int) -> None:
+    """Cut metrics.jsonl before the first row that is later than `step`, or that a kill left unfinished."""
+    if not path.exists():
+        return
+    keep = 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            if not line.endswith(b"\n") or json.loads(line)["step"] > step:
+                break
+        except (ValueError, TypeError, KeyError):
+            break
+        keep += len(line)
+    os.truncate(path, keep)

@@ -1,0 +1,26 @@
+"""Scores beside each other, for a terminal."""
+
+from collections.abc import Mapping
+
+from rich.table import Table
+
+
+def scores_table(
+    results: Mapping[str, Mapping[str, float]],
+    title: str,
+    heading: str,
+    factor: float = 1.0,
+    decimals: int = 1,
+) -> Table:
+    """Lay out scores, a row for each of `results` and a column for each score, times `factor`; a dash for NaN.
+
+    `heading` is that of the first column, which names the rows.
+    """
+    laid = Table(title=title)
+    laid.add_column(heading)
+    for name in next(iter(results.values())):
+        laid.add_column(name, justify="right")
+    for name, values in results.items():
+        shown = (f"{factor * value:.{decimals}f}" for value in values.values())
+        laid.add_row(name, *("-" if value == "nan" else value for value in shown))
+    return laid

@@ -1,0 +1,48 @@
+"""The state that one window of a training hands to the next: truncated backpropagation through time over batches."""
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from core.cells import State
+from core.engines.bptt import detach
+from core.training import distributed
+
+
+class CarriedState(nn.Module):
+    """The state of every row of the batch, kept in buffers.
+
+    So it is in the checkpoint, and a run that was resumed goes on with it. Each process has that of all rows, for
+    one alone writes, and as many others may go on.
+
+    Args:
+        state: the first, of all rows: parts [layers, batch, hidden], as `Recurrent.initial_state` gives them.
+    """
+
+    def __init__(self, state: State):
+        super().__init__()
+        parts = state if isinstance(state, tuple) else (state,)
+        self.parts = len(parts)
+        self.rows = distributed.rows(parts[0].shape[1])
+        for n, part in enumerate(parts):
+            self.register_buffer(f"state{n}", part)
+
+    def before(self, first: Bool[Tensor, "*rows"]) -> State:
+        """Return the state that the last window ended with, of this process's rows; zeros where one begins anew.
+
+        `first` says so for all rows, or for each.
+        """
+        first = first[..., None]
+        state = tuple(
+            torch.where(first, 0.0, self.get_buffer(f"state{n}")[:, self.rows])
+            for n in range(self.parts)
+        )
+        return state if self.parts > 1 else state[0]
+
+    def keep(self, state: State) -> None:
+        """Keep the values of the state that a window ended with."""
+        parts = detach(state)
+        for n, part in enumerate(parts if isinstance(parts, tuple) else (parts,)):
+            whole = torch.zeros_like(self.get_buffer(f"state{n}"))
+            whole[:, self.rows] = part
+            self.get_buffer(f"state{n}").copy_(distributed.total(whole))

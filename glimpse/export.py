@@ -1,0 +1,63 @@
+"""Write one glimpse of a trained model as a program that runs without this package.
+
+uv run glimpse export runs/glimpse/digits glimpse.pt2
+
+    program = torch.export.load("glimpse.pt2").module()
+    location, p, state = program(images=images, state=state)    # state: zeros before the first glimpse
+
+images are bytes [batch, channels, height, width] of the size it was trained on; location [batch, 2] is where it
+looked (x, y from -1 to 1), p [batch, classes] what it takes the image for by now. The file's about.json has the names
+of the classes and the shapes.
+"""
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from core.training import cli, export
+from core.training.arguments import Export
+from glimpse.model import RecurrentAttention, open_model
+
+
+class Step(nn.Module):
+    """One greedy glimpse."""
+
+    def __init__(self, model: RecurrentAttention):
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        images: UInt8[Tensor, "batch channels height width"],
+        state: Float[Tensor, "batch parts hidden"],
+    ) -> tuple[
+        Float[Tensor, "batch 2"],
+        Float[Tensor, "batch classes"],
+        Float[Tensor, "batch parts hidden"],
+    ]:
+        """Return where was looked, the probabilities of the classes, and the state."""
+        model, config, before = self.model, self.model.config, export.unpack(state)
+        widths = 2, config.what + config.where, config.glimpse
+        mean, parts, seen = (state.new_empty(state.shape[0], width) for width in widths)
+        location = model.aim(state[:, 0], mean).clamp(-1, 1)
+        patches = model.sensor(model.sensor.prepare(images), location)
+        h, after = model.recurrent(model.glimpse(patches.flatten(1), location, parts, seen), before)
+        return location, model.action(h).softmax(-1), export.pack(after)
+
+
+def main(arguments: Export) -> None:
+    """Open a run, write the program."""
+    export.require_name(arguments.file)
+    model, saved = open_model(arguments.run, "cpu")
+    images = torch.zeros(1, *saved["extras"]["image_shape"], dtype=torch.uint8)
+    state = export.pack(model.recurrent.initial_state(1))
+    about = {
+        **saved["extras"],
+        "state_shape": list(state.shape[1:]),
+        "glimpses": model.config.glimpses,
+    }
+    export.write(arguments.file, Step(model), {"images": images, "state": state}, about)
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.script("glimpse export"))

@@ -1,0 +1,94 @@
+"""A device that captures, played on a CPU: what `core.training.cuda_graphs` asks of CUDA, with CUDA's rules.
+
+A capture notes every operation with the very tensors that it was given, and undoes what was written: nothing has
+happened. A launch does the noted operations again, on the same memory, and runs no other line of Python. So whatever
+a step reads from elsewhere (a number of Python's, a tensor made anew for each batch) is what it was when captured.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class Recorder:
+    """The backend; it counts its captures and launches."""
+
+    def __init__(self) -> None:
+        self.captures = self.launches = 0
+
+    def aside(self, work: Callable[[], object]) -> None:
+        work()
+
+    def capture(self, work: Callable[[], object]) -> Callable[[], None]:
+        self.captures += 1
+        state = torch.get_rng_state()
+        tape = _Tape()
+        with tape:
+            work()
+        tape.undo()
+        torch.set_rng_state(state)
+
+        def launch() -> None:
+            self.launches += 1
+            tape.play()
+
+        return launch
+
+
+class _Tape(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, Any, Any, list[tuple[int, Tensor]], bool]] = []
+        self.before: dict[
+            int, tuple[Tensor, Tensor]
+        ] = {}  # storages written to: the tensor, and what it held
+        self.own: dict[
+            int, Tensor
+        ] = {}  # storages made in the capture; kept, so that no address is used again
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        for written in _written(func, args, kwargs):
+            place = written.untyped_storage().data_ptr()
+            if place not in self.own and place not in self.before:
+                whole = torch.empty(0, dtype=torch.uint8).set_(written.untyped_storage())  # type: ignore[call-overload]
+                self.before[place] = whole, whole.clone()
+        given = {each.untyped_storage().data_ptr() for each in _tensors((args, kwargs))}
+        result = func(*args, **kwargs)
+        fresh = [
+            (n, each)
+            for n, each in enumerate(tree_leaves(result))
+            if isinstance(each, Tensor) and each.untyped_storage().data_ptr() not in given
+        ]
+        self.own |= {each.untyped_storage().data_ptr(): each for _, each in fresh}
+        self.calls.append((func, args, kwargs, fresh, torch.is_grad_enabled()))
+        return result
+
+    def undo(self) -> None:
+        for whole, held in self.before.values():
+            whole.copy_(held)
+
+    def play(self) -> None:
+        with torch._C._AutoDispatchBelowAutograd():  # where the operations were met
+            for func, args, kwargs, fresh, grad in self.calls:
+                with torch.set_grad_enabled(grad):  # some kernels ask for it
+                    made = tree_leaves(func(*args, **kwargs))
+                for n, place in fresh:
+                    place.copy_(made[n])
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [each for each in tree_leaves(tree) if isinstance(each, Tensor)]
+
+
+def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
+    found = []
+    for n, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            value = args[n] if n < len(args) else kwargs.get(argument.name)
+            found += _tensors(value)
+    return found

@@ -1,0 +1,291 @@
+"""Exports are read back by readers of their own, and must give the same segments at the true times."""
+
+import csv
+import html
+import io
+import math
+import re
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+
+from datasets.videos import load
+from video.formats import FRAME, eaf, frames_csv, segments_csv, spans, srt, vtt
+from video.segments import to_labels, to_segments
+
+AWKWARD = (
+    "plain",
+    "with, comma",
+    'with "quotes"; and semicolon',
+    "two\nlines",
+    "a < b && c > d --> e",
+    "žluťoučký kůň",
+    "🏃‍♀️ runs",
+    "<b>bold</b> &amp; 'single'",
+)
+LABELS = torch.tensor([0, 0, 1, 2, 2, 2, 3, 4, 5, 6, 7, 7])
+
+
+def variable_rate(frames, start=0.0, seed=0):
+    """Times of frames between 4 and 120 ms apart."""
+    gaps = np.random.default_rng(seed).uniform(0.004, 0.12, frames)
+    return (start + np.cumsum(gaps) - gaps[0]).tolist()
+
+
+def expected(labels, seconds, classes):
+    """(start, end, label) from the definition, frame by frame."""
+    found = []
+    for frame, label in enumerate(labels.tolist()):
+        if frame == 0 or label != labels[frame - 1]:
+            found.append([seconds[frame], None, classes[label]])
+            if frame:
+                found[-2][1] = seconds[frame]
+    found[-1][1] = seconds[-1] + float(np.median(np.diff(seconds)))
+    return [tuple(each) for each in found]
+
+
+def read_srt(text):
+    """(start, end, text) of each cue, in seconds, by the grammar of SubRip."""
+    clock = r"(\d{2,}):(\d\d):(\d\d),(\d{3})"
+    found = []
+    for number, block in enumerate(text.split("\n\n")[:-1], 1):
+        count, times, line = block.split("\n")
+        assert int(count) == number
+        match = re.fullmatch(f"{clock} --> {clock}", times)
+        assert match
+        h1, m1, s1, t1, h2, m2, s2, t2 = map(int, match.groups())
+        start, end = ((h1 * 60 + m1) * 60 + s1) * 1000 + t1, ((h2 * 60 + m2) * 60 + s2) * 1000 + t2
+        found.append((start / 1000, end / 1000, line))
+    return found
+
+
+def read_vtt(text):
+    """The cues of WebVTT as `read_srt` gives them."""
+    head, *blocks = text.split("\n\n")[:-1]
+    assert head == "WEBVTT"
+    numbered = [f"{n}\n{block.replace('.', ',', 2)}" for n, block in enumerate(blocks, 1)]
+    cues = read_srt("".join(f"{block}\n\n" for block in numbered))
+    assert not any(character in line for _, _, line in cues for character in "<>")
+    return [(start, end, html.unescape(line)) for start, end, line in cues]
+
+
+def read_eaf(text):
+    """(start, end, value) of each annotation, in seconds, and the root element."""
+    root = ElementTree.fromstring(text.encode())
+    slots = {
+        slot.attrib["TIME_SLOT_ID"]: int(slot.attrib["TIME_VALUE"])
+        for slot in root.iter("TIME_SLOT")
+    }
+    found = []
+    for annotation in root.iter("ALIGNABLE_ANNOTATION"):
+        start, end = (slots[annotation.attrib[f"TIME_SLOT_REF{n}"]] / 1000 for n in (1, 2))
+        found.append((start, end, annotation.findtext("ANNOTATION_VALUE")))
+    return found, root
+
+
+def read_csv(text):
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+def one_line(label):
+    return " ".join(label.split())
+
+
+READERS = {
+    "srt": lambda labels, seconds, classes: read_srt(srt(labels, seconds, classes)),
+    "vtt": lambda labels, seconds, classes: read_vtt(vtt(labels, seconds, classes)),
+    "eaf": lambda labels, seconds, classes: read_eaf(eaf(labels, seconds, classes, None))[0],
+}
+
+
+def test_a_segment_lasts_until_the_next_and_the_last_one_frame_more():
+    seconds = [0.0, 0.5, 0.6, 1.0, 1.1]
+    assert spans(torch.tensor([1, 1, 0, 0, 1]), seconds, ("a", "b")) == [
+        (0.0, 0.6, "b"),
+        (0.6, 1.1, "a"),
+        (1.1, pytest.approx(1.1 + 0.25), "b"),  # the median of .5, .1, .4, .1
+    ]
+
+
+@pytest.mark.parametrize("start", [0.0, 3599.9, 123 * 3600.0])
+def test_segments_csv_has_the_exact_times(start):
+    seconds = variable_rate(len(LABELS), start)
+    heading, *rows = read_csv(segments_csv(LABELS, seconds, AWKWARD))
+    assert heading == ["start", "end", "label"]
+    assert [(float(a), float(b), label) for a, b, label in rows] == expected(
+        LABELS, seconds, AWKWARD
+    )
+
+
+@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize("start", [0.0, 3599.9, 123 * 3600.0])
+def test_formats_in_milliseconds_are_read_back(kind, start):
+    seconds = variable_rate(len(LABELS), start)
+    names = AWKWARD if kind == "eaf" else tuple(map(one_line, AWKWARD))
+    found = READERS[kind](LABELS, seconds, AWKWARD)
+    for (start, end, label), (begins, ends, name) in zip(
+        found, expected(LABELS, seconds, names), strict=True
+    ):
+        assert label == name
+        assert 0 <= begins - start < 0.001  # down, so that the first frame is inside
+        assert 0 <= ends - end < 0.001
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_every_frame_gets_its_label_back_from_the_times(kind):
+    random = np.random.default_rng(1)
+    labels = torch.from_numpy(random.integers(0, 3, 500))
+    seconds = variable_rate(500)
+    found = READERS[kind](labels, seconds, ("0", "1", "2"))
+    frames = np.searchsorted([start for start, _, _ in found], seconds, side="right") - 1
+    assert [int(found[n][2]) for n in frames] == labels.tolist()
+    assert all(found[n][0] <= t < found[n][1] for n, t in zip(frames, seconds, strict=True))
+    assert [end for _, end, _ in found[:-1]] == [start for start, _, _ in found[1:]]
+
+
+def test_whole_milliseconds_stay_what_they_are():
+    seconds = [n / 1000 for n in range(0, 5000, 10)]  # 0.57 * 1000 is less than 570
+    labels = torch.arange(500) % 2
+    starts = [start for start, _, _ in read_srt(srt(labels, seconds, ("a", "b")))]
+    assert starts == seconds
+
+
+@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize("step", [1e-9, 1e-4, 9e-4])
+def test_no_cue_is_empty(kind, step):
+    found = READERS[kind](torch.tensor([0, 1, 0, 1, 0]), [step * n for n in range(5)], ("a", "b"))
+    assert [label for _, _, label in found] == list("ababa")
+    assert found[0][0] == 0
+    assert all(start < end for start, end, _ in found)
+    assert all(end == start for (_, end, _), (start, _, _) in pairwise(found))
+
+
+def test_one_frame_and_none():
+    one, none = torch.tensor([1]), torch.tensor([], dtype=torch.int64)
+    assert spans(one, [2.0], ("a", "b")) == [(2.0, 2.0 + FRAME, "b")]
+    assert read_csv(segments_csv(none, [], AWKWARD)) == [["start", "end", "label"]]
+    assert read_csv(frames_csv(none, [], AWKWARD, torch.zeros(0), [])) == [
+        ["frame", "seconds", "label", "probability"]
+    ]
+    assert srt(none, [], AWKWARD) == ""
+    assert vtt(none, [], AWKWARD) == "WEBVTT\n\n"
+    assert read_eaf(eaf(none, [], AWKWARD, None))[0] == []
+    with pytest.raises(ValueError, match="1 labels at 0 times"):
+        spans(one, [], AWKWARD)
+
+
+def test_clocks_of_more_than_99_hours():
+    labels, seconds = torch.tensor([0, 1, 1]), [359999.9994, 360000.25, 360000.5006]
+    text = srt(labels, seconds, ("a", "b"))
+    assert "99:59:59,999 --> 100:00:00,250" in text
+    assert "100:00:00,250 --> 100:00:00,751" in text
+    assert vtt(labels, seconds, ("a", "b")).count("100:00:00.250") == 2
+
+
+def test_frames_csv_has_number_time_label_and_probability():
+    seconds = variable_rate(4)
+    labels, p = torch.tensor([4, 4, 3, 6]), torch.tensor([0.5, 0.99996, 1 / 3, 0.0])
+    heading, *rows = read_csv(frames_csv(labels, seconds, AWKWARD, p, range(0, 12, 3)))
+    assert heading == ["frame", "seconds", "label", "probability"]
+    assert [int(row[0]) for row in rows] == [0, 3, 6, 9]
+    assert [float(row[1]) for row in rows] == seconds
+    assert [row[2] for row in rows] == [AWKWARD[label] for label in labels]
+    assert [row[3] for row in rows] == ["0.5", "1.0", "0.3333", "0.0"]
+
+
+def test_eaf_has_the_structure_of_its_schema():
+    media = Path("some folder") / "dvě & <tři> #1 100%.mp4"
+    text = eaf(LABELS, variable_rate(len(LABELS)), AWKWARD, media)
+    assert text.startswith('<?xml version="1.0" encoding="UTF-8"?>\n')
+    found, root = read_eaf(text)
+    schema = "{http://www.w3.org/2001/XMLSchema-instance}noNamespaceSchemaLocation"
+    assert root.attrib.pop(schema) == "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
+    assert root.attrib.keys() == {"AUTHOR", "DATE", "FORMAT", "VERSION"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", root.attrib["DATE"])
+    assert [child.tag for child in root] == [
+        "HEADER", "TIME_ORDER", "TIER", "LINGUISTIC_TYPE", "LANGUAGE", "CONTROLLED_VOCABULARY",
+    ]  # fmt: skip
+    assert root[0].attrib == {"MEDIA_FILE": "", "TIME_UNITS": "milliseconds"}
+    assert root[0][0].attrib == {
+        "MEDIA_URL": f"file://{(Path.cwd() / media).as_posix()}",
+        "MIME_TYPE": "video/mp4",
+        "RELATIVE_MEDIA_URL": f"./{media.name}",
+    }
+    times = [int(slot.attrib["TIME_VALUE"]) for slot in root[1]]
+    assert times == sorted(times)
+    assert root[2].attrib == {
+        "LINGUISTIC_TYPE_REF": root[3].attrib["LINGUISTIC_TYPE_ID"],
+        "TIER_ID": "labels",
+    }
+    assert root[3].attrib["TIME_ALIGNABLE"] == "true"
+    assert root[3].attrib["CONTROLLED_VOCABULARY_REF"] == root[5].attrib["CV_ID"]
+    assert [entry[0].text for entry in root[5].findall("CV_ENTRY_ML")] == list(AWKWARD)
+    assert {value.attrib["LANG_REF"] for value in root[5].iter("CVE_VALUE")} == {
+        root[4].attrib["LANG_ID"]
+    }
+    names = [
+        element.attrib[name]
+        for element in root.iter()
+        for name in element.attrib
+        if name.endswith("_ID")
+    ]
+    assert len(names) == len(set(names))
+    used = [
+        reference
+        for each in root.iter("ALIGNABLE_ANNOTATION")
+        for reference in list(each.attrib.values())[1:]
+    ]
+    assert used == [slot.attrib["TIME_SLOT_ID"] for slot in root[1]]
+    assert len(found) == len(to_segments(LABELS)) == int(root[0].findtext("PROPERTY") or 0)
+
+
+def test_eaf_without_a_file_to_open():
+    _, root = read_eaf(eaf(LABELS, variable_rate(len(LABELS)), AWKWARD, None))
+    assert root.find("HEADER/MEDIA_DESCRIPTOR") is None
+    _, root = read_eaf(eaf(LABELS, variable_rate(len(LABELS)), AWKWARD, Path("frames of a film")))
+    descriptor = root.find("HEADER/MEDIA_DESCRIPTOR")
+    assert descriptor is not None
+    assert descriptor.attrib["MIME_TYPE"] == "video/*"
+
+
+def test_characters_that_xml_cannot_hold_are_replaced():
+    media = Path("/films/\udcff.mp4")  # a name that is no UTF-8, as Python has it
+    found, root = read_eaf(
+        eaf(torch.tensor([0, 1]), [0.0, 0.1], ("a\x00b\x1b\ufffe", "line\r\nline\rline"), media)
+    )
+    assert [label for _, _, label in found] == ["a\ufffdb\ufffd\ufffd", "line\nline\nline"]
+    assert root[0][0].attrib["MEDIA_URL"] == "file:///films/\ufffd.mp4"
+
+
+@pytest.mark.parametrize("start", [0.0, 36000.9])
+def test_segments_csv_is_a_data_set_again(tmp_path, start):
+    clips = {
+        name: (LABELS.roll(n), variable_rate(len(LABELS), start, seed=n))
+        for n, name in enumerate("abc")
+    }
+    for name, (labels, seconds) in clips.items():
+        (tmp_path / f"{name}.mp4").touch()
+        (tmp_path / f"{name}.csv").write_bytes(segments_csv(labels, seconds, AWKWARD).encode())
+    splits = load(tmp_path, background="plain")
+    assert sorted(splits.classes) == sorted(AWKWARD)
+    for clip in (*splits.train, *splits.validation, *splits.test):
+        labels, seconds = clips.pop(clip.name)
+        assert [splits.classes[label] for label in clip.labels(seconds)] == [
+            AWKWARD[label] for label in labels
+        ]
+    assert not clips
+
+
+def test_labels_come_back_as_they_went():
+    seconds = variable_rate(len(LABELS))
+    found, _ = read_eaf(eaf(LABELS, seconds, AWKWARD, None))
+    starts = [math.floor(t * 1000) / 1000 for t in seconds]
+    segments = [
+        segment._replace(start=starts.index(start), label=AWKWARD.index(label))
+        for segment, (start, _, label) in zip(to_segments(LABELS), found, strict=True)
+    ]
+    assert to_labels(segments).tolist() == LABELS.tolist()
