@@ -6,6 +6,11 @@
 
 #include <stdint.h>
 #include <string.h>
+#if defined(__FMA__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
 
 #if defined(__AVX512F__)
 enum { LANES = 16, ROWS = 6 }; /* ROWS x 4 sums, 4 weights and a factor fit the 32 registers */
@@ -36,6 +41,22 @@ INLINE void store(float *to, vec x, int count) {
 }
 
 INLINE vec choose(ints mask, vec yes, vec no) { return (vec)((mask & (ints)yes) | (~mask & (ints)no)); }
+
+/* a * b + c with one rounding, where the machine has such an instruction.
+
+   Written out because GCC, left to itself, fuses the multiplication and the addition of some loops and not of others
+   on processors for which it holds chains of fused operations to be slow: the bits would depend on the batch. */
+INLINE vec multiply_add(vec a, vec b, vec c) {
+#if defined(__AVX512F__) && defined(__FMA__)
+    return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX__) && defined(__FMA__)
+    return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+    return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+    return a * b + c;
+#endif
+}
 
 /* The lanes of u and v that `from` names, those of v being LANES .. 2 * LANES - 1. */
 INLINE vec shuffle(vec u, vec v, ints from) {
@@ -86,8 +107,8 @@ INLINE void tile(const int rows, const int wide, const float *a, int64_t stride,
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
             for (int v = 0; v < wide; v++) {
-                const float factor = a[across ? k * stride + r : r * stride + k];
-                sum[r][v] += load(weights.at + r * shift + v * LANES, LANES) * factor;
+                const vec factor = a[across ? k * stride + r : r * stride + k] - (vec){0};
+                sum[r][v] = multiply_add(load(weights.at + r * shift + v * LANES, LANES), factor, sum[r][v]);
             }
     }
 #pragma GCC unroll 8
@@ -152,7 +173,10 @@ INLINE void add_products(const int rows, const float *a, int64_t a_stride, const
     for (int c = 0; c < columns; c++) {
         const vec weights = load(b + (c < valid ? c : 0) * b_stride, count);
 #pragma GCC unroll 4
-        for (int r = 0; r < rows; r++) sum[r * columns + c] += weights * load(a + r * a_stride, count);
+        for (int r = 0; r < rows; r++) {
+            vec *to = sum + r * columns + c;
+            *to = multiply_add(weights, load(a + r * a_stride, count), *to);
+        }
     }
 }
 
