@@ -25,11 +25,10 @@ from captioning import page
 from captioning.arguments import Caption as Arguments
 from captioning.describe import Caption, attention, describe
 from captioning.trained import DEFAULT, Trained, open_model
-from core.beam import WIDEST
 from core.errors import InputError
 from core.files import replace, writing
 from core.training import cli, devices
-from core.training.config import require_within
+from core.training.config import WIDEST_BEAM, require_within
 from datasets.pictures import encode, find_pictures, name_outputs, open_picture
 
 BATCH = 16  # pictures written about together
@@ -149,7 +148,7 @@ def _check(arguments: Arguments) -> None:
     """Complain of what is wrong before work begins, and make the folders to write to."""
     if not arguments.paths:
         raise InputError("no picture to caption: name files or folders, or - to read their paths")
-    require_within(1, WIDEST, arguments, "beam", "n_best")
+    require_within(1, WIDEST_BEAM, arguments, "beam", "n_best")
     if arguments.html and arguments.html.suffix.lower() not in (".html", ".htm"):
         raise InputError(
             f"--html takes the name of a page to write, such as captions.html, not {arguments.html}"

@@ -3,9 +3,14 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from core.beam import WIDEST
 from core.errors import InputError
-from core.training.config import LoopConfig, require_at_least, require_share, require_within
+from core.training.config import (
+    WIDEST_BEAM,
+    LoopConfig,
+    require_at_least,
+    require_share,
+    require_within,
+)
 from vision.encoder import FROM_SCRATCH
 
 
@@ -72,7 +77,7 @@ class Config:
 
     def __post_init__(self):
         require_at_least(1, self, "min_count", "longest", "captions")
-        require_within(1, WIDEST, self, "beam")
+        require_within(1, WIDEST_BEAM, self, "beam")
         require_at_least(1, self, "embedding", "hidden", "visual", "scores")
         require_share(self, "dropout", "smoothing")
         if self.self_critical and self.captions < 2:

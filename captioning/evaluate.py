@@ -20,10 +20,9 @@ from captioning.java_metrics import java_scores
 from captioning.metrics import scores
 from captioning.neighbours import consensus, nearest, pooled
 from captioning.trained import Trained, open_model
-from core.beam import WIDEST
 from core.errors import InputError
 from core.training import cli, devices
-from core.training.config import require_within
+from core.training.config import WIDEST_BEAM, require_within
 from core.training.tables import scores_table
 
 NEIGHBOURS = 30  # whose captions are compared for a consensus (Devlin et al. 2015)
@@ -75,7 +74,7 @@ def baselines(
 
 def main(arguments: Evaluate) -> None:
     """Open a run, measure it, print the table."""
-    require_within(1, WIDEST, arguments, "beam")
+    require_within(1, WIDEST_BEAM, arguments, "beam")
     trained, _ = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
     given = {
         name: getattr(arguments, name)

@@ -10,8 +10,6 @@ from torch import Tensor
 from core.cells import State, map_state
 from core.decoding import Step, all_over, begin, log_softmax
 
-WIDEST = 100  # hypotheses that commands keep at most: time and memory grow with them, the sentences hardly change
-
 
 class Hypothesis(NamedTuple):
     """A sequence that beam search found."""

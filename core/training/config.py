@@ -12,6 +12,9 @@ from core.errors import InputError
 
 C = TypeVar("C")
 
+WIDEST_BEAM = 100
+"""Hypotheses of a beam at most: time and memory grow with them, sentences hardly change."""
+
 
 @dataclass(frozen=True)
 class LoopConfig:

@@ -3,10 +3,14 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from core.beam import WIDEST
 from core.errors import InputError
-from core.training.config import LoopConfig, require_at_least, require_share, require_within
-from datasets.pieces import Kind
+from core.training.config import (
+    WIDEST_BEAM,
+    LoopConfig,
+    require_at_least,
+    require_share,
+    require_within,
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Config:
     target: str = "cs"
     """Suffix of the files to translate to."""
 
-    pieces: Kind = "bpe"
+    pieces: Literal["bpe", "words"] = "bpe"
     """What sentences are made of: words, or parts of them that are frequent."""
     vocabulary: int = 6000
     """Pieces of each language."""
@@ -64,7 +68,7 @@ class Config:
         require_at_least(
             1, self, "vocabulary", "min_count", "longest", "embedding", "hidden", "layers"
         )
-        require_within(1, WIDEST, self, "beam")
+        require_within(1, WIDEST_BEAM, self, "beam")
         require_share(self, "dropout", "word_dropout", "smoothing")
         if self.hidden % 2:
             raise InputError(

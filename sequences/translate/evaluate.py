@@ -16,9 +16,8 @@ from rich.console import Console
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from core.beam import WIDEST
 from core.training import cli, devices
-from core.training.config import require_within
+from core.training.config import WIDEST_BEAM, require_within
 from core.training.tables import scores_table
 from datasets import parallel
 from datasets.parallel import Pair
@@ -84,7 +83,7 @@ def report(results: Mapping[str, Mapping[str, float]], judge: Judge, title: str)
 
 def main(arguments: Evaluate) -> None:
     """Open a run, measure it, print the table."""
-    require_within(1, WIDEST, arguments, "beam")
+    require_within(1, WIDEST_BEAM, arguments, "beam")
     trained, _ = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
     config = trained.config
     own = load(config) if arguments.baselines or not arguments.data else None

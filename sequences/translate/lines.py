@@ -12,11 +12,10 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from core.beam import WIDEST
 from core.errors import InputError
 from core.files import replace, writing
 from core.training import cli, devices
-from core.training.config import require_at_least, require_within
+from core.training.config import WIDEST_BEAM, require_at_least, require_within
 from sequences.translate.arguments import Lines
 from sequences.translate.trained import Trained, open_model
 from sequences.translate.write import MOST, Translation, attention, translate
@@ -25,7 +24,7 @@ from sequences.translate.write import MOST, Translation, attention, translate
 def main(arguments: Lines) -> None:
     """Open a run; translate until the input ends."""
     require_at_least(1, arguments, "batch")
-    require_within(1, WIDEST, arguments, "beam", "n_best")
+    require_within(1, WIDEST_BEAM, arguments, "beam", "n_best")
     trained, _ = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
     if arguments.attention:
         _check(trained, arguments)
