@@ -21,6 +21,21 @@ def test_files_are_named_both_or_by_what_their_names_begin_with(tmp_path):
     assert parallel.load([str(tmp_path / "a")], "en", "cs") == expected
 
 
+def test_an_empty_line_drops_its_pair_and_is_counted(tmp_path, capsys):
+    both = (
+        write(tmp_path / "a.en", "one\n\nthree\n"),
+        write(tmp_path / "a.cs", "jeden\ndva\ntři\n\n"),
+    )
+    assert parallel.load(both, "", "") == [Pair("one", "jeden"), Pair("three", "tři")]
+    told = capsys.readouterr().err
+    assert f"left out: pairs of which a line is empty here or in {both[1]} (1 of 3): line 2" in told
+    write(tmp_path / "b.cs", "jeden\n\n \n")  # the last translation is missing
+    assert parallel.load([both[0], str(tmp_path / "b.cs")], "", "") == [Pair("one", "jeden")]
+    write(tmp_path / "c.cs", "\ndva\n\n")
+    with pytest.raises(InputError, match="in every pair a line is empty"):
+        parallel.load([both[0], str(tmp_path / "c.cs")], "", "")
+
+
 @pytest.mark.parametrize(
     ("english", "message"),
     [
@@ -29,7 +44,6 @@ def test_files_are_named_both_or_by_what_their_names_begin_with(tmp_path):
             "one\ntwo\nthree\n",
             "a.en: line 3 has no translation: {0}/a.cs has 2 lines and this file 3; line n",
         ),
-        ("one\n\nthree\n", "a.en: line 2: the line is empty"),
         ("", "a.en: the file is empty"),
     ],
 )

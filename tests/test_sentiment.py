@@ -213,24 +213,46 @@ def test_train_evaluate_classify(talk, tmp_path, capsys, monkeypatch):
 
     assert run("evaluate", directory, "--json") == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["part"], told["sentences"]) == ("test", 6)
+    assert (told["split"], told["sentences"]) == ("test", 6)
     assert {name: scores["accuracy"] for name, scores in told["scores"].items()} == {
         "this net": 1,
         "bag of words": 1,
         "majority class": 0.5,
     }
-    assert run("evaluate", directory, "--part", "validation") == 0
+    assert run("evaluate", directory, "--split", "validation") == 0
     assert "validation: 6 sentences" in capsys.readouterr().out
     other = text(tmp_path / "new.csv", "text,label\nfine and nice,pos\ngrim and dire,pos\n")
     assert run("evaluate", directory, "--data", other, "--no-baselines", "--json") == 0
     assert json.loads(capsys.readouterr().out)["scores"]["this net"]["accuracy"] == 0.5
 
-    said = b"a nice one\n\n  \r\ngrim\xff\n" + b"dire " * 20_000 + b"\nGOOD, and no end of line"
+    said = b"a nice one\n\n  \r\ngrim\n" + b"dire " * 20_000 + b"\nGOOD, and no end of line"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(said)))
     assert run("classify", directory) == 0
     answers = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [answer[0] for answer in answers] == ["pos", "", "", "neg", "neg", "pos"]
     assert all(0.5 < float(answer[1]) <= 1 for answer in answers if answer[0])
+
+    for said in (b"fine\ngrim\xff\n", b"fine\n" + "grim\n".encode("utf-16-le")):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(said)))
+        assert run("classify", directory) == 2
+        told = capsys.readouterr()
+        assert told.out.startswith("pos\t")
+        assert told.out.count("\n") == 1
+        assert "standard input: line 2 is not UTF-8" in told.err
+
+
+def test_splits_of_other_data(talk, tmp_path, capsys):
+    assert train(tmp_path, "--data", *talk, "--steps", "1") == 0
+    directory = tmp_path / "runs/sentiment/reviews"
+    rows = "text,label,split\nfine,pos,test\ngrim,neg,train\nnice,pos,train\n"
+    other = text(tmp_path / "new.csv", rows)
+    flags = ["evaluate", directory, "--data", other, "--no-baselines", "--json"]
+    for split, sentences in (((), 3), (("--split", "train"), 2), (("--split", "test"), 1)):
+        capsys.readouterr()
+        assert run(*flags, *split) == 0
+        assert json.loads(capsys.readouterr().out)["sentences"] == sentences
+    assert run(*flags, "--split", "validation") == 2
+    assert "new.csv: the data name no split validation" in capsys.readouterr().err
 
 
 def test_interrupted_and_resumed_ends_with_the_same_bits(talk, tmp_path, monkeypatch):
@@ -278,14 +300,14 @@ def test_mistakes_are_one_line(talk, tmp_path, capsys):
     other = text(tmp_path / "other.csv", "text,label\nx,good\n")
     empty = text(tmp_path / "empty.neg", "\n")
     for argv, message in (
-        (("evaluate", directory, "--part", "test"), f"{directory} has no test part"),
+        (("evaluate", directory, "--split", "test"), f"{directory} has no test split"),
         (
             ("evaluate", directory, "--data", other),
             "other.csv: the label 'good' is none of those trained on: neg, pos",
         ),
         (
-            ("evaluate", directory, "--data", other, "--part", "test"),
-            "--part is a part of the run's own data",
+            ("evaluate", directory, "--data", other, "--split", "test", "--no-baselines"),
+            "other.csv: the data name no split test",
         ),
         (("evaluate", tmp_path), "holds neither best.pt nor last.pt"),
         (("classify", tmp_path / "none.pt"), "none.pt: No such file or directory"),

@@ -99,13 +99,20 @@ def part(weights: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def restore(network: nn.Module, weights: dict[str, Any], source: Path | str) -> None:
-    """Load a state dict into a network; raises `InputError`, naming `source`, if it is that of another network."""
+    """Load a state dict into a network.
+
+    Raises:
+        InputError: the weights, of the file `source`, are another network's, or not all finite.
+    """
     try:
         network.load_state_dict(weights)
     except RuntimeError:
         raise InputError(
             f"{source} holds the weights of a network of other parts or sizes"
         ) from None
+    for name, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise InputError(f"{source}: the weights {name} are not finite: train anew")
 
 
 def _read(path: Path) -> object:

@@ -16,7 +16,7 @@ import importlib.util
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -185,6 +185,24 @@ def standard_input() -> BinaryIO:
     if sys.stdin is None:
         raise InputError("standard input is closed")
     return sys.stdin.buffer
+
+
+def text_lines() -> Iterator[str]:
+    """Yield the lines of standard input, each as soon as it is read and without its end.
+
+    Raises:
+        InputError: standard input is closed, or a line, which is named, is not text in UTF-8.
+    """
+    for number, line in enumerate(iter(standard_input().readline, b""), 1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            text = "\0"
+        if "\0" in text:  # UTF-16 without a mark is full of them
+            raise InputError(
+                f"standard input: line {number} is not UTF-8; convert it to that encoding"
+            )
+        yield text.rstrip("\r\n")
 
 
 def say(line: str) -> None:

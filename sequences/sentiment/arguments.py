@@ -26,10 +26,10 @@ class Evaluate(Computing):
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run directory or checkpoint."""
-    part: Literal["test", "validation"] | None = None
-    """Part of its data; by default test where there is one."""
     data: tuple[str, ...] = ()
-    """Other data than in training, all of which is measured: given as in training."""
+    """Other data than in training, in the same formats; all of it is measured."""
+    split: Literal["train", "validation", "test"] | None = None
+    """Measure this split only; by default test where the run has one, and all of --data."""
     baselines: bool = True
     """Measure the baselines too, which learn from the training data again."""
     json: bool = False

@@ -3,8 +3,9 @@
     echo "the plot of this film is not dull" | uv run sequences sentiment classify runs/sentiment/reviews
     uv run sequences sentiment classify RUN < lines.txt | paste - lines.txt
 
-Line n of what is printed is about line n of what is read: the most probable label and its probability, parted by a
-tab; nothing for a line that is empty. Each line is answered at once.
+Line n of the output is about line n of the input: the most probable label and its probability,
+separated by a tab; nothing for an empty line. Each line is answered at once. A line that is not
+UTF-8 ends the command with an error that names it.
 """
 
 from core.training import cli, devices
@@ -15,10 +16,8 @@ from sequences.sentiment.trained import Trained, open_model
 def main(arguments: Classify) -> None:
     """Answer line by line until the input ends."""
     trained = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
-    for line in cli.standard_input():
-        cli.say(
-            answer(trained, line.decode(errors="replace").strip())
-        )  # what is no UTF-8 is no word either
+    for line in cli.text_lines():
+        cli.say(answer(trained, line.strip()))
 
 
 def answer(trained: Trained, text: str) -> str:

@@ -1,7 +1,7 @@
 """How well a trained net classifies, beside the majority class and a bag of words.
 
-uv run sequences sentiment evaluate runs/sentiment/reviews                         # accuracy and F1, on the test part
-uv run sequences sentiment evaluate runs/sentiment/sentences --data a.neg a.pos    # on all of other data
+uv run sequences sentiment evaluate runs/sentiment/reviews                    # on its test split
+uv run sequences sentiment evaluate runs/sentiment/sentences --data a.neg a.pos    # other data
 """
 
 import json
@@ -41,51 +41,51 @@ def compare(
     trained: Trained, rows: Sequence[Labelled], train: Sequence[Labelled] = ()
 ) -> dict[str, dict[str, float]]:
     """Return the scores of a net, and if there are training texts those of the baselines that learn from them."""
-    texts, truth = (
-        [row.text for row in rows],
-        label_numbers(rows, trained.classes, "the data").numpy(),
-    )
-    results = {"this net": baselines.scores(trained.classify(texts).argmax(-1).numpy(), truth)}
+    texts = [row.text for row in rows]
+    truth = label_numbers(rows, trained.classes, "the data").numpy()
+    predicted = trained.classify(texts).argmax(-1).numpy()
+    results = {"this net": baselines.scores(predicted, truth)}
     if train:
-        known, labels = (
-            [row.text for row in train],
-            label_numbers(train, trained.classes, "the data").numpy(),
-        )
-        most = baselines.majority(labels, len(rows))
-        bag = baselines.bag_of_words(trained.vocabulary, known, labels, texts)
-        results |= {
-            "bag of words": baselines.scores(bag, truth),
-            "majority class": baselines.scores(most, truth),
-        }
+        train_texts = [row.text for row in train]
+        train_labels = label_numbers(train, trained.classes, "the data").numpy()
+        majority = baselines.majority(train_labels, len(rows))
+        bag = baselines.bag_of_words(trained.vocabulary, train_texts, train_labels, texts)
+        results["bag of words"] = baselines.scores(bag, truth)
+        results["majority class"] = baselines.scores(majority, truth)
     return results
 
 
 def main(arguments: Evaluate) -> None:
     """Open a run, measure it, print the table."""
-    if arguments.data and arguments.part:
-        raise InputError("--part is a part of the run's own data; of other --data all is measured")
     trained = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
-    splits = None if arguments.data and not arguments.baselines else load(trained.config)
-    name, rows = _chosen(arguments, splits)
-    label_numbers(rows, trained.classes, " ".join(arguments.data or trained.config.data))
-    results = compare(trained, rows, splits.train if splits and arguments.baselines else ())
-    if arguments.json:
-        print(json.dumps({"part": name, "sentences": len(rows), "scores": results}))
+    own = None if arguments.data and not arguments.baselines else load(trained.config)
+    if own is None or arguments.data:
+        name = " ".join(arguments.data)
+        rows = _given(arguments)
+        if arguments.split:
+            name = f"{name} ({arguments.split})"
     else:
-        Console().print(
-            scores_table(results, f"{name}: {len(rows)} sentences, %", "labels by", 100)
-        )
+        name = arguments.split or ("test" if own.test else "validation")
+        rows = getattr(own, name)
+        if not rows:
+            raise InputError(f"{arguments.run} has no {name} split")
+    label_numbers(rows, trained.classes, " ".join(arguments.data or trained.config.data))
+    results = compare(trained, rows, own.train if own and arguments.baselines else ())
+    if arguments.json:
+        print(json.dumps({"split": name, "sentences": len(rows), "scores": results}))
+    else:
+        title = f"{name}: {len(rows)} sentences, %"
+        Console().print(scores_table(results, title, "labels by", 100))
 
 
-def _chosen(arguments: Evaluate, splits: TextSplits | None) -> tuple[str, Sequence[Labelled]]:
-    """What is measured, and its name."""
-    if splits is None or arguments.data:
-        parts = labelled_text.read(arguments.data)
-        return " ".join(arguments.data), [row for part in parts.values() for row in part]
-    name = arguments.part or ("test" if splits.test else "validation")
-    if not (rows := getattr(splits, name)):
-        raise InputError(f"{arguments.run} has no {name} part")
-    return name, rows
+def _given(arguments: Evaluate) -> Sequence[Labelled]:
+    """Return all texts of --data, or those of the split that was asked for."""
+    splits = labelled_text.read(arguments.data)
+    if not arguments.split:
+        return [row for rows in splits.values() for row in rows]
+    if arguments.split not in splits:
+        raise InputError(f"{arguments.data[0]}: the data name no split {arguments.split}")
+    return splits[arguments.split]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ The first prints `Eva dnes viděla na zahradě dvě červená jablka.`
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -28,7 +28,8 @@ def main(arguments: Lines) -> None:
     trained, _ = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
     if arguments.attention:
         _check(trained, arguments)
-    read, number = _read(), 0
+    read = cli.text_lines()
+    number = 0
     while lines := list(islice(read, arguments.batch)):
         found = translate(trained, lines, arguments.beam or trained.config.beam, arguments.n_best)
         for line, translations in zip(lines, found, strict=True):
@@ -50,17 +51,6 @@ def _check(trained: Trained, arguments: Lines) -> None:
         )
     with writing(arguments.attention.parent):
         arguments.attention.parent.mkdir(parents=True, exist_ok=True)
-
-
-def _read() -> Iterator[str]:
-    """The lines of standard input, without waiting for more than one."""
-    for number, line in enumerate(iter(cli.standard_input().readline, b""), 1):
-        try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError:
-            raise InputError(
-                f"standard input: line {number} is not UTF-8; convert it to that encoding"
-            ) from None
 
 
 def _warn(trained: Trained, number: int, line: str) -> None:
