@@ -1,0 +1,39 @@
+"""The scripts of examples/, run as they are or at toy size."""
+
+import runpy
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from core.cells import LSTMCell
+from core.recurrent import Recurrent
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def test_gradients_written_out_by_hand_are_those_of_autograd():
+    example = runpy.run_path(str(EXAMPLES / "lstm_by_hand.py"))
+    time, batch, hidden = example["TIME"], example["BATCH"], example["HIDDEN"]
+    net = Recurrent("lstm", 2, hidden, bias=True, engine="reference")
+    cell = net.layers[0][0]
+    assert isinstance(cell, LSTMCell)
+    V = nn.Parameter(torch.randn(hidden))
+    x, d = torch.rand(time, batch, 2), torch.rand(batch)
+    outputs, _ = net(x)
+    outputs.retain_grad()
+    expected = (outputs[-1] @ V - d).square().mean()
+    expected.backward()
+    wanted = [parameter.grad for parameter in (*cell.parameters(), V)]
+    with torch.no_grad():
+        error, norms = example["backpropagate"](cell, V, x, d)
+    assert abs(error - expected.item()) < 1e-5
+    assert len(norms) == time
+    for parameter, gradient in zip((*cell.parameters(), V), wanted, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_the_lstm_by_hand_learns(capsys):
+    example = runpy.run_path(str(EXAMPLES / "lstm_by_hand.py"))
+    assert example["main"](100) < 0.4  # it has begun to answer about 1
+    assert "step   100" in capsys.readouterr().out
