@@ -7,7 +7,6 @@
 Exit codes: 0 all pictures are captioned; 1 some could not be, told in a line each; 2 none, or bad arguments.
 """
 
-import json
 import math
 import os
 import sys
@@ -26,7 +25,7 @@ from captioning.arguments import Caption as Arguments
 from captioning.describe import Caption, attention, describe
 from captioning.trained import DEFAULT, Trained, open_model
 from core.errors import InputError
-from core.files import replace, writing
+from core.files import replace, to_json, writing
 from core.training import cli, devices
 from core.training.config import WIDEST_BEAM, require_within
 from datasets.pictures import encode, find_pictures, name_outputs, open_picture
@@ -181,9 +180,7 @@ def _listed() -> Iterator[Path]:
 
 def _tell(captioned: Captioned, target: Path | None, *, as_json: bool) -> None:
     if as_json:
-        print(
-            json.dumps(tell(captioned) | ({"overlay": str(target)} if target else {})), flush=True
-        )
+        print(to_json(tell(captioned) | ({"overlay": str(target)} if target else {})), flush=True)
         return
     best, *others = captioned.captions
     lines = [f"{captioned.viewed.file}: {best.text}" + (f" ({_percent(best)})" if others else "")]

@@ -6,7 +6,6 @@ The captioner runs freely, with a beam; nothing of the references is shown to it
 without punctuation.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +20,7 @@ from captioning.metrics import scores
 from captioning.neighbours import consensus, nearest, pooled
 from captioning.trained import Trained, open_model
 from core.errors import InputError
+from core.files import to_json
 from core.training import cli, devices
 from core.training.config import WIDEST_BEAM, require_within
 from core.training.tables import scores_table
@@ -94,7 +94,7 @@ def main(arguments: Evaluate) -> None:
     if arguments.baselines:
         results |= baselines(trained, parts["train"], parts[split], java=arguments.java)
     if arguments.json:
-        print(json.dumps({"split": split, "images": len(parts[split].images), "scores": results}))
+        print(to_json({"split": split, "images": len(parts[split].images), "scores": results}))
     else:
         Console().print(
             scores_table(

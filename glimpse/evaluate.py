@@ -5,7 +5,6 @@
 Beside the accuracy stand those of the same network looking at random places and looking only at the centre.
 """
 
-import json
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from core import rng
 from core.errors import InputError
+from core.files import to_json
 from core.training import cli, devices
 from core.training.config import require_at_least
 from datasets.splits import Images
@@ -145,7 +145,7 @@ def main(arguments: Evaluate) -> None:
     glimpses = config.glimpses if arguments.glimpses is None else arguments.glimpses
     report = measure(model, images, glimpses, arguments.samples)
     if arguments.json:
-        print(json.dumps(asdict(report)))
+        print(to_json(asdict(report)))
     else:
         Console().print(*tables(report, arguments.split), sep="\n")
 

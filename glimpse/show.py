@@ -8,7 +8,6 @@ it is, which suits pictures of many sizes whose things are as large as in traini
 black want --invert for ink on paper.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from core.errors import InputError
-from core.files import replace, writing
+from core.files import replace, to_json, writing
 from core.training import cli, devices
 from core.training.config import require_within
 from datasets.folders import letterbox
@@ -54,7 +53,7 @@ def main(arguments: Show) -> None:
             line = f"{file}: {name} ({100 * probability:.1f} %), drawn in {' and '.join(map(str, drawn))}"
             print(line.encode("utf-8", "replace").decode(), flush=True)
     if arguments.json:
-        print(json.dumps(told, indent=1), flush=True)
+        print(to_json(told, indent=1), flush=True)
     if failed:
         raise SystemExit(1 if done else 2)
 

@@ -3,7 +3,6 @@
 uv run video evaluate runs/video/sprites    # accuracy, balanced accuracy, edit score and F1 on the test clips
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,6 +12,7 @@ from rich.console import Console
 from torch import Tensor
 
 from core.errors import InputError
+from core.files import to_json
 from core.training import cli, devices
 from core.training.config import require_share
 from core.training.tables import scores_table
@@ -101,7 +101,7 @@ def main(arguments: Evaluate) -> None:
     )
     results = compare(trained, train, clips, arguments.shortest, arguments.staying)
     if arguments.json:
-        print(json.dumps({"part": part, "clips": len(clips), "scores": results}))
+        print(to_json({"part": part, "clips": len(clips), "scores": results}))
     else:
         Console().print(scores_table(results, f"{part}: {len(clips)} clips, %", "labels by"))
 

@@ -6,7 +6,6 @@ was not.
 """
 
 import json
-import math
 import os
 import shlex
 from collections.abc import Iterator, Mapping
@@ -79,14 +78,23 @@ class Run:
             shown: the numbers that matter, for which a progress bar has room.
 
         Raises:
-            InputError: the directory cannot be written.
+            InputError: the directory cannot be written, or another process trains in it.
         """
         if not self.writes:
             yield
             return
         with files.writing(self.directory):
             self._make_directory()
-            settings = json.dumps({"app": self.app, **to_dict(self.config)}, indent=2)
+        busy = f"another process trains in {self.directory}"
+        with files.locked(self.directory / "lock", busy), self._logging(step, steps, shown):
+            yield
+
+    @contextmanager
+    def _logging(self, step: int, steps: int, shown: tuple[str, ...]) -> Iterator[None]:
+        """Open the files of the directory, which this process alone writes."""
+        files.remove_leftovers(self.directory)
+        with files.writing(self.directory):
+            settings = files.to_json({"app": self.app, **to_dict(self.config)}, indent=2)
             files.replace(self.directory / "config.json", f"{settings}\n".encode())
             _cut(self.directory / "metrics.jsonl", step)
             self._rows = (self.directory / "metrics.jsonl").open("a")
@@ -110,9 +118,9 @@ class Run:
         """Write a row such as {"train/loss": 0.5} to metrics.jsonl, TensorBoard and the display."""
         if not self.writes:
             return
-        row = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        self._require_directory()
         with files.writing(self.directory / "metrics.jsonl"):
-            self._rows.write(json.dumps({"step": step, **row}) + "\n")
+            self._rows.write(files.to_json({"step": step, **values}) + "\n")
             self._rows.flush()
             self._events.add(step, values)
         self._display.show(step, values)
@@ -121,11 +129,17 @@ class Run:
         """Write checkpoint last.pt or best.pt, when all rows before it are safe."""
         if not self.writes:
             return
+        self._require_directory()
         with files.writing(self.directory / "metrics.jsonl"):
             os.fsync(self._rows.fileno())
         checkpoint.save(
             self.directory / name, self.app, {"config": to_dict(self.config), **payload}
         )
+
+    def _require_directory(self) -> None:
+        """Raise `InputError` if the directory was removed since it was opened."""
+        if os.fstat(self._rows.fileno()).st_nlink == 0 or not self.directory.is_dir():
+            raise InputError(f"{self.directory} was removed while the run wrote to it")
 
     def _make_directory(self) -> None:
         """Make the directory; where names are numbered, the first that is free."""

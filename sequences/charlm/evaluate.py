@@ -4,7 +4,6 @@ uv run sequences charlm evaluate runs/charlm/hello                    # nats and
 uv run sequences charlm evaluate runs/charlm/pages --structure xml    # tags and brackets that close, in its samples
 """
 
-import json
 import math
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.errors import InputError
+from core.files import to_json
 from core.training import cli, devices
 from core.training.tables import scores_table
 from datasets.corpora import Corpus, open_corpus
@@ -187,7 +187,7 @@ def main(arguments: Evaluate) -> None:
         results = compare(trained, corpus, start, known)
         table = results_table(results, corpus, start)
     if arguments.json:
-        print(json.dumps({"text": corpus.name, "start": start, "scores": results}))
+        print(to_json({"text": corpus.name, "start": start, "scores": results}))
     else:
         Console().print(table)
 

@@ -4,13 +4,13 @@ uv run sequences sentiment evaluate runs/sentiment/reviews                    # 
 uv run sequences sentiment evaluate runs/sentiment/sentences --data a.neg a.pos    # other data
 """
 
-import json
 from collections.abc import Sequence
 
 import torch.nn.functional as F
 from rich.console import Console
 
 from core.errors import InputError
+from core.files import to_json
 from core.training import cli, devices
 from core.training.tables import scores_table
 from datasets import labelled_text
@@ -72,7 +72,7 @@ def main(arguments: Evaluate) -> None:
     label_numbers(rows, trained.classes, " ".join(arguments.data or trained.config.data))
     results = compare(trained, rows, own.train if own and arguments.baselines else ())
     if arguments.json:
-        print(json.dumps({"split": name, "sentences": len(rows), "scores": results}))
+        print(to_json({"split": name, "sentences": len(rows), "scores": results}))
     else:
         title = f"{name}: {len(rows)} sentences, %"
         Console().print(scores_table(results, title, "labels by", 100))

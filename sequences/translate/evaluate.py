@@ -9,13 +9,13 @@ Translations are text as it was read, and so are the references: sacrebleu split
 signatures say how.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+from core.files import to_json
 from core.training import cli, devices
 from core.training.config import WIDEST_BEAM, require_within
 from core.training.tables import scores_table
@@ -103,7 +103,7 @@ def main(arguments: Evaluate) -> None:
             "scores": results,
             "signatures": judge.signatures(),
         }
-        print(json.dumps(told))
+        print(to_json(told))
     else:
         name = " ".join(arguments.data) or "validation"
         report(results, judge, f"{name}: {len(pairs)} pairs, beam {beam}")
