@@ -17,10 +17,10 @@ BYTES = 256
 
 @dataclass(frozen=True)
 class Alphabet:
-    """What a text is written in: a number for each character in use, or, without `characters`, for each byte."""
+    """What a text is written in: a number for each character in use, or for each byte."""
 
     characters: str | None = None
-    """In the order of their numbers, that of Unicode; None: bytes of UTF-8."""
+    """The characters in the order of Unicode, which is that of their numbers; None: bytes of UTF-8."""
 
     def __len__(self) -> int:
         return BYTES if self.characters is None else len(self.characters)
@@ -32,13 +32,18 @@ class Alphabet:
 
     @property
     def unit(self) -> str:
-        """What one number stands for, as readers are told."""
+        """What one number stands for: the word for messages."""
         return "byte" if self.characters is None else "character"
 
     def unseen(self, text: str) -> str:
-        """Return the characters of a text that have no number, each once and in their order."""
+        """Return the characters of a text that have no number, each once, in order."""
         known = set(text if self.characters is None else self.characters)
         return "".join(dict.fromkeys(character for character in text if character not in known))
+
+    def known(self, text: str) -> str:
+        """Return a text without the characters that have no number."""
+        unseen = self.unseen(text)
+        return "".join(character for character in text if character not in unseen)
 
     def encode(self, text: str) -> Integer[np.ndarray, " length"]:
         """Return the numbers of a text, all of whose characters have one."""
@@ -47,17 +52,23 @@ class Alphabet:
         return np.searchsorted(code_points(self.characters), code_points(text)).astype(self.dtype)
 
     def decode(self, numbers: Iterable[int]) -> str:
-        """Return the text of numbers; bytes that are no UTF-8 become the replacement character."""
+        """Return the text of numbers; bytes that are not UTF-8 become the replacement character."""
         if self.characters is None:
             return bytes(numbers).decode(errors="replace")
         return "".join(self.characters[number] for number in numbers)
 
     def decoder(self) -> Callable[[int], str]:
-        """Return a function that is told one number after another, and returns the text that is complete by then."""
+        """Return a function from the next number to the text that it completes, perhaps none."""
         if self.characters is not None:
             return self.characters.__getitem__
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         return lambda number: decoder.decode(bytes([number]))
+
+
+def quoted(characters: str) -> str:
+    """Return the first ten of some characters in quotes, for a message."""
+    more = " ..." if len(characters) > 10 else ""
+    return ", ".join(map(repr, characters[:10])) + more
 
 
 def code_points(text: str) -> Integer[np.ndarray, " length"]:

@@ -29,7 +29,7 @@ from jaxtyping import Integer
 from core.cache import user_cache
 from core.errors import InputError
 from core.files import replace
-from datasets.alphabets import Alphabet, code_points
+from datasets.alphabets import Alphabet, code_points, quoted
 
 PIECE = 1 << 20  # bytes read at a time
 UNICODE = 0x110000
@@ -80,8 +80,8 @@ def open_corpus(
         own = Alphabet() if as_bytes else _alphabet(path, cache / f"{digest[:32]}.alphabet")
         alphabet = alphabet or own
         if unseen := alphabet.unseen(own.characters or ""):
-            named = ", ".join(map(repr, unseen[:10])) + " ..." * (len(unseen) > 10)
-            raise InputError(f"{path} has characters that the model has never seen: {named}")
+            line = "has characters that the model has never seen"
+            raise InputError(f"{path} {line}: {quoted(unseen)}")
         return Corpus(path.name, _encoded(path, digest, alphabet, cache), alphabet, digest)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
@@ -153,15 +153,18 @@ def _mapped(file: Path | IO[bytes], dtype: np.dtype, path: Path) -> np.ndarray:
 
 def _texts(path: Path) -> Iterable[str]:
     """The text of a file in pieces, without a byte order mark."""
-    decoder, done = codecs.getincrementaldecoder("utf-8-sig")(), 0
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    hint = "save it in that encoding, or read it as --bytes"
+    done = 0
     for piece in chain(_pieces(path), (b"",)):
         try:
-            yield decoder.decode(piece, final=not piece)
+            text = decoder.decode(piece, final=not piece)
         except UnicodeDecodeError as error:
             place = done + len(piece) - len(error.object) + error.start
-            raise InputError(
-                f"{path}: byte {place} of the text is not UTF-8: save it in that encoding, or read it as --bytes"
-            ) from None
+            raise InputError(f"{path}: byte {place} of the text is not UTF-8: {hint}") from None
+        if "\0" in text:  # UTF-16 without a mark is full of them, and so is most that is no text
+            raise InputError(f"{path}: it has the character NUL, as no text in UTF-8 has: {hint}")
+        yield text
         done += len(piece)
 
 

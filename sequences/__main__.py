@@ -1,7 +1,7 @@
 """The command `sequences`: `uv run sequences addition`, or `python -m sequences charlm train`."""
 
 from core.training import cli
-from core.training.arguments import Training
+from core.training.arguments import Pack, Training
 from core.training.cli import Command
 from sequences.addition import config as addition
 from sequences.charlm import arguments as charlm
@@ -20,6 +20,7 @@ COMMANDS: cli.Commands = {
         "train": Command("train a character language model on any text", charlm.TRAINING),
         "sample": Command("let a trained one write", charlm.Sample),
         "evaluate": Command("measure a trained one on held-out text", charlm.Evaluate),
+        "pack": Command("make one small file of a trained one", Pack),
     },
     "sentiment": {
         "train": Command(

@@ -75,6 +75,7 @@ def test_a_changed_file_is_not_taken_from_the_cache(tmp_path, cache):
         (b"0123456789" * 3 + b"\xff\xfe", "byte 30 of the text is not UTF-8"),
         ("Příliš".encode("latin2"), "byte 1 of the text is not UTF-8"),
         ("text".encode("utf-16"), "byte 0 of the text is not UTF-8"),
+        ("text".encode("utf-16-le"), "has the character NUL, as no text in UTF-8"),
         (gzip.compress(b""), "the file is empty"),
         (gzip.compress(TEXT.encode())[:-9], "damaged or incomplete"),
         (bz2.compress(TEXT.encode())[:20], "damaged or incomplete"),

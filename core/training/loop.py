@@ -237,6 +237,18 @@ class _Training:
         )
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put `model` in evaluation mode, without gradients; afterwards it is in the mode it was in."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
 def evaluate(
     model: nn.Module, sums: Callable[..., Mapping[str, Tensor]], batches: Iterable[tuple[Any, ...]]
 ) -> dict[str, float]:
@@ -247,12 +259,10 @@ def evaluate(
         sums: `sums(*batch)` gives sums over the batch, and the number of their summands as "count".
         batches: the arguments of `sums`, batch by batch.
     """
-    whole, training = Sums(), model.training
-    model.eval()
-    with torch.no_grad():
+    whole = Sums()
+    with evaluating(model):
         for batch in batches:
             whole.add(sums(*batch))
-    model.train(training)
     return whole.divided(whole.values.pop("count").item())
 
 

@@ -1,9 +1,15 @@
-"""One small file of a trained model, to keep or to ship: weights in float16, nothing to go on training from."""
+"""One small file of a trained model, to keep or to ship, without what training needs to go on.
 
-from collections.abc import Sequence
+Weights are stored in float16 (`halve`), or in a byte each (`to_bytes`, `from_bytes`).
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from core.errors import InputError
 from core.training import checkpoint
@@ -11,9 +17,50 @@ from core.training.arguments import Pack
 from core.training.config import from_dict, to_dict
 
 KEPT = "step", "seconds", "metrics", "extras"  # beside weights and configuration
+SCALE = "scale of "  # begins the name of the scales of a matrix in bytes
+
+Weights = dict[str, Tensor]
 
 
-def pack(app: str, config: type, parts: Sequence[str], arguments: Pack) -> None:
+def halve(weights: Weights) -> Weights:
+    """Return weights in float16."""
+    return {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in weights.items()
+    }
+
+
+def to_bytes(weights: Weights) -> Weights:
+    """Return matrices as integers of 8 bits, each row with a scale of its own; the rest in float16.
+
+    A row w becomes round(w / s), where s = max |w| / 127 is its scale.
+    """
+    packed = {}
+    for name, value in halve(weights).items():
+        packed[name] = value
+        if value.dim() == 2 and value.is_floating_point():
+            scale = weights[name].float().abs().amax(1, keepdim=True).clamp(min=1e-12) / 127
+            packed[name] = (weights[name].float() / scale).round().to(torch.int8)
+            packed[SCALE + name] = scale
+    return packed
+
+
+def from_bytes(packed: Weights) -> Weights:
+    """Return the matrices that `to_bytes` packed, in float32; other weights stay as they are."""
+    return {
+        name: value * packed[SCALE + name] if SCALE + name in packed else value
+        for name, value in packed.items()
+        if not name.startswith(SCALE)
+    }
+
+
+def pack(
+    app: str,
+    config: type,
+    parts: Sequence[str],
+    arguments: Pack,
+    compress: Callable[[Weights], Weights] = halve,
+) -> None:
     """Read the best checkpoint of a run and write the file: the command `APP pack`.
 
     Args:
@@ -21,19 +68,19 @@ def pack(app: str, config: type, parts: Sequence[str], arguments: Pack) -> None:
         config: its configuration.
         parts: those of the model that are used once it is trained.
         arguments: which run, and the file to write.
+        compress: `halve` or `to_bytes`, for each part.
 
     Raises:
-        InputError: the run cannot be read, the file not written, or it is no .pt file or lies in a run's directory.
+        InputError: the run cannot be read, the file not written, or it is no .pt file or lies in a
+            run's directory.
     """
     _check(arguments.file)
     saved = checkpoint.open_run(arguments.run, app)
     told = to_dict(without_places(from_dict(config, saved["config"], str(arguments.run))))
-    used = {
-        name: value for name, value in saved["weights"].items() if name.partition(".")[0] in parts
-    }
-    weights = {
-        name: value.half() if value.is_floating_point() else value for name, value in used.items()
-    }
+    weights = {}
+    for part in parts:
+        compressed = compress(checkpoint.part(saved["weights"], part))
+        weights |= {f"{part}.{name}": value for name, value in compressed.items()}
     checkpoint.save(
         arguments.file,
         app,
@@ -57,4 +104,6 @@ def _check(file: Path) -> None:
 def without_places(config: Any) -> Any:
     """Return a configuration that does not tell where files lie on the machine that trained it."""
     places = {each.name: each.default for each in fields(config) if each.metadata.get("place")}
-    return replace(config, **places, data=Path(config.data).name)
+    if hasattr(config, "data"):
+        places["data"] = Path(config.data).name
+    return replace(config, **places)

@@ -16,48 +16,52 @@ class Config:
     file: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")] = field(
         default=None, metadata={"place": True}
     )
-    """Text to learn from: as it is or compressed (xz, bzip2, gzip), in UTF-8 or as bytes, of any size."""
+    """Text to learn from, plain or compressed (xz, bzip2, gzip), in UTF-8 or as bytes, of any
+    size."""
     corpus: Literal["hello", "pages"] | None = None
-    """A built-in text where no file is given: hello, the lecture's, or pages of small XML and wiki markup."""
+    """A built-in text where no file is given: hello, the lecture's, or pages of small XML and wiki
+    markup."""
     bytes: bool = False
     """Read and write bytes instead of characters."""
     held_out: float = 0.1
-    """Share of the text, its tail, that is kept for validation."""
+    """Share of the text, its tail, that is held out for validation; a million characters at most."""
 
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
-    """The recurrent core."""
+    """The recurrent cell."""
     hidden: int = 128
     """Units of each layer."""
     layers: int = 1
     """Recurrent layers."""
     embedding: int = 0
-    """Numbers that a character is embedded in; 0: none, U takes it one-hot."""
+    """Size of the character embedding; 0: none, U takes characters one-hot."""
     tied: bool = False
-    """Embed characters by the rows of the output matrix V (Press and Wolf 2017), so in as many numbers as units."""
+    """Share the embedding's weights with the output matrix V (Press and Wolf 2017)."""
     dropout: float = 0.0
     """Share of units dropped: of embeddings, between layers, and before the output."""
+    locked_dropout: bool = False
+    """Drop the same units at all steps of a window (Gal and Ghahramani 2016)."""
+    weight_dropout: float = 0.0
+    """Share of the recurrent weights W dropped, once a window (Merity et al. 2018)."""
+    averaging: float = 0.0
+    """Decay of the moving average of the weights, which is what validates and writes; 0: none."""
 
     window: int = 100
-    """Characters between two cuts of the gradient; the state is carried on."""
-
+    """Characters of a window of truncated backpropagation; the state is carried to the next."""
     reset_rate: float = 0.02
-    """Fraction of the windows that start from a zero state, as sampling does."""
+    """Fraction of training windows that start from a zero state, as sampling does."""
 
     loop: LoopConfig = field(default_factory=LoopConfig)
-    """The training loop; a batch counts rows, of which each reads its own stretch of the text."""
+    """The training loop; a batch counts rows, each of which reads its own stretch of the text."""
 
     def __post_init__(self):
         require_at_least(1, self, "hidden", "layers", "window")
         require_at_least(0, self, "embedding")
         if self.tied and self.embedding:
-            raise InputError(
-                "tied embeddings have as many numbers as a layer has units: leave out --embedding"
-            )
-        require_share(self, "dropout", "held_out", "reset_rate")
+            raise InputError("tied embeddings are as wide as a layer: leave out --embedding")
+        require_share(self, "dropout", "weight_dropout", "averaging", "held_out", "reset_rate")
         if not self.held_out:
-            raise InputError(
-                "held-out must be above 0: without a held-out tail nothing tells how good the model is"
-            )
+            hint = "without held-out text nothing tells how good the model is"
+            raise InputError(f"held-out must be above 0: {hint}")
 
 
 HELLO = Config(

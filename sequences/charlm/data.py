@@ -1,4 +1,4 @@
-"""A text as the model meets it: windows of many rows at once, each batch a function of (seed, step)."""
+"""A text as the model reads it: windows of many rows at once; a batch is a function of (seed, step)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,9 @@ from core.rng import fold, generator
 from datasets.corpora import Corpus, open_corpus
 from datasets.toy_texts import TOYS, toy_corpus
 from sequences.charlm.config import Config
+
+MOST_HELD_OUT = 1_000_000  # characters: so a validation takes minutes, however long the text
+SEARCHED = 1_000_000  # characters that are searched for a line's end
 
 Numbers = Integer[np.ndarray, " length"]
 
@@ -31,37 +34,48 @@ def read(config: Config) -> Corpus:
 
 
 def split(corpus: Corpus, config: Config) -> int:
-    """Return where the tail of a text begins that is held out.
+    """Return where the held-out tail of a text begins.
 
     Raises:
         InputError: the text is too short to train on the rest.
     """
-    size, unit, rows = len(corpus.numbers), corpus.alphabet.unit, config.loop.batch
-    held_out = max(2, round(config.held_out * size))
+    size = len(corpus.numbers)
+    rows = config.loop.batch
+    held_out = min(MOST_HELD_OUT, max(2, round(config.held_out * size)))
     if size - held_out < 2 * rows:
+        unit = corpus.alphabet.unit + "s" * (size != 1)
         raise InputError(
-            f"{corpus.name}: the whole text is {size} {unit}{'s' * (size != 1)}, too little for a batch of {rows} "
-            f"rows that read 2 each, and {held_out} held out: give a longer text, or a lower --batch"
+            f"{corpus.name}: the whole text is {size} {unit}, too little for a batch of {rows} rows "
+            f"that read 2 each, and {held_out} held out: give a longer text, or a lower --batch"
         )
     return size - held_out
 
 
 def first_number(corpus: Corpus) -> int:
-    """Return what to read before a text without a beginning: the end of a line, if the text has one."""
-    alphabet = corpus.alphabet
-    return int(corpus.numbers[0] if alphabet.unseen("\n") else alphabet.encode("\n")[0])
+    """Return the character to read before a text that has no beginning.
+
+    It is a line's end or a space if the text has one, else the text's first character.
+    """
+    searched = corpus.numbers[:SEARCHED]
+    for character in "\n ":
+        if not corpus.alphabet.unseen(character):
+            number = corpus.alphabet.encode(character)[0]
+            if (searched == number).any():
+                return int(number)
+    return int(searched[0])
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingBatches:
     """Makes the batch of a step: the next window of every row.
 
-    The text is a ring. In each epoch it is cut at a place of its own into as many stretches as a batch has rows,
-    and each row reads its stretch window by window, so that the state a window ends with is the one that the next
-    starts from. What is left of a stretch after its last whole window comes in other epochs.
+    The text is a ring. Each epoch begins at a place of its own and cuts the ring into as many
+    stretches as a batch has rows. Each row reads its stretch window by window, so that the state
+    after a window is the one that the next starts from. What is left of a stretch after its last
+    whole window is read in other epochs.
 
-    Now and then a row begins a window from the state 0. A net that met it only where an epoch begins would drift away
-    from it, and be lost wherever it is asked to begin.
+    Some windows start from the zero state (`reset_rate`): a model that met it only where an epoch
+    begins would unlearn it, and sampling starts from it.
     """
 
     numbers: Numbers
@@ -70,7 +84,7 @@ class TrainingBatches:
 
     @property
     def window(self) -> int:
-        """Characters of a window: fewer than asked for where a stretch is shorter."""
+        """Characters of a window: those of the configuration, or a whole stretch if it is shorter."""
         return min(self.config.window, self._stretch)
 
     @property
@@ -85,18 +99,17 @@ class TrainingBatches:
     def __call__(
         self, step: int, rows: slice
     ) -> tuple[Int[Tensor, "time batch"], Int[Tensor, "time batch"], Bool[Tensor, " batch"]]:
-        """Return what is read, the character after each, and which rows begin anew."""
+        """Return the characters read, the character after each, and which rows start from zeros."""
         loop = self.config.loop
         epoch, number = divmod(step, self.windows)
         begin = fold(loop.seed, epoch, "begin") % len(self.numbers) + number * self.window
         starts = begin + np.arange(loop.batch)[rows] * self._stretch
         places = (np.arange(self.window + 1)[:, None] + starts) % len(self.numbers)
         read = torch.from_numpy(self.numbers[places].astype(np.int64)).to(self.device)
-        return read[:-1], read[1:], (self._reset(step) | (number == 0))[rows].to(self.device)
+        zero = self._reset(step) | (number == 0)
+        return read[:-1], read[1:], zero[rows].to(self.device)
 
     def _reset(self, step: int) -> Bool[Tensor, " batch"]:
         loop = self.config.loop
-        return (
-            torch.rand(loop.batch, generator=generator("cpu", loop.seed, step, "reset"))
-            < self.config.reset_rate
-        )
+        draws = torch.rand(loop.batch, generator=generator("cpu", loop.seed, step, "reset"))
+        return draws < self.config.reset_rate

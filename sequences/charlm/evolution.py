@@ -7,6 +7,7 @@ evolution(100)      # a sample is written to samples/000100.txt of the run, and 
 from html import escape
 
 from core import files
+from core.training.loop import evaluating
 from core.training.run import Run
 from sequences.charlm.trained import Trained
 from sequences.charlm.writing import texts
@@ -53,10 +54,8 @@ class Evolution:
         loop = self.trained.config.loop
         if step not in ITERATIONS and step != loop.steps:
             return
-        model = self.trained.model
-        model.eval()
-        (text,) = texts(self.trained, length=LENGTH, rows=1, seed=loop.seed)
-        model.train()
+        with evaluating(self.trained.model):
+            (text,) = texts(self.trained, length=LENGTH, rows=1, seed=loop.seed)
         folder = self.run.directory / "samples"
         with files.writing(folder):
             folder.mkdir(exist_ok=True)

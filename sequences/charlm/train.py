@@ -1,58 +1,36 @@
-"""Train a character model on any text, and report it beside models that count.
+"""Train a character model on any text, and report it beside n-gram models.
 
 uv run sequences charlm train                       # "hello" with its four letters, in seconds
 uv run sequences charlm train FILE                  # a text of your own
 uv run sequences charlm train FILE --preset shakespeare
 """
 
-from jaxtyping import Bool, Int
 from rich.console import Console
-from torch import Tensor, nn
 
-from core.losses import cross_entropy
 from core.training import cli, devices
 from core.training.arguments import TrainArguments
 from core.training.loop import fit
-from core.training.tbptt import CarriedState
 from sequences.charlm.config import Config
 from sequences.charlm.data import TrainingBatches, first_number, read, split
-from sequences.charlm.evaluate import compare, measure, results_table
+from sequences.charlm.evaluate import compare, results_table
 from sequences.charlm.evolution import Evolution
+from sequences.charlm.learner import Learner
+from sequences.charlm.measure import measure
 from sequences.charlm.model import CharacterModel
 from sequences.charlm.trained import Trained, open_model
 
-APP = "sequences charlm"
-
-
-class Learner(nn.Module):
-    """The model together with the state that one window hands to the next."""
-
-    def __init__(self, model: CharacterModel, batch: int):
-        super().__init__()
-        self.model, self.carried = model, CarriedState(model.initial_state(batch))
-
-    def forward(
-        self,
-        x: Int[Tensor, "time batch"],
-        y: Int[Tensor, "time batch"],
-        first: Bool[Tensor, " batch"],
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Learn from a window; return the mean loss in nats and what to log."""
-        logits, state = self.model(x, self.carried.before(first))
-        self.carried.keep(state)
-        return cross_entropy(logits, y), {}
-
 
 def main(arguments: TrainArguments[Config]) -> None:
-    """Train, judge by the held-out tail, report."""
+    """Train, validate on the held-out tail, report."""
     config, session, run = arguments.start()
     device = devices.select(session.device, session.threads)
     corpus = read(config)
     start = split(corpus, config)
     model = CharacterModel(config, len(corpus.alphabet)).to(device)
-    trained = Trained(config, model, corpus.alphabet, first_number(corpus))
+    learner = Learner(config, model).to(device)
+    trained = Trained(config, learner.best, corpus.alphabet, first_number(corpus))
     fit(
-        Learner(model, config.loop.batch).to(device),
+        learner,
         TrainingBatches(corpus.numbers[:start], config, device),
         lambda: measure(trained, corpus.numbers, start),
         run,

@@ -8,9 +8,12 @@ import torch
 
 from core.training import checkpoint
 from core.training.config import from_dict
+from core.training.packing import from_bytes
 from datasets.alphabets import Alphabet
 from sequences.charlm.config import Config
 from sequences.charlm.model import CharacterModel
+
+DEFAULT = Path(__file__).parent / "default.pt"
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +24,7 @@ class Trained:
     model: CharacterModel
     alphabet: Alphabet
     first: int
-    """The number to read before a text without a beginning: a line's end, where there is one."""
+    """The character to read before a text that has no beginning."""
 
     @property
     def device(self) -> torch.device:
@@ -32,11 +35,19 @@ class Trained:
 def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, dict[str, Any]]:
     """Return a trained model, ready to read and write, and the checkpoint it came in.
 
-    Raises `InputError` for a file that is no checkpoint of this application.
+    Raises:
+        InputError: the file is no checkpoint of this application.
     """
     saved = checkpoint.open_run(path, "charlm")
-    config, extras = from_dict(Config, saved["config"], str(path)), saved["extras"]
-    alphabet = Alphabet(extras["characters"])
+    config = from_dict(Config, saved["config"], str(path))
+    alphabet = Alphabet(saved["extras"]["characters"])
     model = CharacterModel(config, len(alphabet))
-    checkpoint.restore(model, checkpoint.part(saved["weights"], "model"), path)
-    return Trained(config, model.to(device).eval(), alphabet, extras["first"]), saved
+    weights = checkpoint.part(saved["weights"], part_that_writes(config))
+    checkpoint.restore(model, from_bytes(weights), path)
+    trained = Trained(config, model.to(device).eval(), alphabet, saved["extras"]["first"])
+    return trained, saved
+
+
+def part_that_writes(config: Config) -> str:
+    """Return the part of a checkpoint's weights that validated and is to be used."""
+    return "average" if config.averaging else "model"

@@ -1,5 +1,6 @@
 """How a trained model writes: character by character, each drawn from p given all before."""
 
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,23 +9,20 @@ from jaxtyping import Int
 from torch import Tensor
 
 from core import decoding, rng
-from core.errors import InputError
+from datasets.alphabets import quoted
 from sequences.charlm.trained import Trained
 
 
 def encode_prompt(trained: Trained, prompt: str) -> list[int]:
-    """Return the numbers to read before writing; for an empty prompt, what a text begins after.
+    """Return the numbers of a prompt, at least one: an empty prompt is what a text begins after.
 
-    Raises:
-        InputError: the model has not seen some of the characters.
+    Characters that the model does not know are left out and named in a line on standard error.
     """
-    if unseen := trained.alphabet.unseen(prompt):
-        named = ", ".join(map(repr, unseen[:10])) + " ..." * (len(unseen) > 10)
-        raise InputError(
-            f"the model has never seen {named} of the prompt; write it without, or train on a text that has them, "
-            "or with --bytes"
-        )
-    return trained.alphabet.encode(prompt).tolist() or [trained.first]
+    alphabet = trained.alphabet
+    if unseen := alphabet.unseen(prompt):
+        line = f"left out of the prompt, as the model has never seen it: {quoted(unseen)}"
+        print(f"warning: {line}", file=sys.stderr)
+    return alphabet.encode(alphabet.known(prompt)).tolist() or [trained.first]
 
 
 def write(
@@ -37,27 +35,24 @@ def write(
     top_p: float = 1.0,
     seed: int = 0,
 ) -> Iterator[Int[Tensor, " rows"]]:
-    """Yield the next characters of `rows` texts that go on from a prompt, as numbers, `length` times.
+    """Yield the next characters of `rows` texts that continue a prompt, as numbers, `length` times.
 
-    At temperature 0 always the most probable one; else log p is divided by it, and of what results the fewest
-    that have the probability `top_p` together are drawn from.
-
-    Raises:
-        InputError: length is below 1, temperature below 0, or top_p not above 0 and at most 1.
+    Args:
+        trained: the model.
+        prompt: what it reads first.
+        length: characters to write.
+        rows: texts to write side by side.
+        temperature: divides log p; 0 takes always the most probable character.
+        top_p: draw from the fewest characters that have this probability together.
+        seed: of the draws.
     """
-    if length < 1 or not temperature >= 0 or not 0 < top_p <= 1:
-        raise InputError(
-            "length must be at least 1, temperature at least 0, and top-p above 0 and at most 1, "
-            f"not {length}, {temperature} and {top_p}"
-        )
     generator = rng.generator(trained.device, seed, "write")
+    nucleus = top_p if top_p < 1 else None
     read = torch.tensor(prompt, device=trained.device)[:, None].expand(-1, rows)
     log_p, state = trained.model.read(read)
     for written in range(length):
         if temperature:
-            last, _ = decoding.draw(
-                log_p, temperature, None, top_p if top_p < 1 else None, generator
-            )
+            last, _ = decoding.draw(log_p, temperature, None, nucleus, generator)
         else:
             last = log_p.argmax(-1)
         yield last
@@ -68,7 +63,7 @@ def write(
 def texts(
     trained: Trained, *, length: int, rows: int, temperature: float = 1.0, seed: int = 0
 ) -> list[str]:
-    """Return texts that begin of themselves, without what they begin after."""
+    """Return texts that begin without a prompt."""
     drawn = write(
         trained, [trained.first], length=length, rows=rows, temperature=temperature, seed=seed
     )

@@ -1,0 +1,47 @@
+"""How many marks are paired in samples of a model, of an n-gram model, and in real text."""
+
+import numpy as np
+
+from core.training.loop import evaluating
+from datasets.corpora import Corpus
+from sequences.charlm import structure
+from sequences.charlm.arguments import Evaluate
+from sequences.charlm.data import Numbers
+from sequences.charlm.ngram import ORDER, NGram
+from sequences.charlm.trained import Trained
+from sequences.charlm.writing import texts
+
+
+def closing(
+    trained: Trained, corpus: Corpus, start: int, known: Numbers | None, arguments: Evaluate
+) -> dict[str, dict[str, float]]:
+    """Return the share of the marks that are paired, in as many pieces of text from each source.
+
+    Args:
+        trained: the model; its samples begin without a prompt.
+        corpus: real text; its pieces are taken at equal distances.
+        start: where the real text to use begins.
+        known: the text that the n-gram model counts; without it there is none.
+        arguments: the kind of marks, and the number and length of the pieces.
+    """
+    pieces, length, seed = arguments.pieces, arguments.length, arguments.seed
+    with evaluating(trained.model):
+        written = texts(
+            trained, length=length, rows=pieces, temperature=arguments.temperature, seed=seed
+        )
+    sources = {"this model": written}
+    if known is not None:
+        counting = NGram(known, len(trained.alphabet))
+        columns = np.stack(list(counting.write(trained.first, pieces, length, seed)), 1)
+        sources[f"{ORDER}-gram"] = [trained.alphabet.decode(row) for row in columns.tolist()]
+    sources["real text"] = real_pieces(corpus, start, pieces, length)
+    kind = arguments.structure or ""
+    return {name: structure.share(source, kind) for name, source in sources.items()}
+
+
+def real_pieces(corpus: Corpus, start: int, pieces: int, length: int) -> list[str]:
+    """Return pieces of a text from `start` on, at equal distances; those of a short text overlap."""
+    last = max(start, len(corpus.numbers) - length)
+    begins = np.linspace(start, last, pieces).astype(int)
+    numbers = [corpus.numbers[begin : begin + length].tolist() for begin in begins]
+    return [corpus.alphabet.decode(piece) for piece in numbers]
