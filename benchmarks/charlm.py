@@ -45,10 +45,10 @@ class Peer(nn.Module):
         self.V = nn.Linear(config.hidden, CHARACTERS)
         self.V.load_state_dict(ours.V.state_dict())
 
-    def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Scores of the next characters, and the state to go on from."""
-        h, state = self.lstm(F.one_hot(x, CHARACTERS).float(), state)
-        return self.V(F.dropout(h, self.dropout, self.training)), state
+        h, final = self.lstm(F.one_hot(x, CHARACTERS).float(), state)
+        return self.V(F.dropout(h, self.dropout, self.training)), final
 
 
 def training(model: nn.Module) -> Callable[[], None]:
@@ -56,7 +56,7 @@ def training(model: nn.Module) -> Callable[[], None]:
     loop = replace(SHAKESPEARE.loop, batch=BATCH)
     steps: torch.optim.Optimizer = optimiser(model, loop)
     text = torch.randint(CHARACTERS, (TIME + 1, BATCH), generator=torch.Generator().manual_seed(0))
-    carried: list[State] = [None]
+    carried: list[State | None] = [None]
 
     def step() -> None:
         model.train()

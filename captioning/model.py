@@ -25,8 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from captioning.config import Config
-from core.cells import State
-from core.recurrent import CELLS
+from core.cells import State, cell_class
 
 
 class Seen(NamedTuple):
@@ -74,9 +73,11 @@ class Captioner(nn.Module):
         self.attention = (
             Attention(config.visual, hidden, config.scores) if config.attention else None
         )
-        self.recurrent = CELLS[config.cell](config.embedding + config.visual, hidden, bias=True)
+        self.recurrent = cell_class(config.cell)(
+            config.embedding + config.visual, hidden, bias=True
+        )
         self.begin = nn.ModuleList(
-            nn.Linear(config.visual, hidden) for _ in range(1 + (config.cell == "lstm"))
+            nn.Linear(config.visual, hidden) for _ in self.recurrent.state_parts
         )
         self.words = nn.Embedding(vocabulary, config.embedding)
         self.output = nn.Linear(hidden + config.visual, config.embedding)
@@ -94,16 +95,15 @@ class Captioner(nn.Module):
 
     def initial_state(self, seen: Seen, captions: int = 1) -> State:
         """The state before the first word, for `captions` captions of each image."""
-        parts = [
+        return tuple(
             torch.tanh(layer(seen.mean)).repeat_interleave(captions, 0) for layer in self.begin
-        ]
-        return tuple(parts) if len(parts) > 1 else parts[0]
+        )
 
     def step(
         self, embedded: Float[Tensor, "rows embedding"], state: State, seen: Seen
     ) -> tuple[Float[Tensor, "rows hidden_visual"], State, Float[Tensor, "rows cells"]]:
         """One word read; returns [h_t, z_t], the state, and alpha_t (uniform if there is no attention)."""
-        h = state[0] if isinstance(state, tuple) else state
+        h = state[0]
         if self.attention:
             z, alpha = self.attention(h, seen)
         else:

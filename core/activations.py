@@ -5,7 +5,8 @@ through time then keeps y alone and forgets z, so the activation may overwrite i
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,13 @@ from torch import Tensor
 aten = torch.ops.aten
 
 
-class Activation(NamedTuple):
-    """An activation sigma, in the three forms the library needs.
+@dataclass(frozen=True, eq=False)
+class Activation:
+    """An activation sigma, in the three forms the library needs; equal to itself alone.
+
+        sigma = activation("tanh")
+        y = sigma(z)                           # differentiable by autograd
+        dz = sigma.backward(dy, y, out=dy)     # by hand, from y alone
 
     Attributes:
         function: sigma(z), differentiable by autograd.
@@ -23,7 +29,6 @@ class Activation(NamedTuple):
         backward: `backward(dy, y, out)` writes dy * sigma'(z), computed from y = sigma(z), to `out` and
             returns it; `out` may be `dy` itself.
 
-    Calling it is calling `function`.
     """
 
     function: Callable[[Tensor], Tensor]
@@ -31,7 +36,7 @@ class Activation(NamedTuple):
     backward: Callable[[Tensor, Tensor, Tensor], Tensor]
 
     def __reduce__(self) -> Any:
-        """In a pickle it is its name: that is all that can be told of functions."""
+        """Pickle the name, as functions without names cannot be pickled."""
         return activation, (next(name for name, each in ACTIVATIONS.items() if each is self),)
 
     def __call__(self, z: Tensor) -> Tensor:

@@ -1,46 +1,76 @@
 """One step of a recurrent network: RNNCell, LSTMCell and GRUCell, written as their equations.
 
+    cell = LSTMCell(input_size=10, hidden_size=32)
     state = cell.initial_state(batch)      # h_0 = 0
-    output, state = cell(x, state)         # the state is h; for the LSTM the pair (h, c)
+    output, state = cell(x, state)         # x [batch, input]; output [batch, hidden]
 
-U multiplies the input and W the previous output, as on the slides; both stack the gates along their first
-dimension in the order of torch.nn. There is no bias unless asked for. Inputs that are integers (characters,
-words) stand for one-hot vectors: U x_t is then a column of U, and none is multiplied.
+The state is a tuple of tensors [batch, hidden]: `(h,)`, for the LSTM `(h, c)`. U multiplies the input and W the
+previous output, as on the slides; both stack the gates along their first dimension in the order of torch.nn.
+There is no bias unless it is asked for. Integer inputs (characters, words) stand for one-hot vectors: U x_t is
+then a column of U, which is looked up rather than multiplied.
+
+A cell of your own is a subclass of `Cell` with `gates` and `forward`. `Recurrent(MyCell, ...)` runs it over
+time; see `Cell`.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
-from core.activations import activation as named
-from core.engines.steps import GRUKernel, LSTMKernel, RNNKernel
+from core.activations import ACTIVATIONS
+from core.activations import activation as _named
 
 Inputs = Float[Tensor, "batch input"] | Integer[Tensor, " batch"]
-State = Any  # h [batch, hidden], or for the LSTM the tuple (h, c)
+Output = Float[Tensor, "batch hidden"]
+State = tuple[Tensor, ...]
 INITIALISATIONS = ("uniform", "orthogonal", "small")
+
+_tanh = ACTIVATIONS["tanh"]
+_sigmoid = ACTIVATIONS["sigmoid"]
+_relu = ACTIVATIONS["relu"]
 
 
 def map_state(function: Callable[..., Tensor], *states: State) -> State:
-    """`function` of each part of a state (or of the like parts of several): of h, or of h and of c."""
-    if isinstance(states[0], tuple):
-        return tuple(map_state(function, *parts) for parts in zip(*states, strict=True))
-    return function(*states)
+    """Apply `function` to every part of a state, or to the corresponding parts of several states."""
+    return tuple([function(*parts) for parts in zip(*states, strict=True)])
 
 
 class Cell(nn.Module):
-    """What the three cells share: parameters, their first values, the zero state.
+    """The base of all cells: parameters, their first values, the zero state, and what a cell declares.
+
+    A minimal gated unit (Zhou et al. 2016), as a user would write it:
+
+        class MinimalGatedUnit(Cell):
+            name = "mgu"
+            gates = 2
+
+            def forward(self, x, state):
+                (h,) = state
+                u_f, u_n = self.input_product(x).chunk(2, -1)
+                W_f, W_n = self.W.chunk(2)
+                f = torch.sigmoid(u_f + F.linear(h, W_f))
+                n = torch.tanh(u_n + F.linear(f * h, W_n))
+                h = (1 - f) * h + f * n
+                return h, (h,)
+
+        outputs, state = Recurrent(MinimalGatedUnit, 10, 32)(x)
+
+    Such a cell runs on the reference engine. To make it fast, write its steps in `core.engines.steps`.
 
     Attributes:
+        name: the cell's short name, its key in `CELLS`.
+        state_parts: the names of the parts of its state; the first is h.
+        gates: how many preactivations of size H a step has: U and W have gates * H rows.
+        has_recurrent_bias: whether `bias=True` also adds b_W, a bias to the last gate's recurrent product.
         U: input weights [gates * hidden, input].
         W: recurrent weights [gates * hidden, hidden].
         b: bias [gates * hidden], or None.
-        b_W: the GRU's bias inside the reset product [hidden], or None.
-        kernel: the same step written for buffers (`core.engines.steps`).
+        b_W: bias of the last gate's recurrent product [hidden], or None.
 
     Args:
         input_size: M, the width of x_t.
@@ -54,9 +84,10 @@ class Cell(nn.Module):
         ValueError: for an unknown activation or initialisation, or a size below 1.
     """
 
-    gates: int
-    recurrent_bias = False
-    kernel: Any
+    name: ClassVar[str] = ""
+    state_parts: ClassVar[tuple[str, ...]] = ("h",)
+    gates: ClassVar[int]
+    has_recurrent_bias: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -77,11 +108,9 @@ class Cell(nn.Module):
             raise ValueError(
                 f"input_size={input_size} and hidden_size={hidden_size} must be at least 1"
             )
-        self.input_size, self.hidden_size, self.initialisation = (
-            input_size,
-            hidden_size,
-            initialisation,
-        )
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.initialisation = initialisation
 
         def parameter(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
@@ -90,13 +119,13 @@ class Cell(nn.Module):
         self.U = parameter(rows, input_size)
         self.W = parameter(rows, hidden_size)
         self.b = parameter(rows) if bias else None
-        self.b_W = parameter(hidden_size) if bias and self.recurrent_bias else None
+        self.b_W = parameter(hidden_size) if bias and self.has_recurrent_bias else None
         self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw the first values again."""
-        for parameter in self.parameters():
+        """Draw new first values of U, W and the biases."""
+        for parameter in self.parameters(recurse=False):
             if self.initialisation == "uniform":
                 bound = 1 / math.sqrt(self.hidden_size)
                 parameter.uniform_(-bound, bound)
@@ -110,15 +139,23 @@ class Cell(nn.Module):
                     draw(gate)
 
     def initial_state(self, batch: int) -> State:
-        """h_0 = 0 (slide 5): zeros [batch, hidden]; for the LSTM also c_0 = 0."""
-        return self.W.new_zeros(batch, self.hidden_size)
+        """Zeros [batch, hidden] for each part of the state: h_0 = 0 (slide 5), of the LSTM c_0 = 0 too."""
+        return tuple([self.W.new_zeros(batch, self.hidden_size) for _ in self.state_parts])
 
     def input_product(self, x: Inputs) -> Float[Tensor, "batch gates_hidden"]:
-        """U x_t + b; of integers x_t within 0..input_size - 1, the columns of U at x_t, plus b."""
+        """U x_t + b; for integers x_t within 0..input_size - 1, the columns of U at x_t, plus b."""
         if x.is_floating_point():
             return F.linear(x, self.U, self.b)
         columns = F.embedding(x.long(), self.U.t())
         return columns if self.b is None else columns + self.b
+
+    def forward(self, x: Inputs, state: State) -> tuple[Output, State]:
+        """Take one step: x_t and the state before it give the output h_t and the new state."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def torch_function(self) -> Callable[..., Any] | None:
+        """The function of torch.nn with exactly these equations and activations, or None."""
+        return None
 
     def extra_repr(self) -> str:
         """Sizes, for print(model)."""
@@ -126,31 +163,50 @@ class Cell(nn.Module):
 
 
 class RNNCell(Cell):
-    """The plain recurrent cell, h_t = sigma(U x_t + W h_{t-1}) (slide 3)."""
+    """The plain recurrent cell, h_t = sigma(U x_t + W h_{t-1}) (slide 3).
 
+    cell = RNNCell(10, 32, activation="relu")
+    output, (h,) = cell(x, cell.initial_state(len(x)))
+    """
+
+    name = "rnn"
     gates = 1
 
     def __init__(
         self, input_size: int, hidden_size: int, *, activation: str = "tanh", **options: Any
     ):
         super().__init__(input_size, hidden_size, **options)
-        self.kernel = RNNKernel(named(activation))
+        self.sigma = _named(activation)
 
-    def forward(self, x: Inputs, state: State) -> tuple[Float[Tensor, "batch hidden"], State]:
-        """One step: x_t, h_{t-1} -> h_t, h_t."""
-        h = self.kernel.sigma(self.input_product(x) + F.linear(state, self.W))
-        return h, h
+    def forward(self, x: Inputs, state: State) -> tuple[Output, State]:
+        """One step: x_t, (h_{t-1},) -> h_t, (h_t,)."""
+        (h,) = state
+        h = self.sigma(self.input_product(x) + F.linear(h, self.W))
+        return h, (h,)
+
+    def torch_function(self) -> Callable[..., Any] | None:
+        """torch.nn.RNN's, for tanh and relu."""
+        if self.sigma is _tanh:
+            return torch.rnn_tanh
+        return torch.rnn_relu if self.sigma is _relu else None
 
 
 class LSTMCell(Cell):
     """Long short-term memory without peepholes (slide 28; Hochreiter & Schmidhuber 1997, Gers et al. 2000).
 
-    Gates in the order i f g o, g being the slides' C~. `gate_activation` is their sigma_g, `cell_activation`
-    sigma_c, `output_activation` sigma_h. `forget_bias` sets the forget gate's first bias: about 1 keeps the
-    memory, and the gradient, from the first update on (Jozefowicz et al. 2015). It needs `bias=True`, else
-    ValueError.
+        cell = LSTMCell(10, 32, bias=True, forget_bias=1.0)
+        output, (h, c) = cell(x, cell.initial_state(len(x)))
+
+    The gates are in the order i f g o, g being the slides' C~. `gate_activation` is their sigma_g,
+    `cell_activation` sigma_c, `output_activation` sigma_h.
+
+    Args:
+        forget_bias: first value of the forget gate's bias: about 1 keeps the memory, and the gradient, from
+            the first update on (Jozefowicz et al. 2015). It needs `bias=True`, else ValueError.
     """
 
+    name = "lstm"
+    state_parts = ("h", "c")
     gates = 4
 
     def __init__(
@@ -168,41 +224,48 @@ class LSTMCell(Cell):
             raise ValueError("forget_bias is the first value of a bias: give bias=True too")
         self.forget_bias = forget_bias
         super().__init__(input_size, hidden_size, **options)
-        self.kernel = LSTMKernel(
-            named(gate_activation), named(cell_activation), named(output_activation)
-        )
+        self.sigma_g = _named(gate_activation)
+        self.sigma_c = _named(cell_activation)
+        self.sigma_h = _named(output_activation)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw the first values again, then the forget gate's bias."""
+        """Draw new first values, then set the forget gate's bias."""
         super().reset_parameters()
         if self.b is not None and self.forget_bias is not None:
             self.b[self.hidden_size : 2 * self.hidden_size] = self.forget_bias
 
-    def initial_state(self, batch: int) -> State:
-        """(h_0, c_0) = 0, each [batch, hidden]."""
-        return super().initial_state(batch), super().initial_state(batch)
-
-    def forward(self, x: Inputs, state: State) -> tuple[Float[Tensor, "batch hidden"], State]:
+    def forward(self, x: Inputs, state: State) -> tuple[Output, State]:
         """One step: x_t, (h_{t-1}, c_{t-1}) -> h_t, (h_t, c_t)."""
         h, c = state
-        sigma_g, sigma_c, sigma_h = self.kernel.sigma_g, self.kernel.sigma_c, self.kernel.sigma_h
         i, f, g, o = (self.input_product(x) + F.linear(h, self.W)).chunk(4, -1)
-        i, f, g, o = sigma_g(i), sigma_g(f), sigma_c(g), sigma_g(o)
+        i = self.sigma_g(i)
+        f = self.sigma_g(f)
+        g = self.sigma_c(g)
+        o = self.sigma_g(o)
         c = f * c + i * g
-        h = o * sigma_h(c)
+        h = o * self.sigma_h(c)
         return h, (h, c)
+
+    def torch_function(self) -> Callable[..., Any] | None:
+        """torch.nn.LSTM's, for its activations."""
+        usual = self.sigma_g is _sigmoid and self.sigma_c is _tanh and self.sigma_h is _tanh
+        return torch.lstm if usual else None
 
 
 class GRUCell(Cell):
     """Gated recurrent unit (Cho et al. 2014) in the reset-after form that torch.nn and cuDNN compute.
 
+        cell = GRUCell(10, 32, bias=True)
+        output, (h,) = cell(x, cell.initial_state(len(x)))
+
     The reset gate multiplies the product: n = sigma_c(U_n x + r (W_n h + b_W)); the paper has W_n (r h).
-    Gates in the order r z n.
+    The gates are in the order r z n.
     """
 
+    name = "gru"
     gates = 3
-    recurrent_bias = True
+    has_recurrent_bias = True
 
     def __init__(
         self,
@@ -214,17 +277,39 @@ class GRUCell(Cell):
         **options: Any,
     ):
         super().__init__(input_size, hidden_size, **options)
-        self.kernel = GRUKernel(named(gate_activation), named(cell_activation))
+        self.sigma_g = _named(gate_activation)
+        self.sigma_c = _named(cell_activation)
 
-    def forward(self, x: Inputs, state: State) -> tuple[Float[Tensor, "batch hidden"], State]:
-        """One step: x_t, h_{t-1} -> h_t, h_t."""
-        sigma_g, sigma_c = self.kernel.sigma_g, self.kernel.sigma_c
+    def forward(self, x: Inputs, state: State) -> tuple[Output, State]:
+        """One step: x_t, (h_{t-1},) -> h_t, (h_t,)."""
+        (h,) = state
         u_r, u_z, u_n = self.input_product(x).chunk(3, -1)
-        w_r, w_z, w_n = F.linear(state, self.W).chunk(3, -1)
-        r, z = sigma_g(u_r + w_r), sigma_g(u_z + w_z)
-        n = sigma_c(u_n + r * (w_n if self.b_W is None else w_n + self.b_W))
-        h = (1 - z) * n + z * state
-        return h, h
+        w_r, w_z, w_n = F.linear(h, self.W).chunk(3, -1)
+        if self.b_W is not None:
+            w_n = w_n + self.b_W
+        r = self.sigma_g(u_r + w_r)
+        z = self.sigma_g(u_z + w_z)
+        n = self.sigma_c(u_n + r * w_n)
+        h = (1 - z) * n + z * h
+        return h, (h,)
+
+    def torch_function(self) -> Callable[..., Any] | None:
+        """torch.nn.GRU's, for its activations."""
+        usual = self.sigma_g is _sigmoid and self.sigma_c is _tanh
+        return torch.gru if usual else None
 
 
-CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "lstm": LSTMCell, "gru": GRUCell}
+CELLS: dict[str, type[Cell]] = {cell.name: cell for cell in (RNNCell, LSTMCell, GRUCell)}
+
+
+def cell_class(cell: str | type[Cell]) -> type[Cell]:
+    """The class of a cell, given its name in `CELLS` or the class itself; ValueError for anything else."""
+    if isinstance(cell, str):
+        if cell not in CELLS:
+            raise ValueError(f"unknown name {cell!r}; choose one of {', '.join(CELLS)}")
+        return CELLS[cell]
+    if not (isinstance(cell, type) and issubclass(cell, Cell)):
+        raise ValueError(
+            f"{cell!r} is neither the name of a cell nor a subclass of core.cells.Cell"
+        )
+    return cell

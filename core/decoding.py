@@ -2,7 +2,7 @@
 
     step(tokens, state) -> (logits, state)      one token read by each row; the scores of the next one
 
-A state is a tensor or a nested tuple of tensors, rows first. The first token read is `start`; a sequence is
+A state is a tuple of tensors, rows first. The first token read is `start`; a sequence is
 over with `end`, or when `length` tokens are written. Where nothing may follow (all logits -inf), it is over too.
 Nothing here has gradients, and shapes do not depend on what is written.
 """
@@ -169,10 +169,9 @@ def begin(
     """Return `start` for every row of the state, and the forbidden tokens; ValueError if `length` is below 1."""
     if length < 1:
         raise ValueError(f"length must be at least 1, not {length}")
-    while isinstance(state, tuple):
-        state = state[0]
-    last = torch.full((len(state),), start, device=state.device)
-    return last, torch.tensor(sorted(forbidden), dtype=torch.int64, device=state.device)
+    first = state[0]
+    last = torch.full((len(first),), start, device=first.device)
+    return last, torch.tensor(sorted(forbidden), dtype=torch.int64, device=first.device)
 
 
 def log_softmax(

@@ -47,7 +47,7 @@ def last_output(outputs: Float[Tensor, "time batch hidden"]) -> Float[Tensor, ""
 def gradient_flow(
     network: Recurrent | Cell,
     x: Float[Tensor, "time batch input"],
-    state: State = None,
+    state: State | None = None,
     error: Callable[[Tensor], Tensor] = last_output,
 ) -> GradientFlow:
     """The gradient of `error(outputs)` by every hidden state, and the factor from one to the next.
@@ -69,7 +69,7 @@ def gradient_flow(
     for x_t in x.detach().requires_grad_().unbind(0):
         before.append(state)
         state = _step(network, x_t, state)
-        h.append(_h(state))
+        h.append(state[0])
     outputs = torch.stack([h_t[-1] if isinstance(network, Recurrent) else h_t for h_t in h])
     norms = torch.stack([gradient.norm() for gradient in torch.autograd.grad(error(outputs), h)])
     all_steps = map_state(lambda *parts: torch.cat(parts, -2), *before)
@@ -82,25 +82,19 @@ def _step(network: Recurrent | Cell, x: Tensor, state: State) -> State:
     return network(x[None] if isinstance(network, Recurrent) else x, state)[1]
 
 
-def _h(state: State) -> Tensor:
-    return state[0] if isinstance(state, tuple) else state
-
-
 def _factors(network: Recurrent | Cell, x: Tensor, state: State) -> Float[Tensor, " batch"]:
     """||dstate_t / dstate_{t-1}||_2 of each sequence, from its Jacobian row by row."""
     state = map_state(lambda part: part.detach().requires_grad_(), state)
     units = _by_sequence(_step(network, x, state)).sum(
         0
     )  # sequences do not touch: one sum serves them all
-    parts = state if isinstance(state, tuple) else (state,)
-    rows = [torch.autograd.grad(u, parts, retain_graph=True, materialize_grads=True) for u in units]
+    rows = [torch.autograd.grad(u, state, retain_graph=True, materialize_grads=True) for u in units]
     return torch.linalg.matrix_norm(torch.stack([_by_sequence(row) for row in rows], 1), ord=2)
 
 
 def _by_sequence(state: State) -> Float[Tensor, "batch units"]:
     """All units of a state, [..., batch, hidden] for each part, side by side."""
-    parts = state if isinstance(state, tuple) else (state,)
-    return torch.cat([part.movedim(-2, 0).flatten(1) for part in parts], 1)
+    return torch.cat([part.movedim(-2, 0).flatten(1) for part in state], 1)
 
 
 LENGTHS = (10, 20, 50, 100, 200)

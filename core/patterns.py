@@ -57,8 +57,7 @@ class ManyToOne(Pattern):
         self, x: Float[Tensor, "time batch input"], lengths: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch output"]:
         """The output for each sequence."""
-        state = self.recurrent(x, lengths=lengths)[1]
-        h = state[0] if isinstance(state, tuple) else state
+        _, (h, *_) = self.recurrent(x, lengths=lengths)
         return self.V(h[-self.recurrent.directions :].movedim(0, 1).flatten(1))
 
 
@@ -68,12 +67,12 @@ class ManyToManySynced(Pattern):
     def forward(
         self,
         x: Float[Tensor, "time batch input"],
-        state: State = None,
+        state: State | None = None,
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "time batch output"], State]:
         """The outputs and the final state, to go on from."""
-        outputs, state = self.recurrent(x, state, lengths)
-        return self.V(outputs), state
+        outputs, final = self.recurrent(x, state, lengths)
+        return self.V(outputs), final
 
 
 class EncoderDecoder(nn.Module):

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from core.cells import CELLS, Cell, LSTMCell, State, map_state
+from core.cells import Cell, LSTMCell, State, cell_class, map_state
 from core.dropout import dropout as drop
 from core.engines.bptt import check_integers, computed
 from core.engines.choose import ENGINES, Inputs, by_kernel, choose, without_gradient
@@ -29,7 +29,7 @@ class Recurrent(nn.Module):
     directions side by side. Every engine computes the same outputs and gradients.
 
     Args:
-        cell: "rnn", "lstm" or "gru".
+        cell: "rnn", "lstm", "gru", or a class of cells, as one of your own.
         input_size: width of x_t.
         hidden_size: width of h_t, in each direction.
         layers: how many.
@@ -44,7 +44,7 @@ class Recurrent(nn.Module):
 
     def __init__(
         self,
-        cell: str,
+        cell: str | type[Cell],
         input_size: int,
         hidden_size: int,
         *,
@@ -55,9 +55,10 @@ class Recurrent(nn.Module):
         **cell_options: Any,
     ):
         super().__init__()
-        for name, known in ((cell, CELLS), (engine, ("auto", *ENGINES))):
-            if name not in known:
-                raise ValueError(f"unknown name {name!r}; choose one of {', '.join(known)}")
+        made = cell_class(cell)
+        known = ("auto", *ENGINES)
+        if engine not in known:
+            raise ValueError(f"unknown name {engine!r}; choose one of {', '.join(known)}")
         if layers < 1 or not 0 <= dropout <= 1:
             raise ValueError(
                 f"layers={layers} must be at least 1, and dropout={dropout} within 0..1"
@@ -72,9 +73,7 @@ class Recurrent(nn.Module):
         self.output_size = self.directions * hidden_size
         sizes = [input_size] + [self.output_size] * (layers - 1)
         self.cells = nn.ModuleList(
-            nn.ModuleList(
-                CELLS[cell](size, hidden_size, **cell_options) for _ in range(self.directions)
-            )
+            nn.ModuleList(made(size, hidden_size, **cell_options) for _ in range(self.directions))
             for size in sizes
         )
 
@@ -84,14 +83,14 @@ class Recurrent(nn.Module):
         return [list(layer) for layer in self.cells]  # type: ignore[arg-type, misc]
 
     def initial_state(self, batch: int) -> State:
-        """Zeros, h [layers * directions, batch, hidden] as in torch.nn; for the LSTM the tuple (h, c)."""
+        """Zeros, a tuple (h,) or (h, c) of [layers * directions, batch, hidden] as in torch.nn."""
         states = [cell.initial_state(batch) for layer in self.layers for cell in layer]
         return map_state(lambda *parts: torch.stack(parts), *states)
 
     def forward(
         self,
         x: Inputs,
-        state: State = None,
+        state: State | None = None,
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "time batch output"], State]:
         """Outputs of the last layer, and the final state of all.
@@ -128,9 +127,11 @@ class Recurrent(nn.Module):
             return without_gradient(cells, x, state)
         if state is None:
             kernel_knows = run is by_kernel and lengths is None
-            starts = itertools.repeat(None if kernel_knows else cells[0].initial_state(x.shape[1]))
+            starts: Any = itertools.repeat(
+                None if kernel_knows else cells[0].initial_state(x.shape[1])
+            )
         else:
-            starts = zip(*state, strict=True) if isinstance(state, tuple) else iter(state)
+            starts = zip(*state, strict=True)
         for first in range(0, len(cells), self.directions):
             if first:
                 x = drop(x, self.dropout, self.training)
@@ -157,10 +158,14 @@ class Recurrent(nn.Module):
             )
         if state is not None:
             expected = [len(self.cells) * self.directions, shape[1], self.hidden_size]
-            given = [list(part.shape) for part in (state if isinstance(state, tuple) else (state,))]
-            if given != [expected] * (2 if isinstance(self.layers[0][0], LSTMCell) else 1):
+            parts = self.layers[0][0].state_parts
+            if not isinstance(state, tuple):
+                raise ValueError(f"the state is a {type(state).__name__}, not a tuple of tensors")
+            given = [list(part.shape) for part in state]
+            if given != [expected] * len(parts):
                 raise ValueError(
-                    f"the state is {given}, not [layers * directions, batch, hidden] = {expected}"
+                    f"the state is {given}, not a tuple ({', '.join(parts)},) of "
+                    f"[layers * directions, batch, hidden] = {expected}"
                 )
         if lengths is None:
             return
@@ -225,7 +230,9 @@ def from_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return converted
 
 
-def with_biases(cell: str, input_size: int, hidden_size: int, **options: Any) -> Recurrent:
-    """Return `Recurrent` with biases; an LSTM remembers in the beginning: the first bias of its forget gate is 1."""
-    remember = {"forget_bias": 1.0} if cell == "lstm" else {}
+def with_biases(
+    cell: str | type[Cell], input_size: int, hidden_size: int, **options: Any
+) -> Recurrent:
+    """Return `Recurrent` with biases; the first bias of an LSTM's forget gate is 1, so it remembers from the start."""
+    remember = {"forget_bias": 1.0} if issubclass(cell_class(cell), LSTMCell) else {}
     return Recurrent(cell, input_size, hidden_size, bias=True, **remember, **options)

@@ -20,8 +20,7 @@ def case(name: str, bias: bool = True) -> tuple[Cell, Tensor, State, list[Tensor
     state = map_state(
         lambda part: torch.randn_like(part).requires_grad_(), cell.initial_state(BATCH)
     )
-    parts = list(state) if isinstance(state, tuple) else [state]
-    return cell, x, state, [x, *parts, *cell.parameters()]
+    return cell, x, state, [x, *state, *cell.parameters()]
 
 
 def by_autograd(cell: Cell, x: Tensor, state: State) -> Tensor:
@@ -32,7 +31,7 @@ def by_autograd(cell: Cell, x: Tensor, state: State) -> Tensor:
     return torch.stack(outputs)
 
 
-def recorded(cell: Cell, x: Tensor, state: State = None) -> bptt.Tape:
+def recorded(cell: Cell, x: Tensor, state: State | None = None) -> bptt.Tape:
     tape = bptt.record(cell, BATCH, len(x), state)
     for x_t in x.unbind(0):
         tape.step(x_t)
@@ -88,16 +87,16 @@ def test_a_closed_loop_whose_inputs_follow_from_its_outputs():
 def test_sequence_passes_gradcheck(name):
     cell, _, state, leaves = case(name)
     names = [name for name, _ in cell.named_parameters()]
-    parts = len(leaves) - len(names) - 1
+    parts = len(state)
 
     def run(x, *rest):
         clone = copy.deepcopy(cell)
         for name, value in zip(names, rest[parts:], strict=True):
             delattr(clone, name)
             setattr(clone, name, value)
-        start = rest[:parts] if isinstance(state, tuple) else rest[0]
-        outputs, final = bptt.sequence(clone, [4] * 5 + [3, 2], x.flatten(0, 1)[:-3], start)
-        return outputs, *(final if isinstance(final, tuple) else (final,))
+        rows = x.flatten(0, 1)[:-3]
+        outputs, final = bptt.sequence(clone, [4] * 5 + [3, 2], rows, rest[:parts])
+        return outputs, *final
 
     assert torch.autograd.gradcheck(run, leaves)
 

@@ -307,8 +307,7 @@ def test_without_gradient_everything_is_as_with_it(cell, time, batch, size, hidd
                     exact, None if given is None else double(given), how_long
                 )
             values, others = (
-                [each, *(end if isinstance(end, tuple) else (end,))]
-                for each, end in ((outputs, final), (expected, expected_final))
+                [each, *end] for each, end in ((outputs, final), (expected, expected_final))
             )
             assert_close(values, others, 5e-6)
 

@@ -26,15 +26,11 @@ class Model:
         self.V = torch.randn(vocabulary, hidden, dtype=torch.float64) * 2
         self.bias = torch.zeros(vocabulary, dtype=torch.float64)
         h = torch.randn(batch, hidden, dtype=torch.float64)
-        self.state = (h, torch.randn_like(h)) if cell == "lstm" else h
+        self.state = (h, torch.randn_like(h)) if cell == "lstm" else (h,)
 
     def row(self, index):
         """The state of one row alone."""
-        return (
-            tuple(part[index : index + 1] for part in self.state)
-            if isinstance(self.state, tuple)
-            else self.state[index : index + 1]
-        )
+        return tuple(part[index : index + 1] for part in self.state)
 
     def __call__(self, tokens, state):
         with torch.no_grad():
@@ -177,10 +173,12 @@ def test_a_sequence_stays_where_nothing_may_follow():
     def step(tokens, state):
         return follows[tokens], state
 
-    (found,) = beam_search(step, torch.zeros(1, 1), start=0, end=1, length=9, width=2)
+    (found,) = beam_search(step, (torch.zeros(1, 1),), start=0, end=1, length=9, width=2)
     assert [(h.tokens, h.finished) for h in found] == [((2, 3), False), ((), True)]
     assert found[0].score == pytest.approx(F.log_softmax(follows[0], -1)[2].item() / 2**0.7)
-    assert greedy(step, torch.zeros(1, 1), start=0, end=1, length=3).tokens.tolist() == [[2, 3, 1]]
+    assert greedy(step, (torch.zeros(1, 1),), start=0, end=1, length=3).tokens.tolist() == [
+        [2, 3, 1]
+    ]
 
 
 def test_a_finished_hypothesis_is_kept_while_a_longer_one_grows():
@@ -194,26 +192,26 @@ def test_a_finished_hypothesis_is_kept_while_a_longer_one_grows():
 
     for penalty, first in ((0.0, ()), (1.0, (2, 2, 2, 2))):
         (found,) = beam_search(
-            step, torch.zeros(1, 1), start=0, end=1, length=4, width=2, penalty=penalty
+            step, (torch.zeros(1, 1),), start=0, end=1, length=4, width=2, penalty=penalty
         )
         assert found[0].tokens == first
         assert () in [h.tokens for h in found]
 
 
-def test_states_of_any_nesting_follow_their_hypotheses():
+def test_states_of_several_parts_follow_their_hypotheses():
     def step(tokens, state):
         """Remembers what it read in two places, and wants tokens in rising order, by what it remembers."""
-        (read, (count, _)) = state
+        read, count, _ = state
         read = torch.cat((read[:, 1:], tokens[:, None]), 1)
         assert torch.equal(count + 1, (read >= 0).sum(1))
         logits = (
             -3.0 * (torch.arange(6) - read[:, -1:] - 1).abs().float()
             - 0.01 * read.clamp(min=0).sum(1)[:, None]
         )
-        return logits, (read, (count + 1, count))
+        return logits, (read, count + 1, count)
 
     read, count = torch.full((2, 9), -1), torch.zeros(2, dtype=torch.int64)
-    found = beam_search(step, (read, (count, count)), start=0, end=5, length=8, width=4)
+    found = beam_search(step, (read, count, count), start=0, end=5, length=8, width=4)
     assert [h[0].tokens for h in found] == [(1, 2, 3, 4)] * 2
 
 
@@ -261,7 +259,7 @@ def test_samples_have_the_distribution_asked_for(options, allowed):
     rows = 20_000
     random = torch.Generator().manual_seed(5)
     tokens, log_p = sample(
-        step, torch.zeros(rows, 1), start=0, end=5, length=1, generator=random, **options
+        step, (torch.zeros(rows, 1),), start=0, end=5, length=1, generator=random, **options
     )
     counts = torch.bincount(tokens.flatten(), minlength=6).double()
     assert counts[expected == 0].sum() == 0
@@ -323,11 +321,11 @@ def test_nothing_has_gradients():
     weight = torch.ones(3, 4, requires_grad=True)
 
     def step(tokens, state):
-        return state @ weight, state
+        return state[0] @ weight, state
 
-    written = sample(step, torch.ones(2, 3), start=0, end=1, length=3, top_k=2)
+    written = sample(step, (torch.ones(2, 3),), start=0, end=1, length=3, top_k=2)
     assert not written.log_probabilities.requires_grad
-    beam_search(step, torch.ones(2, 3), start=0, end=1, length=3, width=2)
+    beam_search(step, (torch.ones(2, 3),), start=0, end=1, length=3, width=2)
 
 
 @pytest.mark.parametrize(
@@ -342,7 +340,9 @@ def test_nothing_has_gradients():
 )
 def test_options_that_make_no_sense_are_errors(options):
     with pytest.raises(ValueError, match="at least 1"):
-        sample(Model(), torch.zeros(1, 6), **{"start": START, "end": END, "length": 3, **options})
+        sample(
+            Model(), (torch.zeros(1, 6),), **{"start": START, "end": END, "length": 3, **options}
+        )
 
 
 @pytest.mark.parametrize("options", [{"width": 0}, {"length": 0}])
@@ -350,6 +350,6 @@ def test_an_empty_beam_is_an_error(options):
     with pytest.raises(ValueError, match="at least 1, not 0"):
         beam_search(
             Model(),
-            torch.zeros(1, 6),
+            (torch.zeros(1, 6),),
             **{"start": START, "end": END, "length": 3, "width": 2, **options},
         )

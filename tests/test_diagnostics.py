@@ -50,9 +50,9 @@ def test_a_linear_network_with_a_scaled_rotation_decays_exactly():
 def test_the_factor_of_a_plain_network_is_w_times_sigma_prime():
     cell = RNNCell(3, 5, **DOUBLE)
     x, h = torch.randn(6, 1, 3, **DOUBLE), torch.randn(1, 5, **DOUBLE)
-    flow = gradient_flow(cell, x, h)
+    flow = gradient_flow(cell, x, (h,))
     for x_t, factor in zip(x, flow.factors, strict=True):
-        h, _ = cell(x_t, h)
+        h, _ = cell(x_t, (h,))
         close(torch.linalg.matrix_norm((1 - h.T**2) * cell.W, 2), factor)
 
 

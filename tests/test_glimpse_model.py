@@ -27,7 +27,7 @@ def make(cell="rnn", **changes):
 def plain_rollout(model, images, policy, glimpses):
     """The module docstring's equations, one after another, under autograd."""
     state = model.recurrent.initial_state(len(images))
-    h = state[0] if isinstance(state, tuple) else state
+    h = state[0]
     prepared = model.sensor.prepare(images)
     rows = []
     for t in range(glimpses):

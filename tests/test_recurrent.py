@@ -17,18 +17,13 @@ TORCH = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 FAST = ("bptt", "fused", "auto")
 
 
-def parts(state: State) -> list[torch.Tensor]:
-    return list(state) if isinstance(state, tuple) else [state]
-
-
 def everything(recurrent: Recurrent, engine: str, x, state, lengths) -> list[torch.Tensor]:
     """Outputs, final state, and the gradients of a random weighting of both to x, state and weights."""
     recurrent.engine = engine
-    leaves = [x.clone().requires_grad_(), *(part.clone().requires_grad_() for part in parts(state))]
-    start = tuple(leaves[1:]) if isinstance(state, tuple) else leaves[1]
+    leaves = [x.clone().requires_grad_(), *(part.clone().requires_grad_() for part in state)]
     torch.manual_seed(1)  # dropout, and the weighting
-    outputs, final = recurrent(leaves[0], start, lengths)
-    values = [outputs, *parts(final)]
+    outputs, final = recurrent(leaves[0], tuple(leaves[1:]), lengths)
+    values = [outputs, *final]
     error = sum(
         torch.vdot(value.flatten(), torch.randn(value.numel()).to(value.dtype)) for value in values
     )
@@ -61,12 +56,7 @@ def cases(draw) -> tuple[Recurrent, torch.Tensor, State, torch.Tensor | None]:
     )
     recurrent.train(draw(st.booleans()))
     x = torch.randn(time, batch, size, dtype=torch.float64)
-    zeros = recurrent.initial_state(batch)
-    state = (
-        tuple(torch.randn_like(part) for part in zeros)
-        if isinstance(zeros, tuple)
-        else torch.randn_like(zeros)
-    )
+    state = map_state(torch.randn_like, recurrent.initial_state(batch))
     lengths = draw(
         st.none() | st.lists(st.integers(0, time), min_size=batch, max_size=batch).map(torch.tensor)
     )
@@ -92,7 +82,7 @@ def test_engines_agree_with_the_reference_in_single_precision(engine, case):
     exact = everything(
         recurrent.double(), "reference", x.double(), map_state(torch.Tensor.double, state), lengths
     )
-    values = 1 + len(parts(state))
+    values = 1 + len(state)
     # the gradients as one vector: a single one may be a small difference of large terms
     for part in (slice(0, values), slice(values, None)):
         one, other = (torch.cat([each.flatten() for each in some[part]]) for some in (ours, exact))
@@ -123,6 +113,7 @@ def test_state_dicts_convert_both_ways(cell, bidirectional, bias):
         expected, expected_state = theirs(packed)
         expected, _ = torch.nn.utils.rnn.pad_packed_sequence(expected)
         torch.testing.assert_close(outputs, expected, rtol=1e-12, atol=1e-12)
+        expected_state = expected_state if cell == "lstm" else (expected_state,)
         torch.testing.assert_close(state, expected_state, rtol=1e-12, atol=1e-12)
 
 
@@ -142,13 +133,13 @@ def test_padding_is_never_read_and_outputs_there_are_zero(cell, engine):
     beyond = torch.arange(5)[:, None] >= lengths
     x[beyond] = float("nan")
     start = torch.randn(4, 3, 4)
-    outputs, state = recurrent(x, (start, start) if cell == "lstm" else start, lengths)
+    outputs, state = recurrent(x, (start, start) if cell == "lstm" else (start,), lengths)
     outputs.sum().backward()
     assert not outputs[beyond].any()
     for parameter in recurrent.parameters():
         assert parameter.grad is not None
         assert parameter.grad.isfinite().all()
-    assert torch.equal(parts(state)[0][:, 1], start[:, 1])  # length 0 keeps the state
+    assert torch.equal(state[0][:, 1], start[:, 1])  # length 0 keeps the state
 
 
 @pytest.mark.parametrize("engine", ["reference", *FAST])
@@ -211,7 +202,7 @@ def test_integers_are_one_hot_vectors(cell, engine):
     numbers, lengths = torch.randint(0, 6, (7, 3)), torch.tensor([7, 0, 4])
     one_hot = torch.nn.functional.one_hot(numbers, 6).double()
     start = torch.randn(4, 3, 4, dtype=torch.float64)
-    state = (start, start.flip(0)) if cell == "lstm" else start
+    state = (start, start.flip(0)) if cell == "lstm" else (start,)
     few = numbers[:1, :1].to(torch.uint8), one_hot[:1, :1], recurrent.initial_state(1), None
     for integers, floats, begin, ends in (
         (numbers, one_hot, state, None),
@@ -278,7 +269,7 @@ def test_mistakes_are_named():
     with pytest.raises(ValueError, match=r"x is torch.int64 \[5, 2, 3\]"):
         recurrent(x.long())
     with pytest.raises(ValueError, match=r"the state is \[\[2, 2, 4\]\]"):
-        recurrent(x, torch.zeros(2, 2, 4))
+        recurrent(x, (torch.zeros(2, 2, 4),))
     with pytest.raises(ValueError, match="not one integer a sequence"):
         recurrent(x, lengths=torch.tensor([1, 2, 3]))
     with pytest.raises(ValueError, match="lengths from 1 to 6"):

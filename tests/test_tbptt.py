@@ -29,7 +29,6 @@ def test_state_goes_on_row_by_row_and_survives_a_checkpoint():
 def test_cells_with_one_part_of_state():
     core = Recurrent("gru", 3, 4)
     carried = CarriedState(core.initial_state(2))
-    carried.keep(torch.ones(1, 2, 4))
-    before = carried.before(torch.tensor([True, False]))
-    assert isinstance(before, torch.Tensor)
+    carried.keep((torch.ones(1, 2, 4),))
+    (before,) = carried.before(torch.tensor([True, False]))
     assert before[0, :, 0].tolist() == [0, 1]

@@ -7,7 +7,6 @@ import pytest
 import torch
 from labeller import CLASSES, CONFIG, drawn, make_trained, save_run, write
 from PIL import Image
-from torch import Tensor
 
 from core.cells import State
 from datasets.clips import Clip, OneLabel
@@ -18,10 +17,6 @@ from video.reader import open_source
 from video.segments import to_segments
 from video.trained import build
 from vision.encoder import make_encoder
-
-
-def as_tuple(state: State) -> tuple[Tensor, ...]:
-    return state if isinstance(state, tuple) else (state,)  # type: ignore[return-value]
 
 
 @pytest.fixture
@@ -40,14 +35,14 @@ def test_the_state_is_carried_bit_for_bit(cell: str, layers: int):
     with torch.no_grad():
         whole, final = core(a)
         for window in (1, 7, 32):
-            state, parts = None, []
+            state: State | None = None
+            parts = []
             for part in a.split(window):
                 outputs, state = core(part, state)
                 parts.append(outputs)
             assert torch.equal(torch.cat(parts), whole)
-            assert all(
-                torch.equal(*parts) for parts in zip(as_tuple(state), as_tuple(final), strict=True)
-            )
+            assert state is not None
+            assert all(torch.equal(*parts) for parts in zip(state, final, strict=True))
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "none"])

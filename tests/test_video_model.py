@@ -110,7 +110,7 @@ def test_windows_that_carry_the_state_are_the_whole(cell, layers):
     whole, final = net(features)
     assert whole.shape == (FRAMES, CLIPS, CLASSES)
     for window in (1, 4, FRAMES):
-        state: State = None
+        state: State | None = None
         parts = []
         for part in features.split(window):
             logits, state = net(part, state)
@@ -229,8 +229,7 @@ def test_each_process_learns_from_its_own_rows_of_the_state(monkeypatch: pytest.
         torch.zeros(4, 1, dtype=torch.int64),
     )
     learning(features, labels, torch.tensor(False))
-    final = trained.labeller(features, before[:, 1:2])[1]
-    assert isinstance(final, Tensor)
+    _, (final,) = trained.labeller(features, (before[:, 1:2],))
     torch.testing.assert_close(
         summed[0], torch.cat([torch.zeros(1, 1, 7), final, torch.zeros(1, 1, 7)], 1)
     )

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from core.cells import LSTMCell, map_state
+from core.cells import map_state
 from core.errors import InputError
 from core.training import cli, export
 from core.training.arguments import Export
@@ -29,7 +29,7 @@ class Step(nn.Module):
         super().__init__()
         self.config, self.encoder, self.labeller = trained.config, trained.encoder, trained.labeller
         core = self.labeller.recurrent
-        self.parts = 0 if core is None else 2 if isinstance(core.layers[0][0], LSTMCell) else 1
+        self.parts = 0 if core is None else len(core.layers[0][0].state_parts)
         if core is not None:
             core.engine = "reference"  # plain operations, which any machine has
 
@@ -44,14 +44,12 @@ class Step(nn.Module):
             features = features.half()  # as it was trained: see `video.labelling`
         before = None
         if self.parts:
-            parts = tuple(
+            before = tuple(
                 part.movedim(1, 0) for part in state.chunk(self.parts, 1)
             )  # each [layers, batch, hidden]
-            before = parts if self.parts > 1 else parts[0]
         logits, after = self.labeller(features[None], before)
-        if self.parts:
-            after = map_state(lambda part: part.movedim(0, 1), after)
-            state = torch.cat(after, 1) if isinstance(after, tuple) else after
+        if after is not None:
+            state = torch.cat(map_state(lambda part: part.movedim(0, 1), after), 1)
         return logits[0].log_softmax(-1), state
 
 

@@ -41,9 +41,9 @@ class Labeller(nn.Module):
     def forward(
         self,
         features: Float[Tensor, "time batch features"],
-        state: State = None,
+        state: State | None = None,
         lengths: Int[Tensor, " batch"] | None = None,
-    ) -> tuple[Float[Tensor, "time batch classes"], State]:
+    ) -> tuple[Float[Tensor, "time batch classes"], State | None]:
         """Return the scores of each frame's labels, and the state to go on from.
 
         With lengths, what lies beyond a clip's length has no influence: it would on what reads from the end.

@@ -38,8 +38,8 @@ class Trained:
 
     @torch.no_grad()
     def label(
-        self, features: Float[Tensor, "frames features"], state: State = None
-    ) -> tuple[Float[Tensor, "frames classes"], State]:
+        self, features: Float[Tensor, "frames features"], state: State | None = None
+    ) -> tuple[Float[Tensor, "frames classes"], State | None]:
         """Return log p of each frame's labels, and the state to go on from."""
         logits, state = self.labeller(features.to(self.labeller.V.weight.device)[:, None], state)
         return logits[:, 0].log_softmax(-1), state

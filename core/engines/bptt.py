@@ -41,12 +41,13 @@ import torch._C._functorch as _functorch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from core.cells import Cell, LSTMCell, State, map_state
+from core.cells import Cell, State, map_state
 from core.engines import tape as in_torch
 from core.engines.c import passes as c
 from core.engines.c.binding import kernel_serves
 from core.engines.products import Rows, Weights, leading
-from core.engines.tape import Parts, Recorded, Saved, Tape, parts_of, weights_of
+from core.engines.steps import Steps, steps_of
+from core.engines.tape import Parts, Recorded, Saved, Tape, weights_of
 
 Sequences = Float[Tensor, "time batch input"] | Integer[Tensor, "time batch"]
 
@@ -61,10 +62,10 @@ def detach(state: State) -> State:
 
 
 def truncated(
-    run: Callable[[Tensor, State], tuple[Tensor, State]],
+    run: Callable[[Tensor, State | None], tuple[Tensor, State]],
     x: Sequences,
     window: int,
-    state: State = None,
+    state: State | None = None,
 ) -> Iterator[tuple[Tensor, State]]:
     """Truncated backpropagation through time: `run` (a `Recurrent`) over windows of a long sequence.
 
@@ -73,12 +74,12 @@ def truncated(
     two yields.
     """
     for part in x.split(window):
-        outputs, state = run(part, state)
-        yield outputs, state
-        state = detach(state)
+        outputs, final = run(part, state)
+        yield outputs, final
+        state = detach(final)
 
 
-def record(cell: Cell, batch: int, steps: int, state: State = None) -> Tape:
+def record(cell: Cell, batch: int, steps: int, state: State | None = None) -> Tape:
     """A tape for `steps` steps of a closed loop from `state` (None: zeros); call its `step(x)` for each.
 
     Raises:
@@ -86,9 +87,8 @@ def record(cell: Cell, batch: int, steps: int, state: State = None) -> Tape:
     """
     _check_state(cell, batch, state)
     state = cell.initial_state(batch) if state is None else state
-    start = parts_of(state)
-    make = c.CompiledTape if _passes(cell, cell.U, start) is c else Tape
-    return make(cell, weights_of(cell), [batch] * steps, start)
+    make = c.CompiledTape if _passes(cell, cell.U, state) is c else Tape
+    return make(cell, weights_of(cell), [batch] * steps, state)
 
 
 def replay(cell: Cell, x: Sequences, tape: Tape) -> Float[Tensor, "time batch hidden"]:
@@ -119,7 +119,7 @@ def replay(cell: Cell, x: Sequences, tape: Tape) -> Float[Tensor, "time batch hi
 
 
 def sequence(
-    cell: Cell, batch_sizes: Sequence[int], x: Rows, state: State = None
+    cell: Cell, batch_sizes: Sequence[int], x: Rows, state: State | None = None
 ) -> tuple[Float[Tensor, "*rows hidden"], State]:
     """Run a cell over known inputs: record all steps, and attach them to the graph.
 
@@ -132,27 +132,27 @@ def sequence(
     """
     _check(cell, batch_sizes, x)
     _check_state(cell, batch_sizes[0], state)
-    passes = _passes(cell, x, () if state is None else parts_of(state))
+    passes = _passes(cell, x, () if state is None else state)
     return run(passes, cell, batch_sizes, x, state)
 
 
 def run(
-    passes: ModuleType, cell: Cell, batch_sizes: Sequence[int], x: Rows, state: State
+    passes: ModuleType, cell: Cell, batch_sizes: Sequence[int], x: Rows, state: State | None
 ) -> tuple[Tensor, State]:
     """The same by these passes, `core.engines.c.passes` or `core.engines.tape`, which can do it."""
     if state is None and passes is in_torch:
         state = cell.initial_state(batch_sizes[0])
-    start: Parts = () if state is None else parts_of(state)
+    start: Parts = () if state is None else state
     weights, batch_sizes = weights_of(cell), array("q", batch_sizes)
     x = computed(x, weights.U)
     if torch.is_grad_enabled():
         outputs, *final = _Sequence.apply(passes, cell, batch_sizes, None, x, *weights, *start)
     elif passes is c:
         layers = tuple(part[None] for part in start)
-        outputs, final = c.infer(cell.kernel, [weights], batch_sizes, x, layers, cell)
+        outputs, final = c.infer(_steps(cell), [weights], batch_sizes, x, layers, cell)
     else:
         (*_, outputs), final, _ = in_torch.forward(cell, batch_sizes, x, weights, start)
-    return outputs, final[0] if len(final) == 1 else tuple(final)
+    return outputs, tuple(final)
 
 
 def _check(cell: Cell, batch_sizes: Sequence[int], x: Rows) -> None:
@@ -168,16 +168,16 @@ def _check(cell: Cell, batch_sizes: Sequence[int], x: Rows) -> None:
     check_integers(x, cell.input_size)
 
 
-def _check_state(cell: Cell, batch: int, state: State) -> None:
+def _check_state(cell: Cell, batch: int, state: State | None) -> None:
     """ValueError for a state of another cell, or of another batch: at least so many rows."""
     if state is None:
         return
-    shapes = [list(part.shape) for part in parts_of(state)]
+    shapes = [list(part.shape) for part in state]
     fits = all(
         len(shape) == 2 and shape[0] >= batch and shape[1] == cell.hidden_size for shape in shapes
     )
-    if not fits or len(shapes) != 1 + isinstance(cell, LSTMCell):
-        told = "h and c" if isinstance(cell, LSTMCell) else "h"
+    if not fits or len(shapes) != len(cell.state_parts):
+        told = " and ".join(cell.state_parts)
         raise ValueError(f"the state is {shapes}, not {told} [{batch}, {cell.hidden_size}]")
 
 
@@ -190,7 +190,16 @@ def check_integers(x: Tensor, size: int) -> None:
 
 
 def _passes(cell: Cell, x: Tensor, start: Parts) -> ModuleType:
-    return c if kernel_serves(cell.kernel, x, (*weights_of(cell), *start)) else in_torch
+    return c if kernel_serves(_steps(cell), x, (*weights_of(cell), *start)) else in_torch
+
+
+def _steps(cell: Cell) -> Steps:
+    steps = steps_of(cell)
+    if steps is None:
+        raise ValueError(
+            f"{type(cell).__name__} has no backward pass derived by hand: it runs on the reference"
+        )
+    return steps
 
 
 def computed(x: Tensor, U: Tensor) -> Tensor:
@@ -217,7 +226,7 @@ class _Sequence(torch.autograd.Function):
         )
         ctx.back, ctx.kernel, ctx.batch_sizes, ctx.parts = (
             passes.backward,
-            cell.kernel,
+            _steps(cell),
             batch_sizes,
             len(start),
         )

@@ -24,27 +24,18 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from core.activations import ACTIVATIONS
 from core.cells import Cell, State, map_state
 from core.engines import bptt, tape
 from core.engines.c import passes
 from core.engines.c.binding import followed, kernel_serves
-from core.engines.steps import GRUKernel, Kernel, LSTMKernel, RNNKernel
-from core.engines.tape import parts_of, weights_of
+from core.engines.steps import GRUSteps, LSTMSteps, RNNSteps, steps_of
+from core.engines.tape import weights_of
 
 Inputs = bptt.Sequences
 Outputs = Float[Tensor, "time batch hidden"]
 Lengths = Int[Tensor, " batch"] | None
 Engine = Callable[[Cell, Inputs, State, Lengths, bool], tuple[Outputs, State]]
 
-_tanh, _sigmoid, _relu = ACTIVATIONS["tanh"], ACTIVATIONS["sigmoid"], ACTIVATIONS["relu"]
-LSTM = LSTMKernel(_sigmoid, _tanh, _tanh)
-FUSED: dict[Kernel, Callable] = {
-    RNNKernel(_tanh): torch.rnn_tanh,
-    RNNKernel(_relu): torch.rnn_relu,
-    LSTM: torch.lstm,
-    GRUKernel(_sigmoid, _tanh): torch.gru,
-}
 MOST = 2**62
 ANY = range(MOST)
 
@@ -53,7 +44,7 @@ class Rule(NamedTuple):
     """An engine, and the work it is taken for."""
 
     engine: str
-    kernels: tuple[type, ...] = (RNNKernel, LSTMKernel, GRUKernel)
+    kernels: tuple[type, ...] = (RNNSteps, LSTMSteps, GRUSteps)
     training: tuple[bool, ...] = (True, False)
     lengths: tuple[bool, ...] = (True, False)
     sizes: tuple[range, range, range] = (ANY, ANY, ANY)  # time, batch, hidden
@@ -66,7 +57,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ONE_STEP._replace(sizes=(range(2), range(2, MOST), range(512, MOST))),
         Rule(
             "fused",
-            (LSTMKernel,),
+            (LSTMSteps,),
             INFERENCE,
             NO_LENGTHS,
             (range(20, MOST), range(32, MOST), range(128, MOST)),
@@ -76,7 +67,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "torch, float32": (  # activations that kernel.c does not know, or no compiler
         ONE_STEP,
         Rule("fused", training=INFERENCE),
-        Rule("fused", (LSTMKernel,), lengths=NO_LENGTHS),
+        Rule("fused", (LSTMSteps,), lengths=NO_LENGTHS),
         Rule("bptt"),
     ),
     "torch": (
@@ -96,7 +87,7 @@ weights. torch.compile has rules of its own as it cannot train oneDNN's LSTM.
 
 
 def reference(
-    cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool
+    cell: Cell, x: Inputs, state: Any, lengths: Lengths, reverse: bool
 ) -> tuple[Outputs, State]:
     """The cell, step by step; where a sequence has ended (in reverse: not begun) its state stays."""
     alive = None
@@ -119,14 +110,14 @@ def reference(
 
 
 def by_hand(
-    cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool
+    cell: Cell, x: Inputs, state: Any, lengths: Lengths, reverse: bool
 ) -> tuple[Outputs, State]:
     """Backpropagation through time derived by hand; the batch shrinks as sequences end."""
     return _over_rows(functools.partial(bptt.run, tape), cell, x, state, lengths, reverse)
 
 
 def by_kernel(
-    cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool
+    cell: Cell, x: Inputs, state: Any, lengths: Lengths, reverse: bool
 ) -> tuple[Outputs, State]:
     """The same, its steps those of kernel.c."""
     if lengths is None and not reverse:
@@ -135,29 +126,31 @@ def by_kernel(
     return _over_rows(functools.partial(bptt.run, passes), cell, x, state, lengths, reverse)
 
 
-def without_gradient(cells: Sequence[Cell], x: Inputs, state: State) -> tuple[Outputs, State]:
+def without_gradient(
+    cells: Sequence[Cell], x: Inputs, state: State | None
+) -> tuple[Outputs, State]:
     """All layers of a net in one direction by kernel.c: a small net takes less time than Python between its layers.
 
     The state is that of all layers, [layers, batch, hidden], None for zeros.
     """
-    start, stack = () if state is None else parts_of(state), [weights_of(cell) for cell in cells]
+    start, stack = state or (), [weights_of(cell) for cell in cells]
     sizes = array("q", [x.shape[1]]) * x.shape[0]
     outputs, final = passes.infer(
-        cells[0].kernel, stack, sizes, bptt.computed(x, stack[0].U), start, cells[0]
+        steps_of(cells[0]), stack, sizes, bptt.computed(x, stack[0].U), start, cells[0]
     )
-    return outputs, final[0] if len(final) == 1 else final
+    return outputs, final
 
 
 def fused(
-    cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool
+    cell: Cell, x: Inputs, state: Any, lengths: Lengths, reverse: bool
 ) -> tuple[Outputs, State]:
     """torch.nn's kernels; ValueError where they do not know the cell's activations."""
-    if cell.kernel not in FUSED:
+    if cell.torch_function() is None:
         raise ValueError('engine="fused" has no kernel with these activations; engine="bptt" has')
     return _over_rows(_fused_rows, cell, x, state, lengths, reverse)
 
 
-def choose(name: str, cells: Sequence[Cell], x: Inputs, state: State, lengths: Lengths) -> Engine:
+def choose(name: str, cells: Sequence[Cell], x: Inputs, state: Any, lengths: Lengths) -> Engine:
     """The engine called so; "auto": the fastest that can do the work (`RULES`; on a GPU torch.nn's).
 
     Cells with hooks are left to `reference`.
@@ -166,9 +159,12 @@ def choose(name: str, cells: Sequence[Cell], x: Inputs, state: State, lengths: L
         return reference  # it alone calls the cells, which runs their hooks: pruning makes the weights in one
     if name not in ("auto", "bptt"):
         return ENGINES[name]
-    kernel, known = cells[0].kernel, cells[0].kernel in FUSED
+    kernel = steps_of(cells[0])
+    if kernel is None:
+        return reference
+    known = cells[0].torch_function() is not None
     tensors: list[Any] = [each for cell in cells for each in weights_of(cell)]
-    serves = kernel_serves(kernel, x, tensors if state is None else (*tensors, *parts_of(state)))
+    serves = kernel_serves(kernel, x, tensors if state is None else (*tensors, *state))
     if (
         name == "auto"
         and not serves
@@ -225,7 +221,7 @@ def _computing(device: str, weights: torch.dtype) -> torch.dtype:
 
 
 def _over_rows(
-    run: Callable, cell: Cell, x: Inputs, state: State, lengths: Lengths, reverse: bool
+    run: Callable, cell: Cell, x: Inputs, state: Any, lengths: Lengths, reverse: bool
 ) -> tuple[Outputs, State]:
     """Lay the steps out as rows, one step after another and none for padding, and `run` over these."""
     time, batch = x.shape[:2]
@@ -265,7 +261,7 @@ def _fused_rows(
     if not x.is_floating_point():  # these kernels only multiply
         x = F.one_hot(x.long(), cell.input_size).to(cell.U.dtype)
     weights, first, device = _torch_weights(cell), batch_sizes[0], x.device.type
-    begin = state if isinstance(state, tuple) else (state,)
+    begin = state
     start = [part[None, :first] for part in begin]
     if device == "cpu" and not torch.is_autocast_enabled("cpu"):
         outputs, *end = _torch_kernel(cell, batch_sizes, x, start, weights)
@@ -289,7 +285,7 @@ def _fused_rows(
         final = [
             torch.cat([part, old[None, first:]], 1) for part, old in zip(final, begin, strict=True)
         ]
-    return outputs, tuple(final) if isinstance(state, tuple) else final[0]
+    return outputs, tuple(final)
 
 
 def _torch_kernel(
@@ -304,7 +300,8 @@ def _torch_kernel(
         keep,
         False,
     )  # biases, layers, dropout, training, bidirectional
-    kernel, first = FUSED[cell.kernel], batch_sizes[0]
+    kernel, first = cell.torch_function(), batch_sizes[0]
+    assert kernel is not None
     begin = [part.contiguous() for part in start]
     begin = begin if len(begin) > 1 else begin[0]
     if first != batch_sizes[-1]:

@@ -10,22 +10,19 @@ the preactivation gradients `dz`, as the input product U x_t sees them (of the G
 `dq` in place of dn), and overwrites d with dE/dstate_{t-1}.
 """
 
-from typing import NamedTuple
-
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from core.activations import Activation
+from core.cells import Cell, GRUCell, LSTMCell, RNNCell, State
 
 Buffers = tuple[Tensor, ...]  # one [rows, width] each: a whole sequence or, split, one step
-State = tuple[Float[Tensor, "batch hidden"], ...]  # (h,), for the LSTM (h, c)
 
 
-class RNNKernel(NamedTuple):
+class RNNSteps:
     """h_t = sigma(U x_t + W h_{t-1})."""
 
-    sigma: Activation
+    def __init__(self, cell: RNNCell):
+        self.sigma = cell.sigma
 
     def buffers(self, rows: int, W: Tensor) -> Buffers:
         """One buffer: h takes the place of its preactivation."""
@@ -50,12 +47,13 @@ class RNNKernel(NamedTuple):
         torch.mm(dz, W, out=dh)
 
 
-class LSTMKernel(NamedTuple):
+class LSTMSteps:
     """c_t = f c_{t-1} + i g; h_t = o sigma_h(c_t)."""
 
-    sigma_g: Activation
-    sigma_c: Activation
-    sigma_h: Activation
+    def __init__(self, cell: LSTMCell):
+        self.sigma_g = cell.sigma_g
+        self.sigma_c = cell.sigma_c
+        self.sigma_h = cell.sigma_h
 
     def buffers(self, rows: int, W: Tensor) -> Buffers:
         """Gates i f g o, c, sigma_h(c), h."""
@@ -98,11 +96,12 @@ class LSTMKernel(NamedTuple):
         torch.mm(dz, W, out=dh)
 
 
-class GRUKernel(NamedTuple):
+class GRUSteps:
     """n = sigma_c(U_n x_t + r q) with q = W_n h_{t-1} + b_W; h_t = (1 - z) n + z h_{t-1}."""
 
-    sigma_g: Activation
-    sigma_c: Activation
+    def __init__(self, cell: GRUCell):
+        self.sigma_g = cell.sigma_g
+        self.sigma_c = cell.sigma_c
 
     def buffers(self, rows: int, W: Tensor) -> Buffers:
         """Gates r z n, q, h."""
@@ -143,6 +142,11 @@ class GRUKernel(NamedTuple):
         torch.addmm(dh_carried, dq, W[hidden2:], out=dh).addmm_(dz[:, :hidden2], W[:hidden2])
 
 
-Kernel = (
-    RNNKernel | LSTMKernel | GRUKernel
-)  # as keys they are told apart by how many activations they have
+Steps = RNNSteps | LSTMSteps | GRUSteps
+STEPS: dict[type[Cell], type[Steps]] = {RNNCell: RNNSteps, LSTMCell: LSTMSteps, GRUCell: GRUSteps}
+
+
+def steps_of(cell: Cell) -> Steps | None:
+    """The steps of exactly this class of cells, or None: a subclass may have other equations."""
+    made = STEPS.get(type(cell))
+    return None if made is None else made(cell)  # type: ignore[arg-type]

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from core.cells import Cell, Inputs, State
+from core.cells import Cell, Inputs
 from core.engines.products import Gradients, Rows, Weights, gradients, input_product, leading
-from core.engines.steps import GRUKernel, Kernel
+from core.engines.steps import GRUSteps, Steps, steps_of
 
 Parts = tuple[Tensor, ...]
 Sizes = array  # of 64-bit integers: the rows of each step, falling
@@ -45,11 +45,6 @@ class Saved(NamedTuple):
     buffers: Parts
 
 
-def parts_of(state: State) -> Parts:
-    """(h,), of the LSTM (h, c)."""
-    return state if isinstance(state, tuple) else (state,)
-
-
 def weights_of(cell: Cell) -> Weights:
     """A cell's weights."""
     return Weights(cell.U, cell.W, cell.b, cell.b_W)
@@ -67,7 +62,9 @@ class Tape:
     """
 
     def __init__(self, cell: Cell, weights: Weights, batch_sizes: Sequence[int], start: Parts):
-        self.kernel: Kernel = cell.kernel
+        steps = steps_of(cell)
+        assert steps is not None
+        self.kernel: Steps = steps
         self.batch_sizes = array("q", batch_sizes)
         self.firsts = [0, *accumulate(batch_sizes)]  # the first row of each step
         self.start = start
@@ -154,7 +151,7 @@ def forward(cell: Cell, batch_sizes: Sizes, x: Rows, weights: Weights, start: Pa
 
 
 def backward(
-    kernel: Kernel,
+    kernel: Steps,
     batch_sizes: Sizes,
     saved: Saved,
     dh: Float[Tensor, "*rows hidden"],
@@ -178,7 +175,7 @@ def backward(
     steps, before = _views(kernel, buffers, start, batch_sizes)
     d_state = own_state_gradients(d_final, start[0])
     dz = torch.empty_like(buffers[0])
-    dq = torch.empty_like(dh) if isinstance(kernel, GRUKernel) else None
+    dq = torch.empty_like(dh) if isinstance(kernel, GRUSteps) else None
     by_step = [rows.split(list(batch_sizes)) for rows in (dh, dz, dz if dq is None else dq)]
     for step, state, dh_t, dz_t, dq_t in zip(
         *map(reversed, (steps, before, *by_step)), strict=True
@@ -202,7 +199,7 @@ def own_state_gradients(
 
 
 def _views(
-    kernel: Kernel, buffers: Parts, start: Parts, batch_sizes: Sequence[int]
+    kernel: Steps, buffers: Parts, start: Parts, batch_sizes: Sequence[int]
 ) -> tuple[list[Parts], list[Parts]]:
     """The rows of every step, and the state every step starts from: views, by one split a buffer."""
     steps = list(zip(*(buffer.split(list(batch_sizes)) for buffer in buffers), strict=True))

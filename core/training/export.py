@@ -82,14 +82,13 @@ def write(
 
 
 def pack(state: State) -> Tensor:
-    """A cell's state, h or (h, c) [batch, hidden], as one tensor [batch, parts, hidden]; zeros are its beginning."""
-    return torch.stack(state if isinstance(state, tuple) else (state,), 1)
+    """A cell's state, (h,) or (h, c) [batch, hidden], as one tensor [batch, parts, hidden]; zeros are its beginning."""
+    return torch.stack(state, 1)
 
 
 def unpack(state: Tensor) -> State:
     """The state that `pack` packed."""
-    parts = list(state.unbind(1))
-    return tuple(parts) if len(parts) > 1 else parts[0]
+    return state.unbind(1)
 
 
 def _load(file: io.BytesIO) -> torch.export.ExportedProgram:

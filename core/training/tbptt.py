@@ -21,10 +21,9 @@ class CarriedState(nn.Module):
 
     def __init__(self, state: State):
         super().__init__()
-        parts = state if isinstance(state, tuple) else (state,)
-        self.parts = len(parts)
-        self.rows = distributed.rows(parts[0].shape[1])
-        for n, part in enumerate(parts):
+        self.parts = len(state)
+        self.rows = distributed.rows(state[0].shape[1])
+        for n, part in enumerate(state):
             self.register_buffer(f"state{n}", part)
 
     def before(self, first: Bool[Tensor, "*rows"]) -> State:
@@ -33,16 +32,14 @@ class CarriedState(nn.Module):
         `first` says so for all rows, or for each.
         """
         first = first[..., None]
-        state = tuple(
+        return tuple(
             torch.where(first, 0.0, self.get_buffer(f"state{n}")[:, self.rows])
             for n in range(self.parts)
         )
-        return state if self.parts > 1 else state[0]
 
     def keep(self, state: State) -> None:
         """Keep the values of the state that a window ended with."""
-        parts = detach(state)
-        for n, part in enumerate(parts if isinstance(parts, tuple) else (parts,)):
+        for n, part in enumerate(detach(state)):
             whole = torch.zeros_like(self.get_buffer(f"state{n}"))
             whole[:, self.rows] = part
             self.get_buffer(f"state{n}").copy_(distributed.total(whole))

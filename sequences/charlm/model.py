@@ -32,11 +32,11 @@ class CharacterModel(nn.Module):
         self.V = nn.Linear(config.hidden, characters)
 
     def forward(
-        self, x: Int[Tensor, "time batch"], state: State = None
+        self, x: Int[Tensor, "time batch"], state: State | None = None
     ) -> tuple[Float[Tensor, "time batch characters"], State]:
         """Return the scores of the character after each, and the state to go on from."""
-        h, state = self.recurrent(self._embedded(x), state)
-        return self.V(dropout(h, self.dropout, self.training)), state
+        h, final = self.recurrent(self._embedded(x), state)
+        return self.V(dropout(h, self.dropout, self.training)), final
 
     def _embedded(self, x: Int[Tensor, "time batch"]) -> Tensor:
         """One-hot vectors stay numbers: `Recurrent` takes them so."""
@@ -46,13 +46,13 @@ class CharacterModel(nn.Module):
         return dropout(embedded, self.dropout, self.training)
 
     def initial_state(self, batch: int) -> State:
-        """Zeros [layers, batch, hidden]; for the LSTM two of them."""
+        """Zeros, a tuple (h,) or (h, c) of [layers, batch, hidden]."""
         return self.recurrent.initial_state(batch)
 
     @torch.no_grad()
     def read(
-        self, x: Int[Tensor, "time batch"], state: State = None
+        self, x: Int[Tensor, "time batch"], state: State | None = None
     ) -> tuple[Float[Tensor, "batch characters"], State]:
         """Read characters; return log p of the next, and the state to go on from."""
-        logits, state = self(x, state)
-        return logits[-1].float().log_softmax(-1), map_state(Tensor.detach, state)
+        logits, final = self(x, state)
+        return logits[-1].float().log_softmax(-1), map_state(Tensor.detach, final)

@@ -71,7 +71,7 @@ class Classifier(nn.Module):
     ) -> Float[Tensor, "batch units"]:
         """Make one vector of a sentence's outputs."""
         if self.config.pooling == "last":
-            h = state[0] if isinstance(state, tuple) else state
+            h = state[0]
             return h[-self.recurrent.directions :].movedim(0, 1).flatten(1)
         if self.config.pooling == "mean":
             return outputs.sum(0) / lengths[:, None]  # outputs beyond the length are 0

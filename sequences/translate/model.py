@@ -53,9 +53,8 @@ class Translator(nn.Module):
         options = {"layers": layers, "dropout": config.dropout, "bias": True}
         self.encoder = Recurrent(config.cell, size, hidden // 2, bidirectional=True, **options)
         self.decoder = Recurrent(config.cell, size * (1 + config.feeding), hidden, **options)
-        self.begin = nn.ModuleList(
-            nn.Linear(hidden, hidden) for _ in range(1 + (config.cell == "lstm"))
-        )
+        parts = self.decoder.layers[0][0].state_parts
+        self.begin = nn.ModuleList(nn.Linear(hidden, hidden) for _ in parts)
         self.key = nn.Linear(hidden, hidden, bias=False) if config.attention else None
         self.output = nn.Linear(hidden * (1 + config.attention), size)
         self.bias = nn.Parameter(torch.zeros(target_size))
@@ -93,8 +92,8 @@ class Translator(nn.Module):
     def initial_state(self, state: State) -> State:
         """The state for `core.decoding`, rows first, from that of `encode`."""
         first = map_state(lambda part: part.transpose(0, 1), state)
-        h = first[0] if isinstance(first, tuple) else first
-        return first, h.new_zeros(len(h), self.config.embedding)
+        h = first[0]
+        return *first, h.new_zeros(len(h), self.config.embedding)
 
     def stepper(self, memory: Memory) -> Step:
         """The step function of `core.decoding`, for sources that were read."""
@@ -102,15 +101,13 @@ class Translator(nn.Module):
         def step(
             tokens: Int[Tensor, " rows"], state: State
         ) -> tuple[Float[Tensor, "rows vocabulary"], State]:
-            inner, fed = state
+            *inner, fed = state
             x = self._embed(self.target, tokens[None])
             x = torch.cat((x, fed[None]), -1) if self.config.feeding else x
-            h, inner = self.decoder(
-                x, map_state(lambda part: part.transpose(0, 1).contiguous(), inner)
-            )
+            h, inner = self.decoder(x, tuple(part.transpose(0, 1).contiguous() for part in inner))
             o, _ = self._look(h[0].unflatten(0, (len(memory.words), -1)), memory)
             o = o.flatten(0, 1)
-            return self.score(o), (map_state(lambda part: part.transpose(0, 1), inner), o)
+            return self.score(o), (*map_state(lambda part: part.transpose(0, 1), inner), o)
 
         return step
 
@@ -139,10 +136,9 @@ class Translator(nn.Module):
 
     def _begin(self, final: State) -> State:
         """Both directions of each layer, brought to the decoder's first state."""
-        parts = final if isinstance(final, tuple) else (final,)
-        joined = [part.unflatten(0, (-1, 2)).transpose(1, 2).flatten(2) for part in parts]
+        joined = [part.unflatten(0, (-1, 2)).transpose(1, 2).flatten(2) for part in final]
         h, *c = (layer(part) for layer, part in zip(self.begin, joined, strict=True))
-        return (torch.tanh(h), *c) if c else torch.tanh(h)
+        return torch.tanh(h), *c
 
     def _embed(
         self, table: nn.Embedding, tokens: Int[Tensor, "time rows"]

@@ -18,11 +18,9 @@ needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="there is n
 def everything(net: Recurrent, x: Tensor, state: Any, lengths: Tensor | None) -> list[Tensor]:
     """Outputs, final state, and the gradients of a random weighting of both to x, state and weights."""
     x = x.clone().requires_grad_() if x.is_floating_point() else x
-    start = [
-        part.clone().requires_grad_() for part in (state if isinstance(state, tuple) else (state,))
-    ]
-    outputs, final = net(x, tuple(start) if isinstance(state, tuple) else start[0], lengths)
-    values = [outputs, *(final if isinstance(final, tuple) else (final,))]
+    start = [part.clone().requires_grad_() for part in state]
+    outputs, final = net(x, tuple(start), lengths)
+    values = [outputs, *final]
     random = torch.Generator().manual_seed(1)
     error = torch.stack(
         [
@@ -44,14 +42,11 @@ def pair(cell: str, size: int, hidden: int, **options: Any) -> tuple[Recurrent, 
 
 
 def random_state(net: Recurrent, batch: int) -> Any:
-    zeros = net.initial_state(batch)
-    return (
-        tuple(map(torch.randn_like, zeros)) if isinstance(zeros, tuple) else torch.randn_like(zeros)
-    )
+    return tuple(map(torch.randn_like, net.initial_state(batch)))
 
 
 def double(state: Any) -> Any:
-    return tuple(part.double() for part in state) if isinstance(state, tuple) else state.double()
+    return tuple(part.double() for part in state)
 
 
 def assert_close(ours: list[Tensor], reference: list[Tensor], tolerance: float) -> None:

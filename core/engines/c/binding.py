@@ -17,7 +17,7 @@ from torch.autograd import forward_ad
 
 from core.activations import ACTIVATIONS, Activation
 from core.engines.c import build
-from core.engines.steps import GRUKernel, Kernel, LSTMKernel, RNNKernel
+from core.engines.steps import GRUSteps, LSTMSteps, RNNSteps, Steps
 
 SOURCE = Path(__file__).with_name("kernel.c")
 LANES = 16  # of kernel.c's vectors, at most
@@ -97,7 +97,7 @@ def followed() -> bool:
     return traced or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
-def kernel_serves(kernel: Kernel, x: Tensor, tensors: Iterable[Tensor | None]) -> bool:
+def kernel_serves(kernel: Steps, x: Tensor, tensors: Iterable[Tensor | None]) -> bool:
     """Whether the compiled steps can do the work: float32 on a CPU but for the inputs x, activations they know.
 
     A subclass of Tensor may stand for memory that lies elsewhere, or nowhere; a dispatch mode (as that of
@@ -120,13 +120,13 @@ def kernel_serves(kernel: Kernel, x: Tensor, tensors: Iterable[Tensor | None]) -
     return bool(codes(kernel)) and library() is not None
 
 
-@functools.cache
-def codes(kernel: Kernel) -> tuple[int, ...]:
+def codes(kernel: Steps) -> tuple[int, ...]:
     """kernel.c's cell and its activations gate, candidate, output; () where it lacks one."""
-    if any(sigma not in CODES for sigma in kernel):
+    sigmas = vars(kernel).values()
+    if any(sigma not in CODES for sigma in sigmas):
         return ()
-    known = [CODES[sigma] for sigma in kernel]
-    cell = (RNNKernel, LSTMKernel, GRUKernel).index(type(kernel))
+    known = [CODES[sigma] for sigma in sigmas]
+    cell = (RNNSteps, LSTMSteps, GRUSteps).index(type(kernel))
     return (cell, *(known if len(known) == 3 else (known[0], known[-1], 0)))
 
 

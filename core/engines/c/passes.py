@@ -13,7 +13,7 @@ from core.cells import Cell
 from core.engines.c.binding import LANES, Layer, codes, openmp
 from core.engines.c.scratch import Lease, floats, room
 from core.engines.products import Gradients, Rows, Weights, gradients, input_product, leading
-from core.engines.steps import GRUKernel, Kernel, LSTMKernel, RNNKernel
+from core.engines.steps import GRUSteps, LSTMSteps, RNNSteps, Steps, steps_of
 from core.engines.tape import Parts, Recorded, Saved, Sizes, Tape, own_state_gradients
 
 FEW = 64  # rows up to which kernel.c forms the products over all steps too; their bits are not those of torch.mm
@@ -87,12 +87,12 @@ def forward(cell: Cell, batch_sizes: Sizes, x: Rows, weights: Weights, start: Pa
     """All steps over known inputs: as `core.engines.tape.forward`; no `start` stands for zeros."""
     x, start, (U, W, b, b_W) = x.contiguous(), contiguous(start), contiguous(weights)
     shape = leading(x)
-    plan = _plan(cell.kernel, shape.numel(), U.shape, W.shape, torch.get_num_threads())
+    plan = _plan(steps_of(cell), shape.numel(), U.shape, W.shape, torch.get_num_threads())
     h, packed = floats(*shape, plan.hidden), room(plan.W_packed)
     buffers, lease = _buffers(plan, h, cell)
     inputs, _held = _inputs(plan, x, U, b, buffers)
     final = _ends(
-        cell.kernel, (1, batch_sizes[0], plan.hidden), tuple([part[None] for part in start])
+        steps_of(cell), (1, batch_sizes[0], plan.hidden), tuple([part[None] for part in start])
     )
     common = _common(plan, plan.stride, batch_sizes, W, b_W, packed, buffers, _places(start))
     fields = *common, *inputs, *_places(final)
@@ -101,7 +101,7 @@ def forward(cell: Cell, batch_sizes: Sizes, x: Rows, weights: Weights, start: Pa
 
 
 def infer(
-    kernel: Kernel, stack: Sequence[Weights], batch_sizes: Sizes, x: Rows, start: Parts, home: Cell
+    kernel: Any, stack: Sequence[Weights], batch_sizes: Sizes, x: Rows, start: Parts, home: Cell
 ) -> tuple[Float[Tensor, "*rows hidden"], Parts]:
     """Layers one above the other, without a way back: the outputs of the last, and the final state of all.
 
@@ -133,7 +133,7 @@ def infer(
 
 
 def backward(
-    kernel: Kernel,
+    kernel: Steps,
     batch_sizes: Sizes,
     saved: Saved,
     dh: Float[Tensor, "*rows hidden"],
@@ -157,7 +157,7 @@ def backward(
             d_final, start[0] if start else dh.new_empty(batch_sizes[0], plan.hidden)
         )
         d_places = _places(d_state)
-    gru = plan.kind is GRUKernel
+    gru = plan.kind is GRUSteps
     size = plan.rows * (stride + plan.hidden if gru else stride)
     block = buffers[0] if in_place and len(buffers) > 1 else floats(size)
     few = plan.few and x.is_floating_point() and batch_sizes[0] == batch_sizes[-1]
@@ -198,15 +198,17 @@ def contiguous(tensors: Iterable[Tensor | None]) -> tuple[Any, ...]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _plan(kernel: Kernel, rows: int, U: torch.Size, W: torch.Size, threads: int) -> Plan:
+def _plan_of(
+    coded: tuple[int, ...], kind: type, rows: int, U: torch.Size, W: torch.Size, threads: int
+) -> Plan:
     """The plan of so many rows with weights of these shapes."""
-    (wide, hidden), width, rnn = W, U[1], isinstance(kernel, RNNKernel)
+    (wide, hidden), width, rnn = W, U[1], kind is RNNSteps
     units = wide // hidden * ((hidden + LANES - 1) // LANES * LANES)
     stride = (
         wide + 15
     ) // 16 * 16 + 16  # seldom a multiple of 4 KiB: such rows would share cache sets
     few = rows <= FEW and hidden % LANES == 0 and width % LANES == 0
-    first = *codes(kernel), *openmp(), hidden, width, threads
+    first = *coded, *openmp(), hidden, width, threads
     sizes = (
         rows,
         hidden,
@@ -216,7 +218,11 @@ def _plan(kernel: Kernel, rows: int, U: torch.Size, W: torch.Size, threads: int)
         units * (hidden + 1),
         units * width,
     )
-    return Plan(first, type(kernel), *sizes, few)
+    return Plan(first, kind, *sizes, few)
+
+
+def _plan(kernel: Any, *work: Any) -> Plan:
+    return _plan_of(codes(kernel), type(kernel), *work)
 
 
 def _common(
@@ -236,7 +242,7 @@ def _common(
         *plan.first,
         *(stride, 0, steps, place),
         *(W.data_ptr(), at(b_W), packed.data_ptr()),
-        *(gates, second if plan.kind is LSTMKernel else 0, second, buffers[-1].data_ptr()),
+        *(gates, second if plan.kind is LSTMSteps else 0, second, buffers[-1].data_ptr()),
         *start,
     )
 
@@ -248,11 +254,11 @@ def _places(state: Sequence[Tensor], skipped: int = 0) -> tuple[int, int]:
     )
 
 
-def _ends(kernel: Kernel, shape: tuple[int, int, int], start: Sequence[Tensor]) -> Parts:
+def _ends(kernel: Any, shape: tuple[int, int, int], start: Sequence[Tensor]) -> Parts:
     """Where the final state [layers, batch, hidden] goes; of sequences without a step it is the first."""
     if start and start[0].shape != shape:
         return tuple(part.clone() for part in start)
-    return (floats(*shape), floats(*shape)) if isinstance(kernel, LSTMKernel) else (floats(*shape),)
+    return (floats(*shape), floats(*shape)) if isinstance(kernel, LSTMSteps) else (floats(*shape),)
 
 
 def _inputs(
@@ -264,7 +270,7 @@ def _inputs(
     if x.is_floating_point() or plan.rows < U.shape[1]:  # it lies on the tape
         z = (
             buffers[0].view(plan.rows, -1)
-            if plan.kind is RNNKernel
+            if plan.kind is RNNSteps
             else _preactivations(plan, buffers[0])
         )
         input_product(x, U, b, z)
@@ -288,7 +294,7 @@ def _buffers(plan: Plan, h: Tensor, home: Cell) -> tuple[Parts, Lease | None]:
     The block is on lease, but where hooks on saved tensors may keep it (`torch.autograd.graph.saved_tensors_hooks`,
     checkpoints).
     """
-    if plan.kind is RNNKernel:
+    if plan.kind is RNNSteps:
         return (h,), None
     size = plan.rows * (plan.stride + plan.hidden)
     if autograd._top_saved_tensors_default_hooks(True) is not None:
