@@ -11,6 +11,7 @@ exist already.
 import time
 from collections.abc import Callable
 from statistics import median
+from unittest.mock import patch
 
 import torch
 import tyro
@@ -18,12 +19,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+import glimpse.model
 from core.training.config import LoopConfig
 from core.training.optim import optimiser
 from datasets.canvases import Canvas
 from glimpse.config import Config
 from glimpse.model import greedy
-from glimpse.sensor import METHODS, make_sensor
+from glimpse.sensor import Retina
 from glimpse.train import Learner
 
 BATCH, CLASSES = 128, 10
@@ -41,12 +43,12 @@ def floor(config: Config) -> Callable[[], None]:
     pixels = config.scales * config.patch**2
     once = [  # (rows, inner, columns) of each product over one glimpse; the two in the loop back come last
         *[
-            (BATCH, pixels, config.what),
-            (BATCH, 2, config.where),
-            (BATCH, config.what + config.where, config.glimpse),
+            (BATCH, pixels, config.what_units),
+            (BATCH, 2, config.where_units),
+            (BATCH, config.what_units + config.where_units, config.glimpse_units),
         ],
         *[
-            (BATCH, config.glimpse, config.hidden),
+            (BATCH, config.glimpse_units, config.hidden),
             (BATCH, config.hidden, config.hidden),
             (BATCH, config.hidden, 2),
         ],
@@ -58,11 +60,11 @@ def floor(config: Config) -> Callable[[], None]:
             (config.hidden, 2, True),
             (config.hidden, CLASSES, False),
         ],
-        *[(config.glimpse, config.hidden, True), (config.hidden, config.hidden, False)],
+        *[(config.glimpse_units, config.hidden, True), (config.hidden, config.hidden, False)],
         *[
-            (config.what + config.where, config.glimpse, True),
-            (pixels, config.what, False),
-            (2, config.where, False),
+            (config.what_units + config.where_units, config.glimpse_units, True),
+            (pixels, config.what_units, False),
+            (2, config.where_units, False),
         ],
     ]
     heads = [(rows, inside, outside) for inside, outside, _ in layers[:3]]
@@ -102,30 +104,31 @@ def parts(config: Config, side: int) -> dict[str, Callable[[], object]]:
         loss.backward()
         update.step()
 
-    def look() -> None:
+    def plain_step() -> None:
+        with patch.object(glimpse.model, "serves", lambda *parts: False):
+            step()
+
+    def forward() -> None:
         with torch.no_grad():
-            learner.look(images, config.glimpses, greedy)
+            learner.rollout(images, config.glimpses, greedy)
 
-    def retina(method: str) -> Callable[[], None]:
-        sensor = make_sensor(config.patch, config.scales, config.factor, method)
-        places = (noise / 4).clamp(-1, 1)
+    def extract() -> None:
+        retina = Retina(config.patch, config.scales, config.factor)
+        prepared = retina.prepare(images)
+        for location in (noise / 4).clamp(-1, 1):
+            retina(prepared, location)
 
-        def run() -> None:
-            prepared = sensor.prepare(images)
-            for location in places:
-                sensor(prepared, location)
-
-        return run
+    def paint() -> None:
+        canvas.paint(digits, indices, canvas.draw(digits, BATCH, random))
 
     return {
         "matrix products (floor)": floor(config),
         "training step": step,
-        "forward alone": look,
-        "optimiser alone": update.step,
-        "painting the batch": lambda: canvas.paint(
-            digits, indices, canvas.draw(digits, BATCH, random)
-        ),
-        **{f"retina, {method}": retina(method) for method in METHODS},
+        "the same, plain (autograd)": plain_step,
+        "forward alone": forward,
+        "optimizer alone": update.step,
+        "painting the batch": paint,
+        "retina alone": extract,
     }
 
 

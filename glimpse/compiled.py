@@ -1,10 +1,10 @@
-"""glimpse/looking.c, compiled at first use (`core.engines.c.build`) and called on tensors."""
+"""Calls glimpse/c/rollout.c on tensors; it is compiled at first use (`core.engines.c.build`)."""
 
 import ctypes
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -12,42 +12,58 @@ from torch import Tensor
 
 from core.engines.c import build
 from core.engines.c.binding import openmp
-from core.engines.c.passes import CompiledTape
-from core.engines.tape import Tape
-from core.training import distributed
 
-if TYPE_CHECKING:
-    from glimpse.model import RecurrentAttention
-    from glimpse.sensor import Prepared
+SOURCE = Path(__file__).parent / "c" / "rollout.c"
+MOST_PIXELS = 2**24  # of which the sum of bytes fits 32 bits
 
-SOURCE = Path(__file__).with_name("looking.c")
+Linear = tuple[Float[Tensor, "out in"], Float[Tensor, " out"]]
+"""Weight and bias of a linear layer."""
+
+
+class Weights(NamedTuple):
+    """The linear layers of one glimpse, in the order of `network` in rollout.c."""
+
+    location: Linear
+    what: Linear
+    where: Linear
+    combine: Linear
+    input: Linear
+
+
+class Images(NamedTuple):
+    """A batch of images as C reads them where they lie, each with a height and a width of its own."""
+
+    pixels: Sequence[UInt8[Tensor, "channels height width"]]  # keeps the memory alive
+    channels: int
+    pointers: Int[Tensor, " batch"]
+    sizes: Int[Tensor, "batch 2"]  # height and width
 
 
 def _fields(kind: Any, names: str) -> list[tuple[str, Any]]:
     return [(name, kind) for name in names.split()]
 
 
-class Retina(ctypes.Structure):
-    """`retina` of sensor.c: numbers, and where tensors lie."""
+class Sensor(ctypes.Structure):
+    """`sensor` of sensor.c."""
 
     _fields_ = [
-        *_fields(ctypes.c_int64, "batch channels height width scales size"),
-        *_fields(ctypes.c_void_p, "edges images"),
+        *_fields(ctypes.c_int64, "batch channels scales size"),
+        *_fields(ctypes.c_void_p, "edges sizes images"),
     ]
 
 
-class Linear(ctypes.Structure):
-    """`linear` of looking.c."""
+class LinearLayer(ctypes.Structure):
+    """`linear` of rollout.c."""
 
     _fields_ = [*_fields(ctypes.c_int64, "in_ out"), *_fields(ctypes.c_void_p, "W b packed")]
 
 
-class Looking(ctypes.Structure):
-    """`looking` of looking.c."""
+class Network(ctypes.Structure):
+    """`network` of rollout.c."""
 
     _fields_ = [
-        ("eye", Retina),
-        *_fields(Linear, "location what where combine input"),
+        ("sensor", Sensor),
+        *_fields(LinearLayer, " ".join(Weights._fields)),
         *_fields(ctypes.c_double, "location_scale input_scale"),
         *_fields(ctypes.c_int64, "widest threads"),
         *_fields(ctypes.c_void_p, "columns fork"),
@@ -55,169 +71,124 @@ class Looking(ctypes.Structure):
 
 
 class Glimpse(ctypes.Structure):
-    """`glimpse` of looking.c."""
+    """`glimpse` of rollout.c."""
 
     _fields_ = [
-        *_fields(ctypes.c_void_p, "h chosen mean location patches parts seen z"),
+        *_fields(ctypes.c_void_p, "h sampled mean location patches parts g z"),
         ("stride", ctypes.c_int64),
-    ]
-
-
-class Objective(ctypes.Structure):
-    """`objective` of objective.c."""
-
-    _fields_ = [
-        *_fields(ctypes.c_int64, "glimpses batch classes"),
-        *_fields(ctypes.c_double, "std sure"),
-        *_fields(ctypes.c_void_p, "logits means baselines chosen labels"),
-        *_fields(ctypes.c_void_p, "d_logits d_means d_baselines rewards wrong_by terms"),
     ]
 
 
 @functools.cache
 def library() -> Any:
-    """The loaded library, or None where it cannot be had."""
+    """Return the loaded library, or None where there is no compiler."""
     loaded = build.load(SOURCE)
-    if loaded is not None:
-        loaded.see.argtypes = [
-            ctypes.POINTER(Retina),
-            *[ctypes.c_int64] * 2,
-            *[ctypes.c_void_p] * 3,
-        ]
-        for function in (loaded.aim, loaded.glance):
-            function.argtypes = [ctypes.POINTER(Looking), ctypes.POINTER(Glimpse)]
-        loaded.pack.argtypes, loaded.judge.argtypes = (
-            [ctypes.POINTER(Looking)],
-            [ctypes.POINTER(Objective)],
-        )
-        loaded.packed_size.argtypes, loaded.packed_size.restype = (
-            [ctypes.c_int64] * 2,
-            ctypes.c_int64,
-        )
-        for function in (loaded.see, loaded.aim, loaded.glance, loaded.pack):
-            function.restype = None
+    if loaded is None:
+        return None
+    network = ctypes.POINTER(Network)
+    sizes = [ctypes.c_int64, ctypes.c_int64]
+    tensors = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+    loaded.extract.argtypes = [ctypes.POINTER(Sensor), *sizes, *tensors]
+    loaded.extract.restype = None
+    loaded.locate.argtypes = [network, ctypes.POINTER(Glimpse)]
+    loaded.locate.restype = None
+    loaded.glimpse_step.argtypes = [network, ctypes.POINTER(Glimpse)]
+    loaded.glimpse_step.restype = None
+    loaded.pack_weights.argtypes = [network]
+    loaded.pack_weights.restype = None
+    loaded.packed_size.argtypes = sizes
+    loaded.packed_size.restype = ctypes.c_int64
     return loaded
 
 
-def reads(images: Tensor) -> bool:
-    """Whether it can read these images: bytes in the memory of a CPU, so many that their sum fits 32 bits."""
-    return (
-        images.dtype == torch.uint8
-        and images.is_cpu
-        and not torch.compiler.is_compiling()
-        and images.shape[-2] * images.shape[-1] <= 2**24
-        and library() is not None
+def readable(images: Tensor | Sequence[Tensor]) -> bool:
+    """Return whether C can read these images: plain bytes in CPU memory, not too large."""
+    if torch.compiler.is_compiling() or library() is None:
+        return False
+    batch = [images] if isinstance(images, Tensor) else images
+    return all(
+        type(image) is Tensor
+        and image.dtype == torch.uint8
+        and image.is_cpu
+        and image.shape[-2] * image.shape[-1] <= MOST_PIXELS
+        for image in batch
     )
 
 
-def retina(
-    images: UInt8[Tensor, "batch channels height width"], edges: Int[Tensor, "scales size+1"]
-) -> Retina:
-    """A retina with cells between these edges, before contiguous images."""
-    return Retina(
-        *images.shape, len(edges), edges.shape[1] - 1, edges.data_ptr(), images.data_ptr()
-    )
+def take(images: Tensor | Sequence[Tensor]) -> Images:
+    """Return where the `readable` images lie."""
+    if isinstance(images, Tensor):
+        images = images.contiguous()
+        batch, channels, height, width = images.shape
+        pointers = torch.arange(batch) * (channels * height * width) + images.data_ptr()
+        return Images([images], channels, pointers, torch.tensor([[height, width]] * batch))
+    pixels = [image.contiguous() for image in images]
+    pointers = torch.tensor([image.data_ptr() for image in pixels])
+    sizes = torch.tensor([image.shape[1:] for image in pixels])
+    return Images(pixels, pixels[0].shape[0], pointers, sizes)
 
 
-def see(
-    eye: Retina,
-    widest: int,
-    locations: Float[Tensor, "batch 2"],
-    seen: Float[Tensor, "batch channels scales size size"],
-) -> None:
-    """Write to `seen` what is seen at `locations`; both float32, contiguous. `widest`: pixels of the widest patch."""
-    columns = torch.empty(widest, dtype=torch.int32)
-    library().see(eye, 0, eye.batch, *(each.data_ptr() for each in (locations, columns, seen)))
+def _sensor(images: Images, edges: Int[Tensor, "scales size+1"]) -> Sensor:
+    pointers = edges.data_ptr(), images.sizes.data_ptr(), images.pointers.data_ptr()
+    return Sensor(len(images.pointers), images.channels, len(edges), edges.shape[1] - 1, *pointers)
 
 
-def serves(model: "RecurrentAttention", prepared: "Prepared", tape: Tape) -> bool:
-    """Whether `Steps` serve: the retina reads images directly, the core has compiled steps, precision is whole."""
-    whole = not torch.is_autocast_enabled("cpu")
-    return (
-        prepared.direct
-        and isinstance(tape, CompiledTape)
-        and model.recurrent.b is not None
-        and whole
-    )
+def extract(
+    images: Images, edges: Int[Tensor, "scales size+1"], locations: Float[Tensor, "batch 2"]
+) -> Float[Tensor, "batch channels scales size size"]:
+    """Return the patches at `locations`, cut into cells at `edges`."""
+    batch, scales, size = len(images.pointers), len(edges), edges.shape[1] - 1
+    patches = torch.empty(batch, images.channels, scales, size, size)
+    columns = torch.empty(int(edges[-1, -1]), dtype=torch.int32)
+    locations = locations.float().contiguous()
+    pointers = locations.data_ptr(), columns.data_ptr(), patches.data_ptr()
+    library().extract(_sensor(images, edges), 0, batch, *pointers)
+    return patches
 
 
 class Steps:
-    """`aim` and `glance` of a `RecurrentAttention`, in C, at these images and with its weights as they are now."""
+    """The location network and the glimpse steps at a batch of images, with the weights of now."""
 
-    def __init__(self, model: "RecurrentAttention", prepared: "Prepared"):
-        core, net, config = model.recurrent, model.glimpse, model.config
-        modules = model.location, net.what, net.where, net.combine
-        layers = [*((each.weight, each.bias) for each in modules), (core.U, cast(Tensor, core.b))]
-        layers = [(W.detach().contiguous(), b.detach().contiguous()) for W, b in layers]
-        threads, widest = torch.get_num_threads(), model.sensor.widths[-1]
-        sizes = [library().packed_size(W.shape[1], len(W)) for W, _ in layers]
-        room = torch.empty(sum(sizes)).split(sizes)
+    def __init__(
+        self,
+        weights: Weights,
+        images: Images,
+        edges: Int[Tensor, "scales size+1"],
+        location_scale: float,
+        input_scale: float,
+    ):
+        threads = torch.get_num_threads()
+        widest = int(edges[-1, -1])
         columns = torch.empty(threads, widest, dtype=torch.int32)
-        self._keep = prepared.tables, layers, room, columns
-        self._looking = Looking(
-            retina(*prepared.tables),
+        layers = [(W.detach().contiguous(), b.detach().contiguous()) for W, b in weights]
+        sizes = [library().packed_size(W.shape[1], len(W)) for W, _ in layers]
+        packed = torch.empty(sum(sizes)).split(sizes)
+        self._keep_alive = images, edges, layers, packed, columns
+        self._network = Network(
+            _sensor(images, edges),
             *(
-                Linear(W.shape[1], len(W), W.data_ptr(), b.data_ptr(), packed.data_ptr())
-                for (W, b), packed in zip(layers, room, strict=True)
+                LinearLayer(W.shape[1], len(W), W.data_ptr(), b.data_ptr(), memory.data_ptr())
+                for (W, b), memory in zip(layers, packed, strict=True)
             ),
-            config.location_scale,
-            config.input_scale,
+            location_scale,
+            input_scale,
             widest,
             threads,
             columns.data_ptr(),
             openmp()[0],
         )
-        library().pack(self._looking)
+        library().pack_weights(self._network)
 
-    def aim(
-        self, h: Float[Tensor, "batch hidden"], mean: Float[Tensor, "batch 2"]
-    ) -> Float[Tensor, "batch 2"]:
-        """As `RecurrentAttention.aim`."""
-        library().aim(self._looking, Glimpse(h=h.data_ptr(), mean=mean.data_ptr()))
-        return mean
+    def locate(self, h: Float[Tensor, "batch hidden"], mean: Float[Tensor, "batch 2"]) -> None:
+        """Write the mean of the policy in state h to `mean`."""
+        library().locate(self._network, Glimpse(h=h.data_ptr(), mean=mean.data_ptr()))
 
-    def glance(
-        self,
-        tape: Tape,
-        prepared: "Prepared",
-        chosen: Float[Tensor, "batch 2"],
-        location: Float[Tensor, "batch 2"],
-        patches: Float[Tensor, "batch channels scales size size"],
-        parts: Float[Tensor, "batch parts"],
-        seen: Float[Tensor, "batch size"],
-    ) -> Float[Tensor, "batch hidden"]:
-        """As `RecurrentAttention.glance`."""
-        z, chosen = tape.place(), chosen.float().contiguous()
-        places = {
-            "chosen": chosen,
-            "location": location,
-            "patches": patches,
-            "parts": parts,
-            "seen": seen,
-            "z": z,
-        }
-        pointers = {name: tensor.data_ptr() for name, tensor in places.items()}
-        library().glance(self._looking, Glimpse(**pointers, stride=z.stride(0)))
-        return tape.advance()
+    def glimpse_step(self, z: Float[Tensor, "batch gates_hidden"], **buffers: Tensor) -> None:
+        """Read `sampled`; write `location`, `patches`, `parts` and `g`, and z = U g + b.
 
-
-def judges(values: Sequence[Tensor]) -> bool:
-    """Whether `judge` reads these: float32 in the memory of a CPU, of one process."""
-    ours = all(each.is_cpu and each.dtype == torch.float32 for each in values)
-    return ours and distributed.world() == 1 and library() is not None
-
-
-def judge(
-    values: Sequence[Tensor], labels: Int[Tensor, " batch"], std: float, sure: float
-) -> tuple[list[Tensor], Float[Tensor, "3"]]:
-    """The gradients of the terms of `glimpse.objective` in logits, means and baselines, and the terms themselves.
-
-    `values` are these three and the locations chosen, [glimpses, batch, ...].
-    """
-    values, labels = [each.contiguous() for each in values], labels.long().contiguous()
-    gradients, terms = [torch.empty_like(each) for each in values[:3]], torch.empty(3)
-    scratch = torch.empty(2, *values[0].shape[:2])
-    pointers = (each.data_ptr() for each in (*values, labels, *gradients, *scratch, terms))
-    if library().judge(Objective(*values[0].shape, std, sure, *pointers)):
-        raise IndexError(f"labels must be from 0 to {values[0].shape[-1] - 1}")
-    return gradients, terms
+        All are contiguous float32 except z, whose rows may lie apart.
+        """
+        pointers = {name: tensor.data_ptr() for name, tensor in buffers.items()}
+        library().glimpse_step(
+            self._network, Glimpse(z=z.data_ptr(), stride=z.stride(0), **pointers)
+        )

@@ -37,19 +37,17 @@ class Config:
     """Number of patches, each `factor` times as wide as the last."""
     factor: float = 2.0
     """How much wider each patch is than the last."""
-    method: Literal["auto", "gather", "integral", "mipmap"] = "auto"
-    """How patches are taken from the image (see glimpse/sensor.py)."""
 
-    what: int = 128
-    """Units for what a glimpse shows."""
-    where: int = 128
-    """Units for where it was."""
-    glimpse: int = 256
+    what_units: int = 128
+    """Units that encode what a glimpse shows."""
+    where_units: int = 128
+    """Units that encode where it is."""
+    glimpse_units: int = 256
     """Units of the glimpse network's output."""
     hidden: int = 256
-    """Units of the recurrent core."""
+    """Units of the recurrent cell."""
     cell: Literal["rnn", "lstm"] = "rnn"
-    """The recurrent core: a relu RNN as in the paper, or an LSTM."""
+    """The recurrent cell: a relu RNN as in the paper, or an LSTM."""
     input_scale: float = 1.0
     """Pixels (0 to 1) are divided by this, about their standard deviation: canvases are mostly black."""
 
@@ -67,7 +65,15 @@ class Config:
 
     def __post_init__(self):
         require_at_least(
-            1, self, "glimpses", "patch", "scales", "what", "where", "glimpse", "hidden"
+            1,
+            self,
+            "glimpses",
+            "patch",
+            "scales",
+            "what_units",
+            "where_units",
+            "glimpse_units",
+            "hidden",
         )
         require_positive(self, "std", "std_decay", "input_scale", "factor", "location_scale")
         require_at_least(0, self, "shift")
@@ -85,9 +91,9 @@ DIGITS = Config(
     canvas=(20, 20),
     patch=4,
     scales=3,
-    what=64,
-    where=64,
-    glimpse=128,
+    what_units=64,
+    where_units=64,
+    glimpse_units=128,
     hidden=128,
     input_scale=0.3,
     loop=LoopConfig(
@@ -98,15 +104,15 @@ IMAGES = Config(
     data="FOLDER",
     patch=12,
     scales=3,
-    what=256,
+    what_units=256,
     input_scale=0.5,
     loop=LoopConfig(steps=10_000, learning_rate=2e-3, warm_up=500),
 )
 MNIST28 = Config(
     data="mnist",
     shift=1,
-    what=256,
-    glimpse=512,
+    what_units=256,
+    glimpse_units=512,
     input_scale=0.3,
     std=0.2,
     std_decay=0.35,
@@ -119,7 +125,7 @@ TRANSLATED60 = replace(
     canvas=(60, 60),
     patch=12,
     scales=3,
-    glimpse=256,
+    glimpse_units=256,
     input_scale=0.2,
     std=0.1,
     std_decay=1.0,

@@ -22,7 +22,7 @@ from core.training.config import require_at_least
 from datasets.splits import Images
 from glimpse.arguments import Evaluate
 from glimpse.data import load
-from glimpse.model import Policy, RecurrentAttention, centred, greedy, open_model, scattered
+from glimpse.model import Policy, RecurrentAttention, center, greedy, open_model, random
 
 BATCH = 500  # images looked at together
 WIDEST = 20  # classes of a confusion matrix that a terminal has room for; JSON has it always
@@ -37,7 +37,9 @@ def probabilities(
 ) -> Float[Tensor, "glimpses count classes"]:
     """Return p_t for every image after each glimpse."""
     parts = images.split(BATCH)
-    return torch.cat([model.look(part, glimpses, policy).logits.softmax(-1) for part in parts], 1)
+    return torch.cat(
+        [model.rollout(part, glimpses, policy).logits.softmax(-1) for part in parts], 1
+    )
 
 
 def monte_carlo(
@@ -95,11 +97,11 @@ def measure(model: RecurrentAttention, images: Images, glimpses: int, samples: i
     Policies: greedy, its two baselines on the same weights, and with `samples` > 1 the Monte-Carlo mean.
     """
     most, pixels = 2 * glimpses, images.images
-    anywhere = scattered(rng.generator(pixels.device, "random locations"))
+    anywhere = random(rng.generator(pixels.device, "random locations"))
     p = {
         "greedy": probabilities(model, pixels, most, greedy),
         "random": probabilities(model, pixels, most, anywhere),
-        "centre": probabilities(model, pixels, most, centred),
+        "center": probabilities(model, pixels, most, center),
     }
     matrix = confusion(p["greedy"][glimpses - 1], images.labels).tolist()
     if samples > 1:

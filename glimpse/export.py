@@ -36,12 +36,10 @@ class Step(nn.Module):
         Float[Tensor, "batch parts hidden"],
     ]:
         """Return where was looked, the probabilities of the classes, and the state."""
-        model, config, before = self.model, self.model.config, export.unpack(state)
-        widths = 2, config.what + config.where, config.glimpse
-        mean, parts, seen = (state.new_empty(state.shape[0], width) for width in widths)
-        location = model.aim(state[:, 0], mean).clamp(-1, 1)
-        patches = model.sensor(model.sensor.prepare(images), location)
-        h, after = model.recurrent(model.glimpse(patches.flatten(1), location, parts, seen), before)
+        model = self.model
+        location = model.locate(state[:, 0]).clamp(-1, 1)
+        patches = model.retina(model.retina.prepare(images), location)
+        h, after = model.recurrent(model.glimpse(patches, location), export.unpack(state))
         return location, model.action(h).softmax(-1), export.pack(after)
 
 

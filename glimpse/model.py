@@ -1,20 +1,19 @@
 """The recurrent attention model (Mnih et al. 2014, "Recurrent Models of Visual Attention"; slide 19).
 
-At every step the core's state says where to look, the glimpse network says what was there and where that was, and
-the core takes it in:
+At every step the recurrent state says where to look, the glimpse network encodes what is there and
+where that is, and the recurrent cell takes it in:
 
     m_t = tanh(s V_l h_{t-1})                 location network: the mean of the policy
-    l_t ~ N(m_t, std^2), cut to [-1, 1]^2     or l_t = m_t when greedy
+    l_t ~ N(m_t, std^2), clamped to [-1, 1]^2 or l_t = m_t when greedy
     rho_t = retina(image, l_t)
     g_t = relu(W_g [relu(W_what rho_t), relu(W_where l_t)])
-    h_t = core(g_t, h_{t-1})                  relu RNN as in the paper, or LSTM
-    p_t = softmax(V_a h_t)                    action network: the class, asked for at every step
-    b_t = V_b h_{t-1}                         baseline: what else to expect before looking, for every class
+    h_t = cell(g_t, h_{t-1})                  relu RNN as in the paper, or LSTM
+    p_t = softmax(V_a h_t)                    action network: the class, predicted at every step
+    b_t = V_b h_{t-1}                         baseline: the reward to expect, for every class
 
-The first location comes from h_0 = 0: where to begin is learned like everything else, and every location that is
-chosen is looked at. The factor s slows down the location network alone. Adam moves all weights at the same pace,
-however noisy their gradients, and REINFORCE's are the noisiest: at full pace locations run into the corners before
-they learn anything.
+The first location comes from h_0 = 0: where to begin is learned, too. The factor s slows down the
+location network alone. Adam moves all weights at the same pace, however noisy their gradients, and
+REINFORCE's are the noisiest: at full pace locations run into the corners before anything is learned.
 """
 
 from collections.abc import Callable
@@ -22,191 +21,176 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from core.activations import ACTIVATIONS
 from core.cells import LSTMCell, RNNCell
-from core.engines.choose import bptt
-from core.engines.tape import Tape
 from core.training import checkpoint
 from core.training.config import from_dict
-from glimpse import compiled, replay
 from glimpse.config import Config
-from glimpse.sensor import Prepared, make_sensor
+from glimpse.rollout import Network, has_hooks, serves
+from glimpse.sensor import Batch, Retina
 
 Policy = Callable[[int, Float[Tensor, "batch 2"]], Float[Tensor, "batch 2"]]
-"""Chooses the location of glimpse t, counted from 0, given the location network's mean."""
+"""Samples the location of glimpse t, counted from 0, given the location network's mean."""
 
 
 def greedy(t: int, mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
-    """Look where the location network says."""
+    """Look at the mean."""
     return mean
 
 
-def sampled(noise: Float[Tensor, "glimpses batch 2"], std: Float[Tensor, ""] | float) -> Policy:
-    """Return the policy N(mean, std^2) of training; `noise` are its standard normal draws."""
+def stochastic(noise: Float[Tensor, "glimpses batch 2"], std: Float[Tensor, ""] | float) -> Policy:
+    """Return the policy N(mean, std^2) of training; `noise` is standard normal."""
     offsets = (std * noise).unbind()
     return lambda t, mean: mean + offsets[t]
 
 
-def scattered(random: torch.Generator) -> Policy:
-    """Return a policy that looks anywhere, whatever the location network says: a baseline."""
-    return lambda t, mean: (
-        torch.rand(mean.shape, generator=random, device=mean.device, dtype=mean.dtype) * 2 - 1
-    )
+def random(generator: torch.Generator) -> Policy:
+    """Return a policy that looks anywhere: a baseline."""
+
+    def policy(t: int, mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
+        uniform = torch.rand(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+        return uniform * 2 - 1
+
+    return policy
 
 
-def centred(t: int, mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
-    """Look at the centre, whatever the location network says: a baseline."""
+def center(t: int, mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
+    """Look at the centre of the image: a baseline."""
     return torch.zeros_like(mean)
 
 
 class Episode(NamedTuple):
-    """What happened while looking."""
+    """The values of a rollout."""
 
-    locations: Float[Tensor, "glimpses batch 2"]  # looked at, within [-1, 1]
-    chosen: Float[Tensor, "glimpses batch 2"]  # by the policy, before they were cut to the image
+    locations: Float[Tensor, "glimpses batch 2"]  # within [-1, 1]
+    sampled: Float[Tensor, "glimpses batch 2"]  # by the policy, before they were clamped
     means: Float[Tensor, "glimpses batch 2"]  # of the policy
     baselines: Float[Tensor, "glimpses batch classes"]  # log-odds, see glimpse/objective.py
     logits: Float[Tensor, "glimpses batch classes"]
-    patches: Float[Tensor, "glimpses batch channels scales size size"]  # what the retina saw
-
-
-def layer(
-    activation: str,
-    x: Float[Tensor, "batch in"],
-    linear: nn.Linear,
-    out: Float[Tensor, "batch out"],
-    *,
-    alpha: float = 1.0,
-    beta: float = 1.0,
-) -> Float[Tensor, "batch out"]:
-    """Write sigma(alpha W x + beta b) to `out`; under autocast the product is one of half precision."""
-    z = torch.addmm(linear.bias, x, linear.weight.t(), alpha=alpha, beta=beta)
-    return ACTIVATIONS[activation].into(z.to(out.dtype), out)
+    patches: Float[Tensor, "glimpses batch channels scales size size"]
 
 
 class GlimpseNetwork(nn.Module):
-    """What was seen and where that was, in one vector (Mnih et al. 2014, fig. 1B)."""
+    """Encodes what was seen and where, in one vector (Mnih et al. 2014, fig. 1B)."""
 
-    def __init__(self, pixels: int, what: int, where: int, size: int, input_scale: float):
+    def __init__(self, pixels: int, config: Config):
         super().__init__()
-        self.input_scale = input_scale
-        self.what = nn.Linear(pixels, what)
-        self.where = nn.Linear(2, where)
-        nn.init.uniform_(
-            self.where.weight, -3, 3
-        )  # sharp from the start: it takes pixels to tell places apart
-        self.combine = nn.Linear(what + where, size)
-
-    @property
-    def layers(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
-        """W_what, W_where and W_g."""
-        return self.what, self.where, self.combine
+        self.input_scale = config.input_scale
+        self.what = nn.Linear(pixels, config.what_units)
+        self.where = nn.Linear(2, config.where_units)
+        # Sharp from the start: the pixels have to be told where they belong.
+        nn.init.uniform_(self.where.weight, -3, 3)
+        self.combine = nn.Linear(config.what_units + config.where_units, config.glimpse_units)
 
     def forward(
         self,
-        pixels: Float[Tensor, "batch pixels"],
-        location: Float[Tensor, "batch 2"],
-        parts: Float[Tensor, "batch parts"],
-        seen: Float[Tensor, "batch size"],
-    ) -> Float[Tensor, "batch size"]:
-        """Write [relu(W_what rho), relu(W_where l)] to `parts` and g = relu(W_g of it) to `seen`; return g."""
-        what, where = parts.split((self.what.out_features, self.where.out_features), -1)
-        layer("relu", pixels, self.what, what, alpha=1 / self.input_scale)
-        layer("relu", location, self.where, where)
-        return layer("relu", parts, self.combine, seen)
+        patches: Float[Tensor, "batch channels scales size size"],
+        locations: Float[Tensor, "batch 2"],
+    ) -> Float[Tensor, "batch glimpse_units"]:
+        """Return g_t."""
+        what = torch.relu(self.what(patches.flatten(1) / self.input_scale))
+        where = torch.relu(self.where(locations))
+        return torch.relu(self.combine(torch.cat((what, where), -1)))
 
 
 class RecurrentAttention(nn.Module):
-    """Looks at an image as often as asked; the size of every part is its own."""
+    """Classifies images by a number of glimpses; each image may have a size of its own."""
 
     def __init__(self, config: Config, channels: int, classes: int):
         super().__init__()
         self.config = config
-        self.sensor = make_sensor(config.patch, config.scales, config.factor, config.method)
-        pixels = channels * config.scales * config.patch**2
-        self.glimpse = GlimpseNetwork(
-            pixels, config.what, config.where, config.glimpse, config.input_scale
-        )
+        self.channels = channels
+        self.retina = Retina(config.patch, config.scales, config.factor)
+        self.glimpse = GlimpseNetwork(channels * config.scales * config.patch**2, config)
         if config.cell == "lstm":
-            self.recurrent = LSTMCell(config.glimpse, config.hidden, bias=True, forget_bias=1.0)
+            self.recurrent = LSTMCell(
+                config.glimpse_units, config.hidden, bias=True, forget_bias=1.0
+            )
         else:
-            self.recurrent = RNNCell(config.glimpse, config.hidden, bias=True, activation="relu")
-            nn.init.eye_(
-                self.recurrent.W
-            )  # what was seen stays until it is unlearned (Le, Jaitly & Hinton 2015)
+            self.recurrent = RNNCell(
+                config.glimpse_units, config.hidden, bias=True, activation="relu"
+            )
+            # The identity keeps what was seen until it is unlearned (Le, Jaitly & Hinton 2015).
+            nn.init.eye_(self.recurrent.W)
         self.location = nn.Linear(config.hidden, 2)
         self.action = nn.Linear(config.hidden, classes)
         self.baseline = nn.Linear(config.hidden, classes)
-        nn.init.zeros_(
-            self.location.bias
-        )  # learning where to look first begins at the image's centre
+        nn.init.zeros_(self.location.bias)  # the first glimpse starts at the image's centre
 
-    def aim(
-        self, h: Float[Tensor, "batch hidden"], mean: Float[Tensor, "batch 2"]
-    ) -> Float[Tensor, "batch 2"]:
-        """Write the mean of the policy in state h to `mean` and return it."""
-        s = self.config.location_scale
-        return layer("tanh", h, self.location, mean, alpha=s, beta=s)
+    def locate(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch 2"]:
+        """Return m_t, the mean of the policy in state h_{t-1}."""
+        mean = torch.tanh(self.config.location_scale * self.location(h))
+        return mean.to(self.location.weight.dtype)  # autocast would round it to bfloat16
 
-    def glance(
-        self,
-        tape: Tape,
-        prepared: Prepared,
-        chosen: Float[Tensor, "batch 2"],
-        location: Float[Tensor, "batch 2"],
-        patches: Float[Tensor, "batch channels scales size size"],
-        parts: Float[Tensor, "batch parts"],
-        seen: Float[Tensor, "batch size"],
-    ) -> Float[Tensor, "batch hidden"]:
-        """Look where was chosen to, cut to the image, and take it in: write what comes up and return h_t."""
-        torch.clamp(chosen, -1, 1, out=location)
-        self.sensor.write(prepared, location, patches)
-        return tape.step(self.glimpse(patches.flatten(1), location, parts, seen))
-
-    def look(
-        self, images: Shaped[Tensor, "batch channels height width"], glimpses: int, policy: Policy
-    ) -> Episode:
+    def rollout(self, images: Batch, glimpses: int, policy: Policy) -> Episode:
         """Look `glimpses` times where `policy` says, and classify after every glimpse.
 
-        The loop runs without gradient, for each glimpse depends on the location before it. Its values are then
-        attached to the graph of each part at once (`core.engines.bptt.replay`, `glimpse.replay`): a weight gradient is one
-        product over all glimpses. No gradient runs through a location into the patch seen there.
+        No gradient runs through a location into the patch seen there. Where it can,
+        glimpse/rollout.py computes the same faster.
+
+        Raises `ValueError` for images with other channels than the model's.
         """
-        config, tape = self.config, bptt.record(self.recurrent, len(images), glimpses)
-        h, retina = tape.start[0], (images.shape[1], config.scales, config.patch, config.patch)
-        shapes = (2,), (2,), retina, (config.what + config.where,), (config.glimpse,)
-        values = means, locations, patches, parts, seen = [
-            h.new_empty(glimpses, len(images), *n) for n in shapes
-        ]
-        choices = []
-        with torch.no_grad():
-            prepared = self.sensor.prepare(images)
-            steps = (
-                compiled.Steps(self, prepared) if compiled.serves(self, prepared, tape) else self
-            )
-            for t, (mean, *rest) in enumerate(
-                zip(*(each.unbind() for each in values), strict=True)
-            ):
-                choices.append(policy(t, steps.aim(h, mean)))
-                h = steps.glance(tape, prepared, choices[t], *rest)
-        seen = replay.glimpse_network(
-            self.glimpse.layers, config.input_scale, patches.flatten(2), locations, parts, seen
+        check_channels(images, self.channels)
+        prepared = self.retina.prepare(images)
+        layers = self._linear_layers()
+        if self._is_standard() and serves(prepared.images, self.recurrent, layers):
+            return Episode(*self._network().run(prepared.images, glimpses, policy))
+        state = self.recurrent.initial_state(len(images))
+        h = state[0]
+        steps = []
+        for t in range(glimpses):
+            mean = self.locate(h)
+            sampled = policy(t, mean.detach())
+            location = sampled.clamp(-1, 1)
+            patches = self.retina(prepared, location)
+            baseline = self.baseline(h.detach())
+            h, state = self.recurrent(self.glimpse(patches, location), state)
+            steps.append(Episode(location, sampled, mean, baseline, self.action(h), patches))
+        return Episode(*(torch.stack(values) for values in zip(*steps, strict=True)))
+
+    def _linear_layers(self) -> list[nn.Linear]:
+        what, where, combine = self.glimpse.what, self.glimpse.where, self.glimpse.combine
+        return [self.location, self.baseline, self.action, what, where, combine]
+
+    def _is_standard(self) -> bool:
+        """Return whether no part was replaced by one that glimpse/rollout.py does not know."""
+        known = type(self.glimpse) is GlimpseNetwork and type(self.retina) is Retina
+        overridden = type(self).locate is not RecurrentAttention.locate
+        return known and not overridden and not has_hooks(self.glimpse)
+
+    def _network(self) -> Network:
+        """Return the tensors that glimpse/rollout.py computes with."""
+        return Network(
+            cell=self.recurrent,
+            location=(self.location.weight, self.location.bias),
+            baseline=(self.baseline.weight, self.baseline.bias),
+            action=(self.action.weight, self.action.bias),
+            what=(self.glimpse.what.weight, self.glimpse.what.bias),
+            where=(self.glimpse.where.weight, self.glimpse.where.bias),
+            combine=(self.glimpse.combine.weight, self.glimpse.combine.bias),
+            location_scale=self.config.location_scale,
+            input_scale=self.config.input_scale,
+            edges=self.retina.edges,
         )
-        h = bptt.replay(self.recurrent, seen, tape)
-        layers = self.location, self.baseline, self.action
-        means, baselines, logits = replay.heads(layers, config.location_scale, h, means)
-        return Episode(locations, torch.stack(choices), means, baselines, logits, patches)
+
+
+def check_channels(images: Batch, channels: int) -> None:
+    """Raise `ValueError` for images with another number of channels."""
+    batch = [images[:1, :, 0, 0].T] if isinstance(images, Tensor) else images
+    for image in batch:
+        if image.shape[0] != channels:
+            raise ValueError(f"images of {image.shape[0]} channels for a model of {channels}")
 
 
 def open_model(
     path: str | Path, device: torch.device | str
 ) -> tuple[RecurrentAttention, dict[str, Any]]:
-    """Return a trained model, ready to look, and the checkpoint it came in (a run's best, or a .pt file).
+    """Return a trained model and its checkpoint, from a run directory (its best.pt) or a .pt file.
 
-    `checkpoint["extras"]` holds the image shape (channels, height, width) it was trained on and the class names.
+    `checkpoint["extras"]` holds `image_shape` (channels, height, width; the latter two None where
+    images kept their native sizes) and the names of the `classes`.
     Raises `InputError` for a file that is no checkpoint of this application.
     """
     saved = checkpoint.open_run(path, "glimpse")

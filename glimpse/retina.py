@@ -19,31 +19,32 @@ from datasets import digits
 from datasets.pictures import to_tensor
 from glimpse.page import GREY, INK, Page
 from glimpse.scanpath import to_picture
-from glimpse.sensor import Sensor, make_sensor
+from glimpse.sensor import Retina
 
 LOCATION = (0.3, -0.2)
 LEFT, TOP, PIXEL = 0.75, 0.6, 0.06  # inches
 
 
-def draw(image: UInt8[Tensor, "channels height width"], sensor: Sensor) -> Page:
+def draw(image: UInt8[Tensor, "channels height width"], retina: Retina) -> Page:
     """Return the drawing of a retina that looks at `LOCATION` in the image."""
     height, width = (PIXEL * n for n in image.shape[1:])
     page = Page(LEFT + width + 3.1, TOP + height + 0.6, dpi=130)
     frame = page.paste(to_picture(image), LEFT, TOP, width, height, interpolation="bicubic")
     _draw_coordinates(page, width, height)
 
-    prepared, location = sensor.prepare(image[None]), torch.tensor([LOCATION])
-    patches, corners = sensor(prepared, location)[0], sensor.corner(prepared, location)[0] * PIXEL
+    prepared, location = retina.prepare(image[None]), torch.tensor([LOCATION])
+    patches = retina(prepared, location)[0]
+    corners = retina.corners(prepared.half_sizes, location)[0] * PIXEL
     x, side = LEFT + width + 0.5, (height - 0.3) / 3
     colours = matplotlib.colormaps["plasma"]([0.45, 0.68, 0.9])
-    for k, wide in enumerate(sensor.widths):
+    for k, wide in enumerate(retina.widths):
         outline = {"fill": False, "edgecolor": colours[k], "linewidth": 2}
         left, top = corners[k].tolist()
         page.box(LEFT + left, TOP + top, wide * PIXEL, wide * PIXEL, **outline).set_clip_path(frame)
         y = TOP + k * (side + 0.15)
         page.paste(to_picture(patches[:, k]), x, y, side, side)
         page.box(x, y, side, side, **outline)
-        text = f"{wide} pixels wide,\n{sensor.size} × {sensor.size} cells"
+        text = f"{wide} pixels wide,\n{retina.size} × {retina.size} cells"
         page.write(x + side + 0.15, y + side / 2, text, size=10, va="center")
     return page
 
@@ -86,4 +87,4 @@ def _plane() -> UInt8[Tensor, "1 60 96"]:
 
 
 if __name__ == "__main__":
-    replace(Path(sys.argv[1]), draw(_plane(), make_sensor(12, scales=3)).png())
+    replace(Path(sys.argv[1]), draw(_plane(), Retina(12, scales=3)).png())

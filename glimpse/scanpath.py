@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from glimpse.model import RecurrentAttention, greedy
-from glimpse.sensor import Prepared
+from glimpse.sensor import half_sizes_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +48,11 @@ def follow(
     `pictures` are for the eye, perhaps at a higher resolution; by default the images themselves.
     """
     pictures = pictures or [to_picture(image) for image in images]
-    episode = model.look(images, glimpses, greedy)
+    episode = model.rollout(images, glimpses, greedy)
     height, width = images.shape[-2:]
-    corners = [
-        model.sensor.corner(Prepared((), height, width), where).cpu() for where in episode.locations
-    ]
     locations, patches = episode.locations.cpu(), episode.patches.cpu()
+    half_sizes = half_sizes_of([(height, width)]).to(locations)
+    corners = [model.retina.corners(half_sizes, location).cpu() for location in episode.locations]
     probabilities = episode.logits.float().softmax(-1).cpu()
     return [
         Scanpath(
@@ -61,7 +60,7 @@ def follow(
             (height, width),
             locations[:, n],
             torch.stack([corner[n] for corner in corners]),
-            model.sensor.widths,
+            model.retina.widths,
             patches[:, n],
             probabilities[:, n],
             tuple(classes),

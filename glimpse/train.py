@@ -20,7 +20,7 @@ from glimpse import objective
 from glimpse.config import Config
 from glimpse.data import TrainingBatches, load
 from glimpse.evaluate import accuracy, measure, probabilities, tables
-from glimpse.model import RecurrentAttention, greedy, open_model, sampled
+from glimpse.model import RecurrentAttention, greedy, open_model, stochastic
 from glimpse.scanpath import follow
 
 PICTURES = 6  # validation images whose scanpaths are drawn at the end, one a class
@@ -38,7 +38,7 @@ class Learner(RecurrentAttention):
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Look at a batch with the noisy policy; return the loss and what to log."""
         std = self.config.std * std_left
-        episode = self.look(images, len(noise), sampled(noise, std))
+        episode = self.rollout(images, len(noise), stochastic(noise, std))
         return objective.loss(episode, labels, std=std, weight=self.config.reinforce * std_left**2)
 
 

@@ -37,9 +37,9 @@ def looking(**options: Any) -> Made:
     config = glimpse.config.Config(
         glimpses=3,
         patch=4,
-        what=6,
-        where=5,
-        glimpse=7,
+        what_units=6,
+        where_units=5,
+        glimpse_units=7,
         hidden=8,
         loop=LoopConfig(batch=5),
         **options,
@@ -100,7 +100,6 @@ def labelling(*, pixels: bool, **options: Any) -> Made:
 STEPS: dict[str, Callable[[], Made]] = {
     "glimpse": lambda: looking(shift=1),
     "glimpse, lstm on canvases": lambda: looking(cell="lstm", scales=2, canvas=(20, 20), clutter=2),
-    "glimpse, mipmap": lambda: looking(method="mipmap"),
     "captioning": describing,
     "captioning, pooled gru": lambda: describing(attention=False, cell="gru"),
     "video": lambda: labelling(pixels=False),

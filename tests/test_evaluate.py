@@ -14,7 +14,7 @@ from glimpse.model import RecurrentAttention
 @pytest.fixture(scope="module")
 def untrained():
     torch.manual_seed(0)
-    config = Config(glimpses=3, patch=4, hidden=16, glimpse=16, what=8, where=8)
+    config = Config(glimpses=3, patch=4, hidden=16, glimpse_units=16, what_units=8, where_units=8)
     return RecurrentAttention(config, 1, 10), load(config, "cpu").validation
 
 
@@ -29,7 +29,7 @@ def test_accuracy_and_confusion_by_hand():
 def test_report_holds_twice_the_glimpses_and_its_baselines(untrained):
     model, images = untrained
     report = evaluate.measure(model, images, 3, samples=2)
-    assert set(report.accuracies) == {"greedy", "random", "centre", "mean of 2"}
+    assert set(report.accuracies) == {"greedy", "random", "center", "mean of 2"}
     assert all(len(curve) == 6 for curve in report.accuracies.values())
     assert sum(map(sum, report.confusion)) == len(images)
     right = sum(report.confusion[n][n] for n in range(10))

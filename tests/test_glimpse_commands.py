@@ -19,7 +19,7 @@ from glimpse.model import greedy, open_model
 ROOT = Path(__file__).parent.parent
 TOY = [
     *["--steps", "40", "--batch", "32", "--validate-every", "20", "--log-every", "20", "--quiet"],
-    *["--what", "16", "--where", "16", "--glimpse", "32", "--hidden", "32"],
+    *["--what-units", "16", "--where-units", "16", "--glimpse-units", "32", "--hidden", "32"],
 ]
 
 
@@ -56,7 +56,7 @@ def test_train_leaves_a_whole_run(run, capfd):
 def test_a_checkpoint_is_all_a_user_needs(run):
     model, saved = open_model(run, "cpu")
     assert saved["extras"]["classes"] == list("0123456789")
-    episode = model.look(
+    episode = model.rollout(
         torch.zeros(1, *saved["extras"]["image_shape"], dtype=torch.uint8), 2, greedy
     )
     assert episode.logits.shape == (2, 1, 10)
@@ -65,7 +65,7 @@ def test_a_checkpoint_is_all_a_user_needs(run):
 def test_evaluate(run, capfd):
     assert glimpse("evaluate", run, "--samples", 2) == 0
     text = capfd.readouterr().out
-    for word in ("greedy", "random", "centre", "mean of 2", "confusion"):
+    for word in ("greedy", "random", "center", "mean of 2", "confusion"):
         assert word in text
     assert glimpse("evaluate", run, "--json", "--split", "validation") == 0
     report = json.loads(capfd.readouterr().out)

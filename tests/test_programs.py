@@ -61,7 +61,9 @@ def load(path: Path) -> tuple[Any, dict[str, Any]]:
 @pytest.mark.parametrize("options", [{}, {"cell": "lstm", "scales": 2}])
 def test_a_glimpse(tmp_path: Path, options: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    config = glimpse.config.Config(patch=4, what=6, where=5, glimpse=7, hidden=8, **options)
+    config = glimpse.config.Config(
+        patch=4, what_units=6, where_units=5, glimpse_units=7, hidden=8, **options
+    )
     model = RecurrentAttention(config, 1, 3).eval()
     run = save(
         tmp_path / "a.pt",
@@ -79,7 +81,7 @@ def test_a_glimpse(tmp_path: Path, options: dict[str, Any]) -> None:
     program, about = load(tmp_path / "a.pt2")
     images = torch.randint(0, 256, (2, 1, 12, 10), dtype=torch.uint8)
     state = torch.zeros(2, *about["state_shape"])
-    episode = model.look(images, 3, greedy)
+    episode = model.rollout(images, 3, greedy)
     for t in range(3):
         location, p, state = program(images=images, state=state)
         torch.testing.assert_close(location, episode.locations[t])

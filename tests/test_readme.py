@@ -34,7 +34,7 @@ PROGRAMS = {
 }
 SMALL = ["--steps", "2", "--batch", "4", "--hidden", "8", "--quiet"]
 TOY = {
-    "glimpse": [*SMALL, "--what", "8", "--where", "8", "--glimpse", "8"],
+    "glimpse": [*SMALL, "--what-units", "8", "--where-units", "8", "--glimpse-units", "8"],
     "captioning": [
         *SMALL,
         "--min-count",

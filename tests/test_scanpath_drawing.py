@@ -12,7 +12,7 @@ from PIL import Image, ImageSequence
 
 from glimpse import drawing, retina
 from glimpse.scanpath import follow, seen_so_far, to_picture
-from glimpse.sensor import make_sensor
+from glimpse.sensor import Retina
 
 GREY = 77  # a colour that is nowhere else in a drawing
 
@@ -144,7 +144,7 @@ def test_marks_are_spread_only_where_they_crowd():
 
 def test_the_retina_is_drawn_with_what_it_sees():
     image = torch.zeros(1, 40, 60, dtype=torch.uint8)
-    page = retina.draw(image, make_sensor(5, scales=3))
+    page = retina.draw(image, Retina(5, scales=3))
     width, height = page.image().size
     assert width > height > 300
     assert to_picture(torch.tensor([[[0.0, 1.0]]])).getpixel((1, 0)) == 255

@@ -11,7 +11,9 @@ from core.training.config import to_dict
 from glimpse.config import Config
 from glimpse.model import RecurrentAttention, greedy
 
-CONFIG = Config(patch=4, scales=2, glimpses=3, what=8, where=8, glimpse=16, hidden=16)
+CONFIG = Config(
+    patch=4, scales=2, glimpses=3, what_units=8, where_units=8, glimpse_units=16, hidden=16
+)
 CLASSES = ["nought", "$cross_", "Kringel ○"]
 SIDE = 20
 
@@ -57,4 +59,6 @@ def random_picture(height: int = SIDE, width: int = SIDE, mode: str = "L") -> Im
 
 def episode(picture: Image.Image, glimpses: int = 3):
     with torch.no_grad():
-        return make_model().look(torch.from_numpy(np.array(picture))[None, None], glimpses, greedy)
+        return make_model().rollout(
+            torch.from_numpy(np.array(picture))[None, None], glimpses, greedy
+        )

@@ -1,0 +1,178 @@
+"""The rollout of glimpse/model.py on a CPU, fast: the same values and gradients.
+
+The loop runs without gradient, its steps in C, and leaves its values in buffers. They are then
+attached to the autograd graph, all glimpses at once: a weight's gradient is one product over all
+glimpses. The recurrent part is `core.engines.bptt.record` and `replay`. The glimpse network's
+backward pass is derived by hand. With dv for dE/dv and * for the component-wise product:
+
+    z = W x + b,  y = relu(z):    dz = dy * (y > 0),  dx = dz W,  dW = dz^T x,  db = sum dz
+
+and the input scale s stands beside the weights: W (x / s) = (W / s) x.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeGuard
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from core.cells import Cell, LSTMCell, RNNCell
+from core.engines.c.passes import CompiledTape
+from core.engines.choose import bptt
+from glimpse import compiled
+from glimpse.compiled import Linear
+
+aten = torch.ops.aten
+
+
+class Network(NamedTuple):
+    """What the rollout computes with: the cell, the weights of all layers, and the retina's cells."""
+
+    cell: RNNCell | LSTMCell
+    location: Linear
+    baseline: Linear
+    action: Linear
+    what: Linear
+    where: Linear
+    combine: Linear
+    location_scale: float
+    input_scale: float
+    edges: Int[Tensor, "scales size+1"]
+
+    def run(
+        self,
+        images: compiled.Images,
+        glimpses: int,
+        policy: Callable[[int, Tensor], Tensor],
+    ) -> tuple[Tensor, ...]:
+        """Return the fields of an `Episode`: locations, sampled, means, baselines, logits, patches.
+
+        Raises `ValueError` if the policy's locations are not [batch, 2].
+        """
+        batch = len(images.pointers)
+        scales, size = len(self.edges), self.edges.shape[1] - 1
+        tape = bptt.record(self.cell, batch, glimpses)
+        U, b = self.cell.U, self.cell.b
+        assert b is not None
+        weights = compiled.Weights(self.location, self.what, self.where, self.combine, (U, b))
+        what_units, where_units = len(self.what[1]), len(self.where[1])
+        means = torch.empty(glimpses, batch, 2)
+        sampled = torch.empty(glimpses, batch, 2)
+        locations = torch.empty(glimpses, batch, 2)
+        patches = torch.empty(glimpses, batch, images.channels, scales, size, size)
+        parts = torch.empty(glimpses, batch, what_units + where_units)
+        g = torch.empty(glimpses, batch, len(self.combine[1]))
+        start = tape.start[0]
+        h = start
+        with torch.no_grad():
+            steps = compiled.Steps(
+                weights, images, self.edges, self.location_scale, self.input_scale
+            )
+            for t in range(glimpses):
+                steps.locate(h, means[t])
+                sampled[t] = _checked(policy(t, means[t]), batch)
+                steps.glimpse_step(
+                    tape.place(),
+                    sampled=sampled[t],
+                    location=locations[t],
+                    patches=patches[t],
+                    parts=parts[t],
+                    g=g[t],
+                )
+                h = tape.advance()
+        g = self._attach(patches.flatten(2), locations, parts, g)
+        h = bptt.replay(self.cell, g, tape)
+        before = torch.cat((start[None], h[:-1]))
+        scaled = self.location_scale * F.linear(before, *self.location)
+        baselines = F.linear(before.detach(), *self.baseline)
+        logits = F.linear(h, *self.action)
+        return locations, sampled, torch.tanh(scaled), baselines, logits, patches
+
+    def _attach(
+        self,
+        pixels: Float[Tensor, "glimpses batch pixels"],
+        locations: Float[Tensor, "glimpses batch 2"],
+        parts: Float[Tensor, "glimpses batch parts"],
+        g: Float[Tensor, "glimpses batch glimpse_units"],
+    ) -> Float[Tensor, "glimpses batch glimpse_units"]:
+        """Return g as a function of the weights, where g = relu(W_g parts + b_g) and
+
+        parts = relu([W_what pixels / input_scale + b_what, W_where locations + b_where]).
+        """
+        node: Any = _GlimpseNetwork.apply
+        weights = *self.what, *self.where, *self.combine
+        return node(self.input_scale, pixels, locations, parts, g, *weights)
+
+
+def serves(
+    images: compiled.Images | None, cell: Cell, layers: Sequence[nn.Module]
+) -> TypeGuard[compiled.Images]:
+    """Return whether a `Network` of this cell and these linear layers can be run.
+
+    The images are readable by C, the weights are float32 on a CPU, without autocast. Whatever was
+    changed about a module (a subclass, hooks, a `forward` of its own) is left to the plain rollout.
+    """
+    if images is None or torch.is_autocast_enabled("cpu"):
+        return False
+    standard = type(cell) in (RNNCell, LSTMCell) and all(type(each) is nn.Linear for each in layers)
+    if not standard or any(has_hooks(module) for module in (cell, *layers)):
+        return False
+    parameters = [parameter for layer in layers for parameter in layer.parameters()]
+    ours = all(each.is_cpu and each.dtype == torch.float32 for each in parameters)
+    with_bias = len(parameters) == 2 * len(layers) and cell.b is not None
+    return ours and with_bias and isinstance(bptt.record(cell, 1, 1), CompiledTape)
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Return whether calling the module does more than its class's `forward`."""
+    own = (
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    )
+    everywhere = (
+        torch.nn.modules.module._global_forward_hooks,
+        torch.nn.modules.module._global_forward_pre_hooks,
+        torch.nn.modules.module._global_backward_hooks,
+        torch.nn.modules.module._global_backward_pre_hooks,
+    )
+    return any(own) or any(everywhere) or "forward" in vars(module)
+
+
+def _checked(sampled: Tensor, batch: int) -> Tensor:
+    if sampled.shape != (batch, 2):
+        raise ValueError(f"the policy's locations are {list(sampled.shape)}, not [{batch}, 2]")
+    return sampled
+
+
+class _GlimpseNetwork(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, scale: float, pixels: Any, locations: Any, parts: Any, g: Any, *weights: Tensor
+    ) -> Any:
+        W_what, _, _, _, W_combine, _ = weights
+        ctx.scale = scale
+        ctx.what_units = len(W_what)
+        ctx.save_for_backward(pixels, locations, parts, g, W_combine)
+        return g.detach()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        *values, W_combine = ctx.saved_tensors
+        pixels, locations, parts, g = (value.flatten(0, 1) for value in values)
+        dg = grad_outputs[0].flatten(0, 1)
+        dz = aten.threshold_backward(dg, g, 0)
+        d_parts = dz @ W_combine
+        d_parts = aten.threshold_backward.grad_input(d_parts, parts, 0, grad_input=d_parts)
+        d_what = d_parts[:, : ctx.what_units]
+        d_where = d_parts[:, ctx.what_units :]
+        db = d_parts.sum(0)
+        what = (d_what.t() @ pixels).div_(ctx.scale), db[: ctx.what_units]
+        where = d_where.t() @ locations, db[ctx.what_units :]
+        combine = dz.t() @ parts, dz.sum(0)
+        return None, None, None, None, None, *what, *where, *combine
