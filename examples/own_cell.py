@@ -22,6 +22,7 @@ from core.recurrent import Recurrent
 class MinimalGatedUnit(Cell):
     """One gate f, which is both what is read of the past and what is replaced of it."""
 
+    name = "mgu"
     gates = 2  # rows of U and W: those of f, then those of n
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -38,8 +39,11 @@ class MinimalGatedUnit(Cell):
 def main(epochs: int = 15) -> float:
     """Train on 1,500 digits; return the accuracy on the other 297."""
     torch.manual_seed(0)
-    images, labels = (torch.tensor(part) for part in load_digits(return_X_y=True))
-    rows = (images.float() / 16).unflatten(1, (8, 8)).transpose(0, 1)  # [time, batch, input]
+    digits = load_digits()
+    order = torch.randperm(len(digits.target))
+    labels = torch.tensor(digits.target)[order]
+    images = torch.tensor(digits.images).float()[order] / 16
+    rows = images.transpose(0, 1)  # [time, batch, input]: a row of 8 pixels at a time
     recurrent = Recurrent(MinimalGatedUnit, input_size=8, hidden_size=64, bias=True)
     V = nn.Linear(64, 10)
     adam = torch.optim.Adam([*recurrent.parameters(), *V.parameters()], lr=5e-3)

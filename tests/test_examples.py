@@ -37,3 +37,9 @@ def test_the_lstm_by_hand_learns(capsys):
     example = runpy.run_path(str(EXAMPLES / "lstm_by_hand.py"))
     assert example["main"](100) < 0.4  # it has begun to answer about 1
     assert "step   100" in capsys.readouterr().out
+
+
+def test_a_cell_of_ones_own_learns_digits(capsys):
+    example = runpy.run_path(str(EXAMPLES / "own_cell.py"))
+    assert example["main"](4) > 0.8  # one class in ten is right by chance
+    assert "epoch  4" in capsys.readouterr().out
