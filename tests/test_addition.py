@@ -18,10 +18,9 @@ from sequences.addition.evaluate import (
     count,
     find_automaton,
     measure,
-    tables,
-    verdict,
 )
 from sequences.addition.model import Adder, FeedForward, Learner, margins
+from sequences.addition.tables import tables, verdict
 from sequences.addition.train import open_model
 
 CPU = torch.device("cpu")

@@ -140,6 +140,8 @@ def _require(fits: Callable[[float], bool], told: str, config: Any, names: tuple
         value = getattr(config, name)
         if value is not None and not fits(value):
             raise InputError(f"{name} must be {told}, not {value}")
+        if value in (math.inf, -math.inf):
+            raise InputError(f"{name} must be finite, not {value}")
 
 
 def _plain(value: Any) -> Any:

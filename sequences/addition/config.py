@@ -12,19 +12,19 @@ class Config:
     """Two nets that learn to add binary numbers; the presets below are instances of it."""
 
     bits: int = 8
-    """Bits of the longest numbers to learn from; three quarters of all pairs of such numbers are."""
+    """Bits of the longest training numbers; three quarters of all pairs of such numbers are used."""
     hidden: int = 3
     """Units of the recurrent net."""
     activation: Literal["tanh", "sigmoid"] = "tanh"
-    """Their activation."""
+    """Activation of these units."""
     error: Literal["cross_entropy", "squared_error"] = "cross_entropy"
     """The error function; the slides have the squared error."""
     candidates: int = 8
-    """Recurrent nets that learn side by side, each alone; the surest is kept."""
-    judged: int = 64
-    """Bits of the random pairs that decide, with the held-out short ones, which is the surest; they only judge."""
+    """Recurrent nets that are trained side by side; the one with the largest margin is kept."""
+    validation_bits: int = 64
+    """Bits of the random pairs that, with the held-out short ones, decide which is kept."""
     width: int = 16
-    """Bits a number may have at most for the feed-forward net; it learns from the same numbers."""
+    """Bits of a number that the feed-forward net takes; it learns from the same numbers."""
     feedforward: int = 256
     """Hidden units of the feed-forward net."""
 
@@ -37,15 +37,13 @@ class Config:
     """The training loop."""
 
     def __post_init__(self):
-        require_at_least(1, self, "hidden", "candidates", "feedforward", "judged", "pairs")
+        require_at_least(1, self, "hidden", "candidates", "feedforward", "validation_bits", "pairs")
         if not 2 <= self.bits <= 10:
-            raise InputError(
-                f"bits must be from 2 to 10, for all pairs are listed, not {self.bits}"
-            )
+            hint = "as all pairs are listed"
+            raise InputError(f"bits must be from 2 to 10, {hint}, not {self.bits}")
         if self.width < self.bits:
-            raise InputError(
-                f"the feed-forward net must hold what it learns from: width {self.width} is below bits"
-            )
+            hint = "the feed-forward net must take the training numbers"
+            raise InputError(f"width {self.width} is below bits {self.bits}: {hint}")
         if min(self.lengths, default=0) < 1:
             raise InputError("lengths must be one or more numbers of bits, each at least 1")
 

@@ -11,7 +11,7 @@ from core.training import batches
 from datasets.transducer import add, every_pair, random_pairs
 from sequences.addition.config import Config
 
-JUDGES = 1000  # longer pairs by which candidates are judged
+VALIDATION = 1000  # longer pairs for validation
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ def examples(pairs: Int[Tensor, "time batch 2"]) -> Examples:
 
 
 def split(config: Config, device: torch.device | str) -> tuple[Examples, Examples]:
-    """Return three quarters of all pairs of short numbers, to learn from, and the rest, held out."""
+    """Return three quarters of all pairs of short numbers, for training, and the held-out rest."""
     every = examples(every_pair(config.bits).to(device))
     random = rng.generator("cpu", config.loop.seed, "held out")
     order = torch.randperm(len(every), generator=random).to(device)
@@ -42,14 +42,16 @@ def split(config: Config, device: torch.device | str) -> tuple[Examples, Example
     return every[order[held_out:]], every[order[:held_out]]
 
 
-def judges(config: Config, device: torch.device | str) -> list[Examples]:
-    """Return what the candidates are judged by: the held-out short pairs, and random longer ones.
+def validation(config: Config, device: torch.device | str) -> list[Examples]:
+    """Return the validation examples: the held-out short pairs, and random longer ones.
 
-    In short pairs a carry goes up to `bits` steps far. A net that lets it fade a little at each step is found out
-    where it goes further.
+    In short pairs a carry goes up to `bits` steps far. Longer pairs show which nets let it fade a
+    little at each step.
     """
     random = rng.generator(device, config.loop.seed, "judge")
-    return [split(config, device)[1], examples(random_pairs(JUDGES, config.judged, random))]
+    longer = random_pairs(VALIDATION, config.validation_bits, random)
+    _, held_out = split(config, device)
+    return [held_out, examples(longer)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +65,7 @@ class TrainingBatches:
         self, step: int, rows: slice
     ) -> tuple[Int[Tensor, "time batch 2"], Int[Tensor, "time batch"]]:
         """Return the rows `rows` of the batch of step `step`."""
-        loop = self.config.loop
-        chosen = batches.indices(
-            loop.seed, step, len(self.train), loop.batch, self.train.pairs.device
-        )[rows]
-        batch = self.train[chosen]
+        loop, device = self.config.loop, self.train.pairs.device
+        chosen = batches.indices(loop.seed, step, len(self.train), loop.batch, device)
+        batch = self.train[chosen[rows]]
         return batch.pairs, batch.sums

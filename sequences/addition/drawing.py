@@ -20,30 +20,16 @@ from datasets.transducer import STATES, SYMBOLS, is_adder, to_bits, to_numbers, 
 from sequences.addition.model import Adder
 
 INK, GREY, PAPER = "#1f1f2b", "#6c6c7c", "#ffffff"
-COLOURS = (
-    "#8ecdf2",
-    "#f2c14e",
-    "#7fc8a9",
-    "#e8998d",
-    "#c3b1e1",
-    "#d9d9e3",
-)  # of states, again from the first
+COLOURS = ("#8ecdf2", "#f2c14e", "#7fc8a9", "#e8998d", "#c3b1e1", "#d9d9e3")  # of states, in turn
 UNITS = LinearSegmentedColormap.from_list("units", ["#2b4c7e", "#f7f7fa", "#a4243b"])
-EXAMPLE, LENGTH = (
-    (1969, 1492),
-    13,
-)  # numbers whose sum leads through all states of the adder, and its steps
-PLACES = (
-    (-1.0, -1.0),
-    (-1.0, 1.0),
-    (1.0, -1.0),
-    (1.0, 1.0),
-)  # of the adder's states: carry to the right
+EXAMPLE = (1969, 1492)  # numbers whose addition visits all states of the adder
+LENGTH = 13  # steps of this addition
+PLACES = ((-1.0, -1.0), (-1.0, 1.0), (1.0, -1.0), (1.0, 1.0))  # of the adder's states
 RADIUS = 0.42
 
 
 def picture(adder: Adder, found: Extraction) -> bytes:
-    """Return the PNG: the diagram of the minimal machine, and what the units do while they add two numbers."""
+    """Return the PNG: the diagram of the minimal machine, and the units' activity in an addition."""
     figure = Figure(figsize=(14, 6.4), dpi=140, facecolor=PAPER)
     grid = figure.add_gridspec(
         1, 2, width_ratios=(1, 1.35), left=0.01, right=0.985, top=0.9, bottom=0.06, wspace=0.04
@@ -56,7 +42,7 @@ def picture(adder: Adder, found: Extraction) -> bytes:
 
 
 def diagram(axes: Axes, machine: Automaton) -> None:
-    """Draw a machine's states and arrows, each arrow with what is read and what is then printed."""
+    """Draw a machine's states and arrows; an arrow says what is read and what is then printed."""
     adds = is_adder(machine)
     count = len(machine.output)
     places = np.array(PLACES) if adds else _circle(count)
@@ -90,7 +76,7 @@ def diagram(axes: Axes, machine: Automaton) -> None:
 
 
 def activity(axes: Axes, adder: Adder, found: Extraction) -> None:
-    """Draw an addition step by step: the bits read, the units, the state they are in, the bit printed."""
+    """Draw an addition step by step: the bits read, the units, their state, the bit printed."""
     device = next(adder.parameters()).device
     pairs = to_bits(torch.tensor(EXAMPLE, device=device), LENGTH)[:, None]
     units = adder.activity(pairs)[:, 0].t().cpu()
@@ -154,7 +140,7 @@ def _circle(count: int) -> np.ndarray:
 
 
 def _arrow(axes: Axes, places: np.ndarray, start: int, end: int, label: str) -> None:
-    """An arrow from state to state, bent to its left so that the one back has room; to itself a loop outwards."""
+    """An arrow between states, bent to its left to leave room for its reverse, or a loop outwards."""
     begin, target = places[start], places[end]
     if start == end:
         outwards = begin / (np.linalg.norm(begin) or 1)
@@ -168,8 +154,10 @@ def _arrow(axes: Axes, places: np.ndarray, start: int, end: int, label: str) -> 
         _label(axes, begin + (RADIUS + 0.42) * outwards, label)
         return
     along = (target - begin) / np.linalg.norm(target - begin)
-    left, bend = _left(along), 0.18
-    tail, tip = begin + RADIUS * (along + 0.35 * left), target - RADIUS * (along - 0.35 * left)
+    left = _left(along)
+    bend = 0.18
+    tail = begin + RADIUS * (along + 0.35 * left)
+    tip = target - RADIUS * (along - 0.35 * left)
     _curve(axes, tail, tip, bend)
     _label(axes, (tail + tip) / 2 + left * (0.07 + bend * np.linalg.norm(tip - tail) / 2), label)
 
@@ -209,13 +197,14 @@ def _label(axes: Axes, place: np.ndarray, label: str) -> None:
 
 
 def _start(axes: Axes, machine: Automaton, places: np.ndarray) -> None:
-    """A dot and an arrow to the state from which all goes as from the start, if there is one."""
+    """A dot and an arrow to the state that is equivalent to the start, if there is one."""
     alike = [state for state, row in enumerate(machine.step) if row == machine.first]
     if not alike:
         return
     place = places[alike[0]]
     outwards = np.array([np.sign(place[0]) or 1.0, 0.0])
-    tail, tip = place + outwards * (RADIUS + 0.5), place + outwards * RADIUS
+    tail = place + outwards * (RADIUS + 0.5)
+    tip = place + outwards * RADIUS
     axes.plot(tail[0], tail[1], "o", color=INK, markersize=6)
     axes.text(tail[0], tail[1] + 0.12, "start", ha="center", va="bottom", fontsize=9.5, color=GREY)
     _curve(axes, tail, tip, 0.0)

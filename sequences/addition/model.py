@@ -1,10 +1,12 @@
 """The two nets that add: one bit by bit with three units, one all bits at once (slides 12-15).
 
-    recurrent       h_t = sigma(U x_t + W h_{t-1} + b),  h_0 = 0,    p(bit t of the sum is 1) = sigmoid(V h_t + c)
-    feed-forward    p(all bits) = sigmoid(V relu(U x + b) + c),      x: all bits of both numbers
+    recurrent       h_t = sigma(U x_t + W h_{t-1} + b),  h_0 = 0
+                    p(bit t of the sum is 1) = sigmoid(V h_t + c)
+    feed-forward    p(all bits) = sigmoid(V relu(U x + b) + c),  x: all bits of both numbers
 
-x_t holds one bit of each number, the least significant first. The feed-forward net has weights of its own for every
-bit, so what it learns about one it does not know about the next, and how many there are is decided in advance.
+x_t holds one bit of each number, the least significant first. The feed-forward net has other
+weights for every bit: what it learns about one bit it does not know about the next, and the number
+of bits is fixed in advance.
 """
 
 import torch
@@ -21,7 +23,7 @@ Sums = Int[Tensor, "time batch"]
 
 
 class Adder(nn.Module):
-    """The recurrent net: it prints a bit of the sum at every step."""
+    """The recurrent net: it prints one bit of the sum at every step."""
 
     def __init__(self, config: Config):
         super().__init__()
@@ -40,7 +42,7 @@ class Adder(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """The net of a fixed width: shorter numbers are filled up with zeros, longer ones do not fit."""
+    """The net of a fixed width: shorter numbers are padded with zeros, longer ones do not fit."""
 
     def __init__(self, config: Config):
         super().__init__()
@@ -49,10 +51,10 @@ class FeedForward(nn.Module):
         self.V = nn.Linear(config.feedforward, config.width + 1)
 
     def forward(self, pairs: Pairs) -> Float[Tensor, "{self.width}+1 batch"]:
-        """Return the scores of all bits it can print, those beyond the numbers' own too.
+        """Return the scores of all width + 1 bits, whatever the length of the numbers.
 
         Raises:
-            ValueError: the numbers have more bits than it has room for.
+            ValueError: the numbers have more than `width` bits.
         """
         if len(pairs) > self.width + 1:
             raise ValueError(f"numbers of {len(pairs) - 1} bits do not fit into {self.width}")
@@ -61,10 +63,11 @@ class FeedForward(nn.Module):
 
 
 class Learner(nn.Module):
-    """Both nets, and what they learn from.
+    """Both nets, and their errors.
 
-    Some of the first weights that three units can have lead nowhere. So there are several candidates. They share the
-    batches and nothing else: the sum of their errors has for each the gradient of its own.
+    From some initial weights three units learn nothing. So there are several candidates, which
+    share the batches and nothing else: the gradient of the sum of their errors is, for each
+    candidate, that of its own error.
     """
 
     def __init__(self, config: Config):
@@ -90,9 +93,10 @@ class Learner(nn.Module):
 
 @torch.no_grad()
 def margins(learner: Learner, pairs: Pairs, sums: Sums) -> Float[Tensor, " candidates"]:
-    """Return how far each candidate's scores are on the right side of 0 at least, over all bits of all pairs.
+    """Return each candidate's margin: its smallest score, with the sign of the right bit.
 
-    It tells better than the mean error which of them will add long numbers: a net whose carry fades a little at each
-    step is right about short ones, but less surely so where the carry goes far.
+    The margin predicts better than the mean error which candidate adds long numbers: a net whose
+    carry fades a little at each step is right about short ones, with a smaller margin where the
+    carry goes far.
     """
     return torch.stack([(adder(pairs) * (2 * sums - 1)).min() for adder in learner.candidates])

@@ -1,6 +1,6 @@
-"""Teach three units to add, test them on numbers a hundred times as long, and find the automaton inside.
+"""Teach three units to add, test them on long numbers, and find the automaton inside.
 
-uv run sequences addition                  # 10,000 sums of 1,000-bit numbers without a wrong bit
+uv run sequences addition    # 10,000 sums of 1,000-bit numbers without a wrong bit
 uv run sequences addition --seed 3 --preset squared-error
 """
 
@@ -21,24 +21,17 @@ from core.training.config import from_dict
 from core.training.loop import fit
 from core.training.run import Run
 from sequences.addition.config import Config
-from sequences.addition.data import Examples, TrainingBatches, judges, split
-from sequences.addition.evaluate import (
-    agreement,
-    automaton_table,
-    find_automaton,
-    measure,
-    tables,
-    verdict,
-)
+from sequences.addition.data import Examples, TrainingBatches, split, validation
+from sequences.addition.evaluate import agreement, find_automaton, measure
 from sequences.addition.model import Adder, FeedForward, Learner, margins
+from sequences.addition.tables import automaton_table, tables, verdict
 
-APP = "sequences addition"
-FEEDFORWARD_RATE = 0.1  # of the step size of three units, which bear larger steps than 256
+FEEDFORWARD_RATE = 0.1  # of the learning rate of three units, which bear more than 256
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """Both nets, and how surely each candidate for the recurrent one added the numbers it was judged by."""
+    """Both nets, and the margin of each candidate for the recurrent one on the validation pairs."""
 
     adder: Adder
     feedforward: FeedForward
@@ -46,14 +39,14 @@ class Trained:
 
 
 def learn(config: Config, run: Run, device: torch.device, graph: bool = True) -> None:
-    """Train both nets; the candidates are judged by numbers that none learns from."""
+    """Train both nets; validate the candidates on numbers that none learns from."""
     train, _ = split(config, device)
-    judged_by = judges(config, device)
+    validated_by = validation(config, device)
     learner = Learner(config).to(device)
     fit(
         learner,
         TrainingBatches(train, config),
-        lambda: validate(learner, judged_by),
+        lambda: validate(learner, validated_by),
         run,
         config.loop,
         monitor="margin",
@@ -62,31 +55,35 @@ def learn(config: Config, run: Run, device: torch.device, graph: bool = True) ->
     )
 
 
-def sureness(learner: Learner, judged_by: Sequence[Examples]) -> Float[Tensor, " candidates"]:
-    """Return the margin of each candidate over all pairs it is judged by."""
-    return torch.stack([margins(learner, part.pairs, part.sums) for part in judged_by]).amin(0)
+def smallest_margins(learner: Learner, parts: Sequence[Examples]) -> Float[Tensor, " candidates"]:
+    """Return the margin of each candidate over all pairs of some examples."""
+    return torch.stack([margins(learner, part.pairs, part.sums) for part in parts]).amin(0)
 
 
-def validate(learner: Learner, judged_by: Sequence[Examples]) -> dict[str, float]:
-    """Return the margin of the best candidate, and how many add all numbers rightly."""
-    found = sureness(learner, judged_by)
+def validate(learner: Learner, parts: Sequence[Examples]) -> dict[str, float]:
+    """Return the margin of the best candidate, and how many candidates make no mistake."""
+    found = smallest_margins(learner, parts)
     return {"margin": found.max().item(), "adders": (found > 0).sum().item()}
 
 
 def open_model(path: Path, device: torch.device) -> tuple[Trained, Config]:
-    """Return the nets of a run directory or checkpoint, and its configuration; raises `InputError` if it is none."""
-    saved = checkpoint.open_run(path, APP.split()[-1])
+    """Return the nets of a run directory or checkpoint, and its configuration.
+
+    Raises:
+        InputError: the file is no checkpoint of this application.
+    """
+    saved = checkpoint.open_run(path, "addition")
     config = from_dict(Config, saved["config"], str(path))
     learner = Learner(config).to(device)
     checkpoint.restore(learner, saved["weights"], path)
-    found = sureness(learner, judges(config, device))
+    found = smallest_margins(learner, validation(config, device))
     adder = learner.candidates[int(found.argmax())]
     assert isinstance(adder, Adder)
     return Trained(adder, learner.feedforward, found.tolist()), config
 
 
 def main(arguments: TrainArguments[Config]) -> None:
-    """Train, count what is wrong by the number of bits, find the automaton, draw it."""
+    """Train, count mistakes by the number of bits, find the automaton, draw it."""
     config, session, run = arguments.start()
     device = devices.select(session.device, session.threads)
     learn(config, run, device, session.graph)
@@ -95,28 +92,28 @@ def main(arguments: TrainArguments[Config]) -> None:
 
 
 def report(directory: Path, device: torch.device) -> None:
-    """Print what a trained run does wrong and the automaton in it, and draw that."""
+    """Print the mistakes of a trained run and the automaton in it, and draw that."""
     trained, config = open_model(directory, device)
     console, seed = Console(), config.loop.seed
-    held_out = split(config, device)[1]
+    _, held_out = split(config, device)
     results = measure(config, trained.adder, trained.feedforward, held_out, device)
     console.print(*tables(results, config), sep="\n")
     learned = sum(margin > 0 for margin in trained.margins)
-    print(f"{learned} of {len(trained.margins)} candidates learned to add; the surest was taken")
+    count = len(trained.margins)
+    print(f"{learned} of {count} candidates learned to add; that with the largest margin is kept")
     found = find_automaton(trained.adder, seed, device)
     print(verdict(found))
     if found is None:
         return
     console.print(automaton_table(found))
-    print(
-        f"net and automaton differ in {agreement(trained.adder, found, seed, device)} bits of 100 long sums"
-    )
+    unlike = agreement(trained.adder, found, seed, device)
+    print(f"net and automaton differ in {unlike} bits of 100 long sums")
     print(f"{directory} holds the run; the picture: {draw(trained.adder, found, directory)}")
 
 
 def draw(adder: Adder, found: Extraction, folder: Path) -> Path:
     """Write the picture of the automaton and the units' activity, and return the file."""
-    from sequences.addition import drawing  # brings matplotlib, which training can do without
+    from sequences.addition import drawing  # matplotlib takes long to import
 
     path = folder / "automaton.png"
     files.replace(path, drawing.picture(adder, found))

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from core.training.cli import Computing
+from core.training.config import WIDEST_BEAM, require_at_least, require_within
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +22,17 @@ class Lines(Computing):
     beam: int | None = None
     """Beam width; by default as in the configuration of the run."""
     n_best: int = 1
-    """Translations of each line; if several: the line's number, log p and the text, with tabs between."""
+    """Translations of each line; if several, each with the line's number and log p, tab-separated."""
     attention: Path | None = None
-    """PNG of which words were looked at for which; those of later lines are NAME-2.png, NAME-3.png, ..."""
+    """PNG of the attention weights of the first line; later lines get NAME-2.png, NAME-3.png, ..."""
+    overwrite: bool = False
+    """Replace pictures that exist."""
     batch: int = 1
     """Lines to translate together: more are faster, but the first waits for the last."""
+
+    def __post_init__(self):
+        require_at_least(1, self, "batch")
+        require_within(1, WIDEST_BEAM, self, "beam", "n_best")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +42,17 @@ class Evaluate(Computing):
     run: Annotated[Path, tyro.conf.Positional]
     """Run directory or checkpoint."""
     data: tuple[str, ...] = ()
-    """Other pairs: two files, or what their names begin with."""
+    """Other pairs, all of which are measured: two files, or what their names begin with."""
     beam: int | None = None
     """Beam width; by default as in the configuration of the run."""
     baselines: bool = True
-    """Measure what takes no learning, too; for that the training pairs are read."""
+    """Measure the baselines too, for which the training pairs are read."""
     tokenize: Literal["13a", "intl", "char", "none"] = "13a"
-    """How sacrebleu splits into words for BLEU; none for text that is already split by spaces."""
+    """How sacrebleu splits text into words for BLEU; none for text that is split already."""
     lowercase: bool = False
     """Let capitals count as small letters."""
     json: bool = False
     """Print the scores as JSON instead of a table."""
+
+    def __post_init__(self):
+        require_within(1, WIDEST_BEAM, self, "beam")

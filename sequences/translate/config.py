@@ -18,46 +18,43 @@ class Config:
     """The translator, its data and its training; the presets below are instances of it."""
 
     data: tuple[str, ...] = ("counting",)
-    """counting (built in), or your own pairs: two files, line by line, or what their names begin with; .gz too."""
+    """counting (built in), or your own pairs: two text files, line n of one translating line n of
+    the other, or what their names begin with; .gz too."""
     validation: tuple[str, ...] = ()
-    """Pairs to judge by, named likewise; none: every twentieth pair is held out, 1,000 at most."""
+    """Validation pairs, named likewise; none: every twentieth pair is held out, 1,000 at most."""
     source: str = "en"
     """Suffix of the files to translate from, where only what their names begin with is given."""
     target: str = "cs"
     """Suffix of the files to translate to."""
 
-    pieces: Literal["bpe", "words"] = "bpe"
-    """What sentences are made of: words, or parts of them that are frequent."""
     vocabulary: int = 6000
-    """Pieces of each language."""
+    """BPE pieces of each language."""
     min_count: int = 2
-    """How often a piece must have been seen."""
-    joint: bool = False
-    """One vocabulary and one table of embeddings for both languages."""
+    """Pieces seen less often are unknown to the translator."""
     longest: int = 60
-    """Pieces that a sentence for training may have; pairs with a longer one are left out."""
+    """Pieces of a training sentence at most; pairs with a longer one are left out."""
 
     attention: bool = True
-    """Look back at every word of the source; otherwise all is in the encoder's last state."""
-    feeding: bool = False
-    """Show the decoder what it wrote its last word from (input feeding); one step at a time, so slower."""
+    """Attend to every piece of the source; otherwise the decoder knows the encoder's last state."""
+    input_feeding: bool = False
+    """Feed the decoder its last attentional output (Luong et al. 2015); slower, as step by step."""
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
-    """Encoder and decoder."""
+    """The recurrent cell of encoder and decoder."""
     embedding: int = 256
-    """Size of the embeddings, of which the target's score words too."""
+    """Size of the embeddings; the target's are also the output weights."""
     hidden: int = 384
-    """Units of a layer: of the decoder's, and of both directions of the encoder's together."""
+    """Units of a layer of the decoder, and of both directions of the encoder together."""
     layers: int = 1
     """Layers of encoder and decoder."""
     dropout: float = 0.3
-    """Share of units dropped: of embeddings, of what encoder and decoder put out, and before words are scored."""
+    """Share of units dropped: of embeddings, encoder and decoder outputs, and before the softmax."""
     word_dropout: float = 0.1
-    """Share of words read, on either side, that are made unknown."""
+    """Share of input pieces, on either side, that are replaced by <unk> in training."""
     smoothing: float = 0.1
-    """Share of the target that is spread over all words."""
+    """Label smoothing: share of the target that is spread over all pieces."""
 
     beam: int = 5
-    """Beam width for translating, unless another is asked for; while training it is 1."""
+    """Beam width for translating; validation during training is greedy."""
     length_penalty: float = 1.0
     """Translations are ranked by log p / length^this."""
 
@@ -70,12 +67,12 @@ class Config:
         )
         require_within(1, WIDEST_BEAM, self, "beam")
         require_share(self, "dropout", "word_dropout", "smoothing")
+        require_at_least(0, self, "length_penalty")
         if self.hidden % 2:
-            raise InputError(
-                f"hidden must be even, half for each direction of the encoder, not {self.hidden}"
-            )
-        if self.feeding and not self.attention:
-            raise InputError("feeding shows the decoder what it looked at: it needs attention")
+            half = "half for each direction of the encoder"
+            raise InputError(f"hidden must be even, {half}, not {self.hidden}")
+        if self.input_feeding and not self.attention:
+            raise InputError("input feeding feeds attentional outputs: it needs attention")
 
 
 COUNTING = Config(
@@ -111,7 +108,7 @@ PLAIN = replace(ATTENTION, attention=False)
 PRESETS = {"counting": COUNTING, "attention": ATTENTION, "plain": PLAIN}
 EXPECTED = {
     "counting": "an example that learns with no data, BLEU 100 in 53 CPU seconds",
-    "attention": "for some 30,000 pairs; on Multi30k English-Czech BLEU 28.8 in about 18 CPU minutes",
+    "attention": "some 30,000 pairs; Multi30k English-Czech BLEU 28.8 in about 18 CPU minutes",
     "plain": "the same without attention: BLEU 11.0 in about 18 CPU minutes",
 }
 """For each preset the result to expect and its time on one core (benchmarks/RESULTS.md)."""

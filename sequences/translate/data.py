@@ -1,4 +1,4 @@
-"""Pairs of sentences as the translator meets them: each batch a function of (seed, step)."""
+"""Pairs of sentences as the translator reads them; a batch is a function of (seed, step)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from core import rng
 from core.errors import InputError
@@ -17,12 +18,13 @@ from datasets.parallel import Pair
 from datasets.pieces import Pieces
 from sequences.translate.config import Config
 
-POOL = 20  # batches that are filled together, by length
-HELD, SHARE = 1000, 20  # pairs held out where none are given: one of SHARE, and no more than HELD
+POOL = 20  # batches that are sorted by length together
+MOST_HELD_OUT = 1000  # pairs held out where no validation pairs are given:
+HELD_OUT = 20  # one of so many
 
 
 class Parts(NamedTuple):
-    """What to learn from, and what to judge by."""
+    """The pairs for training and those for validation."""
 
     train: list[Pair]
     validation: list[Pair]
@@ -36,28 +38,27 @@ class Vocabularies(NamedTuple):
 
 
 def load(config: Config) -> Parts:
-    """Return the pairs that a configuration names; raises `InputError` where files are missing or malformed."""
+    """Return the pairs that a configuration names; raises `InputError` as `parallel.load`."""
     if config.data == ("counting",):
         return Parts(*counting.splits())
     pairs = parallel.load(config.data, config.source, config.target)
     if config.validation:
         return Parts(pairs, parallel.load(config.validation, config.source, config.target))
-    held, rest = parallel.hold_out(pairs, min(HELD, max(1, len(pairs) // SHARE)))
+    count = min(MOST_HELD_OUT, max(1, len(pairs) // HELD_OUT))
+    held, rest = parallel.hold_out(pairs, count)
     if not rest:
-        raise InputError(
-            f"{config.data[0]}: too few different pairs to hold one out: give --validation"
-        )
+        line = "too few different pairs to hold one out: give --validation"
+        raise InputError(f"{config.data[0]}: {line}")
     return Parts(rest, held)
 
 
 def vocabularies(config: Config, pairs: Sequence[Pair]) -> Vocabularies:
-    """Return the pieces of both languages: the same object twice if the configuration wants one for both."""
-    sides = [pair.source for pair in pairs], [pair.target for pair in pairs]
-    options = config.vocabulary, config.pieces, config.min_count
-    if config.joint:
-        both = Pieces.train(sides[0] + sides[1], *options)
-        return Vocabularies(both, both)
-    return Vocabularies(*(Pieces.train(side, *options) for side in sides))
+    """Return the pieces of both languages."""
+    source, target = zip(*pairs, strict=True)
+    return Vocabularies(
+        Pieces.train(source, config.vocabulary, config.min_count),
+        Pieces.train(target, config.vocabulary, config.min_count),
+    )
 
 
 class Encoded(NamedTuple):
@@ -69,21 +70,25 @@ class Encoded(NamedTuple):
 
 def encode(pairs: Sequence[Pair], pieces: Vocabularies) -> Encoded:
     """Return pairs as numbers."""
-    sides = zip(*pairs, strict=True)
-    return Encoded(
-        *(
-            [[*row, p.end] for row in p.encode_all(side)]
-            for p, side in zip(pieces, sides, strict=True)
-        )
-    )
+    source, target = zip(*pairs, strict=True)
+    return Encoded(_closed(pieces.source, source), _closed(pieces.target, target))
+
+
+def _closed(pieces: Pieces, sentences: Sequence[str]) -> list[list[int]]:
+    return [[*row, pieces.end] for row in pieces.encode_all(sentences)]
 
 
 def no_longer(encoded: Encoded, longest: int) -> Encoded:
-    """Leave out pairs of which a sentence has more than `longest` pieces; raises `InputError` if none are left."""
+    """Leave out pairs with a sentence of more than `longest` pieces.
+
+    Raises:
+        InputError: none are left.
+    """
     kept = [pair for pair in zip(*encoded, strict=True) if max(map(len, pair)) <= longest + 1]
     if not kept:
         raise InputError(f"no pair has sentences of at most {longest} pieces: raise --longest")
-    return Encoded(*map(list, zip(*kept, strict=True)))
+    source, target = zip(*kept, strict=True)
+    return Encoded(list(source), list(target))
 
 
 class Batch(NamedTuple):
@@ -97,26 +102,23 @@ class Batch(NamedTuple):
 def collate(
     source: Sequence[Sequence[int]], target: Sequence[Sequence[int]], device: torch.device
 ) -> Batch:
-    """Return rows of numbers as tensors, filled up with <pad>; the lengths stay on the CPU."""
+    """Return rows of numbers as tensors, padded with <pad>; the lengths stay on the CPU."""
     lengths = torch.tensor([len(row) for row in source])
-    return Batch(
-        _pad(source).to(device), lengths, _pad([[Pieces.start, *row] for row in target]).to(device)
-    )
+    started = [[Pieces.start, *row] for row in target]
+    return Batch(_padded(source).to(device), lengths, _padded(started).to(device))
 
 
-def _pad(rows: Sequence[Sequence[int]]) -> Int[Tensor, "time rows"]:
-    longest = max(map(len, rows))
-    return torch.tensor(
-        [[*row, *[Pieces.pad] * (longest - len(row))] for row in rows]
-    ).T.contiguous()
+def _padded(rows: Sequence[Sequence[int]]) -> Int[Tensor, "time rows"]:
+    return pad_sequence([torch.tensor(row) for row in rows], padding_value=Pieces.pad)
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingBatches:
-    """Makes the batch of a step, of pairs about equally long.
+    """Makes the batch of a step, of pairs of similar length.
 
-    An epoch is the permutation of all pairs, cut into pools; a pool is sorted by length and cut into batches, and
-    these are shuffled. What does not fill a batch is left out, other pairs in every epoch.
+    An epoch is a permutation of all pairs, cut into pools. A pool is sorted by length and cut into
+    batches, and these are shuffled. Pairs that do not fill a batch are left out, others in every
+    epoch.
     """
 
     pairs: Encoded
@@ -126,22 +128,20 @@ class TrainingBatches:
     def __call__(self, step: int, rows: slice) -> Batch:
         """Return the pairs `rows` of the batch of step `step`."""
         loop = self.config.loop
-        size = min(loop.batch, len(self.pairs.source))
-        epoch, number = divmod(step, len(self.pairs.source) // size)
+        source, target = self.pairs
+        size = min(loop.batch, len(source))
+        epoch, number = divmod(step, len(source) // size)
         chosen = self._epoch(loop.seed, epoch, size)[number][rows]
-        return collate(
-            [self.pairs.source[n] for n in chosen],
-            [self.pairs.target[n] for n in chosen],
-            self.device,
-        )
+        return collate([source[n] for n in chosen], [target[n] for n in chosen], self.device)
 
     @lru_cache(maxsize=2)  # noqa: B019 - it lives as long as the training
     def _epoch(self, seed: int, epoch: int, size: int) -> list[list[int]]:
         source, target = self.pairs
         order = batches.permutation(seed, epoch, len(source)).tolist()
-        pools = [order[part] for part in batches.in_order(len(order), size * POOL)]
-        by_length = [sorted(pool, key=lambda n: (len(target[n]), len(source[n]))) for pool in pools]
-        made = [pool[part] for pool in by_length for part in batches.in_order(len(pool), size)]
-        full = [batch for batch in made if len(batch) == size]
+        full = []
+        for pool in batches.in_order(len(order), size * POOL):
+            by_length = sorted(order[pool], key=lambda n: (len(target[n]), len(source[n])))
+            cut = [by_length[part] for part in batches.in_order(len(by_length), size)]
+            full += [batch for batch in cut if len(batch) == size]
         shuffled = torch.randperm(len(full), generator=rng.generator("cpu", seed, epoch, "batches"))
         return [full[n] for n in shuffled.tolist()]

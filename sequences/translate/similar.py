@@ -1,8 +1,7 @@
-"""The training sentence most like another: whose translation a translator must be better than."""
+"""The training sentence most similar to another: a baseline for translators."""
 
 from collections.abc import Sequence
 
-import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from core.training import batches
@@ -10,16 +9,17 @@ from core.training import batches
 BATCH = 100  # sentences compared with all others at once
 
 
-def most_similar(known: Sequence[str], asked: Sequence[str]) -> list[int]:
-    """Return for each sentence asked about the number of the known one that is most like it; of several the first.
+def most_similar(known: Sequence[str], sentences: Sequence[str]) -> list[int]:
+    """Return for each sentence the number of the most similar known one; the first of several.
 
-    Alike is what has a large cosine between counts of words and pairs of words, rare ones weighing more (tf-idf;
-    Spärck Jones 1972).
+    Similarity is the cosine between tf-idf vectors of words and pairs of words (Spärck Jones 1972).
     """
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2), token_pattern=r"(?u)\w+|[^\w\s]", sublinear_tf=True
     )
     columns = vectorizer.fit_transform(known).T.tocsr()
-    rows = vectorizer.transform(asked)
-    parts = [(rows[part] @ columns).toarray() for part in batches.in_order(len(asked), BATCH)]
-    return [int(np.argmax(row)) for part in parts for row in part]
+    rows = vectorizer.transform(sentences)
+    similar: list[int] = []
+    for part in batches.in_order(len(sentences), BATCH):
+        similar += (rows[part] @ columns).toarray().argmax(1).tolist()
+    return similar

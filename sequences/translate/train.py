@@ -1,8 +1,9 @@
 """Train a translator, and report it beside its baselines.
 
-uv run sequences translate train                                          # numbers of things, nothing to download
-uv run sequences translate train --preset attention --data train.en train.cs --validation val.en val.cs
-uv run sequences translate train --preset plain --data train --source en --target cs     # train.en, train.cs
+    uv run sequences translate train    # numbers of things, nothing to download
+    uv run sequences translate train --preset attention --data train.en train.cs \
+        --validation val.en val.cs
+    uv run sequences translate train --preset plain --data train    # train.en, train.cs
 """
 
 from collections.abc import Iterator
@@ -26,19 +27,20 @@ from sequences.translate.data import (
     no_longer,
     vocabularies,
 )
-from sequences.translate.evaluate import Judge, baselines, measure, report
+from sequences.translate.evaluate import Metrics, baselines, measure, report
 from sequences.translate.model import Translator
 from sequences.translate.trained import Trained, open_model
 
-BATCH = 64  # pairs that are judged together
+BATCH = 64  # validation pairs that are read together
 
 
 class Learner(nn.Module):
-    """The translator together with what it learns from."""
+    """The translator together with its loss."""
 
     def __init__(self, trained: Trained):
         super().__init__()
-        self.config, self.network = trained.config, trained.network
+        self.config = trained.config
+        self.network = trained.network
 
     def forward(
         self,
@@ -47,57 +49,56 @@ class Learner(nn.Module):
         target: Int[Tensor, "time pairs"],
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Learn from a batch; return the loss and what to log."""
-        o, wanted = self._read(self._forget(source), lengths, self._forget(target[:-1]), target[1:])
-        network = self.network
-        loss = projected_cross_entropy(
-            o, network.target.weight, network.bias, wanted, self.config.smoothing
-        )
-        return loss, {}
+        source = self._drop_words(source)
+        o, wanted = self._read(source, lengths, self._drop_words(target[:-1]), target[1:])
+        weight, bias = self.network.target.weight, self.network.bias
+        return projected_cross_entropy(o, weight, bias, wanted, self.config.smoothing), {}
 
     def sums(self, source: Tensor, lengths: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Sums over the pieces of a batch, for `core.training.loop.evaluate`."""
+        """Return sums over the pieces of a batch, for `core.training.loop.evaluate`."""
         o, wanted = self._read(source, lengths, target[:-1], target[1:])
-        right = self.network.score(o).log_softmax(-1).gather(-1, wanted[:, None])
-        return {"nats": -right.sum(), "count": wanted.new_tensor(len(wanted))}
+        log_p = self.network.score(o).log_softmax(-1).gather(-1, wanted[:, None])
+        return {"nats": -log_p.sum(), "count": wanted.new_tensor(len(wanted))}
 
     def _read(
         self, source: Tensor, lengths: Tensor, read: Tensor, wanted: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """What scores each piece of the target, and which it should be; padding is left out."""
+        """Return the decoder's output before each piece of the target, and the piece; no padding."""
         o, _ = self.network(source, lengths, read)
-        counts = wanted != Pieces.pad
-        return o.transpose(0, 1)[counts], wanted[counts]
+        inside = wanted != Pieces.pad
+        return o.transpose(0, 1)[inside], wanted[inside]
 
-    def _forget(self, tokens: Int[Tensor, "time pairs"]) -> Int[Tensor, "time pairs"]:
-        """Make some words unknown, as those will be that are new."""
+    def _drop_words(self, tokens: Int[Tensor, "time pairs"]) -> Int[Tensor, "time pairs"]:
+        """Replace some pieces by <unk>, as those will be that training never saw."""
         if not self.config.word_dropout:
             return tokens
-        forgotten = torch.rand(tokens.shape, device=tokens.device) < self.config.word_dropout
-        return tokens.masked_fill(forgotten & (tokens > Pieces.end), Pieces.unknown)
+        dropped = torch.rand(tokens.shape, device=tokens.device) < self.config.word_dropout
+        return tokens.masked_fill(dropped & (tokens > Pieces.end), Pieces.unknown)
 
 
 def main(arguments: TrainArguments[Config]) -> None:
-    """Train, judge by greedy translations of the validation pairs, report those of a beam."""
+    """Train, validate by greedy translations, report those of beam search."""
     config, session, run = arguments.start()
     device = devices.select(session.device, session.threads)
     parts = load(config)
     pieces = vocabularies(config, parts.train)
-    trained = Trained(config, Translator(config, *map(len, pieces)).to(device), pieces)
+    network = Translator(config, len(pieces.source), len(pieces.target)).to(device)
+    trained = Trained(config, network, pieces)
     learner = Learner(trained)
-    train, validation = (encode(part, pieces) for part in parts)
-    fitting = no_longer(train, config.longest)
+    train = no_longer(encode(parts.train, pieces), config.longest)
+    validation = encode(parts.validation, pieces)
     if not session.quiet:
-        print(f"{len(fitting.source)} pairs to learn from, {len(parts.validation)} to judge by")
+        print(f"{len(train.source)} training pairs, {len(parts.validation)} validation pairs")
 
-    judge = Judge()
+    metrics = Metrics()
 
     def validate() -> dict[str, float]:
         nats = evaluate(learner, learner.sums, _batches(validation, device))
-        return nats | measure(trained, parts.validation, 1, judge)
+        return nats | measure(trained, parts.validation, 1, metrics)
 
     fit(
         learner,
-        TrainingBatches(fitting, config, device),
+        TrainingBatches(train, config, device),
         validate,
         run,
         config.loop,
@@ -107,18 +108,18 @@ def main(arguments: TrainArguments[Config]) -> None:
     )
     if run.writes:
         best, _ = open_model(run.directory, device)
-        results = {"this translator": measure(best, parts.validation, config.beam, judge)}
-        results |= baselines(parts.train, parts.validation, judge)
-        report(results, judge, f"validation: {len(parts.validation)} pairs, beam {config.beam}")
+        results = {"this translator": measure(best, parts.validation, config.beam, metrics)}
+        results |= baselines(parts.train, parts.validation, metrics)
+        report(results, metrics, f"validation: {len(parts.validation)} pairs, beam {config.beam}")
         print(f"{run.directory} holds the run; now: sequences translate lines {run.directory}")
 
 
 def _batches(pairs: Encoded, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
-    order = sorted(range(len(pairs.source)), key=lambda n: len(pairs.target[n]))
+    source, target = pairs
+    order = sorted(range(len(source)), key=lambda n: len(target[n]))
     for part in batches.in_order(len(order), BATCH):
-        yield collate(
-            [pairs.source[n] for n in order[part]], [pairs.target[n] for n in order[part]], device
-        )
+        rows = order[part]
+        yield collate([source[n] for n in rows], [target[n] for n in rows], device)
 
 
 if __name__ == "__main__":

@@ -31,13 +31,14 @@ class Trained:
 def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, dict[str, Any]]:
     """Return a trained translator, ready to write, and the checkpoint it came in.
 
-    Raises `InputError` for a file that is no checkpoint of this application.
+    Raises:
+        InputError: the file is no checkpoint of this application.
     """
     saved = checkpoint.open_run(path, "translate")
     config = from_dict(Config, saved["config"], str(path))
-    pieces = Vocabularies(
-        *(Pieces.from_json(saved["extras"][side]) for side in Vocabularies._fields)
-    )
-    network = Translator(config, *map(len, pieces))
+    extras = saved["extras"]
+    source, target = Pieces.from_json(extras["source"]), Pieces.from_json(extras["target"])
+    network = Translator(config, len(source), len(target))
     checkpoint.restore(network, checkpoint.part(saved["weights"], "network"), path)
-    return Trained(config, network.to(device).eval(), pieces), saved
+    trained = Trained(config, network.to(device).eval(), Vocabularies(source, target))
+    return trained, saved

@@ -1,4 +1,4 @@
-"""Writes translations: beam search over a trained translator, in batches of sentences about equally long."""
+"""Writes translations: beam search with a trained translator, in batches of similar length."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,13 +9,15 @@ from torch import Tensor
 
 from core.beam import Hypothesis, beam_search
 from core.training import batches
+from core.training.loop import evaluating
 from datasets.pieces import Pieces, text_of
 from sequences.translate.data import collate
 from sequences.translate.trained import Trained
 
 BATCH = 64  # sentences translated together
-MOST = 400  # pieces of a sentence that are read; what is beyond them is cut
-ROOM = 2, 10  # a translation may have so many times as many pieces as the source, and so many more
+MOST = 400  # pieces of a sentence that are read; the rest is cut
+TIMES_AS_LONG = 2  # a translation has at most so many times as many pieces as its source,
+AND_MORE = 10  # and so many more
 
 
 class Translation(NamedTuple):
@@ -30,62 +32,71 @@ class Translation(NamedTuple):
 def translate(
     trained: Trained, sentences: Sequence[str], beam: int, best: int = 1
 ) -> list[list[Translation]]:
-    """Return the `best` translations of each sentence, the best first; of one without words an empty one."""
+    """Return the `best` translations of each sentence, the best first.
+
+    A sentence without words has one empty translation.
+    """
     encoded = [row[:MOST] for row in trained.pieces.source.encode_all(sentences)]
     order = sorted((n for n, row in enumerate(encoded) if row), key=lambda n: -len(encoded[n]))
-    found = [[Translation("", (), (), 0.0)] for _ in sentences]
-    training = trained.network.training
-    trained.network.eval()
-    for part in batches.in_order(len(order), BATCH):
-        rows = order[part]
-        written = _search(trained, [encoded[n] for n in rows], beam, best)
-        for n, hypotheses in zip(rows, written, strict=True):
-            found[n] = [_translation(trained, sentences[n], each) for each in hypotheses]
-    trained.network.train(training)
-    return found
+    translated = [[Translation("", (), (), 0.0)] for _ in sentences]
+    with evaluating(trained.network):
+        for part in batches.in_order(len(order), BATCH):
+            rows = order[part]
+            written = _search(trained, [encoded[n] for n in rows], beam, best)
+            for n, hypotheses in zip(rows, written, strict=True):
+                translated[n] = [_translation(trained, sentences[n], each) for each in hypotheses]
+    return translated
 
 
 @torch.no_grad()
 def attention(
     trained: Trained, sentence: str, tokens: Sequence[int]
 ) -> Float[Tensor, "pieces places"]:
-    """Where the translator looked for each piece of a translation and its end: pieces of the sentence and its end."""
+    """Return the attention weights of a translation.
+
+    A row for each of its pieces and its end; a column for each piece of the sentence and its end.
+    """
     source = [[*trained.pieces.source.encode(sentence)[:MOST], Pieces.end]]
     batch = collate(source, [[*tokens, Pieces.end]], trained.device)
-    return trained.network(batch.source, batch.lengths, batch.target[:-1])[1][0]
+    _, weights = trained.network(batch.source, batch.lengths, batch.target[:-1])
+    return weights[0]
 
 
-@torch.no_grad()
 def _search(
     trained: Trained, rows: list[list[int]], beam: int, best: int
 ) -> list[list[Hypothesis]]:
-    """The best hypotheses for sources that are numbers."""
+    """Return the best hypotheses for sources that are numbers."""
     network = trained.network
     batch = collate([[*row, Pieces.end] for row in rows], [[]], trained.device)
     memory, state = network.encode(batch.source, batch.lengths)
-    times, more = ROOM
-    forbidden = Pieces.unspoken if trained.config.attention else (*Pieces.unspoken, Pieces.unknown)
-    found = beam_search(
+    forbidden = Pieces.unspoken
+    if not trained.config.attention:  # which would say what to write for <unk>
+        forbidden = (*forbidden, Pieces.unknown)
+    hypotheses = beam_search(
         network.stepper(memory),
         network.initial_state(state),
         start=Pieces.start,
         end=Pieces.end,
         width=max(beam, best),
-        length=times * max(map(len, rows)) + more,
+        length=TIMES_AS_LONG * max(map(len, rows)) + AND_MORE,
         penalty=trained.config.length_penalty,
         forbidden=forbidden,
     )
-    return [hypotheses[:best] for hypotheses in found]
+    return [of_one[:best] for of_one in hypotheses]
 
 
-def _translation(trained: Trained, sentence: str, found: Hypothesis) -> Translation:
-    """A hypothesis as text. For <unk> stands what was looked at most (Luong et al. 2015b): mostly a name."""
-    pieces = trained.pieces.target.spoken(found.tokens)
-    if Pieces.unknown in found.tokens:
-        seen = attention(trained, sentence, found.tokens)[:, :-1].argmax(-1).tolist()
+def _translation(trained: Trained, sentence: str, hypothesis: Hypothesis) -> Translation:
+    """Return a hypothesis as text.
+
+    An <unk> becomes the source's piece with the largest attention weight (Luong et al. 2015b):
+    mostly a name.
+    """
+    tokens = hypothesis.tokens
+    pieces = trained.pieces.target.spoken(tokens)
+    if Pieces.unknown in tokens:
+        places = attention(trained, sentence, tokens)[:, :-1].argmax(-1).tolist()
         surfaces = trained.pieces.source.surfaces(sentence)
-        unknown = Pieces.unknown
-        pieces = [
-            surfaces[seen[n]] if t == unknown else pieces[n] for n, t in enumerate(found.tokens)
-        ]
-    return Translation(text_of(pieces), tuple(pieces), found.tokens, found.log_probability)
+        for n, token in enumerate(tokens):
+            if token == Pieces.unknown:
+                pieces[n] = surfaces[places[n]]
+    return Translation(text_of(pieces), tuple(pieces), tokens, hypothesis.log_probability)
