@@ -1,4 +1,4 @@
-"""Dropout (Srivastava et al. 2014), on a CPU at less than half of torch's time."""
+"""Dropout (Srivastava et al. 2014), on a CPU at less than half of torch's time; locked dropout."""
 
 import torch
 import torch.nn.functional as F
@@ -27,3 +27,12 @@ def dropout(
     drawn = draws.view(torch.int16)[: x.numel()].view(x.shape)
     kept = (drawn >= dropped - 2 ** (BITS - 1)).to(x.dtype)
     return x * kept.mul_(2**BITS / (2**BITS - dropped))
+
+
+def locked_dropout(
+    x: Float[Tensor, "time batch units"], probability: float, training: bool = True
+) -> Float[Tensor, "time batch units"]:
+    """Drop the same units of a sequence at all of its steps (Gal and Ghahramani 2016)."""
+    if not training or probability == 0:
+        return x
+    return x * dropout(torch.ones_like(x[0]), probability)

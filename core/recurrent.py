@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from core.cells import Cell, LSTMCell, State, cell_class, map_state
 from core.dropout import dropout as drop
+from core.dropout import locked_dropout as drop_locked
 from core.engines.bptt import check_integers, computed
 from core.engines.choose import ENGINES, Inputs, by_kernel, choose, without_gradient
 
@@ -34,6 +35,7 @@ class Recurrent(nn.Module):
         hidden_size: width of h_t, in each direction.
         layers: how many.
         dropout: probability that an output of one layer is 0 for the next, while training.
+        locked_dropout: whether the same outputs are 0 at all steps of a sequence.
         bidirectional: adds a second direction, from each sequence's end to its start.
         engine: "reference", "bptt", "fused" (see `core.engines.choose`) or "auto", the fastest that can do the work.
         cell_options: `bias`, `initialisation`, activations ...: see the cell in `core.cells`.
@@ -50,6 +52,7 @@ class Recurrent(nn.Module):
         *,
         layers: int = 1,
         dropout: float = 0.0,
+        locked_dropout: bool = False,
         bidirectional: bool = False,
         engine: str = "auto",
         **cell_options: Any,
@@ -69,6 +72,7 @@ class Recurrent(nn.Module):
             dropout,
             engine,
         )
+        self.drop = drop_locked if locked_dropout else drop
         self.directions = 2 if bidirectional else 1
         self.output_size = self.directions * hidden_size
         sizes = [input_size] + [self.output_size] * (layers - 1)
@@ -134,7 +138,7 @@ class Recurrent(nn.Module):
             starts = zip(*state, strict=True)
         for first in range(0, len(cells), self.directions):
             if first:
-                x = drop(x, self.dropout, self.training)
+                x = self.drop(x, self.dropout, self.training)
             outputs = []
             for way, cell in enumerate(cells[first : first + self.directions]):
                 done, final = run(cell, x, next(starts), lengths, bool(way))

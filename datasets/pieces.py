@@ -1,14 +1,14 @@
-"""Sentences as pieces that put together give the sentence again, letter by letter: BPE or words.
+"""Sentences as pieces of words, which joined give the sentence again, letter by letter.
 
-A piece begins with ▁ where a space stood before it (Kudo & Richardson 2018), so that writing text back needs no rules
-about punctuation. Words and marks are separate; BPE (Sennrich et al. 2016) parts rare words further.
+The pieces are found by byte-pair encoding (BPE, Sennrich et al. 2016) inside words; punctuation
+marks are pieces of their own. A piece begins with ▁ where a space stands before it (Kudo and
+Richardson 2018), so joining needs no rules about punctuation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Literal
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
@@ -16,11 +16,12 @@ from datasets.text import SPECIAL
 
 SPACE = "▁"
 PARTS = Regex(r"▁?[\p{L}\p{M}\p{N}]+|▁?[^\p{L}\p{M}\p{N}▁]|▁")  # a word, a mark, or a lonely space
-Kind = Literal["bpe", "words"]
 
 
 class Pieces:
-    """A vocabulary of pieces with a number each, trained by `tokenizers` and kept as JSON; <unk> for what it lacks.
+    """A vocabulary of pieces with a number each, trained by `tokenizers` and kept as JSON.
+
+    What the vocabulary lacks is <unk>.
 
     Attributes:
         pad, unknown, start, end: the numbers of the special tokens, 0 to 3.
@@ -35,26 +36,18 @@ class Pieces:
         self._tokenizer.encode_special_tokens = True  # in a sentence, "<end>" is text as any other
 
     @classmethod
-    def train(
-        cls, sentences: Iterable[str], size: int, kind: Kind = "bpe", min_count: int = 2
-    ) -> Pieces:
+    def train(cls, sentences: Iterable[str], size: int, min_count: int = 2) -> Pieces:
         """Return the vocabulary of at most `size` pieces, each seen `min_count` times.
 
-        BPE keeps every letter however rare, even where that takes more than `size` pieces.
+        Every letter is kept, however rare, even where that takes more than `size` pieces.
         """
-        unknown = SPECIAL[cls.unknown]
-        options = {
-            "vocab_size": size,
-            "min_frequency": min_count,
-            "special_tokens": list(SPECIAL),
-            "show_progress": False,
-        }
-        if kind == "bpe":
-            tokenizer = Tokenizer(models.BPE(unk_token=unknown, fuse_unk=True))
-            trainer = trainers.BpeTrainer(**options)
-        else:
-            tokenizer = Tokenizer(models.WordLevel(unk_token=unknown))
-            trainer = trainers.WordLevelTrainer(**options)
+        tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL[cls.unknown], fuse_unk=True))
+        trainer = trainers.BpeTrainer(
+            vocab_size=size,
+            min_frequency=min_count,
+            special_tokens=list(SPECIAL),
+            show_progress=False,
+        )
         tokenizer.normalizer = normalizers.Sequence(
             [normalizers.NFC(), normalizers.Replace(Regex(r"[\s▁]+"), " "), normalizers.Strip()]
         )
@@ -86,18 +79,21 @@ class Pieces:
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(sentences))]
 
     def surfaces(self, sentence: str) -> list[str]:
-        """Return the pieces of a sentence; where <unk> stands for one, it is still the text itself."""
+        """Return the pieces of a sentence as text, also those that are <unk>."""
         text = self._tokenizer.normalizer.normalize_str(sentence)
         encoding = self._tokenizer.encode(text)
-        found = [""]
-        for number, token, (start, stop) in zip(
-            encoding.ids, encoding.tokens, encoding.offsets, strict=True
-        ):
-            if number == self.unknown:
-                spaced = found[-1] != SPACE and (start == 0 or " " in text[start - 1 : start + 1])
-                token = SPACE * spaced + text[start:stop].strip()
-            found.append(token)
-        return found[1:]
+        before = ""
+        pieces = []
+        for token, (start, stop) in zip(encoding.tokens, encoding.offsets, strict=True):
+            piece = token
+            if token == SPECIAL[self.unknown]:
+                after_space = start == 0 or " " in text[start - 1 : start + 1]
+                piece = text[start:stop].strip()
+                if after_space and before != SPACE:
+                    piece = SPACE + piece
+            pieces.append(piece)
+            before = piece
+        return pieces
 
     def spoken(self, numbers: Sequence[int]) -> list[str]:
         """Return the pieces of these numbers."""
@@ -110,7 +106,7 @@ def text_of(pieces: Iterable[str]) -> str:
 
 
 def words_of(pieces: Sequence[str]) -> list[slice]:
-    """Return for each word which pieces it is made of; marks at its end are words for themselves."""
+    """Return for each word which pieces it is made of; marks at its end are words of their own."""
     lettered = [any(map(str.isalnum, piece)) for piece in pieces]
     goes_on = [
         letter and not piece.startswith(SPACE)

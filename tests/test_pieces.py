@@ -12,10 +12,9 @@ SENTENCES = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["bpe", "words"])
 @pytest.mark.parametrize("size", [40, 400])
-def test_text_comes_back_as_it_was(kind, size):
-    pieces = Pieces.from_json(Pieces.train(SENTENCES, size, kind, 1).to_json())
+def test_text_comes_back_as_it_was(size):
+    pieces = Pieces.from_json(Pieces.train(SENTENCES, size, 1).to_json())
     for sentence, row in zip(SENTENCES, pieces.encode_all(SENTENCES), strict=True):
         assert row == pieces.encode(sentence)
         if Pieces.unknown not in row:
@@ -23,7 +22,7 @@ def test_text_comes_back_as_it_was(kind, size):
         assert text_of(pieces.surfaces(sentence)) == sentence, (
             "what is unknown stands there as it is"
         )
-    assert Pieces.unknown not in pieces.encode(SENTENCES[0]) or (kind, size) == ("words", 40)
+    assert Pieces.unknown not in pieces.encode(SENTENCES[0])
 
 
 def test_white_space_is_one_space_and_special_tokens_are_text():

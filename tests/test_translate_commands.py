@@ -61,9 +61,6 @@ def test_train_reports_baselines_and_evaluate_agrees(files, tmp_path, capsys):
         files / "train",
         "--validation",
         *pair,
-        "--pieces",
-        "words",
-        "--joint",
         "--beam",
         2,
     )
@@ -115,6 +112,19 @@ def test_lines(trained, monkeypatch, capsys, tmp_path):
     assert float(rows[0][1]) < 0
 
 
+def test_a_picture_of_the_users_is_not_replaced(trained, monkeypatch, capsys, tmp_path):
+    picture = tmp_path / "mine.png"
+    picture.write_text("mine")
+    given(monkeypatch, b"one\n")
+    assert run(lines, trained, "--attention", picture) == 2
+    assert "mine.png exists: remove it, choose another name, or add --overwrite" in (
+        capsys.readouterr().err
+    )
+    assert picture.read_text() == "mine"
+    given(monkeypatch, b"one\n")
+    assert run(lines, trained, "--attention", picture, "--overwrite") == 0
+
+
 def test_lines_are_written_as_soon_as_they_are_read(trained, monkeypatch, capsys):
     """The second line is not UTF-8; the first one is translated by then."""
     given(monkeypatch, b"one\n\xff\nthree\n")
@@ -137,12 +147,12 @@ def test_a_long_line_is_cut_and_told_of(trained, monkeypatch, capsys):
         (train, ["--data", "{0}/train.en", "{0}/val.cs"], "train.en: line 21 has no translation"),
         (train, ["--data", "{0}/train", "--longest", "1"], "raise --longest"),
         (train, ["--hidden", "7"], "hidden must be even"),
-        (train, ["--feeding", "--no-attention"], "it needs attention"),
+        (train, ["--input-feeding", "--no-attention"], "it needs attention"),
         (train, ["--dropout", "1"], "dropout must be"),
         (evaluate, ["{1}", "--beam", "0"], "beam must be"),
         (evaluate, ["{0}"], "holds neither best.pt nor last.pt"),
         (lines, ["{1}", "--n-best", "0"], "n_best must be"),
-        (lines, ["{1}", "--attention", "a.txt"], "such as seen.png"),
+        (lines, ["{1}", "--attention", "a.txt"], "such as attention.png"),
     ],
 )
 def test_bad_input_is_one_line(command, flags, message, files, trained, capsys):

@@ -1,6 +1,6 @@
 """The character model (slides 8-9): what the next character is, given all before it.
 
-h_t = core(x_t, h_{t-1})            x_t one-hot, or a row of an embedding
+h_t = cell(x_t, h_{t-1})            x_t one-hot, or a row of an embedding
 p(x_{t+1}) = softmax(V h_t + b)     trained by cross-entropy
 """
 
@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from core.cells import State, map_state
-from core.dropout import dropout
+from core.dropout import dropout, locked_dropout
 from core.recurrent import with_biases
 from sequences.charlm.config import Config
 
@@ -20,7 +21,10 @@ class CharacterModel(nn.Module):
 
     def __init__(self, config: Config, characters: int):
         super().__init__()
-        self.dropout, self.tied = config.dropout, config.tied
+        self.dropout = config.dropout
+        self.locked = config.locked_dropout
+        self.weight_dropout = config.weight_dropout
+        self.tied = config.tied
         self.embedding = nn.Embedding(characters, config.embedding) if config.embedding else None
         self.recurrent = with_biases(
             config.cell,
@@ -28,6 +32,7 @@ class CharacterModel(nn.Module):
             config.hidden,
             layers=config.layers,
             dropout=config.dropout,
+            locked_dropout=config.locked_dropout,
         )
         self.V = nn.Linear(config.hidden, characters)
 
@@ -35,15 +40,9 @@ class CharacterModel(nn.Module):
         self, x: Int[Tensor, "time batch"], state: State | None = None
     ) -> tuple[Float[Tensor, "time batch characters"], State]:
         """Return the scores of the character after each, and the state to go on from."""
-        h, final = self.recurrent(self._embedded(x), state)
-        return self.V(dropout(h, self.dropout, self.training)), final
-
-    def _embedded(self, x: Int[Tensor, "time batch"]) -> Tensor:
-        """One-hot vectors stay numbers: `Recurrent` takes them so."""
-        if self.embedding is None and not self.tied:
-            return x
-        embedded = F.embedding(x, self.V.weight) if self.embedding is None else self.embedding(x)
-        return dropout(embedded, self.dropout, self.training)
+        weights = self._dropped_weights() if self.training and self.weight_dropout else {}
+        h, final = functional_call(self.recurrent, weights, (self._embedded(x), state))
+        return self.V(self._drop(h)), final
 
     def initial_state(self, batch: int) -> State:
         """Zeros, a tuple (h,) or (h, c) of [layers, batch, hidden]."""
@@ -56,3 +55,26 @@ class CharacterModel(nn.Module):
         """Read characters; return log p of the next, and the state to go on from."""
         logits, final = self(x, state)
         return logits[-1].float().log_softmax(-1), map_state(Tensor.detach, final)
+
+    def _embedded(self, x: Int[Tensor, "time batch"]) -> Tensor:
+        """Return the embedding of characters; without one, the integers that stand for one-hot."""
+        if self.tied:
+            return self._drop(F.embedding(x, self.V.weight))
+        if self.embedding is not None:
+            return self._drop(self.embedding(x))
+        return x
+
+    def _drop(self, x: Float[Tensor, "time batch units"]) -> Float[Tensor, "time batch units"]:
+        drop = locked_dropout if self.locked else dropout
+        return drop(x, self.dropout, self.training)
+
+    def _dropped_weights(self) -> dict[str, Tensor]:
+        """Return the recurrent weights of each layer with some set to 0, for all steps of a window.
+
+        This is DropConnect on W, the weight-dropped LSTM (Merity et al. 2018, section 2).
+        """
+        return {
+            name: dropout(weight, self.weight_dropout)
+            for name, weight in self.recurrent.named_parameters()
+            if name.endswith(".W")
+        }
