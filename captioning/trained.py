@@ -11,7 +11,6 @@ from torch import Tensor
 from captioning.config import Config
 from captioning.model import Captioner
 from core.training import checkpoint
-from core.training.config import from_dict
 from datasets.text import Vocabulary
 from vision.encoder import Encoder
 from vision.opening import open_encoder
@@ -42,10 +41,11 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
     Raises `InputError` for a file that is no checkpoint of this application, or an encoder whose own weights are
     not those it was trained with.
     """
-    saved = checkpoint.open_run(path, "captioning")
-    config = from_dict(Config, saved["config"], str(path))
-    encoder = open_encoder(config, saved, path)
-    vocabulary = Vocabulary.from_json(saved["extras"]["vocabulary"])
-    decoder = Captioner(config, encoder.channels, len(vocabulary))
-    checkpoint.restore(decoder, checkpoint.part(saved["weights"], "decoder"), path)
+    with checkpoint.opened(path, "captioning", Config) as (config, saved):
+        encoder = open_encoder(config, saved, path)
+        vocabulary = Vocabulary.from_json(saved["extras"]["vocabulary"])
+        weights = checkpoint.part(saved["weights"], "decoder")
+        decoder = checkpoint.build(
+            lambda: Captioner(config, encoder.channels, len(vocabulary)), weights, path
+        )
     return Trained(config, encoder.to(device), decoder.to(device).eval(), vocabulary), saved

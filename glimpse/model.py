@@ -26,7 +26,6 @@ from torch import Tensor, nn
 
 from core.cells import LSTMCell, RNNCell
 from core.training import checkpoint
-from core.training.config import from_dict
 from glimpse.config import Config
 from glimpse.rollout import Network, has_hooks, serves
 from glimpse.sensor import Batch, Retina
@@ -193,9 +192,10 @@ def open_model(
     images kept their native sizes) and the names of the `classes`.
     Raises `InputError` for a file that is no checkpoint of this application.
     """
-    saved = checkpoint.open_run(path, "glimpse")
-    config = from_dict(Config, saved["config"], str(path))
-    channels = saved["extras"]["image_shape"][0]
-    model = RecurrentAttention(config, channels, len(saved["extras"]["classes"]))
-    checkpoint.restore(model, saved["weights"], path)
+    with checkpoint.opened(path, "glimpse", Config) as (config, saved):
+        channels = saved["extras"]["image_shape"][0]
+        classes = len(saved["extras"]["classes"])
+        model = checkpoint.build(
+            lambda: RecurrentAttention(config, channels, classes), saved["weights"], path
+        )
     return model.to(device).eval(), saved

@@ -1,7 +1,9 @@
+import math
 import os
 import pickle
 import resource
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +215,111 @@ def test_weights_of_another_network_are_one_line():
             InputError, match="run holds the weights of a network of other parts or sizes"
         ):
             checkpoint.restore(network, weights, "run")
+
+
+@dataclass(frozen=True)
+class Config:
+    hidden: int = 3
+    rate: float = 0.5
+
+
+WHOLE = {
+    "config": {"hidden": 3, "rate": 0.5},
+    "weights": {"weight": torch.ones(3, 2), "bias": torch.zeros(3)},
+    "extras": {"inputs": 2},
+}
+
+
+def open_linear(path: Path) -> torch.nn.Linear:
+    with checkpoint.opened(path, "toy", Config) as (config, saved):
+        inputs = saved["extras"]["inputs"]
+        return checkpoint.build(
+            lambda: torch.nn.Linear(inputs, config.hidden), saved["weights"], path
+        )
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def shared(depth: int) -> list[Any]:
+    """A list of 10^depth numbers, in a few bytes."""
+    value: list[Any] = [0] * 10
+    for _ in range(depth - 1):
+        value = [value] * 10
+    return value
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"config": ...}, "holds no config"),
+        ({"weights": ...}, "holds no weights"),
+        ({"extras": ...}, "holds no extras"),
+        ({"config": None}, "its config is of another type"),
+        ({"weights": None}, "its weights is of another type"),
+        ({"extras": []}, "its extras is of another type"),
+        ({"format": None}, "its format is of another type"),
+        ({"step": "7"}, "its step is of another type"),
+        ({"weights": {0: torch.ones(1)}}, "its weights are not tensors by name"),
+        ({"weights": {"weight": 3}}, "its weights are not tensors by name"),
+        (
+            {"weights": {"weight": torch.zeros(1).expand(10**12), "bias": torch.zeros(3)}},
+            "its weights are not tensors by name",
+        ),
+        ({"extras": {}}, "was altered: KeyError: 'inputs'"),
+        ({"extras": {"inputs": "two"}}, "was altered: TypeError"),
+        ({"config": {1: 2}}, "unknown field 1"),
+        ({"config": {"hidden": 3, "rate": math.nan}}, "rate cannot be nan"),
+        ({"config": {"hidden": 3, "rate": 10**400}}, "rate cannot be 1000"),
+        ({"config": {"hidden": 10**30, "rate": 0.5}}, "hidden cannot be 1000"),
+        ({"config": {"hidden": 10**5000, "rate": 0.5}}, "it was not run"),
+        ({"config": {"hidden": nested(300), "rate": 0.5}}, "hidden cannot be [[[["),
+        ({"config": {"hidden": shared(12), "rate": 0.5}}, "hidden cannot be [[[["),
+        ({"config": {"hidden": 10**7, "rate": 0.5}}, "a network of other parts or sizes"),
+        ({"config": {"hidden": -1, "rate": 0.5}}, "was altered: RuntimeError"),
+        (
+            {"weights": {"weight": torch.full((3, 2), math.inf), "bias": torch.zeros(3)}},
+            "weights that are not finite",
+        ),
+    ],
+)
+def test_altered_checkpoints_are_one_line(
+    tmp_path: Path, change: dict[str, Any], line: str
+) -> None:
+    path = tmp_path / "run.pt"
+    checkpoint.save(path, "toy", WHOLE)
+    assert (open_linear(path).weight == 1).all()
+    payload = {**torch.load(path, weights_only=True), **change}
+    torch.save({key: value for key, value in payload.items() if value is not ...}, path)
+    with pytest.raises(InputError) as error:
+        open_linear(path)
+    assert line in one_line(error, path)
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "device", "compressed", "overlapping"])
+def test_what_is_no_plain_file_is_not_read(saved: Path, kind: str) -> None:
+    path = saved.with_name("odd.pt")
+    line = "is compressed"
+    if kind == "FIFO":
+        os.mkfifo(path)
+        line = "is not a file"
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+        line = "is not a file"
+    elif kind == "compressed":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("run/data.pkl", bytes(10**7))
+    else:  # ten names for the same bytes
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("run/data.pkl", bytes(10**5))
+            for _ in range(10):
+                archive.filelist.append(archive.filelist[0])
+            archive._didModify = True  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(InputError) as error:
+        checkpoint.load(path, "toy")
+    assert line in one_line(error, path)

@@ -1,7 +1,10 @@
 import io
 import json
 import math
+import os
+import re
 import resource
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,3 +105,49 @@ def test_a_terminal_gets_a_bar_unless_it_is_to_be_quiet(
     assert ("step 4/10" in text) == quiet
     assert ("learning_rate" in text) == quiet, "a bar has no room for it"
     assert ("━" in text) != quiet
+
+
+def test_two_processes_do_not_train_in_one_directory(tmp_path: Path) -> None:
+    first, second = Run(tmp_path / "a", "toy", Config()), Run(tmp_path / "a", "toy", Config())
+    with first.open(0, 10):
+        first.log(1, {"x": 1.0})
+        (tmp_path / "a" / ".last.00000000.partial.pt").touch()
+        line = rf"another process trains in {tmp_path / 'a'} \(process {os.getpid()} on "
+        with pytest.raises(InputError, match=line), second.open(0, 10):
+            pass
+        first.log(2, {"x": 2.0})
+    assert (tmp_path / "a/metrics.jsonl").read_text().count("\n") == 2, "the second changed nothing"
+    with second.open(2, 10):
+        assert not list((tmp_path / "a").glob(".*.partial*")), "what a killed process left"
+
+
+@pytest.mark.parametrize("how", ["removed", "moved"])
+def test_a_directory_that_vanishes_is_told(tmp_path: Path, how: str) -> None:
+    run = Run(tmp_path / "a", "toy", Config())
+    with run.open(0, 10):
+        run.log(1, {"x": 1.0})
+        if how == "removed":
+            shutil.rmtree(tmp_path / "a")
+        else:
+            (tmp_path / "a").rename(tmp_path / "b")
+        with pytest.raises(InputError, match=f"{tmp_path / 'a'} was removed while"):
+            run.log(2, {"x": 1.0})
+        with pytest.raises(InputError, match=f"{tmp_path / 'a'} was removed while"):
+            run.save("last.pt", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[" * 100_000, "is not JSON"),
+        ('{"app": "toy", "sizes": [' + "9" * 5000 + "]}", "is not JSON"),
+        ('{"app": "toy", "sizes": [1e400]}', "sizes cannot be inf"),
+        ('{"app": "toy", "sizes": [100000000000000000000]}', "sizes cannot be 100000"),
+        ('{"app": ["toy"]}', "a run of something else"),
+        ("null", "a run of something else"),
+    ],
+)
+def test_an_altered_configuration_is_one_line(tmp_path: Path, text: str, line: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError, match=re.escape(line)):
+        read_config(tmp_path, "toy", Config)

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from core.cells import State
 from core.training import checkpoint
-from core.training.config import from_dict
 from video.config import Config
 from video.model import Labeller, describe
 from vision import opening
@@ -68,12 +67,12 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
     Raises `InputError` for a file that is no checkpoint of this application, or an encoder whose own weights are
     not those it was trained with.
     """
-    saved = checkpoint.open_run(path, "video")
-    config = from_dict(Config, saved["config"], str(path))
-    trained = build(
-        config, opening.open_encoder(config, saved, path), tuple(saved["extras"]["classes"])
-    )
-    checkpoint.restore(trained.labeller, checkpoint.part(saved["weights"], "labeller"), path)
+    with checkpoint.opened(path, "video", Config) as (config, saved):
+        encoder = opening.open_encoder(config, saved, path)
+        classes = tuple(saved["extras"]["classes"])
+        weights = checkpoint.part(saved["weights"], "labeller")
+        labeller = checkpoint.build(lambda: build(config, encoder, classes).labeller, weights, path)
+        trained = Trained(config, encoder, labeller, classes)
     trained.encoder.to(device)
     trained.labeller.to(device).eval()
     return trained, saved

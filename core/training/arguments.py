@@ -169,13 +169,15 @@ class Training(Generic[C]):
 
 
 def _require_data(preset: str, named: TrainConfig, parsed: TrainConfig) -> None:
-    """Refuse a preset for data of the user's own whose stand-in, as FOLDER, was not replaced."""
+    """Refuse data without a name, and a preset whose placeholder, as FOLDER, was not replaced."""
     data = getattr(parsed, "data", None)
+    names = [data] if isinstance(data, str) else list(data or ())
+    if "" in names:
+        raise InputError("--data is empty")
     if data != getattr(named, "data", None):
         return
-    names = [data] if isinstance(data, str) else list(data or ())
-    stand_in = any(Path(name).stem in ("FOLDER", "FILE", "PREFIX") for name in names)
-    if stand_in and not Path(names[0]).exists():
+    placeholder = any(Path(name).stem in ("FOLDER", "FILE", "PREFIX") for name in names)
+    if placeholder and not Path(names[0]).exists():
         flag = f"--data {' '.join(names)}"
         raise InputError(f"--preset {preset} learns from data of your own: add {flag}")
 
@@ -183,9 +185,9 @@ def _require_data(preset: str, named: TrainConfig, parsed: TrainConfig) -> None:
 def _check_name(arguments: TrainArguments[Any]) -> None:
     """Refuse a name that is a path, names no new run, or is taken."""
     session = arguments.session
-    if not session.name:
+    if session.name is None:
         return
-    if session.name != Path(session.name).name or session.name in (".", ".."):
+    if session.name != Path(session.name).name or session.name in ("", ".", ".."):
         hint = "--runs says where it lies"
         raise InputError(f"--name {session.name}: the name of a folder, not a path; {hint}")
     if session.resume:

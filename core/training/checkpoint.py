@@ -4,30 +4,55 @@ A checkpoint is a dict of tensors and plain values:
 
     project, format, app, version   who wrote it; added by `save`
     config                          the application's configuration
-    step, seconds, metrics          how long it was trained, and the results of the last validation
+    step, seconds, metrics          how long it was trained, and the last validation's results
     weights                         the model's state dict
     extras                          what the application adds: class names, preprocessing, ...
-    training                        in last.pt only: optimiser state and all else that later steps depend on
+    training                        in last.pt only: optimiser state and what later steps depend on
+
+    with checkpoint.opened("runs/app/name", "app", Config) as (config, saved):
+        build = lambda: Model(config, len(saved["extras"]["classes"]))
+        model = checkpoint.build(build, saved["weights"], "runs/app/name")
 """
 
 import io
+import os
 import pickle
+import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from core.errors import InputError
 from core.files import replace
+from core.training.config import from_dict
 
 PROJECT = "recurrent-vision"
 FORMAT = 1
+HEADER = {"project": str, "format": int, "app": str, "version": str}
+CONTENT = {"config": dict, "weights": dict, "extras": dict}
+RESULTS = {"step": int, "seconds": (int, float), "metrics": dict, "training": dict}
+# What code that reads a file which somebody altered may stumble over.
+ALTERED = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    RuntimeError,
+)
+
+C = TypeVar("C")
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def save(path: Path, app: str, payload: dict[str, Any]) -> None:
@@ -35,7 +60,8 @@ def save(path: Path, app: str, payload: dict[str, Any]) -> None:
 
     Raises:
         InputError: it could not be written; what stood at `path` before still does.
-        TypeError: the payload holds something else than tensors and plain values, which `load` would refuse.
+        TypeError: the payload holds something else than tensors and plain values, which `load`
+            would refuse.
     """
     header = {"project": PROJECT, "format": FORMAT, "app": app, "version": _version()}
     buffer = io.BytesIO()
@@ -52,28 +78,29 @@ def load(path: Path | str, app: str) -> dict[str, Any]:
     """Read a checkpoint of application `app`, its tensors to the CPU.
 
     Raises:
-        InputError: the file is missing, damaged, no checkpoint, carries code, belongs to another application,
-            or was written by a later version.
+        InputError: the file is missing, damaged, no checkpoint, carries code, belongs to another
+            application, was written by a later version, or one of its parts has another type.
     """
     payload = _read(Path(path))
-    header = {"project", "format", "app", "version"}
-    if (
-        not isinstance(payload, dict)
-        or not header <= payload.keys()
-        or payload["project"] != PROJECT
-    ):
+    is_ours = isinstance(payload, dict) and payload.get("project") == PROJECT
+    if not is_ours or not payload.keys() >= HEADER.keys():
         raise InputError(f"{path} is not a checkpoint of {PROJECT}")
+    for name, kind in {**HEADER, **CONTENT, **RESULTS}.items():
+        if name in payload and not isinstance(payload[name], kind):
+            raise InputError(f"{path} was altered: its {name} is of another type")
     if payload["format"] > FORMAT:
         raise InputError(
             f"{path} was written by the later version {payload['version']}: upgrade {_version()}"
         )
     if payload["app"] != app:
         raise InputError(f"{path} is a checkpoint of {payload['app']}, not of {app}")
+    if not all(_is_sound(*item) for item in payload.get("weights", {}).items()):
+        raise InputError(f"{path} was altered: its weights are not tensors by name")
     return payload
 
 
 def open_run(path: Path | str, app: str) -> dict[str, Any]:
-    """Read the best checkpoint of a run directory, or the last one if none is best yet, or one .pt file.
+    """Read the best checkpoint of a run directory, or the last one, or one .pt file.
 
     Raises:
         InputError: as `load`, or there is no checkpoint in the directory.
@@ -89,8 +116,59 @@ def open_run(path: Path | str, app: str) -> dict[str, Any]:
     )
 
 
+@contextmanager
+def opened(path: Path | str, app: str, config: type[C]) -> Iterator[tuple[C, dict[str, Any]]]:
+    """Read a checkpoint as `open_run` does; give its configuration and all that it holds.
+
+    Within the block, whatever its contents cause is told in one line.
+
+    Raises:
+        InputError: as `open_run`; a part is missing; or the block raises an error that comes of
+            an altered file.
+    """
+    saved = open_run(path, app)
+    require_whole(saved, path)
+    with telling_alterations(path):
+        yield from_dict(config, saved["config"], str(path)), saved
+
+
+def require_whole(saved: Mapping[str, Any], path: Path | str) -> None:
+    """Raise `InputError` unless a checkpoint holds a configuration, weights and extras."""
+    for name in CONTENT:
+        if name not in saved:
+            raise InputError(f"{path} holds no {name}: it is no whole checkpoint")
+
+
+@contextmanager
+def telling_alterations(path: Path | str) -> Iterator[None]:
+    """Turn the errors that an altered file causes into one line."""
+    try:
+        yield
+    except ALTERED as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise InputError(f"{path} was altered: {type(error).__name__}: {reason}") from error
+
+
+def build(make: Callable[[], Network], weights: Mapping[str, Tensor], path: Path | str) -> Network:
+    """Make a network and load its weights.
+
+    Shapes are compared first, on a network without memory: a configuration that was altered may
+    ask for more than the machine has.
+
+    Raises:
+        InputError: the weights are those of another network, or not finite; the line names `path`.
+    """
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in make().state_dict().items()}
+    if shapes != {name: value.shape for name, value in weights.items()}:
+        raise _of_another_network(path)
+    network = make()
+    restore(network, weights, path)
+    return network
+
+
 def part(weights: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the state dict of one part of a model from that of the whole; empty if it is not in it."""
+    """Return the state dict of one part of a model from that of the whole, if it is there."""
     return {
         key.removeprefix(f"{name}."): value
         for key, value in weights.items()
@@ -98,34 +176,41 @@ def part(weights: dict[str, Any], name: str) -> dict[str, Any]:
     }
 
 
-def restore(network: nn.Module, weights: dict[str, Any], source: Path | str) -> None:
+def restore(network: nn.Module, weights: Mapping[str, Tensor], path: Path | str) -> None:
     """Load a state dict into a network.
 
     Raises:
-        InputError: the weights, of the file `source`, are another network's, or not all finite.
+        InputError: it is that of another network, or not finite; the line names `path`.
     """
     try:
         network.load_state_dict(weights)
-    except RuntimeError:
-        raise InputError(
-            f"{source} holds the weights of a network of other parts or sizes"
-        ) from None
-    for name, value in weights.items():
-        if not torch.isfinite(value).all():
-            raise InputError(f"{source}: the weights {name} are not finite: train anew")
+    except (RuntimeError, AttributeError):
+        raise _of_another_network(path) from None
+    if not all(value.isfinite().all() for value in weights.values()):
+        raise InputError(f"{path} holds weights that are not finite: train anew")
+
+
+def _of_another_network(path: Path | str) -> InputError:
+    return InputError(f"{path} holds the weights of a network of other parts or sizes")
+
+
+def _is_sound(name: object, value: object) -> bool:
+    """Whether a weight is a dense tensor that is not larger than the memory that was read for it."""
+    if not (isinstance(name, str) and isinstance(value, Tensor)):
+        return False
+    if value.layout is not torch.strided or value.is_quantized:
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def _read(path: Path) -> object:
     try:
-        with path.open("rb") as file:
-            if file.read(1) == b"\x80":
-                raise InputError(f"{path} is a bare pickle, which may carry code; it was not run")
-            with zipfile.ZipFile(file) as archive:
-                if not any(name.endswith("/data.pkl") for name in archive.namelist()):
-                    raise zipfile.BadZipFile
-                if archive.testzip() is not None:  # torch.load does not compare checksums
-                    raise InputError(f"{path} is damaged: a checksum does not match")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # A FIFO would otherwise wait for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            _require_archive(path, file)
+            file.seek(0)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except zipfile.BadZipFile:
         raise InputError(f"{path} is truncated, or not a checkpoint") from None
     except pickle.UnpicklingError:
@@ -134,8 +219,26 @@ def _read(path: Path) -> object:
         ) from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except (RuntimeError, EOFError, LookupError, TypeError, ValueError, zlib.error, struct.error):
+    except (*ALTERED, EOFError, AssertionError, MemoryError, zlib.error, struct.error):
         raise InputError(f"{path} is not a checkpoint") from None
+
+
+def _require_archive(path: Path, file: BinaryIO) -> None:
+    """Raise an error unless a file is a whole archive of torch, no larger unpacked than packed."""
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path} is not a file")
+    if file.read(1) == b"\x80":
+        raise InputError(f"{path} is a bare pickle, which may carry code; it was not run")
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+        if not any(entry.filename.endswith("/data.pkl") for entry in entries):
+            raise zipfile.BadZipFile
+        is_compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+        if is_compressed or sum(entry.file_size for entry in entries) > status.st_size:
+            raise InputError(f"{path} is compressed, as no checkpoint is; it was not unpacked")
+        if archive.testzip() is not None:  # torch.load does not compare checksums
+            raise InputError(f"{path} is damaged: a checksum does not match")
 
 
 def _version() -> str:

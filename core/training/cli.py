@@ -26,6 +26,7 @@ import tyro
 from tyro import _errors as rejections  # the one place that tells why a flag was rejected
 
 from core.errors import InputError
+from core.training.config import require_sound
 
 A = TypeVar("A")
 Item = TypeVar("Item")
@@ -63,6 +64,30 @@ class Command(NamedTuple):
         if isinstance(self.arguments, type):
             return parse(self.arguments, prog, argv)
         return self.arguments.parse(prog, argv)
+
+
+RULES = tyro.constructors.ConstructorRegistry()
+"""How flags of our own kinds are parsed."""
+
+
+@RULES.primitive_rule
+def _path_rule(info: tyro.constructors.PrimitiveTypeInfo) -> Any:
+    """Parse paths; an empty one, which `Path` takes for the current folder, is none."""
+    if info.type is not Path:
+        return None
+
+    def path(words: list[str]) -> Path:
+        if not words[0]:
+            raise ValueError("empty")
+        return Path(words[0])
+
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=path,
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda value: [str(value)],
+    )
 
 
 Commands = Mapping[str, "Command | Commands"]
@@ -139,9 +164,10 @@ def guard(
         name = error.filename or "standard output, or a file"
         return _fail(prog, f"{name}: {error.strerror}")
     except Exception as error:
-        if not _is_out_of_memory(error):
+        place = _full_memory(error)
+        if not place:
             raise
-        return _fail(prog, "the GPU's memory is full: use a smaller batch, or --device cpu")
+        return _fail(prog, f"{place} memory is full: use a smaller batch or model")
     return 0
 
 
@@ -149,7 +175,8 @@ def parse(arguments: type[A], prog: str, argv: Sequence[str], **options: Any) ->
     """Parse flags into the dataclass `arguments`; `options` are those of `tyro.cli`.
 
     Raises:
-        InputError: a flag is unknown, missing or of another type.
+        InputError: a flag is unknown, missing or of another type, or a number is negative or not
+            finite.
         SystemExit: after printing the help, where it was asked for.
     """
 
@@ -157,8 +184,10 @@ def parse(arguments: type[A], prog: str, argv: Sequence[str], **options: Any) ->
         raise InputError(f"{_reason(event)} ({prog} --help lists the flags)")
 
     options = {"config": (tyro.conf.FlagCreatePairsOff,), **options}
-    with rejections.on_parse_error(reject):
-        return tyro.cli(arguments, prog=prog, args=list(argv), **options)
+    with rejections.on_parse_error(reject), RULES:
+        parsed = tyro.cli(arguments, prog=prog, args=list(argv), **options)
+    require_sound(parsed)
+    return parsed
 
 
 def for_each(prog: str, items: Iterable[Item], work: Callable[[Item], object]) -> None:
@@ -230,9 +259,13 @@ def _fail(prog: str, line: str) -> int:
     return 2
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def _full_memory(error: Exception) -> str:
+    """Return whose memory an error tells to be full, or an empty string."""
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(error, torch.OutOfMemoryError)
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return "the GPU's"
+    by_torch = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return "the machine's" if by_torch or isinstance(error, MemoryError) else ""
 
 
 def _reason(event: rejections.ParseErrorEvent) -> str:

@@ -2,15 +2,19 @@
 
 import json
 import math
+import reprlib
+import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from core.errors import InputError
 
 C = TypeVar("C")
+LARGEST = 2**53  # beyond, neither JSON nor float64 holds every integer
 
 WIDEST_BEAM = 100
 """Hypotheses of a beam at most: time and memory grow with them, sentences hardly change."""
@@ -86,17 +90,17 @@ def read_config(directory: Path, app: str, cls: type[C]) -> C:
         InputError: there is no such run.
     """
     path = directory / "config.json"
+    if not path.is_file():
+        raise InputError(f"{directory} is not the directory of a run: it has no config.json")
     try:
         data = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(
-            f"{directory} is not the directory of a run: it has no config.json"
-        ) from None
-    except ValueError:
-        raise InputError(f"{path} is not JSON") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{path} is not JSON of a configuration") from None
     owner = data.pop("app", None) if isinstance(data, dict) else None
+    if not isinstance(owner, str):
+        owner = "something else"
     if owner != app:
-        raise InputError(f"{directory} is a run of {owner or 'something else'}, not of {app}")
+        raise InputError(f"{directory} is a run of {shorten(owner, 80)}, not of {app}")
     return from_dict(cls, data, str(path))
 
 
@@ -135,6 +139,27 @@ def require_positive(config: Any, *names: str) -> None:
     _require(lambda value: 0 < value < math.inf, "above 0 and finite", config, names)
 
 
+def require_sound(value: Any, name: str = "") -> None:
+    """Raise InputError if a number within a (nested) dataclass is negative, not finite or absurd.
+
+    Fields with the metadata {"signed": True} may be negative.
+    """
+    if is_dataclass(value):
+        for field in fields(value):
+            if not field.metadata.get("signed"):
+                require_sound(getattr(value, field.name), field.name)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            require_sound(item, name)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise InputError(f"{name} must be finite, not {value}")
+        if value < 0:
+            raise InputError(f"{name} must be at least 0, not {value}")
+        if isinstance(value, int) and value > LARGEST:
+            raise InputError(f"{name} is too large: {_shown(value)}")
+
+
 def _require(fits: Callable[[float], bool], told: str, config: Any, names: tuple[str, ...]) -> None:
     for name in names:
         value = getattr(config, name)
@@ -156,15 +181,7 @@ def _parse(hint: Any, value: Any, name: str, source: str) -> Any:
     """`value` as an instance of the type `hint`, or InputError."""
     origin, options = get_origin(hint), get_args(hint)
     if is_dataclass(hint) and isinstance(value, dict):
-        hints = get_type_hints(hint)
-        names = [field.name for field in fields(hint)]
-        for problem, which in (
-            ("unknown", value.keys() - names),
-            ("missing", names - value.keys()),
-        ):
-            if which:
-                raise InputError(f"{source}: {problem} field {', '.join(sorted(which))}")
-        return hint(**{n: _parse(hints[n], value[n], n, source) for n in names})  # pyright: ignore[reportCallIssue]
+        return _parse_dataclass(hint, value, source)
     if origin is tuple and isinstance(value, list):
         items = options[:1] * len(value) if options[1:] == (...,) else options
         if len(items) == len(value):
@@ -179,8 +196,37 @@ def _parse(hint: Any, value: Any, name: str, source: str) -> Any:
                 continue
     if origin is Literal and value in options:
         return value
-    if hint is float and type(value) is int:
+    if hint is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
-    if isinstance(hint, type) and type(value) is hint:
+    if hint is int and type(value) is int and abs(value) <= LARGEST:
         return value
-    raise InputError(f"{source}: {name or 'the whole'} cannot be {value!r}")
+    if hint in (str, bool, type(None)) and type(value) is hint:
+        return value
+    raise InputError(f"{source}: {name or 'the whole'} cannot be {_shown(value)}")
+
+
+def _parse_dataclass(cls: type[C], values: dict[Any, Any], source: str) -> C:
+    names = [field.name for field in fields(cls)]  # pyright: ignore[reportArgumentType]
+    if unknown := values.keys() - names:
+        listed = ", ".join(sorted(map(_shown_name, unknown)))
+        raise InputError(f"{source}: unknown field {listed}")
+    if missing := names - values.keys():
+        raise InputError(f"{source}: missing field {', '.join(sorted(missing))}")
+    hints = get_type_hints(cls)
+    parsed = {name: _parse(hints[name], values[name], name, source) for name in names}
+    try:
+        return cls(**parsed)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
+def _shown_name(value: Any) -> str:
+    return shorten(value, 80) if isinstance(value, str) else _shown(value)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a few words of one line, however deep, long or large it is."""
+    try:
+        return shorten(reprlib.repr(value), 80)
+    except ValueError:  # Python refuses to print integers of more than 4,300 digits
+        return "an integer of thousands of digits"

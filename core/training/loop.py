@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from core.errors import InputError
 from core.rng import reseed
-from core.training import distributed
+from core.training import checkpoint, distributed
 from core.training.config import LoopConfig
 from core.training.cuda_graphs import Graphs, backend
 from core.training.optim import learning_rate, optimiser, restore, set_learning_rate
@@ -139,13 +139,15 @@ class _Training:
                 raise InputError(
                     f"the data of {run.directory} have changed ({changed}): begin a new run"
                 )
-            model.load_state_dict(last["weights"])
-            restore(self.optimiser, last["training"]["optimiser"])
-            self.sums.add(
-                {name: value.to(self.device) for name, value in last["training"]["sums"].items()}
-            )
-            self.best = last["training"]["best"]
-            self.step, self.metrics, seconds = last["step"], last["metrics"], last["seconds"]
+            checkpoint.restore(model, last["weights"], run.directory / "last.pt")
+            with checkpoint.telling_alterations(run.directory / "last.pt"):
+                restore(self.optimiser, last["training"]["optimiser"])
+                sums = last["training"]["sums"]
+                self.sums.add({name: value.to(self.device) for name, value in sums.items()})
+                self.best = last["training"]["best"]
+                self.step = last["step"]
+                self.metrics = last["metrics"]
+                seconds = last["seconds"]
             self.unlogged = self.step % config.log_every
             self.finite += self.unlogged
         self.start = time.monotonic() - seconds

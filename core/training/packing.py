@@ -14,7 +14,7 @@ from torch import Tensor
 from core.errors import InputError
 from core.training import checkpoint
 from core.training.arguments import Pack
-from core.training.config import from_dict, to_dict
+from core.training.config import to_dict
 
 KEPT = "step", "seconds", "metrics", "extras"  # beside weights and configuration
 SCALE = "scale of "  # begins the name of the scales of a matrix in bytes
@@ -75,8 +75,9 @@ def pack(
             run's directory.
     """
     _check(arguments.file)
-    saved = checkpoint.open_run(arguments.run, app)
-    told = to_dict(without_places(from_dict(config, saved["config"], str(arguments.run))))
+    with checkpoint.opened(arguments.run, app, config) as (trained, saved):
+        told = to_dict(without_places(trained))
+        kept = {name: saved[name] for name in KEPT}
     weights = {}
     for part in parts:
         compressed = compress(checkpoint.part(saved["weights"], part))
@@ -84,7 +85,7 @@ def pack(
     checkpoint.save(
         arguments.file,
         app,
-        {**{name: saved[name] for name in KEPT}, "config": told, "weights": weights},
+        {**kept, "config": told, "weights": weights},
     )
     print(f"{arguments.file}: {arguments.file.stat().st_size / 1e6:.1f} MB")
 

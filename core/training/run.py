@@ -63,9 +63,10 @@ class Run:
             raise InputError(
                 f"{path} holds weights, but not how to go on from them: it is no run's last.pt"
             )
-        trained = from_dict(type(self.config), payload["config"], str(path))
+        trained = from_dict(type(self.config), payload.get("config"), str(path))
         if unlike := differences(trained, self.config):
             raise InputError(f"{path} has another configuration than the run; {'; '.join(unlike)}")
+        checkpoint.require_whole(payload, path)
         return payload
 
     @contextmanager

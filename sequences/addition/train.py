@@ -17,7 +17,6 @@ from core import files
 from core.automaton import Extraction
 from core.training import checkpoint, devices
 from core.training.arguments import TrainArguments
-from core.training.config import from_dict
 from core.training.loop import fit
 from core.training.run import Run
 from sequences.addition.config import Config
@@ -72,10 +71,8 @@ def open_model(path: Path, device: torch.device) -> tuple[Trained, Config]:
     Raises:
         InputError: the file is no checkpoint of this application.
     """
-    saved = checkpoint.open_run(path, "addition")
-    config = from_dict(Config, saved["config"], str(path))
-    learner = Learner(config).to(device)
-    checkpoint.restore(learner, saved["weights"], path)
+    with checkpoint.opened(path, "addition", Config) as (config, saved):
+        learner = checkpoint.build(lambda: Learner(config), saved["weights"], path).to(device)
     found = smallest_margins(learner, validation(config, device))
     adder = learner.candidates[int(found.argmax())]
     assert isinstance(adder, Adder)

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from core.training import checkpoint
-from core.training.config import from_dict
 from core.training.packing import from_bytes
 from datasets.alphabets import Alphabet
 from sequences.charlm.config import Config
@@ -38,14 +37,12 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
     Raises:
         InputError: the file is no checkpoint of this application.
     """
-    saved = checkpoint.open_run(path, "charlm")
-    config = from_dict(Config, saved["config"], str(path))
-    alphabet = Alphabet(saved["extras"]["characters"])
-    model = CharacterModel(config, len(alphabet))
-    weights = checkpoint.part(saved["weights"], part_that_writes(config))
-    checkpoint.restore(model, from_bytes(weights), path)
-    trained = Trained(config, model.to(device).eval(), alphabet, saved["extras"]["first"])
-    return trained, saved
+    with checkpoint.opened(path, "charlm", Config) as (config, saved):
+        alphabet = Alphabet(saved["extras"]["characters"])
+        weights = from_bytes(checkpoint.part(saved["weights"], part_that_writes(config)))
+        model = checkpoint.build(lambda: CharacterModel(config, len(alphabet)), weights, path)
+        first = saved["extras"]["first"]
+    return Trained(config, model.to(device).eval(), alphabet, first), saved
 
 
 def part_that_writes(config: Config) -> str:

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.training import batches, checkpoint
-from core.training.config import from_dict
 from datasets.text import Vocabulary
 from sequences.sentiment.config import Config
 from sequences.sentiment.data import encode, side_by_side
@@ -46,9 +45,11 @@ class Trained:
 
 def open_model(path: str | Path, device: torch.device | str) -> Trained:
     """Return a trained classifier; raises `InputError` for a file that is no checkpoint of this application."""
-    saved = checkpoint.open_run(path, "sentiment")
-    config, extras = from_dict(Config, saved["config"], str(path)), saved["extras"]
-    vocabulary, classes = Vocabulary.from_json(extras["vocabulary"]), tuple(extras["classes"])
-    classifier = Classifier(config, len(vocabulary), len(classes))
-    checkpoint.restore(classifier, checkpoint.part(saved["weights"], "classifier"), path)
+    with checkpoint.opened(path, "sentiment", Config) as (config, saved):
+        vocabulary = Vocabulary.from_json(saved["extras"]["vocabulary"])
+        classes = tuple(saved["extras"]["classes"])
+        weights = checkpoint.part(saved["weights"], "classifier")
+        classifier = checkpoint.build(
+            lambda: Classifier(config, len(vocabulary), len(classes)), weights, path
+        )
     return Trained(config, classifier.to(device).eval(), vocabulary, classes)

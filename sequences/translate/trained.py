@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from core.training import checkpoint
-from core.training.config import from_dict
 from datasets.pieces import Pieces
 from sequences.translate.config import Config
 from sequences.translate.data import Vocabularies
@@ -34,11 +33,9 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
     Raises:
         InputError: the file is no checkpoint of this application.
     """
-    saved = checkpoint.open_run(path, "translate")
-    config = from_dict(Config, saved["config"], str(path))
-    extras = saved["extras"]
-    source, target = Pieces.from_json(extras["source"]), Pieces.from_json(extras["target"])
-    network = Translator(config, len(source), len(target))
-    checkpoint.restore(network, checkpoint.part(saved["weights"], "network"), path)
-    trained = Trained(config, network.to(device).eval(), Vocabularies(source, target))
-    return trained, saved
+    with checkpoint.opened(path, "translate", Config) as (config, saved):
+        sides = [saved["extras"][side] for side in Vocabularies._fields]
+        pieces = Vocabularies(*map(Pieces.from_json, sides))
+        weights = checkpoint.part(saved["weights"], "network")
+        network = checkpoint.build(lambda: Translator(config, *map(len, pieces)), weights, path)
+    return Trained(config, network.to(device).eval(), pieces), saved
