@@ -82,8 +82,9 @@ def load(path: Path | str, app: str) -> dict[str, Any]:
             application, was written by a later version, or one of its parts has another type.
     """
     payload = _read(Path(path))
-    is_ours = isinstance(payload, dict) and payload.get("project") == PROJECT
-    if not is_ours or not payload.keys() >= HEADER.keys():
+    if not isinstance(payload, dict):
+        raise InputError(f"{path} is not a checkpoint of {PROJECT}")
+    if payload.get("project") != PROJECT or not payload.keys() >= HEADER.keys():
         raise InputError(f"{path} is not a checkpoint of {PROJECT}")
     for name, kind in {**HEADER, **CONTENT, **RESULTS}.items():
         if name in payload and not isinstance(payload[name], kind):

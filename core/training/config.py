@@ -196,8 +196,9 @@ def _parse(hint: Any, value: Any, name: str, source: str) -> Any:
                 continue
     if origin is Literal and value in options:
         return value
-    if hint is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
-        return float(value)
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if abs(value) <= sys.float_info.max:
+            return float(value)
     if hint is int and type(value) is int and abs(value) <= LARGEST:
         return value
     if hint in (str, bool, type(None)) and type(value) is hint:
@@ -205,8 +206,8 @@ def _parse(hint: Any, value: Any, name: str, source: str) -> Any:
     raise InputError(f"{source}: {name or 'the whole'} cannot be {_shown(value)}")
 
 
-def _parse_dataclass(cls: type[C], values: dict[Any, Any], source: str) -> C:
-    names = [field.name for field in fields(cls)]  # pyright: ignore[reportArgumentType]
+def _parse_dataclass(cls: Any, values: dict[Any, Any], source: str) -> Any:
+    names = [field.name for field in fields(cls)]
     if unknown := values.keys() - names:
         listed = ", ".join(sorted(map(_shown_name, unknown)))
         raise InputError(f"{source}: unknown field {listed}")
