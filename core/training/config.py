@@ -196,9 +196,10 @@ def _parse(hint: Any, value: Any, name: str, source: str) -> Any:
                 continue
     if origin is Literal and value in options:
         return value
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if abs(value) <= sys.float_info.max:
-            return float(value)
+    if hint is float and type(value) is float and math.isfinite(value):
+        return value
+    if hint is float and type(value) is int and abs(value) <= sys.float_info.max:
+        return float(value)
     if hint is int and type(value) is int and abs(value) <= LARGEST:
         return value
     if hint in (str, bool, type(None)) and type(value) is hint:
