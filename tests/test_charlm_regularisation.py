@@ -57,7 +57,12 @@ def test_layers_pass_on_the_same_units_at_all_steps():
     torch.manual_seed(0)
     net = Recurrent("lstm", 3, 50, layers=2, dropout=0.5, locked_dropout=True).train()
     seen = []
-    net.drop = lambda x, p, training: seen.append(locked_dropout(x, p, training)) or seen[-1]
+
+    def noted(x: torch.Tensor, probability: float, training: bool = True) -> torch.Tensor:
+        seen.append(locked_dropout(x, probability, training))
+        return seen[-1]
+
+    net.drop = noted
     net(torch.randn(6, 2, 3))
     (between,) = seen
     kept = between != 0
@@ -141,6 +146,7 @@ def test_dynamic_evaluation_is_gradient_descent_on_what_was_read():
         loss.backward()
         with torch.no_grad():
             for p, p_0 in zip(plain.parameters(), first, strict=True):
+                assert p.grad is not None
                 p += DYNAMIC_DECAY * (p_0 - p) - rate * p.grad
     assert found == pytest.approx(total / 60, rel=1e-5)
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())

@@ -3,6 +3,7 @@
 import numpy as np
 
 from core.training.loop import evaluating
+from datasets.alphabets import Alphabet
 from datasets.corpora import Corpus
 from sequences.charlm import structure
 from sequences.charlm.arguments import Evaluate
@@ -31,16 +32,24 @@ def closing(
         )
     sources = {"this model": written}
     if known is not None:
-        counting = NGram(known, len(trained.alphabet))
-        columns = np.stack(list(counting.write(trained.first, pieces, length, seed)), 1)
-        sources[f"{ORDER}-gram"] = [trained.alphabet.decode(row) for row in columns.tolist()]
+        counted = counted_pieces(known, trained.alphabet, trained.first, pieces, length, seed)
+        sources[f"{ORDER}-gram"] = counted
     sources["real text"] = real_pieces(corpus, start, pieces, length)
     kind = arguments.structure or ""
     return {name: structure.share(source, kind) for name, source in sources.items()}
 
 
+def counted_pieces(
+    known: Numbers, alphabet: Alphabet, first: int, pieces: int, length: int, seed: int
+) -> list[str]:
+    """Return pieces of text that an n-gram model of the text `known` writes after `first`."""
+    model = NGram(known, len(alphabet))
+    columns = np.stack(list(model.write(first, pieces, length, seed)), 1)
+    return [alphabet.decode(row) for row in columns.tolist()]
+
+
 def real_pieces(corpus: Corpus, start: int, pieces: int, length: int) -> list[str]:
-    """Return pieces of a text from `start` on, at equal distances; those of a short text overlap."""
+    """Return pieces of a text from `start` on, at equal distances; they may overlap."""
     last = max(start, len(corpus.numbers) - length)
     begins = np.linspace(start, last, pieces).astype(int)
     numbers = [corpus.numbers[begin : begin + length].tolist() for begin in begins]

@@ -1,0 +1,357 @@
+"""Whether compilers take what a character model writes (slides 41 to 43): LaTeX and C.
+
+    uv run python -m benchmarks.samples_check latex TEXT --run RUN    # needs pdflatex (texlive)
+    uv run python -m benchmarks.samples_check c TEXT --run RUN        # needs gcc
+
+Prints a table for samples of the run, of a 6-gram model, and for pieces of the held-out real text,
+prepared in the same way. Without --run there are only the last two.
+
+LaTeX. Lines that begin or end a document or read other files are left out; the rest stands in a
+document with the packages and theorem environments of `LATEX_PROLOGUE`. TeX mends what is wrong by
+itself (it inserts a missing $ or }, skips an undefined command) and reports each repair as an
+error: a sample compiles after at most N repairs if there are at most N errors and a PDF.
+
+C. A sample is cut to whole declarations: from after its first line `}` to its last. Lines of the
+preprocessor but #define are left out. Names that are unknown as types are declared as such, loops
+in macros (for_each...) and macros in capitals at file level are defined. A sample parses if gcc
+then reports no syntax error; undeclared names are none.
+"""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from core.errors import InputError
+from datasets.corpora import open_corpus
+from sequences.charlm.closing import counted_pieces, real_pieces
+from sequences.charlm.config import Config
+from sequences.charlm.data import first_number, split
+from sequences.charlm.ngram import ORDER
+from sequences.charlm.trained import open_model
+from sequences.charlm.writing import texts
+
+REPAIRS = (0, 5, 10, 20, 50)
+SECONDS = 60  # that a compiler may take
+COUNTED = 8_000_000  # characters that the n-gram model counts, at most
+
+THEOREMS = [
+    "theorem",
+    "proposition",
+    "lemma",
+    "definition",
+    "example",
+    "exercise",
+    "situation",
+    "remark",
+    "remarks",
+    "slogan",
+]
+OPERATORS = [
+    "Spec",
+    "Hom",
+    "Ext",
+    "Tor",
+    "Mor",
+    "Ob",
+    "Sh",
+    "Sch",
+    "Sets",
+    "Mod",
+    "QCoh",
+    "Coh",
+    "Ker",
+    "Im",
+    "Coker",
+    "Aut",
+    "Proj",
+    "colim",
+    "Gal",
+    "Pic",
+    "Frac",
+    "Ann",
+    "depth",
+    "length",
+    "codim",
+    "trdeg",
+    "rank",
+    "Tr",
+    "Norm",
+    "id",
+    "pr",
+    "sHom",
+    "SheafHom",
+    "Spf",
+    "Cov",
+    "Ab",
+    "Rings",
+    "Tot",
+    "Sym",
+]
+LATEX_PROLOGUE = "\n".join(
+    [
+        r"\documentclass{amsart}",
+        r"\usepackage{amssymb}\usepackage[all]{xy}\usepackage{hyperref}",
+        *(rf"\newtheorem{{{name}}}{{{name.capitalize()}}}" for name in THEOREMS),
+        *(
+            rf"\providecommand{{\{name}}}{{\mathop{{\mathrm{{{name}}}}}\nolimits}}"
+            for name in OPERATORS
+        ),
+        r"\begin{document}",
+    ]
+)
+NOT_BODY = re.compile(
+    r"\\(documentclass|usepackage|input|include|bibliography|bibliographystyle|maketitle|title"
+    r"|tableofcontents|(begin|end)\{document\})"
+)
+
+C_TYPES = [
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "s8",
+    "s16",
+    "s32",
+    "s64",
+    "__u32",
+    "__u64",
+    "__s32",
+    "bool",
+    "size_t",
+    "ssize_t",
+    "loff_t",
+    "off_t",
+    "pid_t",
+    "uid_t",
+    "gid_t",
+    "gfp_t",
+    "ktime_t",
+    "atomic_t",
+    "atomic64_t",
+    "spinlock_t",
+    "raw_spinlock_t",
+    "cpumask_t",
+    "time64_t",
+    "va_list",
+    "umode_t",
+    "cycles_t",
+    "sector_t",
+    "dma_addr_t",
+    "phys_addr_t",
+    "uintptr_t",
+    "intptr_t",
+    "wait_queue_head_t",
+    "kuid_t",
+    "kgid_t",
+    "rwlock_t",
+    "atomic_long_t",
+    "clockid_t",
+    "cputime_t",
+    "irqreturn_t",
+    "cpumask_var_t",
+]
+C_EMPTY = [
+    "__init",
+    "__exit",
+    "__initdata",
+    "__user",
+    "__rcu",
+    "__percpu",
+    "__read_mostly",
+    "__always_inline",
+    "__sched",
+    "noinline",
+    "notrace",
+    "__must_check",
+    "asmlinkage",
+    "__weak",
+    "__cold",
+    "__maybe_unused",
+    "__ref",
+    "__net_init",
+    "__kprobes",
+    "__iomem",
+    "__force",
+    "noinline_for_stack",
+    "__visible",
+    "__used",
+    "____cacheline_aligned_in_smp",
+    "__printf_",
+]
+C_EMPTY_CALLS = [
+    "__acquires",
+    "__releases",
+    "__must_hold",
+    "__printf",
+    "__aligned",
+    "__section",
+    "__attribute__",
+    "__setup",
+    "early_param",
+    "module_param",
+    "core_initcall",
+    "late_initcall",
+    "fs_initcall",
+    "device_initcall",
+    "subsys_initcall",
+    "early_initcall",
+    "postcore_initcall",
+    "module_init",
+    "module_exit",
+    "pure_initcall",
+]
+SYNTAX = re.compile(
+    r"error: (expected|stray|missing terminating|unterminated|'else' without|unknown type name)"
+)
+
+
+def repairs_of(text: str, folder: Path) -> int | None:
+    """Return the number of errors that TeX reports and mends; None if it gives up.
+
+    Raises:
+        InputError: there is no pdflatex.
+    """
+    lines = [line for line in text.splitlines() if not NOT_BODY.search(line)]
+    document = "\n".join([LATEX_PROLOGUE, *lines, r"\end{document}", ""])
+    (folder / "sample.tex").write_text(document, encoding="utf-8")
+    (folder / "sample.pdf").unlink(missing_ok=True)
+    command = ["pdflatex", "-interaction=nonstopmode", "-no-shell-escape", "sample.tex"]
+    if _run(command, folder) is None:
+        return None
+    log = (folder / "sample.log").read_text(encoding="utf-8", errors="replace")
+    errors = [line for line in log.splitlines() if line.startswith("!")]
+    gave_up = any("Emergency stop" in line or "Fatal" in line for line in errors)
+    return None if gave_up or not (folder / "sample.pdf").exists() else len(errors)
+
+
+def declarations(text: str) -> str:
+    """Return the whole declarations of a piece of C; empty if there is none."""
+    lines = text.splitlines()
+    ends = [n for n, line in enumerate(lines) if line.rstrip() in ("}", "};")]
+    if len(ends) < 2:
+        return ""
+    kept = lines[ends[0] + 1 : ends[-1] + 1]
+    return "\n".join(line for line in kept if not re.match(r"\s*#(?!\s*define)", line))
+
+
+def syntax_errors(text: str, folder: Path) -> list[str]:
+    """Return the lines of gcc on the syntax of whole declarations.
+
+    Raises:
+        InputError: there is no gcc.
+    """
+    code = declarations(text)
+    loops = sorted(set(re.findall(r"\b\w*for_each\w*(?=\()", code)))
+    calls = sorted(set(re.findall(r"^(?:static )?([A-Z][A-Z0-9_]+)(?=\()", code, re.MULTILINE)))
+    types = list(C_TYPES)
+    reported: list[str] = []
+    for _ in range(20):  # each round may name types that hid behind others
+        prologue = [
+            *(f"typedef int {name};" for name in types),
+            *(f"#define {name}" for name in C_EMPTY),
+            *(f"#define {name}(...)" for name in C_EMPTY_CALLS),
+            *(f"#define {name}(...) for (;;)" for name in loops),
+            *(_file_level(name) for name in calls),
+        ]
+        (folder / "sample.c").write_text("\n".join([*prologue, code, ""]), encoding="utf-8")
+        command = ["gcc", "-fsyntax-only", "-w", "-fmax-errors=0", "-std=gnu11", "sample.c"]
+        output = _run(command, folder)
+        if output is None:
+            return ["gcc did not end"]
+        reported = [line for line in output.splitlines() if SYNTAX.search(line)]
+        unknown = re.findall(r"unknown type name '(\w+)'", output)
+        unknown = [name for name in dict.fromkeys(unknown) if name not in types]
+        if not unknown:
+            break
+        types += unknown
+    return reported
+
+
+def _file_level(name: str) -> str:
+    """Define a macro in capitals: a system call begins a function, all else is empty."""
+    if "SYSCALL_DEFINE" in name:
+        return f"#define {name}(name, ...) long name(void)"
+    return f"#define {name}(...)"
+
+
+def _run(command: list[str], folder: Path) -> str | None:
+    """Return what a compiler prints, or None if it does not end."""
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "HOME": str(folder)}
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            timeout=SECONDS,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise InputError(f"there is no {command[0]} on this machine") from None
+    except subprocess.TimeoutExpired:
+        return None
+    return done.stdout.decode(errors="replace")
+
+
+def latex_row(samples: list[str], folder: Path) -> list[str]:
+    """Return for each number of repairs how many samples compile after at most so many."""
+    repairs = [repairs_of(text, folder) for text in samples]
+    return [str(sum(n is not None and n <= most for n in repairs)) for most in REPAIRS]
+
+
+def c_row(samples: list[str], folder: Path) -> list[str]:
+    """Return how many samples have whole declarations, how many parse, and syntax errors in all."""
+    whole = [text for text in samples if declarations(text)]
+    errors = [syntax_errors(text, folder) for text in whole]
+    parsed = sum(not lines for lines in errors)
+    return [str(len(whole)), str(parsed), str(sum(map(len, errors)))]
+
+
+ROWS: dict[str, tuple[tuple[str, ...], Callable[[list[str], Path], list[str]]]] = {
+    "latex": (tuple(f"at most {n}" for n in REPAIRS), latex_row),
+    "c": (("with declarations", "parse", "syntax errors"), c_row),
+}
+
+TITLES = {"latex": "compile after N repairs", "c": "parse as C"}
+
+
+def main(
+    kind: tyro.conf.Positional[Literal["latex", "c"]],
+    text: tyro.conf.Positional[Path],
+    run: Path | None = None,
+    pieces: int = 10,
+    length: int = 2000,
+    seed: int = 0,
+) -> None:
+    """Check samples of a run, of a 6-gram model and of the real text, and print a table."""
+    trained = open_model(run, "cpu")[0] if run else None
+    corpus = open_corpus(text, alphabet=trained.alphabet if trained else None)
+    start = split(corpus, trained.config if trained else Config())
+    first = first_number(corpus)
+    sources = {}
+    if trained:
+        sources[str(run)] = texts(trained, length=length, rows=pieces, seed=seed)
+    known = corpus.numbers[:start][-COUNTED:]
+    counted = counted_pieces(known, corpus.alphabet, first, pieces, length, seed)
+    sources[f"{ORDER}-gram"] = counted
+    sources["real text"] = real_pieces(corpus, start, pieces, length)
+    headings, row = ROWS[kind]
+    title = f"of {pieces} texts of {length} characters: {TITLES[kind]}"
+    table = Table("text by", *headings, title=title)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, samples in sources.items():
+            table.add_row(name, *row(samples, Path(folder)))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
