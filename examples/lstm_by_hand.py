@@ -2,9 +2,10 @@
 
     uv run python examples/lstm_by_hand.py
 
-Each input is a number and a mark; the target is the sum of the two marked numbers, up to 30 steps back
-(the adding problem, Hochreiter & Schmidhuber 1997). Always answering 1 costs 0.167. The last column,
-||dE/dh_1|| / ||dE/dh_T||, says what is left of the gradient after 29 steps: the error falls as it grows.
+Each input is a number and a mark; the target is the sum of the two marked numbers, up to 30 steps
+back (the adding problem, Hochreiter & Schmidhuber 1997). Always answering 1 costs 0.167. The last
+column, ||dE/dh_1|| / ||dE/dh_T||, says what is left of the gradient after 29 steps: the error falls
+as it grows.
 """
 
 import torch

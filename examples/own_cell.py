@@ -6,8 +6,8 @@ The minimal gated unit (Zhou et al. 2016) has one gate:
 
     f = sigma(U_f x + W_f h),  n = tanh(U_n x + W_n (f * h)),  h_t = (1 - f) * h + f * n
 
-A class with `forward` is all that `Recurrent` needs; engine "auto" runs it on the reference loop, under
-autograd. The network reads an 8 x 8 digit row by row.
+A class with `forward` is all that `Recurrent` needs; engine "auto" runs it on the
+reference loop, under autograd. The network reads an 8 x 8 digit row by row.
 """
 
 import torch

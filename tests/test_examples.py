@@ -43,3 +43,12 @@ def test_a_cell_of_ones_own_learns_digits(capsys):
     example = runpy.run_path(str(EXAMPLES / "own_cell.py"))
     assert example["main"](4) > 0.8  # one class in ten is right by chance
     assert "epoch  4" in capsys.readouterr().out
+
+
+def test_a_policy_of_ones_own_is_where_the_model_looks(capsys):
+    example = runpy.run_path(str(EXAMPLES / "own_policy.py"))
+    errors = example["main"](200)
+    assert errors["scanner"] < 85  # nine classes in ten are wrong by chance
+    assert errors["scanner"] < errors["center"]
+    place = example["scanner"](3, torch.zeros(5, 2))
+    torch.testing.assert_close(place, torch.tensor([[-0.6, 0.45]]).expand(5, 2))
