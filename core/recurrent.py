@@ -2,14 +2,14 @@
 
     recurrent = Recurrent("lstm", input_size=10, hidden_size=32, layers=2, bias=True)
     outputs, state = recurrent(x)                     # x [time, batch, input]
-    outputs, state = recurrent(x, state, lengths)     # go on from there, sequences of several lengths
-    outputs, state = recurrent(characters)            # integers [time, batch]: one-hot vectors, never formed
+    outputs, state = recurrent(x, state, lengths)     # continue, with sequences of several lengths
+    outputs, state = recurrent(characters)            # integers [time, batch] stand for one-hot vectors
 
-Its weights go to torch.nn and back: `to_torch`, `from_torch`.
+The plainest way to run a layer is the loop in `core.engines.reference`; every other engine equals it. Weights are
+converted to torch.nn's and back by `to_torch` and `from_torch`.
 """
 
-import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,29 +19,34 @@ from torch import Tensor, nn
 from core.cells import Cell, LSTMCell, State, cell_class, map_state
 from core.dropout import dropout as drop
 from core.dropout import locked_dropout as drop_locked
-from core.engines.bptt import check_integers, computed
-from core.engines.choose import ENGINES, Inputs, by_kernel, choose, without_gradient
+from core.engines.bptt import check_integers
+from core.engines.choose import ENGINES, choose, infer, infers_in_c
+from core.engines.reference import Sequences
 
 
 class Recurrent(nn.Module):
     """A deep (slides 9-10), optionally bidirectional (Schuster & Paliwal 1997), recurrent network.
 
+        recurrent = Recurrent("gru", 10, 32, layers=3, dropout=0.1)
+        outputs, (h,) = recurrent(torch.randn(50, 16, 10))     # outputs [50, 16, 32], h [3, 16, 32]
+
     Everything is time-first: x is [time, batch, input]. A layer takes the outputs of the one below, of both
     directions side by side. Every engine computes the same outputs and gradients.
 
     Args:
-        cell: "rnn", "lstm", "gru", or a class of cells, as one of your own.
+        cell: "rnn", "lstm" or "gru", or a subclass of `Cell`, such as one of your own.
         input_size: width of x_t.
         hidden_size: width of h_t, in each direction.
         layers: how many.
         dropout: probability that an output of one layer is 0 for the next, while training.
         locked_dropout: whether the same outputs are 0 at all steps of a sequence.
         bidirectional: adds a second direction, from each sequence's end to its start.
-        engine: "reference", "bptt", "fused" (see `core.engines.choose`) or "auto", the fastest that can do the work.
+        engine: "reference", "bptt", "fused" (see `core.engines.choose`) or "auto", the fastest that can do
+            the work.
         cell_options: `bias`, `initialisation`, activations ...: see the cell in `core.cells`.
 
     Raises:
-        ValueError: for an unknown cell, engine, activation or initialisation, or sizes that cannot be.
+        ValueError: for an unknown cell, engine, activation or initialisation, or impossible sizes.
     """
 
     def __init__(
@@ -58,27 +63,25 @@ class Recurrent(nn.Module):
         **cell_options: Any,
     ):
         super().__init__()
-        made = cell_class(cell)
-        known = ("auto", *ENGINES)
-        if engine not in known:
-            raise ValueError(f"unknown name {engine!r}; choose one of {', '.join(known)}")
+        make = cell_class(cell)
+        engines = ("auto", *ENGINES)
+        if engine not in engines:
+            raise ValueError(f"unknown name {engine!r}; choose one of {', '.join(engines)}")
         if layers < 1 or not 0 <= dropout <= 1:
             raise ValueError(
                 f"layers={layers} must be at least 1, and dropout={dropout} within 0..1"
             )
-        self.input_size, self.hidden_size, self.dropout, self.engine = (
-            input_size,
-            hidden_size,
-            dropout,
-            engine,
-        )
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.dropout = dropout
         self.drop = drop_locked if locked_dropout else drop
+        self.engine = engine
         self.directions = 2 if bidirectional else 1
         self.output_size = self.directions * hidden_size
-        sizes = [input_size] + [self.output_size] * (layers - 1)
+        widths = [input_size] + [self.output_size] * (layers - 1)
         self.cells = nn.ModuleList(
-            nn.ModuleList(made(size, hidden_size, **cell_options) for _ in range(self.directions))
-            for size in sizes
+            nn.ModuleList(make(width, hidden_size, **cell_options) for _ in range(self.directions))
+            for width in widths
         )
 
     @property
@@ -87,13 +90,13 @@ class Recurrent(nn.Module):
         return [list(layer) for layer in self.cells]  # type: ignore[arg-type, misc]
 
     def initial_state(self, batch: int) -> State:
-        """Zeros, a tuple (h,) or (h, c) of [layers * directions, batch, hidden] as in torch.nn."""
+        """Zeros, a tuple (h,) or (h, c) of [layers * directions, batch, hidden], as in torch.nn."""
         states = [cell.initial_state(batch) for layer in self.layers for cell in layer]
         return map_state(lambda *parts: torch.stack(parts), *states)
 
     def forward(
         self,
-        x: Inputs,
+        x: Sequences,
         state: State | None = None,
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "time batch output"], State]:
@@ -110,77 +113,99 @@ class Recurrent(nn.Module):
             reverse direction: at its start). Length 0 keeps the state.
 
         Raises:
-            ValueError: for shapes that do not fit, or integers outside 0..input_size - 1 (found on the CPU; a
-                GPU's own assertion stops there, as looking would make the CPU wait for it).
+            ValueError: for shapes that do not fit, a named engine that cannot run the cell, or integers
+                outside 0..input_size - 1 (found on the CPU; on a GPU its own assertion stops, as checking
+                would make the CPU wait for it).
         """
-        self._check(x, state, lengths)
-        if x.dim() == 2 and x.is_cpu:
-            read = x if lengths is None else x[torch.arange(len(x))[:, None] < lengths.cpu()]
-            check_integers(read, self.input_size)
         layers: Any = self.cells
-        cells, finals = [cell for layer in layers for cell in layer], []
-        if x.dtype is not cells[0].U.dtype and not torch.is_autocast_enabled(x.device.type):
-            x = computed(x, cells[0].U)
-        run = choose(self.engine, cells, x, state, lengths)
+        cells: list[Cell] = [cell for layer in layers for cell in layer]
+        self._check(cells, x, state, lengths)
+        if not (x.shape[0] and x.shape[1]):
+            return self._without_a_step(x, state)
         dropping = self.training and self.dropout > 0
-        if (
-            run is by_kernel
-            and not (torch.is_grad_enabled() or dropping or self.directions > 1)
-            and lengths is None
-        ):
-            return without_gradient(cells, x, state)
-        if state is None:
-            kernel_knows = run is by_kernel and lengths is None
-            starts: Any = itertools.repeat(
-                None if kernel_knows else cells[0].initial_state(x.shape[1])
-            )
-        else:
-            starts = zip(*state, strict=True)
+        plain = lengths is None and self.directions == 1 and not dropping
+        if plain and not torch.is_grad_enabled():
+            choices = [choose(self.engine, cell, x, state, lengths) for cell in cells]
+            if infers_in_c(choices):
+                return infer(choices, x, state)
+        finals = []
         for first in range(0, len(cells), self.directions):
             if first:
                 x = self.drop(x, self.dropout, self.training)
             outputs = []
-            for way, cell in enumerate(cells[first : first + self.directions]):
-                done, final = run(cell, x, next(starts), lengths, bool(way))
-                outputs.append(done)
+            for direction in range(self.directions):
+                number = first + direction
+                start = None if state is None else map_state(lambda part, n=number: part[n], state)
+                choice = choose(self.engine, cells[number], x, start, lengths)
+                layer_outputs, final = choice.run(x, start, lengths, bool(direction))
+                outputs.append(layer_outputs)
                 finals.append(final)
             x = torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
-        return x, finals[0] if len(finals) == 1 else map_state(
-            lambda *parts: torch.cat(parts), *finals
-        )
+        if len(finals) == 1:
+            return x, finals[0]
+        return x, map_state(lambda *parts: torch.cat(parts), *finals)
 
-    def _check(self, x: Tensor, state: State | None, lengths: Tensor | None) -> None:
-        shape, vectors = x.shape, x.is_floating_point()
-        if (
-            len(shape) != 2 + vectors
-            or not (shape[0] and shape[1])
-            or (vectors and shape[2] != self.input_size)
-        ):
+    def _without_a_step(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """No time or no sequences: empty outputs, and the state as it was."""
+        state = self.initial_state(x.shape[1]) if state is None else state
+        return state[0].new_zeros(*x.shape[:2], self.output_size), state
+
+    def _check(
+        self, cells: Sequence[Cell], x: Tensor, state: State | None, lengths: Tensor | None
+    ) -> None:
+        is_float = x.is_floating_point()
+        if x.dim() != 2 + is_float or (is_float and x.shape[2] != self.input_size):
             raise ValueError(
-                f"x is {x.dtype} {list(shape)}, not floats [time >= 1, batch >= 1, {self.input_size}] "
+                f"x is {x.dtype} {list(x.shape)}, not floats [time, batch, {self.input_size}] "
                 "or integers [time, batch]"
             )
-        if state is not None:
-            expected = [len(self.cells) * self.directions, shape[1], self.hidden_size]
-            parts = self.layers[0][0].state_parts
-            if not isinstance(state, tuple):
-                raise ValueError(f"the state is a {type(state).__name__}, not a tuple of tensors")
-            given = [list(part.shape) for part in state]
-            if given != [expected] * len(parts):
+        width = self.input_size
+        for number, cell in enumerate(cells):
+            if number == self.directions:
+                width = self.output_size
+            if cell.input_size != width or cell.hidden_size != self.hidden_size:
                 raise ValueError(
-                    f"the state is {given}, not a tuple ({', '.join(parts)},) of "
-                    f"[layers * directions, batch, hidden] = {expected}"
+                    f"layer {number // self.directions} takes {cell.input_size} inputs and has "
+                    f"{cell.hidden_size} units, not {width} and {self.hidden_size}"
                 )
-        if lengths is None:
+            if cell.state_parts != cells[0].state_parts:
+                raise ValueError(
+                    f"the layers' states have different parts: {cells[0].state_parts} and "
+                    f"{cell.state_parts}"
+                )
+        if state is not None:
+            self._check_state(cells, x.shape[1], state)
+        if lengths is not None:
+            _check_lengths(x, lengths)
+        if not is_float and x.is_cpu:
+            valid = None if lengths is None else lengths.cpu()
+            read = x if valid is None else x[torch.arange(len(x))[:, None] < valid]
+            check_integers(read, self.input_size)
+
+    def _check_state(self, cells: Sequence[Cell], batch: int, state: State) -> None:
+        if not isinstance(state, tuple):
+            raise ValueError(f"the state is a {type(state).__name__}, not a tuple of tensors")
+        parts = cells[0].state_parts
+        expected = (len(cells), batch, self.hidden_size)
+        if len(state) == len(parts) and all(part.shape == expected for part in state):
             return
-        if lengths.shape != x.shape[1:2] or lengths.is_floating_point():
+        shapes = [list(part.shape) for part in state]
+        if shapes != [list(part.shape) for part in self.initial_state(batch)]:
             raise ValueError(
-                f"lengths are {lengths.dtype} {list(lengths.shape)}, not one integer a sequence"
+                f"the state is {shapes}, not a tuple ({', '.join(parts)},) of "
+                f"[layers * directions, batch, hidden] = {list(expected)}"
             )
-        if lengths.min() < 0 or lengths.max() > len(x):
-            raise ValueError(
-                f"lengths from {lengths.min()} to {lengths.max()} leave the range 0..{len(x)}"
-            )
+
+
+def _check_lengths(x: Tensor, lengths: Tensor) -> None:
+    if lengths.shape != x.shape[1:2] or lengths.is_floating_point():
+        raise ValueError(
+            f"lengths are {lengths.dtype} {list(lengths.shape)}, not one integer a sequence"
+        )
+    if lengths.numel() and (lengths.min() < 0 or lengths.max() > len(x)):
+        raise ValueError(
+            f"lengths from {lengths.min()} to {lengths.max()} leave the range 0..{len(x)}"
+        )
 
 
 def to_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -196,23 +221,23 @@ def to_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         _, layer, direction = cell.split(".")
         suffix = f"l{layer}{'_reverse' if direction == '1' else ''}"
-        converted[f"weight_ih_{suffix}"], converted[f"weight_hh_{suffix}"] = (
-            U,
-            state_dict[f"{cell}.W"],
-        )
+        converted[f"weight_ih_{suffix}"] = U
+        converted[f"weight_hh_{suffix}"] = state_dict[f"{cell}.W"]
         if f"{cell}.b" in state_dict:
-            b, b_W = state_dict[f"{cell}.b"], state_dict.get(f"{cell}.b_W")
+            b = state_dict[f"{cell}.b"]
+            b_W = state_dict.get(f"{cell}.b_W")
             b_hh = torch.zeros_like(b)
             if b_W is not None:
                 b_hh[-len(b_W) :] = b_W
-            converted[f"bias_ih_{suffix}"], converted[f"bias_hh_{suffix}"] = b, b_hh
+            converted[f"bias_ih_{suffix}"] = b
+            converted[f"bias_hh_{suffix}"] = b_hh
     return converted
 
 
 def from_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state dict of a torch.nn.RNN, LSTM or GRU (one without projections) as that of a `Recurrent`.
 
-    Its two biases are added up, except inside the GRU's reset product.
+    Its two biases are added, except inside the GRU's reset product.
     """
     converted = {}
     for key, U in state_dict.items():
@@ -221,9 +246,11 @@ def from_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         suffix = key.removeprefix("weight_ih_")
         W = state_dict[f"weight_hh_{suffix}"]
         cell = f"cells.{suffix.removesuffix('_reverse')[1:]}.{int(suffix.endswith('_reverse'))}"
-        converted[f"{cell}.U"], converted[f"{cell}.W"] = U, W
+        converted[f"{cell}.U"] = U
+        converted[f"{cell}.W"] = W
         if f"bias_ih_{suffix}" in state_dict:
-            b, b_hh = state_dict[f"bias_ih_{suffix}"].clone(), state_dict[f"bias_hh_{suffix}"]
+            b = state_dict[f"bias_ih_{suffix}"].clone()
+            b_hh = state_dict[f"bias_hh_{suffix}"]
             hidden = W.shape[1]
             gru = len(W) == 3 * hidden
             summed = 2 * hidden if gru else len(W)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from core.cells import CELLS
-from core.engines.choose import bptt
+from core.engines import bptt
 from core.recurrent import Recurrent
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from core.cells import CELLS, Cell, State, map_state
-from core.engines.choose import bptt
+from core.engines import bptt
 from core.recurrent import Recurrent
 
 TIME, BATCH = 7, 4
@@ -166,16 +166,3 @@ def test_detach_keeps_values_and_cuts_the_graph():
     detached = bptt.detach((h, h))
     assert torch.equal(detached[1], h)
     assert not detached[0].requires_grad
-
-
-@pytest.mark.parametrize("name", CELLS)
-def test_truncated_carries_the_state_but_not_the_gradient(name):
-    recurrent = Recurrent(name, 3, 4, engine="bptt", dtype=torch.float64)
-    x = torch.randn(10, 2, 3, dtype=torch.float64, requires_grad=True)
-    windows = list(bptt.truncated(recurrent, x, 4))
-    assert [len(outputs) for outputs, _ in windows] == [4, 4, 2]
-    torch.testing.assert_close(torch.cat([outputs for outputs, _ in windows]), recurrent(x)[0])
-    gradient = torch.autograd.grad(windows[1][0].sum(), x)[0]
-    assert not gradient[:4].any()
-    assert (gradient[4:8].abs().sum((1, 2)) > 0).all()
-    assert not gradient[8:].any()

@@ -10,8 +10,8 @@ import torch
 from compared import everything, needs_compiler
 
 from core.cache import _temporary_cache
+from core.engines import bptt
 from core.engines.c import binding, build
-from core.engines.choose import bptt
 from core.engines.tape import Tape
 from core.recurrent import Recurrent
 

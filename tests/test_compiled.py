@@ -219,7 +219,7 @@ def test_checkpoints_and_hooks_on_saved_tensors(cell):
         )
     net(torch.randn(6, 3, 4))[
         0
-    ].sum().backward()  # writes to buffers on lease, not to what a hook has kept
+    ].sum().backward()  # writes to scratch buffers, not to what a hook has kept
     for tensor, then in kept:  # between rows there may be anything, NaN too
         torch.testing.assert_close(tensor, then, rtol=0, atol=0, equal_nan=True)
 
@@ -239,7 +239,7 @@ def test_ten_thousand_calls_leave_the_memory_as_it_was():
 
     before = calls(1000)
     assert calls(10000) - before < 2048  # KiB
-    assert len(scratch.Lease._homes[net.layers[0][0]]) <= scratch.MOST_FREE
+    assert len(scratch.ScratchBuffer._free[net.layers[0][0]]) <= scratch.KEPT_FREE
 
 
 @pytest.mark.parametrize(
@@ -261,10 +261,7 @@ def test_auto_takes_what_the_table_says(cell, sizes, inference, by_kernel, witho
     lengths = torch.full((batch,), time)
 
     def chosen(lengths: Tensor | None = None) -> str:
-        engine = choose.choose("auto", [layer], x, layer.initial_state(batch), lengths)
-        if engine is choose.by_kernel:
-            return "bptt"
-        return next(name for name, each in choose.ENGINES.items() if each is engine)
+        return choose.choose("auto", layer, x, layer.initial_state(batch), lengths).engine
 
     for compiled_serves in (True, False):
         monkeypatch.setattr(choose, "kernel_serves", lambda *_, yes=compiled_serves: yes)

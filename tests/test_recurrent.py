@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError, jaxtyped
 
 from core.cells import CELLS, State, map_state
-from core.engines.choose import bptt
+from core.engines import bptt
 from core.recurrent import Recurrent, from_torch, to_torch, with_biases
 
 TORCH = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}

@@ -1,21 +1,28 @@
-"""One step of each cell, forward and back, written for preallocated buffers.
+"""One step of each cell, forward and backward, on preallocated buffers, and which cells have such steps.
 
-The equations are those of `core.cells`; here they run without autograd and leave on a tape exactly what the
-way back reads. `core.engines.bptt` loops over them and holds the derivation.
+The equations are those of `core.cells`. Here they run without autograd and write to a tape exactly what the
+backward pass reads. `core.engines.bptt` holds the derivation; `core.engines.tape` loops over the steps.
 
-A kernel has four methods. `buffers` allocates the tape: tensors [rows, ...] whose first holds the
-preactivations and whose last holds h (a plain RNN needs only one, for both). `state` finds the state in a
-tape. `step` finds U x_t + b in the first buffer and fills the rest. `step_back` turns d = dE/dstate_t into
-the preactivation gradients `dz`, as the input product U x_t sees them (of the GRU, the recurrent product sees
-`dq` in place of dn), and overwrites d with dE/dstate_{t-1}.
+A class of steps has four methods. `buffers` allocates the tape: tensors [rows, width], of which the first holds
+the preactivations and the last h (the plain RNN needs only one, for both). `state` finds the state in the tape.
+`step` finds U x_t + b in the first buffer and fills the others. `backward_step` turns d = dE/dstate_t into the
+preactivation gradients `dz`, as the input product U x_t sees them, and overwrites d with dE/dstate_{t-1}. The
+GRU's recurrent product sees `dq` in place of dn.
+
+To make a cell of your own fast, write such a class and add it to `STEPS`.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.modules import module as torch_module
+from torch.nn.utils import parametrize
 
 from core.cells import Cell, GRUCell, LSTMCell, RNNCell, State
+from core.engines.products import Weights
 
-Buffers = tuple[Tensor, ...]  # one [rows, width] each: a whole sequence or, split, one step
+Buffers = tuple[Tensor, ...]  # each [rows, width]: a whole sequence or, after a split, one step
 
 
 class RNNSteps:
@@ -38,7 +45,7 @@ class RNNSteps:
         z.addmm_(h, W_T)
         self.sigma.into(z, z)
 
-    def step_back(
+    def backward_step(
         self, tape: Buffers, before: State, d: State, W: Tensor, dz: Tensor, dq: Tensor
     ) -> None:
         """dz_t = dh_t sigma'(z_t); dh_{t-1} = dz_t W."""
@@ -75,7 +82,7 @@ class LSTMSteps:
         torch.mul(f, c_before, out=c).addcmul_(i, g)
         torch.mul(o, self.sigma_h.into(c, s), out=h)
 
-    def step_back(
+    def backward_step(
         self, tape: Buffers, before: State, d: State, W: Tensor, dz: Tensor, dq: Tensor
     ) -> None:
         """dc_t += dh_t o sigma_h'; each gate gets dc_t (o: dh_t) times its partner; dc_{t-1} = dc_t f."""
@@ -125,7 +132,7 @@ class GRUSteps:
         self.sigma_c.into(n.addcmul_(r, q), n)
         torch.lerp(n, h_before, z, out=h)
 
-    def step_back(
+    def backward_step(
         self, tape: Buffers, before: State, d: State, W: Tensor, dz: Tensor, dq: Tensor
     ) -> None:
         """dn = dh (1 - z), dq = r dn sigma_c', dr = q dn sigma_c', dz = dh (h_{t-1} - n)."""
@@ -143,10 +150,81 @@ class GRUSteps:
 
 
 Steps = RNNSteps | LSTMSteps | GRUSteps
-STEPS: dict[type[Cell], type[Steps]] = {RNNCell: RNNSteps, LSTMCell: LSTMSteps, GRUCell: GRUSteps}
+STEPS: dict[type[Cell], type[Steps]] = {
+    RNNCell: RNNSteps,
+    LSTMCell: LSTMSteps,
+    GRUCell: GRUSteps,
+}
 
 
-def steps_of(cell: Cell) -> Steps | None:
-    """The steps of exactly this class of cells, or None: a subclass may have other equations."""
-    made = STEPS.get(type(cell))
-    return None if made is None else made(cell)  # type: ignore[arg-type]
+class FastCell(NamedTuple):
+    """A cell as the engines `bptt` and `fused` take it: its weights and steps, looked up once a call."""
+
+    cell: Cell
+    steps: Steps
+    weights: Weights
+
+
+def fast_cell(cell: Cell) -> FastCell | None:
+    """Return the cell with its steps and weights, or None if only the reference can run it.
+
+    Steps belong to exactly one class, as a subclass may have other equations; so may a cell whose `forward` was
+    assigned on the instance. Weights of other shapes than the class declares, which torch may broadcast, are left
+    to the reference too: the compiled kernel reads memory by the declared shapes.
+    """
+    kind = type(cell)
+    if kind not in STEPS and parametrize.is_parametrized(cell):
+        kind = parametrize.type_before_parametrizations(cell)
+    if kind not in STEPS or "forward" in vars(cell):
+        return None
+    weights = weights_of(cell)
+    if not _as_declared(cell, weights):
+        return None
+    return FastCell(cell, STEPS[kind](cell), weights)  # type: ignore[arg-type]
+
+
+def require_fast(cell: Cell, engine: str) -> FastCell:
+    """Return `fast_cell(cell)`; ValueError if there is none."""
+    found = fast_cell(cell)
+    if found is None:
+        raise ValueError(
+            f'engine="{engine}" cannot run this {type(cell).__name__}: it has no steps in core.engines.steps, '
+            'or its forward or the shapes of its weights are not those of its class; engine="auto" takes '
+            "the reference"
+        )
+    return found
+
+
+def weights_of(cell: Cell) -> Weights:
+    """Return a cell's weights."""
+    parameters = cell._parameters  # read directly: `nn.Module.__getattr__` takes microseconds
+    found = [
+        parameters[name] if name in parameters else getattr(cell, name) for name in Weights._fields
+    ]
+    return Weights(*found)  # type: ignore[arg-type]
+
+
+def _as_declared(cell: Cell, weights: Weights) -> bool:
+    U, W, b, b_W = weights
+    hidden = cell.hidden_size
+    rows = cell.gates * hidden
+    return (
+        U.shape == (rows, cell.input_size)
+        and W.shape == (rows, hidden)
+        and (b is None or b.shape == (rows,))
+        and (b_W is None or (cell.has_recurrent_bias and b_W.shape == (hidden,)))
+    )
+
+
+def has_hooks(cell: Cell) -> bool:
+    """Return whether calling the cell runs hooks, its own or global ones: only the reference calls it."""
+    return bool(
+        cell._forward_hooks
+        or cell._forward_pre_hooks
+        or cell._backward_hooks
+        or cell._backward_pre_hooks
+        or torch_module._global_forward_hooks
+        or torch_module._global_forward_pre_hooks
+        or torch_module._global_backward_hooks
+        or torch_module._global_backward_pre_hooks
+    )

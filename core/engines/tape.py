@@ -1,7 +1,7 @@
-"""The tape of a pass over a sequence: what the pass forward leaves behind and the pass back reads.
+"""The tape of a sequence: what the forward pass writes and the backward pass reads.
 
-`forward` and `backward` are the two passes with the steps of `core.engines.steps` in torch, `Tape` is the pass
-forward step by step. `core.engines.c.passes` has the same three with the steps of core/engines/c/kernel.c.
+`forward` and `backward` are the two passes with the steps of `core.engines.steps` in torch; `Tape` is the forward
+pass step by step. `core.engines.c.passes` has the same three with the steps of kernel.c.
 """
 
 from array import array
@@ -13,45 +13,44 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from core.cells import Cell, Inputs
-from core.engines.products import Gradients, Rows, Weights, gradients, input_product, leading
-from core.engines.steps import GRUSteps, Steps, steps_of
+from core.cells import Inputs, State
+from core.engines.products import Gradients, Rows, gradients, input_product, leading
+from core.engines.steps import Buffers, FastCell, GRUSteps, Steps, Weights
 
-Parts = tuple[Tensor, ...]
-Sizes = array  # of 64-bit integers: the rows of each step, falling
+BatchSizes = array  # of 64-bit integers: the rows of each step; they never rise from step to step
 
 
 class Recorded(NamedTuple):
-    """What a pass forward leaves behind.
+    """What a forward pass leaves behind.
 
     Attributes:
-        buffers: what the pass back reads; the last is h, [*rows, hidden].
+        buffers: what the backward pass reads; the last is h, [*rows, hidden].
         final: each sequence's state at its own end [1, batch, hidden]; without a step, its first state.
-        lease: keeps the buffers from being used again; None where they are this pass's alone.
+        scratch: keeps the buffers from being used again; None where they belong to this pass alone.
     """
 
-    buffers: Parts
-    final: Parts
-    lease: Any = None
+    buffers: Buffers
+    final: State
+    scratch: Any = None
 
 
 class Saved(NamedTuple):
-    """What a pass back starts from: inputs, weights, first state, and the buffers of the pass forward."""
+    """What a backward pass starts from: inputs, weights, first state, and the buffers of the forward pass."""
 
     x: Rows
     U: Tensor
     W: Tensor
-    start: Parts
-    buffers: Parts
-
-
-def weights_of(cell: Cell) -> Weights:
-    """A cell's weights."""
-    return Weights(cell.U, cell.W, cell.b, cell.b_W)
+    start: State
+    buffers: Buffers
 
 
 class Tape:
-    """The values of one pass over a sequence, as the pass back needs them; they carry no gradient.
+    """The values of one forward pass, as the backward pass needs them; they carry no gradient.
+
+        tape = bptt.record(cell, batch, steps)
+        for _ in range(steps):
+            h = tape.step(x_t)                  # the next x_t may depend on h
+        h = bptt.replay(cell, x, tape)          # the same values, attached to the graph
 
     Step t holds `batch_sizes[t]` rows, which may fall but not rise with t: sequences are sorted by falling
     length and each leaves the batch where it ends. The buffers are allocated once, for all steps.
@@ -61,36 +60,33 @@ class Tape:
         taken: how many steps were taken.
     """
 
-    def __init__(self, cell: Cell, weights: Weights, batch_sizes: Sequence[int], start: Parts):
-        steps = steps_of(cell)
-        assert steps is not None
-        self.kernel: Steps = steps
+    def __init__(self, fast: FastCell, batch_sizes: Sequence[int], start: State):
+        self.cell = fast.cell
+        self.steps: Steps = fast.steps
         self.batch_sizes = array("q", batch_sizes)
         self.firsts = [0, *accumulate(batch_sizes)]  # the first row of each step
         self.start = start
         self.taken = 0
-        self._first = tuple(part.detach() for part in self.start)
-        U, W, b, b_W = weights
-        self._weights = Weights(
-            U.detach(), W.detach(), *(each if each is None else each.detach() for each in (b, b_W))
-        )
-        self._z, self._h = self._allocate(cell)
+        self._first = tuple(part.detach() for part in start)
+        detached = [None if weight is None else weight.detach() for weight in fast.weights]
+        self._weights = Weights(*detached)  # type: ignore[arg-type]
+        self._z, self._h = self._allocate()
 
     def step(self, x: Inputs) -> Float[Tensor, "batch hidden"]:
         """Take the next step of a closed loop: h_t from x_t, without gradient.
 
         Raises:
-            ValueError: if x_t has not as many rows as the step.
+            ValueError: if x_t has not as many rows as the step, or not the width of the cell's inputs.
             IndexError: after the last step.
         """
-        place = self.place()
-        if len(x) != len(place):
-            raise ValueError(f"{len(x)} rows for step {self.taken}, which has {len(place)}")
-        input_product(x.detach(), self._weights.U, self._weights.b, place)
+        z = self.place()
+        if len(x) != len(z):
+            raise ValueError(f"{len(x)} rows for step {self.taken}, which has {len(z)}")
+        input_product(x.detach(), self._weights.U, self._weights.b, z)
         return self.advance()
 
     def place(self) -> Float[Tensor, "batch gates_hidden"]:
-        """Where U x_t + b of the next step belongs: who computes it himself takes the step by `advance`."""
+        """Where U x_t + b of the next step belongs; whoever writes it there takes the step by `advance`."""
         return self._z[self.firsts[self.taken] : self.firsts[self.taken + 1]]
 
     def advance(self) -> Float[Tensor, "batch hidden"]:
@@ -109,41 +105,35 @@ class Tape:
         """What the steps have left behind."""
         return Recorded(self._buffers, tuple(part[None] for part in self._final()))
 
-    def _final(self) -> Parts:
-        state, last = (
-            self.kernel.state(self._buffers),
-            self.batch_sizes[-1] if self.batch_sizes else 0,
-        )
+    def _final(self) -> State:
+        state = self.steps.state(self._buffers)
+        last = self.batch_sizes[-1] if self.batch_sizes else 0
         if last == len(self.start[0]):
             return tuple(part[-last:].clone() for part in state)
         final = tuple(part.clone() for part in self._first)
-        for first, (rows, later) in zip(
-            self.firsts, pairwise([*self.batch_sizes, 0]), strict=False
-        ):
+        rows_now_and_next = pairwise([*self.batch_sizes, 0])
+        for first, (rows, later) in zip(self.firsts, rows_now_and_next, strict=False):
             if rows > later:
                 for end, part in zip(final, state, strict=True):
                     end[later:rows] = part[first + later : first + rows]
         return final
 
-    def _allocate(self, cell: Cell) -> tuple[Tensor, Tensor]:
+    def _allocate(self) -> tuple[Tensor, Tensor]:
         """Allocate the buffers; return those of the preactivations and of h."""
-        self._buffers = self.kernel.buffers(self.firsts[-1], cell.W)
-        self._steps, self._before = _views(
-            self.kernel, self._buffers, self._first, self.batch_sizes
-        )
-        self._W_T = (
-            self._weights.W.t().contiguous()
-        )  # the product of every step reads it: lay it out once
+        W = self._weights.W
+        self._buffers = self.steps.buffers(self.firsts[-1], W)
+        self._views, self._before = _views(self.steps, self._buffers, self._first, self.batch_sizes)
+        self._W_T = W.t().contiguous()  # once, as the product of every step reads it
         return self._buffers[0], self._buffers[-1]
 
     def _advance(self, steps: int) -> None:
         for t in range(self.taken, self.taken + steps):
-            self.kernel.step(self._steps[t], self._before[t], self._W_T, self._weights.b_W)
+            self.steps.step(self._views[t], self._before[t], self._W_T, self._weights.b_W)
 
 
-def forward(cell: Cell, batch_sizes: Sizes, x: Rows, weights: Weights, start: Parts) -> Recorded:
-    """All steps over known inputs."""
-    tape = Tape(cell, weights, batch_sizes, start)
+def forward(fast: FastCell, batch_sizes: BatchSizes, x: Rows, start: State) -> Recorded:
+    """Take all steps over known inputs."""
+    tape = Tape(fast, batch_sizes, start)
     tape.run(x)
     recorded = tape.recorded()
     *others, h = recorded.buffers
@@ -151,57 +141,60 @@ def forward(cell: Cell, batch_sizes: Sizes, x: Rows, weights: Weights, start: Pa
 
 
 def backward(
-    kernel: Steps,
-    batch_sizes: Sizes,
+    steps: Steps,
+    batch_sizes: BatchSizes,
     saved: Saved,
     dh: Float[Tensor, "*rows hidden"],
     d_final: Sequence[Tensor | None],
     in_place: bool,
     needs: Sequence[bool],
-) -> tuple[Gradients, Parts]:
-    """All steps back; returns what it `needs`, and dE/d(first state), which is anything if that is not asked for.
+) -> tuple[Gradients, State]:
+    """Take all steps backward; return the gradients that are needed and dE/d(first state), valid if needed.
 
     Args:
-        kernel: the cell's steps.
-        batch_sizes: those of the pass forward.
-        saved: what that has left.
+        steps: the cell's steps.
+        batch_sizes: those of the forward pass.
+        saved: what the forward pass left behind.
         dh: dE/dh of each row, directly.
         d_final: dE/d(final state), parts [1, batch, hidden], None for 0.
-        in_place: dz may overwrite the buffers.
-        needs: which of `Gradients`, and last whether dE/d(first state).
+        in_place: whether dz may overwrite the buffers.
+        needs: which of `Gradients` are needed, and last whether dE/d(first state) is.
     """
     x, U, W, start, (*others, h) = saved
-    buffers, dh = (*others, h.view(-1, h.shape[-1])), dh.reshape(-1, dh.shape[-1])
-    steps, before = _views(kernel, buffers, start, batch_sizes)
+    buffers = (*others, h.view(-1, h.shape[-1]))
+    dh = dh.reshape(-1, dh.shape[-1])
+    views, before = _views(steps, buffers, start, batch_sizes)
     d_state = own_state_gradients(d_final, start[0])
     dz = torch.empty_like(buffers[0])
-    dq = torch.empty_like(dh) if isinstance(kernel, GRUSteps) else None
-    by_step = [rows.split(list(batch_sizes)) for rows in (dh, dz, dz if dq is None else dq)]
-    for step, state, dh_t, dz_t, dq_t in zip(
-        *map(reversed, (steps, before, *by_step)), strict=True
-    ):
-        d = tuple(part[: len(dh_t)] for part in d_state)
-        d[0].add_(dh_t)
-        kernel.step_back(step, state, d, W, dz_t, dq_t)
+    dq = torch.empty_like(dh) if isinstance(steps, GRUSteps) else None
+    sizes = list(batch_sizes)
+    dh_t = dh.split(sizes)
+    dz_t = dz.split(sizes)
+    dq_t = dz_t if dq is None else dq.split(sizes)
+    for t in reversed(range(len(sizes))):
+        d = tuple(part[: sizes[t]] for part in d_state)
+        d[0].add_(dh_t[t])
+        steps.backward_step(views[t], before[t], d, W, dz_t[t], dq_t[t])
     return gradients(x, U, start[0], h, dz, dq, batch_sizes, needs), d_state
 
 
 def own_state_gradients(
     d_final: Sequence[Tensor | None], like: Float[Tensor, "batch hidden"]
-) -> Parts:
-    """dE/d(final state), to be overwritten on the way back."""
+) -> State:
+    """Copies of dE/d(final state), which the backward pass overwrites; zeros for None."""
     return tuple(
         like.new_zeros(like.shape)
-        if each is None
-        else each[0].clone(memory_format=torch.contiguous_format)
-        for each in d_final
+        if part is None
+        else part[0].clone(memory_format=torch.contiguous_format)
+        for part in d_final
     )
 
 
 def _views(
-    kernel: Steps, buffers: Parts, start: Parts, batch_sizes: Sequence[int]
-) -> tuple[list[Parts], list[Parts]]:
-    """The rows of every step, and the state every step starts from: views, by one split a buffer."""
-    steps = list(zip(*(buffer.split(list(batch_sizes)) for buffer in buffers), strict=True))
-    before = zip([start, *map(kernel.state, steps[:-1])], batch_sizes, strict=True)
-    return steps, [tuple(part[:rows] for part in state) for state, rows in before]
+    steps: Steps, buffers: Buffers, start: State, batch_sizes: Sequence[int]
+) -> tuple[list[Buffers], list[State]]:
+    """The rows of every step, and the state every step starts from: views, by one split of each buffer."""
+    views = list(zip(*(buffer.split(list(batch_sizes)) for buffer in buffers), strict=True))
+    states = [start, *map(steps.state, views[:-1])]
+    before = zip(states, batch_sizes, strict=True)
+    return views, [tuple(part[:rows] for part in state) for state, rows in before]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from core.engines import bptt
 from core.engines.c import build
 from core.engines.c.passes import CompiledTape
-from core.engines.choose import bptt
 from core.recurrent import Recurrent
 
 needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler here")

@@ -42,7 +42,7 @@ INLINE vec sigmoid(vec x) { /* 1 / (1 + e^-x) */
     return 1 / (1 + (power + power * p));
 }
 
-INLINE vec tangent(vec x) { /* tanh x = m / (m + 2), m = e^2x - 1: exact to the last bits for small x too */
+INLINE vec hyperbolic_tangent(vec x) { /* tanh x = m / (m + 2), m = e^2x - 1: exact to the last bits for small x too */
     vec power, p = exponential(2 * x, (vec){0} + 20, &power);
     vec m = (power - 1) + power * p;
     return m / (m + 2);
@@ -50,14 +50,14 @@ INLINE vec tangent(vec x) { /* tanh x = m / (m + 2), m = e^2x - 1: exact to the 
 
 INLINE vec activate(int64_t sigma, vec z) {
     switch (sigma) {
-    case TANH: return tangent(z);
+    case TANH: return hyperbolic_tangent(z);
     case SIGMOID: return sigmoid(z);
     case RELU: return choose(z < 0, (vec){0}, z);
     default: return z;
     }
 }
 
-INLINE vec slope(int64_t sigma, vec y) { /* sigma' as a function of y = sigma(z) */
+INLINE vec derivative(int64_t sigma, vec y) { /* sigma' as a function of y = sigma(z) */
     switch (sigma) {
     case TANH: return 1 - y * y;
     case SIGMOID: return y * (1 - y);

@@ -1,13 +1,12 @@
-"""How core/engines/c/kernel.c is called: its structure, its library, and whether it can do some work.
+"""How kernel.c is called: its structure, its library, and which work it can do.
 
-It is compiled at first use (`core.engines.c.build`). Where it cannot be had, `library` gives None and `core.engines.bptt` runs its
-steps in torch.
+It is compiled at first use (`core.engines.c.build`). Where that fails, `library` returns None and
+`core.engines.bptt` runs the steps in torch.
 """
 
 import ctypes
 import functools
 import struct
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,33 +15,39 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from core.activations import ACTIVATIONS, Activation
+from core.cells import State
 from core.engines.c import build
-from core.engines.steps import GRUSteps, LSTMSteps, RNNSteps, Steps
+from core.engines.steps import FastCell, GRUSteps, LSTMSteps, RNNSteps, Steps
 
 SOURCE = Path(__file__).with_name("kernel.c")
-LANES = 16  # of kernel.c's vectors, at most
-PLAIN = Tensor, nn.Parameter  # types of tensors that lie in memory of their own
+LANES = 16  # floats in the widest vector that kernel.c is compiled for
+PLAIN = Tensor, nn.Parameter  # types whose memory is where data_ptr() says
 CODES: dict[Activation, int] = {
     ACTIVATIONS[name]: i for i, name in enumerate(("tanh", "sigmoid", "relu", "identity"))
 }
+CELL_CODES: dict[type[Steps], int] = {RNNSteps: 0, LSTMSteps: 1, GRUSteps: 2}
+RNN, LSTM, GRU = CELL_CODES.values()
+GATES = {RNN: 1, LSTM: 4, GRU: 3}
+NO_INPUTS = (0, 0, 0, 0, 0)  # x, U, b, table_rows and table of a layer whose U x + b is on the tape
+Code = tuple[int, int, int, int]  # cell; activations of gates, candidate and output
 
 
 class Layer(NamedTuple):
-    """`layer` of kernel.c, all of whose fields have 8 bytes: numbers, and where tensors lie; 0 is NULL."""
+    """`layer` of layer.h, all of whose fields have 8 bytes: numbers, and addresses of tensors; 0 is NULL."""
 
     cell: int
     gate: int
     candidate: int
     output: int
-    fork: int
-    team: int
-    number: int
+    parallel: int
+    team_size: int
+    thread_number: int
     hidden: int
     input: int
     threads: int
     stride: int
     begin: int
-    until: int
+    end: int
     sizes: int
     W: int
     b_W: int
@@ -56,7 +61,7 @@ class Layer(NamedTuple):
     x: int = 0
     U: int = 0
     b: int = 0
-    numbers: int = 0
+    table_rows: int = 0
     table: int = 0
     h_end: int = 0
     c_end: int = 0
@@ -70,15 +75,19 @@ class Layer(NamedTuple):
     dW: int = 0
     db: int = 0
     db_W: int = 0
-    asked: int = 0
-    fresh: int = 0
+    needs_d_start: int = 0
+    zero_d_end: int = 0
 
-    def run(self, back: bool = False) -> None:
-        """Take the steps; who calls holds the tensors."""
-        (library().backward if back else library().forward)(IN_C.pack(*self))
+    def forward(self) -> None:
+        """Take the steps; the caller keeps the tensors alive."""
+        library().forward(PACKED.pack(*self))
+
+    def backward(self) -> None:
+        """Take the steps backward; the caller keeps the tensors alive."""
+        library().backward(PACKED.pack(*self))
 
 
-IN_C = struct.Struct(f"{len(Layer._fields)}q")
+PACKED = struct.Struct(f"{len(Layer._fields)}q")
 
 
 @functools.cache
@@ -86,48 +95,69 @@ def library() -> Any:
     """The loaded library, or None where it cannot be had (see `core.engines.c.build`)."""
     loaded = build.load(SOURCE)
     if loaded is not None:
-        for name in ("forward", "backward"):
-            getattr(loaded, name).argtypes, getattr(loaded, name).restype = [ctypes.c_void_p], None
+        for function in (loaded.forward, loaded.backward):
+            function.argtypes = [ctypes.c_void_p]
+            function.restype = None
     return loaded
 
 
-def followed() -> bool:
-    """Whether operations are traced (`torch.jit`) or transformed (`torch.func`, derivatives in forward mode)."""
+def is_followed() -> bool:
+    """Whether torch traces operations (`torch.jit`) or transforms them (`torch.func`, forward mode)."""
     traced = torch._C._get_tracing_state() is not None
     return traced or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
-def kernel_serves(kernel: Steps, x: Tensor, tensors: Iterable[Tensor | None]) -> bool:
+def kernel_serves(fast: FastCell, x: Tensor, start: State) -> bool:
     """Whether the compiled steps can do the work: float32 on a CPU but for the inputs x, activations they know.
 
     A subclass of Tensor may stand for memory that lies elsewhere, or nowhere; a dispatch mode (as that of
-    `torch.utils.flop_counter`) wants to see every operation, as those do that are `followed`: then it cannot.
+    `torch.utils.flop_counter`) must see every operation, as must whatever `is_followed` finds.
     """
-    if torch.compiler.is_compiling() or type(x) not in PLAIN or not x.is_cpu or x.is_neg():
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or is_followed():
         return False
-    if torch._C._len_torch_dispatch_stack() or followed():
+    if not _is_plain(x):
         return False
-    for each in tensors:
-        if each is None:
-            continue
-        if (
-            each.dtype is not torch.float32
-            or type(each) not in PLAIN
-            or not each.is_cpu
-            or each.is_neg()
-        ):
+    for tensor in (*fast.weights, *start):
+        if tensor is not None and not (tensor.dtype is torch.float32 and _is_plain(tensor)):
             return False
-    return bool(codes(kernel)) and library() is not None
+    return code_of(fast.steps) is not None and library() is not None
 
 
-def codes(kernel: Steps) -> tuple[int, ...]:
-    """kernel.c's cell and its activations gate, candidate, output; () where it lacks one."""
-    sigmas = vars(kernel).values()
-    if any(sigma not in CODES for sigma in sigmas):
-        return ()
-    known = [CODES[sigma] for sigma in sigmas]
-    cell = (RNNSteps, LSTMSteps, GRUSteps).index(type(kernel))
-    return (cell, *(known if len(known) == 3 else (known[0], known[-1], 0)))
+def _is_plain(tensor: Tensor) -> bool:
+    return (
+        type(tensor) in PLAIN
+        and tensor.is_cpu
+        and tensor.layout is torch.strided
+        and not tensor.is_neg()
+    )
+
+
+def code_of(steps: Steps) -> Code | None:
+    """kernel.c's numbers of the cell and of its activations, or None where it lacks one."""
+    known = [CODES.get(sigma, -1) for sigma in vars(steps).values()]
+    if -1 in known or type(steps) not in CELL_CODES:
+        return None
+    gate = known[0]
+    candidate = known[1] if len(known) > 1 else gate
+    output = known[2] if len(known) > 2 else 0
+    return CELL_CODES[type(steps)], gate, candidate, output
+
+
+def address(tensor: Tensor | None) -> int:
+    """The address of a contiguous tensor's first number, 0 for None.
+
+    Raises:
+        RuntimeError: if its memory was freed or cut short, as by `untyped_storage().resize_(0)`.
+    """
+    if tensor is None:
+        return 0
+    end = (tensor.storage_offset() + tensor.numel()) * tensor.itemsize
+    held = tensor.untyped_storage().nbytes()
+    if held < end:
+        raise RuntimeError(
+            f"a tensor {list(tensor.shape)} has {held} bytes of memory and needs {end}: it was freed"
+        )
+    return tensor.data_ptr()
 
 
 @functools.cache
@@ -136,10 +166,11 @@ def openmp() -> tuple[int, int, int]:
 
     They are torch's own where it brings them: a second pool of threads would compete with the first.
     """
-    here: Any = ctypes.CDLL(None)
+    process: Any = ctypes.CDLL(None)
     names = "GOMP_parallel", "omp_get_num_threads", "omp_get_thread_num"
-    found = [getattr(here, name, None) for name in names]
-    fork, team, number = (
-        0 if each is None else ctypes.cast(each, ctypes.c_void_p).value or 0 for each in found
+    if not all(hasattr(process, name) for name in names):
+        return 0, 0, 0
+    parallel, team_size, thread_number = (
+        ctypes.cast(getattr(process, name), ctypes.c_void_p).value or 0 for name in names
     )
-    return (fork, team, number) if all(found) else (0, 0, 0)
+    return parallel, team_size, thread_number

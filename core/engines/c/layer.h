@@ -1,5 +1,5 @@
-/* A layer as core/engines/c/kernel.c is given it: where everything lies, the order in which its weights are read, and how a team
-   of threads shares out the work. */
+/* What kernel.c is given: the description of a layer, where its tensors lie, how its weights are packed, and how a
+   team of threads divides the work. */
 
 #ifndef LAYER_H
 #define LAYER_H
@@ -16,30 +16,30 @@
 
 enum cell { RNN, LSTM, GRU };
 
-typedef struct { /* the fields of core/engines/c/binding.py, in its order; `from` is `begin` there */
-    int64_t cell, gate, candidate, output; /* activations: sigma_g, sigma_c (of the RNN: sigma), sigma_h */
-    void (*fork)(void (*)(void *), void *, unsigned, unsigned); /* GOMP_parallel, or NULL */
-    int (*team)(void), (*number)(void); /* omp_get_num_threads and omp_get_thread_num, or NULL */
+typedef struct { /* `Layer` of binding.py, field by field */
+    int64_t cell, gate, candidate, output; /* activations: sigma_g, sigma_c (the RNN's sigma), sigma_h */
+    void (*parallel)(void (*)(void *), void *, unsigned, unsigned); /* GOMP_parallel, or NULL */
+    int (*team_size)(void), (*thread_number)(void); /* of OpenMP, or NULL */
     int64_t hidden, input, threads;
     int64_t stride;       /* floats from row to row of gates, dz and table */
-    int64_t from, until;  /* the steps to take; back: all, that is 0 and their number */
-    const int64_t *sizes; /* [until], falling */
-    const float *W, *b_W;     /* [gates * hidden, hidden]; b_W [hidden] or NULL */
-    float *packed;            /* room for all weights, aligned to 64 bytes (core/engines/c/passes.py), or for what single.h needs */
-    float *gates, *c, *q, *h; /* the tape; of the RNN, gates are h; no gates: only h is left, and c at c_end */
+    int64_t begin, end;   /* the steps to take; backward: all, from 0 to their number */
+    const int64_t *sizes; /* [end], the rows of each step, never rising */
+    const float *W, *b_W; /* [gates * hidden, hidden]; b_W [hidden] or NULL */
+    float *packed;        /* scratch for all packed weights, or for the sums in single.h */
+    float *gates, *c, *q, *h; /* the tape; the RNN's gates are h; gates NULL: h alone, and c at c_end */
     const float *h_start, *c_start; /* NULL: zeros */
-    const float *x, *U, *b; /* x [rows, input] or NULL: U x + b is to be found here; b [gates * hidden] or NULL */
-    const int64_t *numbers; /* [rows]: the row of `table` that is a step's U x + b; or NULL: it lies in `gates` */
+    const float *x, *U, *b;    /* x [rows, input] or NULL: U x + b is computed here; b or NULL */
+    const int64_t *table_rows; /* [rows]: the row of `table` that is U x + b; NULL: it is in `gates` */
     const float *table;
     float *h_end, *c_end; /* each sequence's last state [sizes[0], hidden], or NULL */
-    const float *dout;    /* back: dE/dh of each row, directly */
-    float *dh, *dc;       /* back: from dE/d(final state) to dE/d(first state), [sizes[0], hidden] */
-    float *dz, *dq;       /* back: the gradients of the preactivations, may be gates and q themselves */
-    float *dx, *dU, *dW, *db, *db_W; /* back: what is to be found of them, or NULL */
-    int64_t asked, fresh; /* back: 1 if dE/d(first state) is asked for; 1 if dE/d(final state) is 0 */
+    const float *dout;    /* backward: dE/dh of each row, directly */
+    float *dh, *dc;       /* backward: in dE/d(final state), out dE/d(first state), [sizes[0], hidden] */
+    float *dz, *dq;       /* backward: the preactivations' gradients; may be gates and q themselves */
+    float *dx, *dU, *dW, *db, *db_W; /* backward: the gradients to compute here, or NULL */
+    int64_t needs_d_start, zero_d_end; /* backward: whether dE/d(first state) is needed, dE/d(final) is 0 */
 } layer;
 
-_Static_assert(sizeof(layer) == 42 * 8, "core/engines/c/binding.py packs 42 fields");
+_Static_assert(sizeof(layer) == 42 * 8, "binding.py packs 42 fields of 8 bytes");
 
 /* ---- weights in the order in which they are read -------------------------------------------------------------- */
 
@@ -47,10 +47,10 @@ _Static_assert(sizeof(layer) == 42 * 8, "core/engines/c/binding.py packs 42 fiel
    units. `blocks` of LANES units there are, the last one filled up with zeros. Back, the rows of W are in order
    already: a batch so small that a step reads them once takes them as they lie (`direct`). A single sequence through
    a large net (`alone`: single.h) does so both ways; a panel is then UNITS units. */
-typedef struct { int64_t blocks, panels, depth; int gates, together, direct, alone; } layout;
+typedef struct { int64_t blocks, panels, depth; int gates, together, direct, single; } layout;
 
 enum {
-    ALONE = 128,      /* units from which on a single sequence takes W as it lies */
+    SINGLE_UNITS = 128,      /* units from which on a single sequence takes W as it lies */
     UNITS = 64,       /* of which so many at once; back, `hidden` is a multiple */
     SHARED = 6,       /* sequences up to which threads share out the units of a step */
     ENOUGH = 1 << 16, /* weights from which on that pays */
@@ -60,10 +60,10 @@ enum {
 static layout layout_of(const layer *l, int back) {
     layout o = {.blocks = (l->hidden + LANES - 1) / LANES, .gates = l->cell == RNN ? 1 : l->cell == LSTM ? 4 : 3};
     o.depth = back ? o.gates * l->hidden : l->hidden;
-    o.alone = l->sizes[0] == 1 && l->hidden >= ALONE && (back ? l->hidden % UNITS == 0 : l->gates != NULL);
+    o.single = l->sizes[0] == 1 && l->hidden >= SINGLE_UNITS && (back ? l->hidden % UNITS == 0 : l->gates != NULL);
     o.direct = back && l->hidden % LANES == 0 && l->sizes[0] <= ROWS * l->threads;
     if (back) o.gates = 1;
-    o.together = o.alone ? UNITS / LANES : o.gates == 1 ? 4 : 1;
+    o.together = o.single ? UNITS / LANES : o.gates == 1 ? 4 : 1;
     o.panels = (o.blocks + o.together - 1) / o.together;
     return o;
 }
@@ -117,15 +117,15 @@ static void pack_backward(const layer *l, layout o, int64_t number) {
 /* ---- a team of threads --------------------------------------------------------------------------------------- */
 
 enum { MOST_THREADS = 128 };
-typedef struct { int64_t met, taken; char rest[48]; } __attribute__((aligned(64))) mark; /* a line of its own */
-typedef struct { const layer *l; int back, many; mark marks[MOST_THREADS]; } job;
+typedef struct { int64_t met, taken; char rest[48]; } __attribute__((aligned(64))) progress; /* a line of its own */
+typedef struct { const layer *l; int back, many; progress progress[MOST_THREADS]; } job;
 typedef struct { job *job; int me, team, passed; int64_t met; } member; /* passed: whose parts are all taken */
 
 /* Waits until the whole team has come here. */
-static void meet(member *m) {
-    __atomic_store_n(&m->job->marks[m->me].met, ++m->met, __ATOMIC_RELEASE);
+static void barrier(member *m) {
+    __atomic_store_n(&m->job->progress[m->me].met, ++m->met, __ATOMIC_RELEASE);
     for (int other = 0; other < m->team; other++)
-        for (int64_t looks = 0; __atomic_load_n(&m->job->marks[other].met, __ATOMIC_ACQUIRE) < m->met; looks++)
+        for (int64_t looks = 0; __atomic_load_n(&m->job->progress[other].met, __ATOMIC_ACQUIRE) < m->met; looks++)
             if (looks > 10000) sched_yield();
 }
 
@@ -134,7 +134,7 @@ static void meet(member *m) {
 static int64_t next_part(member *m, int64_t count) {
     for (; m->passed < m->team; m->passed++) {
         const int64_t owner = (m->me + m->passed) % m->team;
-        const int64_t taken = __atomic_fetch_add(&m->job->marks[owner].taken, 1, __ATOMIC_RELAXED);
+        const int64_t taken = __atomic_fetch_add(&m->job->progress[owner].taken, 1, __ATOMIC_RELAXED);
         const int64_t part = count * owner / m->team + taken;
         if (part < count * (owner + 1) / m->team) return part;
     }
@@ -143,7 +143,7 @@ static int64_t next_part(member *m, int64_t count) {
 
 /* Whether each takes some of the units, and not of the sequences: of these there are few, and much to do for each. */
 static int shared(const layer *l) {
-    return l->sizes[l->from] <= SHARED && layout_of(l, 1).depth * l->hidden >= ENOUGH;
+    return l->sizes[l->begin] <= SHARED && layout_of(l, 1).depth * l->hidden >= ENOUGH;
 }
 
 typedef struct { int64_t lo, hi, panel, panels; } slice; /* lo <= sequence < hi, panel <= number < panels */
@@ -151,10 +151,10 @@ typedef struct { int64_t lo, hi, panel, panels; } slice; /* lo <= sequence < hi,
 /* The first row of part `part`: every part has about as many (row, step) pairs. */
 static int64_t cut(const layer *l, int64_t part, int64_t parts) {
     int64_t total = 0, row = 0, sum = 0;
-    for (int64_t t = l->from; t < l->until; t++) total += l->sizes[t];
-    for (int64_t t = l->until; sum * parts < total * part; row++) { /* row lives until step t */
-        while (t > l->from && l->sizes[t - 1] <= row) t--;
-        sum += t - l->from;
+    for (int64_t t = l->begin; t < l->end; t++) total += l->sizes[t];
+    for (int64_t t = l->end; sum * parts < total * part; row++) { /* row lives until step t */
+        while (t > l->begin && l->sizes[t - 1] <= row) t--;
+        sum += t - l->begin;
     }
     return row;
 }
@@ -166,7 +166,7 @@ static slice panels_of(layout o, const member *m) {
 
 static slice slice_of(const layer *l, layout o, const member *m) {
     slice s = panels_of(o, m);
-    if (shared(l)) s.hi = l->sizes[l->from];
+    if (shared(l)) s.hi = l->sizes[l->begin];
     else s = (slice){cut(l, m->me, m->team), cut(l, m->me + 1, m->team), 0, o.panels};
     return s;
 }

@@ -1,315 +1,211 @@
-"""The passes of `core.engines.tape` with the steps of core/engines/c/kernel.c, and one without a way back."""
+"""The passes of `core.engines.tape` with the steps of kernel.c, and a forward pass for inference.
 
-import functools
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+The arithmetic is in kernel.c and its headers; which memory it is given is in `core.engines.c.plan`. Every tensor
+whose address goes to C is contiguous and held by a local variable until the call returns.
+"""
+
+from collections.abc import Sequence
 
 import torch
-import torch._C._autograd as autograd
 from jaxtyping import Float
 from torch import Tensor
 
-from core.cells import Cell
-from core.engines.c.binding import LANES, Layer, codes, openmp
-from core.engines.c.scratch import Lease, floats, room
-from core.engines.products import Gradients, Rows, Weights, gradients, input_product, leading
-from core.engines.steps import GRUSteps, LSTMSteps, RNNSteps, Steps, steps_of
-from core.engines.tape import Parts, Recorded, Saved, Sizes, Tape, own_state_gradients
+from core.cells import State
+from core.engines.c import plan as plans
+from core.engines.c.binding import GRU, NO_INPUTS, Layer, address
+from core.engines.c.plan import Plan, contiguous, plan_of
+from core.engines.c.scratch import ScratchBuffer, floats, thread_scratch
+from core.engines.products import Gradients, Rows, gradients, leading
+from core.engines.steps import FastCell, Steps
+from core.engines.tape import BatchSizes, Recorded, Saved, Tape, own_state_gradients
 
-FEW = 64  # rows up to which kernel.c forms the products over all steps too; their bits are not those of torch.mm
-WITHIN_REACH = (
-    2**18
-)  # weights up to which a pass without a way back finds U x in each step, where it is used
-NOT_BACK = 0, 0, 0, 0, 0  # what `Layer` has between U and dout
-
-
-class Plan(NamedTuple):
-    """What follows from a layer's sizes alone: found once.
-
-    Attributes:
-        first: the first fields of `Layer`, up to `threads`.
-        kind: the type of the cell's kernel.
-        rows: of all steps.
-        hidden: how many units.
-        wide: preactivations of a row.
-        stride: floats from row to row of the preactivations on a tape; the RNN's are h.
-        stride_back: floats from row to row of their gradients.
-        W_packed: floats of W laid out anew, and of a bias.
-        U_packed: floats of U laid out anew.
-        few: whether there are few rows, and whole vectors: then the kernel can form all gradients.
-    """
-
-    first: tuple[int, ...]
-    kind: type
-    rows: int
-    hidden: int
-    wide: int
-    stride: int
-    stride_back: int
-    W_packed: int
-    U_packed: int
-    few: bool
+NEAR_WEIGHTS = 2**18  # up to which inference finds U x step by step, as U stays in cache
 
 
 class CompiledTape(Tape):
-    """A tape whose steps are taken by core/engines/c/kernel.c."""
+    """A tape whose steps are taken by kernel.c."""
 
     def recorded(self) -> Recorded:
         """What the steps have left behind."""
-        return super().recorded()._replace(buffers=self._block_and_h, lease=self._lease)
+        recorded = super().recorded()
+        return recorded._replace(buffers=self._block_and_h, scratch=self._scratch)
 
-    def _allocate(self, cell: Cell) -> tuple[Tensor, Tensor]:
-        (U, W, _, b_W), start = contiguous(self._weights), contiguous(self._first)
-        plan = _plan(self.kernel, self.firsts[-1], U.shape, W.shape, torch.get_num_threads())
-        h, packed = floats(plan.rows, plan.hidden), Lease(plan.W_packed, cell)
-        self._block_and_h, self._lease = _buffers(plan, h, cell)
-        common = _common(
+    def _allocate(self) -> tuple[Tensor, Tensor]:
+        U, W, _, b_W = contiguous(self._weights)
+        start = contiguous(self._first)
+        plan = plan_of(self.steps, self.firsts[-1], U, W)
+        h = floats(plan.rows, plan.hidden)
+        packed = ScratchBuffer(plan.W_packed, self.cell)
+        self._block_and_h, self._scratch = plans.tape_buffers(plan, h, self.cell)
+        common = plans.common_fields(
             plan,
             plan.stride,
             self.batch_sizes,
-            W,
-            b_W,
-            packed.block,
+            (W, b_W, packed.block),
             self._block_and_h,
-            _places(start),
+            plans.state_addresses(start),
         )
         self._layer = Layer(*common)
-        self._kept = W, b_W, start, packed  # the layer points at them
-        z, *rest = self._block_and_h
-        self._buffers = (_preactivations(plan, z), _second(plan, z), h) if rest else (h,)
+        self._kept = W, b_W, start, packed  # the layer holds their addresses
+        z, *has_gates = self._block_and_h
+        self._buffers = (
+            (plans.gate_rows(plan, z), plans.rows_after_gates(plan, z), h) if has_gates else (h,)
+        )
         return self._buffers[0], h
 
     def _advance(self, steps: int) -> None:
-        self._layer._replace(begin=self.taken, until=self.taken + steps).run()
+        address(self._kept[0])  # W must not have been freed since
+        self._layer._replace(begin=self.taken, end=self.taken + steps).forward()
 
 
-def forward(cell: Cell, batch_sizes: Sizes, x: Rows, weights: Weights, start: Parts) -> Recorded:
-    """All steps over known inputs: as `core.engines.tape.forward`; no `start` stands for zeros."""
-    x, start, (U, W, b, b_W) = x.contiguous(), contiguous(start), contiguous(weights)
+def forward(fast: FastCell, batch_sizes: BatchSizes, x: Rows, start: State) -> Recorded:
+    """Take all steps over known inputs, as `core.engines.tape.forward`; an empty `start` stands for zeros."""
+    x = x.contiguous()
+    start = contiguous(start)
+    U, W, b, b_W = contiguous(fast.weights)
     shape = leading(x)
-    plan = _plan(steps_of(cell), shape.numel(), U.shape, W.shape, torch.get_num_threads())
-    h, packed = floats(*shape, plan.hidden), room(plan.W_packed)
-    buffers, lease = _buffers(plan, h, cell)
-    inputs, _held = _inputs(plan, x, U, b, buffers)
-    final = _ends(
-        steps_of(cell), (1, batch_sizes[0], plan.hidden), tuple([part[None] for part in start])
+    plan = plan_of(fast.steps, shape.numel(), U, W)
+    h = floats(*shape, plan.hidden)
+    packed = thread_scratch(plan.W_packed)
+    buffers, scratch = plans.tape_buffers(plan, h, fast.cell)
+    inputs, _held = plans.input_fields(plan, x, U, b, buffers)
+    final = plans.final_state(
+        plan, (1, batch_sizes[0], plan.hidden), tuple([part[None] for part in start])
     )
-    common = _common(plan, plan.stride, batch_sizes, W, b_W, packed, buffers, _places(start))
-    fields = *common, *inputs, *_places(final)
-    Layer(*fields).run()
-    return Recorded(buffers, final, lease)
+    common = plans.common_fields(
+        plan, plan.stride, batch_sizes, (W, b_W, packed), buffers, plans.state_addresses(start)
+    )
+    fields: tuple[int, ...] = (*common, *inputs, *plans.state_addresses(final))
+    Layer(*fields).forward()
+    return Recorded(buffers, final, scratch)
 
 
 def infer(
-    kernel: Any, stack: Sequence[Weights], batch_sizes: Sizes, x: Rows, start: Parts, home: Cell
-) -> tuple[Float[Tensor, "*rows hidden"], Parts]:
-    """Layers one above the other, without a way back: the outputs of the last, and the final state of all.
+    cells: Sequence[FastCell], batch_sizes: BatchSizes, x: Rows, start: State
+) -> tuple[Float[Tensor, "*rows hidden"], State]:
+    """Run layers of equal sizes and states, one above the other, without keeping what a backward pass reads.
 
     Args:
-        kernel: the steps of all.
-        stack: the weights of each.
+        cells: of each layer, the lowest first.
         batch_sizes: rows of each step, falling.
         x: the inputs of the lowest.
-        start: the first state, parts [layers, batch, hidden]; none for zeros.
-        home: where memory is kept.
+        start: the first state, parts [layers, batch, hidden]; empty for zeros.
+
+    Returns:
+        The outputs of the last layer, and the final state of all.
     """
-    shape, batch, hidden, start = leading(x), batch_sizes[0], stack[0].W.shape[1], contiguous(start)
-    final = _ends(kernel, (len(stack), batch, hidden), start)
-    for i, weights in enumerate(stack):
-        x, (U, W, b, b_W) = x.contiguous(), contiguous(weights)
-        plan = _plan(kernel, shape.numel(), U.shape, W.shape, torch.get_num_threads())
-        h, before = floats(*shape, hidden), i * batch * hidden
-        bare = x.is_floating_point() and batch > 1 and U.numel() + W.numel() <= WITHIN_REACH
-        packed = room(plan.W_packed + plan.U_packed if bare else plan.W_packed)
-        buffers, _lease = ((h,), None) if bare else _buffers(plan, h, home)
-        inputs, _held = (_given(x, U, b), ()) if bare else _inputs(plan, x, U, b, buffers)
-        common = _common(
-            plan, plan.stride, batch_sizes, W, b_W, packed, buffers, _places(start, before)
+    shape = leading(x)
+    batch = batch_sizes[0]
+    start = contiguous(start)
+    final: State = ()
+    for i, fast in enumerate(cells):
+        x = x.contiguous()
+        U, W, b, b_W = contiguous(fast.weights)
+        plan = plan_of(fast.steps, shape.numel(), U, W)
+        final = final or plans.final_state(plan, (len(cells), batch, plan.hidden), start)
+        h = floats(*shape, plan.hidden)
+        layer = i * batch * plan.hidden  # where its state begins
+        near = U.numel() + W.numel() <= NEAR_WEIGHTS
+        without_tape = x.is_floating_point() and batch > 1 and near
+        if without_tape:
+            packed = thread_scratch(plan.W_packed + plan.U_packed)
+            buffers, _scratch = (h,), None
+            inputs, _held = plans.given_fields(x, U, b), ()
+        else:
+            packed = thread_scratch(plan.W_packed)
+            buffers, _scratch = plans.tape_buffers(plan, h, fast.cell)
+            inputs, _held = plans.input_fields(plan, x, U, b, buffers)
+        common = plans.common_fields(
+            plan,
+            plan.stride,
+            batch_sizes,
+            (W, b_W, packed),
+            buffers,
+            plans.state_addresses(start, layer),
         )
-        fields = *common, *inputs, *_places(final, before)
-        (Layer(*fields)._replace(gates=0, c=0) if bare else Layer(*fields)).run()
+        fields: tuple[int, ...] = (*common, *inputs, *plans.state_addresses(final, layer))
+        made = Layer(*fields)
+        if without_tape:
+            made = made._replace(gates=0, c=0)
+        made.forward()
         x = h
     return x, final
 
 
 def backward(
-    kernel: Steps,
-    batch_sizes: Sizes,
+    steps: Steps,
+    batch_sizes: BatchSizes,
     saved: Saved,
     dh: Float[Tensor, "*rows hidden"],
     d_final: Sequence[Tensor | None],
     in_place: bool,
     needs: Sequence[bool],
-) -> tuple[Gradients, Parts]:
-    """All steps back: as `core.engines.tape.backward`."""
+) -> tuple[Gradients, State]:
+    """Take all steps backward, as `core.engines.tape.backward`."""
     x, U, W, start, buffers = saved
-    x, U, W, *buffers = contiguous((x, U, W, *buffers))  # hooks may have given back others
-    dh, start = dh.contiguous().resolve_neg(), contiguous(start)
-    plan = _plan(kernel, leading(dh).numel(), U.shape, W.shape, torch.get_num_threads())
-    state, stride = batch_sizes[0] * plan.hidden, plan.stride_back
-    fresh = not needs[-1] and all(each is None for each in d_final)
-    packed = room(plan.W_packed + (2 * state if fresh else 0))
-    if fresh:  # the kernel writes zeros
-        d_state, spare = (), packed.data_ptr() + 4 * plan.W_packed
-        d_places = spare, spare + 4 * state
+    x, U, W, *buffers = contiguous((x, U, W, *buffers))  # hooks may have returned others
+    dh = dh.contiguous().resolve_neg()
+    start = contiguous(start)
+    plan = plan_of(steps, leading(dh).numel(), U, W)
+    _require_saved(plan, x, batch_sizes[0], start, buffers)
+    state_size = batch_sizes[0] * plan.hidden
+    zero_d_end = not needs[-1] and all(part is None for part in d_final)
+    packed = thread_scratch(plan.W_packed + (2 * state_size if zero_d_end else 0))
+    if zero_d_end:  # the kernel writes the zeros
+        d_state: State = ()
+        spare = packed.data_ptr() + 4 * plan.W_packed
+        d_places = (spare, spare + 4 * state_size)
     else:
-        d_state = own_state_gradients(
-            d_final, start[0] if start else dh.new_empty(batch_sizes[0], plan.hidden)
-        )
-        d_places = _places(d_state)
-    gru = plan.kind is GRUSteps
-    size = plan.rows * (stride + plan.hidden if gru else stride)
-    block = buffers[0] if in_place and len(buffers) > 1 else floats(size)
-    few = plan.few and x.is_floating_point() and batch_sizes[0] == batch_sizes[-1]
-    shapes = x.shape, U.shape, W.shape, W.shape[:1], W.shape[1:]
+        like = start[0] if start else dh.new_empty(batch_sizes[0], plan.hidden)
+        d_state = own_state_gradients(d_final, like)
+        d_places = plans.state_addresses(d_state)
+    stride = plan.backward_stride
+    row = stride + plan.hidden if plan.cell == GRU else stride
+    block = buffers[0] if in_place and len(buffers) > 1 else floats(plan.rows * row)
+    dz = block.data_ptr()
+    dq = dz + 4 * plan.rows * stride
+    in_kernel = plan.small and x.is_floating_point() and batch_sizes[0] == batch_sizes[-1]
+    shapes = (x.shape, U.shape, W.shape, W.shape[:1], W.shape[1:])
     made = [
-        floats(*shape) if few and need else None for shape, need in zip(shapes, needs, strict=False)
+        floats(*shape) if in_kernel and need else None
+        for shape, need in zip(shapes, needs, strict=False)
     ]
-    common, dz_at = (
-        _common(plan, stride, batch_sizes, W, None, packed, buffers, _places(start)),
-        block.data_ptr(),
+    common = plans.common_fields(
+        plan, stride, batch_sizes, (W, None, packed), buffers, plans.state_addresses(start)
     )
-    back = (
-        dh.data_ptr(),
-        *d_places,
-        dz_at,
-        dz_at + 4 * plan.rows * stride,
-        *map(at, made),
-        needs[-1],
-        fresh,
+    d_weights = [address(gradient) for gradient in made]
+    inputs = (address(x), address(U), *NO_INPUTS)
+    flags = (needs[-1], zero_d_end)
+    fields: tuple[int, ...] = (
+        *(*common, *inputs, address(dh), *d_places, dz, dq, *d_weights, *flags),
     )
-    fields = *common, x.data_ptr(), U.data_ptr(), *NOT_BACK, *back
-    Layer(*fields).run(back=True)
-    if few:
+    Layer(*fields).backward()
+    if in_kernel:
         return Gradients(*made), d_state
-    dz, dq = _preactivations(plan, block), _second(plan, block) if gru else None
     before = start[0] if start else dh.new_zeros(batch_sizes[0], plan.hidden)
-    return gradients(x, U, before, buffers[-1], dz, dq, batch_sizes, needs), d_state
+    dq_rows = plans.rows_after_gates(plan, block) if plan.cell == GRU else None
+    dz_rows = plans.gate_rows(plan, block)
+    h = buffers[-1]
+    return gradients(x, U, before, h, dz_rows, dq_rows, batch_sizes, needs), d_state
 
 
-def at(tensor: Tensor | None) -> int:
-    """Where a tensor lies."""
-    return 0 if tensor is None else tensor.data_ptr()
-
-
-def contiguous(tensors: Iterable[Tensor | None]) -> tuple[Any, ...]:
-    """Each with its numbers one after another; None stays."""
-    return tuple([each if each is None else each.contiguous() for each in tensors])
-
-
-@functools.lru_cache(maxsize=4096)
-def _plan_of(
-    coded: tuple[int, ...], kind: type, rows: int, U: torch.Size, W: torch.Size, threads: int
-) -> Plan:
-    """The plan of so many rows with weights of these shapes."""
-    (wide, hidden), width, rnn = W, U[1], kind is RNNSteps
-    units = wide // hidden * ((hidden + LANES - 1) // LANES * LANES)
-    stride = (
-        wide + 15
-    ) // 16 * 16 + 16  # seldom a multiple of 4 KiB: such rows would share cache sets
-    few = rows <= FEW and hidden % LANES == 0 and width % LANES == 0
-    first = *coded, *openmp(), hidden, width, threads
-    sizes = (
-        rows,
-        hidden,
-        wide,
-        hidden if rnn else stride,
-        stride,
-        units * (hidden + 1),
-        units * width,
+def _require_saved(
+    plan: Plan, x: Tensor, batch: int, start: State, buffers: Sequence[Tensor]
+) -> None:
+    """RuntimeError unless the saved tensors, which hooks may have replaced, are as they were saved."""
+    sizes = [plan.rows * plan.hidden]
+    if len(buffers) > 1:
+        sizes.insert(0, plan.rows * (plan.stride + plan.hidden))
+    width = x.shape[-1] if x.is_floating_point() else plan.input
+    fits = leading(x).numel() == plan.rows and width == plan.input
+    for part in start:
+        fits = fits and part.shape[0] >= batch and part.shape[1:] == (plan.hidden,)
+    for buffer, size in zip(buffers, sizes, strict=True):
+        fits = fits and buffer.numel() >= size
+    floats_at_hand = all(
+        tensor.dtype is torch.float32 and tensor.is_cpu for tensor in (*start, *buffers)
     )
-    return Plan(first, kind, *sizes, few)
-
-
-def _plan(kernel: Any, *work: Any) -> Plan:
-    return _plan_of(codes(kernel), type(kernel), *work)
-
-
-def _common(
-    plan: Plan,
-    stride: int,
-    batch_sizes: Sizes,
-    W: Tensor,
-    b_W: Tensor | None,
-    packed: Tensor,
-    buffers: Sequence[Tensor],
-    start: tuple[int, int],
-) -> tuple[int, ...]:
-    """The fields of `Layer` up to the first state. Who calls holds the tensors."""
-    (place, steps), gates = batch_sizes.buffer_info(), buffers[0].data_ptr()
-    second = gates + 4 * plan.rows * stride
-    return (
-        *plan.first,
-        *(stride, 0, steps, place),
-        *(W.data_ptr(), at(b_W), packed.data_ptr()),
-        *(gates, second if plan.kind is LSTMSteps else 0, second, buffers[-1].data_ptr()),
-        *start,
-    )
-
-
-def _places(state: Sequence[Tensor], skipped: int = 0) -> tuple[int, int]:
-    """Where h and c of a state lie, so many floats further on; of others than the LSTM h, twice."""
-    return (
-        (state[0].data_ptr() + 4 * skipped, state[-1].data_ptr() + 4 * skipped) if state else (0, 0)
-    )
-
-
-def _ends(kernel: Any, shape: tuple[int, int, int], start: Sequence[Tensor]) -> Parts:
-    """Where the final state [layers, batch, hidden] goes; of sequences without a step it is the first."""
-    if start and start[0].shape != shape:
-        return tuple(part.clone() for part in start)
-    return (floats(*shape), floats(*shape)) if isinstance(kernel, LSTMSteps) else (floats(*shape),)
-
-
-def _inputs(
-    plan: Plan, x: Rows, U: Tensor, b: Tensor | None, buffers: Sequence[Tensor]
-) -> tuple[tuple[int, ...], Sequence[Tensor]]:
-    """How the kernel has U x + b of a pass that is recorded: fields of `Layer`, and tensors they point at."""
-    if x.is_floating_point() and plan.rows <= FEW:
-        return _given(x, U, b), ()
-    if x.is_floating_point() or plan.rows < U.shape[1]:  # it lies on the tape
-        z = (
-            buffers[0].view(plan.rows, -1)
-            if plan.kind is RNNSteps
-            else _preactivations(plan, buffers[0])
+    if not (fits and floats_at_hand):
+        raise RuntimeError(
+            "hooks on saved tensors have returned other tensors than they were given"
         )
-        input_product(x, U, b, z)
-        return (0, 0, 0, 0, 0), ()
-    numbers, table = (
-        x.long(),
-        floats(U.shape[1], plan.stride),
-    )  # it gathers columns of U where it needs them
-    table[:, : U.shape[0]] = U.t() if b is None else U.t() + b
-    return (0, 0, 0, numbers.data_ptr(), table.data_ptr()), (numbers, table)
-
-
-def _given(x: Rows, U: Tensor, b: Tensor | None) -> tuple[int, ...]:
-    """These fields where the kernel is to find U x + b itself."""
-    return x.data_ptr(), U.data_ptr(), at(b), 0, 0
-
-
-def _buffers(plan: Plan, h: Tensor, home: Cell) -> tuple[Parts, Lease | None]:
-    """What the pass back will read: of the RNN h, of the others a block with gates and c or q, and h.
-
-    The block is on lease, but where hooks on saved tensors may keep it (`torch.autograd.graph.saved_tensors_hooks`,
-    checkpoints).
-    """
-    if plan.kind is RNNSteps:
-        return (h,), None
-    size = plan.rows * (plan.stride + plan.hidden)
-    if autograd._top_saved_tensors_default_hooks(True) is not None:
-        return (floats(size), h), None
-    lease = Lease(size, home)
-    return (lease.block, h), lease
-
-
-def _preactivations(plan: Plan, block: Tensor) -> Float[Tensor, "rows gates_hidden"]:
-    """Of a block with the stride of the way back: the preactivations, or their gradients."""
-    return block.as_strided((plan.rows, plan.wide), (plan.stride_back, 1))
-
-
-def _second(plan: Plan, block: Tensor) -> Float[Tensor, "rows hidden"]:
-    """What comes after them: c, q or dq."""
-    return block.as_strided(
-        (plan.rows, plan.hidden), (plan.hidden, 1), plan.rows * plan.stride_back
-    )

@@ -77,12 +77,12 @@ INLINE ints lane_numbers(void) {
 
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-typedef struct { const float *at[ROWS * 4 * 7]; int count; } lines; /* of memory that are needed next */
+typedef struct { const float *at[ROWS * 4 * 7]; int count; } prefetch_list; /* of memory that are needed next */
 
-INLINE void ask(lines *soon, const float *at) { soon->at[soon->count++] = at; }
+INLINE void prefetch_later(prefetch_list *prefetches, const float *at) { prefetches->at[prefetches->count++] = at; }
 
-static const lines none;
-static const float *const nothing[2] = {0}; /* to be brought closer by `dots` */
+static const prefetch_list no_prefetches;
+static const float *const no_next[2] = {0}; /* to be brought closer by `dots` */
 
 typedef struct { const float *at; int64_t stride; } panel; /* its weights of unit k + 1 lie `stride` after those of k */
 
@@ -92,7 +92,7 @@ typedef struct { const float *at; int64_t stride; } panel; /* its weights of uni
    Meanwhile the lines that are needed afterwards come from memory, now and then one: all at once they would hold up
    the weights. */
 INLINE void tile(const int rows, const int wide, const float *a, int64_t stride, const int across, const int shift,
-                 panel weights, int64_t depth, float *sums, int64_t wide_sums, int add, const lines *soon) {
+                 panel weights, int64_t depth, float *sums, int64_t wide_sums, int add, const prefetch_list *prefetches) {
     const int every = across ? 1 : 4; /* what lies across is as deep as there are rows, and these are few */
     vec sum[ROWS][4];
 #pragma GCC unroll 8
@@ -102,7 +102,7 @@ INLINE void tile(const int rows, const int wide, const float *a, int64_t stride,
     for (int64_t k = 0; k < depth; k++, weights.at += weights.stride) {
         for (int v = 0; v < wide && !shift && !across; v++)
             __builtin_prefetch(weights.at + v * LANES + 16 * weights.stride);
-        if (k % every == 0 && k / every < soon->count) __builtin_prefetch(soon->at[k / every], 1);
+        if (k % every == 0 && k / every < prefetches->count) __builtin_prefetch(prefetches->at[k / every], 1);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
@@ -118,7 +118,7 @@ INLINE void tile(const int rows, const int wide, const float *a, int64_t stride,
 }
 
 #define CASE(r, w, across, to, wide_to) \
-    case 4 * r + w - 1: tile(r, w, a, stride, across, 0, weights, depth, to, wide_to, add, soon); break;
+    case 4 * r + w - 1: tile(r, w, a, stride, across, 0, weights, depth, to, wide_to, add, prefetches); break;
 #define ROW(...) EACH(__VA_ARGS__)
 #define EACH(r, ...) CASE(r, 1, __VA_ARGS__) CASE(r, 2, __VA_ARGS__) CASE(r, 3, __VA_ARGS__) CASE(r, 4, __VA_ARGS__)
 #if defined(__AVX512F__) || defined(__aarch64__)
@@ -131,14 +131,14 @@ INLINE void tile(const int rows, const int wide, const float *a, int64_t stride,
 #endif
 
 static void product(int rows, int wide, const float *a, int64_t stride, panel weights, int64_t depth,
-                    vec (*sums)[4], int add, const lines *soon) {
+                    vec (*sums)[4], int add, const prefetch_list *prefetches) {
     switch (4 * rows + wide - 1) { ALL(0, (float *)sums, 4 * LANES) }
 }
 
 /* The same with a transposed: a[k][row], `stride` from k to k; the sums go to rows of `to`. */
 __attribute__((unused)) static void product_across(int rows, int wide, const float *a, int64_t stride, panel weights,
                                                    int64_t depth, float *to, int64_t wide_to, int add,
-                                                   const lines *soon) {
+                                                   const prefetch_list *prefetches) {
     switch (4 * rows + wide - 1) { ALL(1, to, wide_to) }
 }
 
@@ -146,7 +146,7 @@ __attribute__((unused)) static void product_across(int rows, int wide, const flo
 enum { MOST_FOURS = ROWS < 4 ? ROWS : 4 }; /* whose sums fit the registers */
 __attribute__((unused)) static void product_of_row(int fours, const float *a, panel weights, int64_t depth, float *sums,
                                                    int add) {
-#define SIDE_BY_SIDE(p) case p: tile(p, 4, a, 0, 0, 4 * LANES, weights, depth, sums, 4 * LANES, add, &none); break;
+#define SIDE_BY_SIDE(p) case p: tile(p, 4, a, 0, 0, 4 * LANES, weights, depth, sums, 4 * LANES, add, &no_prefetches); break;
     switch (fours) {
         SIDE_BY_SIDE(1) SIDE_BY_SIDE(2)
 #if defined(__AVX__) || defined(__aarch64__)

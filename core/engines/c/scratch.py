@@ -1,4 +1,4 @@
-"""Memory that is used again and again: what was used before is in reach already."""
+"""Scratch buffers that are reused between calls, so that hot memory stays in cache and no page is faulted anew."""
 
 import functools
 import threading
@@ -10,48 +10,48 @@ from torch import Tensor
 
 from core.cells import Cell
 
-MOST_FREE = 2  # blocks kept at a home
+KEPT_FREE = 2  # buffers kept for a cell while nobody uses them
 
 floats = functools.partial(torch.empty, dtype=torch.float32, device=torch.device("cpu"))
-"""New numbers of float32 on the CPU, whatever torch's defaults are."""
+"""An uninitialised float32 tensor on the CPU, whatever torch's defaults are."""
 
 
-class Lease:
-    """A block of floats from those kept for a cell; it goes back there when no one holds the lease any more.
+class ScratchBuffer:
+    """A block of floats from those kept for a cell; it returns to them when the last reference is dropped.
 
     Args:
         size: how many floats the block must have at least.
         cell: whose blocks.
     """
 
-    _homes: ClassVar[WeakKeyDictionary[Cell, list[Tensor]]] = WeakKeyDictionary()
-    _home: list[Tensor] | None = None
+    _free: ClassVar[WeakKeyDictionary[Cell, list[Tensor]]] = WeakKeyDictionary()
+    _free_of_cell: list[Tensor] | None = None
 
     def __init__(self, size: int, cell: Cell):
-        home = self._homes.setdefault(cell, [])
+        free = self._free.setdefault(cell, [])
         try:
-            self.block = enough(home.pop(), size)
-        except IndexError:  # another thread may have been faster
-            self.block = enough(None, size)
-        self._home = home
+            self.block = enlarged(free.pop(), size)
+        except IndexError:  # none is free, or another thread was faster
+            self.block = enlarged(None, size)
+        self._free_of_cell = free
 
     def __del__(self):
-        if self._home is not None and len(self._home) < MOST_FREE:
-            self._home.append(self.block)
+        if self._free_of_cell is not None and len(self._free_of_cell) < KEPT_FREE:
+            self._free_of_cell.append(self.block)
 
 
-def room(size: int) -> Tensor:
-    """At least so many floats, this thread's own until it asks again."""
-    _own.block = enough(getattr(_own, "block", None), size)
+def thread_scratch(size: int) -> Tensor:
+    """At least `size` floats that belong to this thread until it calls again."""
+    _own.block = enlarged(getattr(_own, "block", None), size)
     return _own.block
 
 
 _own = threading.local()
 
 
-def enough(block: Tensor | None, size: int) -> Tensor:
+def enlarged(block: Tensor | None, size: int) -> Tensor:
     """The block, or a new one where it is too small."""
     if block is not None and block.numel() >= size:
         return block
-    with torch.inference_mode(False):  # it may come back to train
+    with torch.inference_mode(False):  # an inference tensor could not be used in training later
         return floats(size + size // 8)

@@ -2,8 +2,8 @@
    comes from the caches, and how little threads wait for each other. Every thread takes some units, forward and back,
    and so reads the same rows of W in all steps. */
 
-#ifndef ALONE_H
-#define ALONE_H
+#ifndef SINGLE_H
+#define SINGLE_H
 
 #include "steps.h"
 
@@ -11,7 +11,7 @@
 static int64_t turned(int64_t t, int64_t i, int64_t count) { return t & 1 ? count - 1 - i : i; }
 
 /* Step t at a thread's units: the equations of some are computed while W comes for the next. */
-static void forward_alone(const layer *l, place p, slice s, int64_t t) {
+static void forward_single(const layer *l, place p, slice s, int64_t t) {
     const int64_t H = l->hidden, lo = s.panel * UNITS, hi = least(H, s.panels * UNITS);
     const int64_t blocks = (hi - lo + LANES - 1) / LANES;
     const layout o = layout_of(l, 0);
@@ -21,7 +21,7 @@ static void forward_alone(const layer *l, place p, slice s, int64_t t) {
         const int64_t j = lo + turned(t, i, blocks) * LANES;
         for (int g = 0; g < o.gates; g++) {
             if (i < blocks && !p.rests)
-                sums[i & 1][g] = dots(1, p.h, H, l->W + (g * H + j) * H, H, valid(l, j), H, nothing);
+                sums[i & 1][g] = dots(1, p.h, H, l->W + (g * H + j) * H, H, valid(l, j), H, no_next);
             if (g == 0 && i > 0) units_forward(l, p, 0, last, sums[~i & 1], z, (vec){0});
         }
         last = j;
@@ -39,20 +39,20 @@ static void through_rows(const layer *l, int64_t first, int64_t unit, float *par
         }
 }
 
-static void backward_alone(const layer *l, member *m) {
+static void backward_single(const layer *l, member *m) {
     const int64_t H = l->hidden, parts = H / UNITS;
     const slice s = slice_of(l, layout_of(l, 1), m);
-    for (int64_t t = l->until - 1; t >= (l->asked ? -1 : 0); t--) {
+    for (int64_t t = l->end - 1; t >= (l->needs_d_start ? -1 : 0); t--) {
         float *part = l->packed + (t & 1) * parts * H; /* of the step before, others may read still */
-        for (int64_t i = 0; i < s.panels - s.panel && t + 1 < l->until; i++) {
+        for (int64_t i = 0; i < s.panels - s.panel && t + 1 < l->end; i++) {
             const int64_t number = s.panel + turned(t, i, s.panels - s.panel);
             through_rows(l, t + 1, number * UNITS, part + number * H);
         }
-        meet(m);
-        const place p = place_back(l, t, t);
+        barrier(m);
+        const place p = place_backward(l, t, t);
         for (int64_t j = s.panel * UNITS; j < s.panels * UNITS; j += LANES) {
             vec sum = {0};
-            for (int64_t i = 0; i < parts && t + 1 < l->until; i++) sum += load(part + i * H + j, LANES);
+            for (int64_t i = 0; i < parts && t + 1 < l->end; i++) sum += load(part + i * H + j, LANES);
             if (t >= 0) units_backward(l, p, 0, j, sum);
             else store(l->dh + j, load(l->dh + j, LANES) + sum, LANES);
         }

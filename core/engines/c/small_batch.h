@@ -2,8 +2,8 @@
    and the biases' gradients (core/engines/products.py has them for many). A library would copy U, which is larger than all
    rows. */
 
-#ifndef FEW_H
-#define FEW_H
+#ifndef SMALL_BATCH_H
+#define SMALL_BATCH_H
 
 #include "layer.h"
 
@@ -12,7 +12,7 @@ static int tile_rows(int64_t rows) { /* tiles of like heights */
     return tiles ? (int)((rows + tiles - 1) / tiles) : 1;
 }
 
-static int at_rest(const float *h, int64_t count) {
+static int is_zero(const float *h, int64_t count) {
     int64_t i = 0;
     while (h && i < count && h[i] == 0) i++;
     return !h || i == count;
@@ -30,10 +30,10 @@ static void project(const layer *l, int64_t rows, int64_t column, int columns, c
         vec sums[4] = {{0}};
         const int together = row + 4 <= rows ? 4 : 1;
         for (int c = 0; c < together && c * some < columns; c++, done += M) {
-            const float *soon[2] = {done < LANES * M ? next[0] + done : NULL,
+            const float *prefetches[2] = {done < LANES * M ? next[0] + done : NULL,
                                     next[1] && done < LANES * l->hidden ? next[1] + done : NULL};
-            if (together == 4) sums[c] = dots(4, x, M, U + c * some * M, M, columns - c * some, M, soon);
-            else sums[c] = dots(1, x, M, U, M, columns, M, soon);
+            if (together == 4) sums[c] = dots(4, x, M, U + c * some * M, M, columns - c * some, M, prefetches);
+            else sums[c] = dots(1, x, M, U, M, columns, M, prefetches);
         }
         if (together == 4) transpose(4, sums);
         for (int r = 0; r < together; r++) store(z + r * l->stride, sums[r] + b, columns);
@@ -49,13 +49,13 @@ static void outer(const pair *pairs, int count, float *to, int rows) {
     for (int64_t j = 0; j < width; j += 4 * LANES) {
         const int wide = (int)least(4, (width - j) / LANES);
         const float *next = j + 4 * LANES < width ? to + j + 4 * LANES : to + rows * width;
-        lines soon;
-        soon.count = 0;
+        prefetch_list prefetches;
+        prefetches.count = 0;
         for (int r = 0; r < rows; r++)
-            for (int i = 0; i < wide; i++) ask(&soon, next + r * width + i * LANES);
+            for (int i = 0; i < wide; i++) prefetch_later(&prefetches, next + r * width + i * LANES);
         for (const pair *p = pairs; p < pairs + count; p++)
             product_across(rows, wide, p->dz, p->stride, (panel){p->v + j, width}, p->depth, to + j, width, p > pairs,
-                           &soon);
+                           &prefetches);
     }
 }
 
@@ -88,21 +88,21 @@ static void input_gradient(const layer *l, int64_t rows, int64_t column) {
         vec sums[ROWS][4];
         const int some = (int)least(height, rows - row);
         const panel weights = {l->U + column, M};
-        product(some, wide, l->dz + row * l->stride, l->stride, weights, layout_of(l, 1).depth, sums, 0, &none);
+        product(some, wide, l->dz + row * l->stride, l->stride, weights, layout_of(l, 1).depth, sums, 0, &no_prefetches);
         for (int r = 0; r < some; r++)
             for (int v = 0; v < wide; v++) store(l->dx + (row + r) * M + column + v * LANES, sums[r][v], LANES);
     }
 }
 
 static void gradients(const layer *l, member *m) {
-    const int64_t H = l->hidden, rows = l->until * l->sizes[0], gates = layout_of(l, 0).gates;
+    const int64_t H = l->hidden, rows = l->end * l->sizes[0], gates = layout_of(l, 0).gates;
     for (int64_t j = 4 * LANES * m->me; l->dx && j < l->input; j += 4 * LANES * m->team) input_gradient(l, rows, j);
     if (!l->dU && !l->dW && !l->db && !l->db_W) return;
-    const int rested = at_rest(l->h_start, l->sizes[0] * H);
+    const int rested = is_zero(l->h_start, l->sizes[0] * H);
     const int64_t some = 4 * ROWS, parts = (H + some - 1) / some; /* of a gate */
     for (int64_t part; (part = next_part(m, gates * parts)) >= 0;)
         for (int64_t unit = part % parts * some; unit < least(H, (part % parts + 1) * some); unit += ROWS)
-            weight_gradients(l, l->until, rested, (int)(part / parts), unit, (int)least(ROWS, H - unit));
+            weight_gradients(l, l->end, rested, (int)(part / parts), unit, (int)least(ROWS, H - unit));
 }
 
 #endif

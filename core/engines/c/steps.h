@@ -56,7 +56,7 @@ INLINE void gru_forward(const layer *l, place p, int64_t row, int64_t j, int cou
 
 INLINE void rnn_backward(const layer *l, place p, int64_t row, int64_t j, int count, vec dh) {
     const int64_t here = (p.first + row) * l->hidden + j;
-    store(l->dz + (p.first + row) * l->stride + j, dh * slope(l->candidate, load(l->h + here, count)), count);
+    store(l->dz + (p.first + row) * l->stride + j, dh * derivative(l->candidate, load(l->h + here, count)), count);
     store(l->dh + row * l->hidden + j, (vec){0}, count);
 }
 
@@ -65,12 +65,12 @@ INLINE void lstm_backward(const layer *l, place p, int64_t row, int64_t j, int c
     const float *gates = l->gates + wide;
     vec i = load(gates, count), f = load(gates + H, count), g = load(gates + 2 * H, count);
     vec o = load(gates + 3 * H, count), s = activate(l->output, load(l->c + (p.first + row) * H + j, count));
-    vec dc = load(l->dc + own, count) + dh * o * slope(l->output, s);
+    vec dc = load(l->dc + own, count) + dh * o * derivative(l->output, s);
     float *dz = l->dz + wide;
-    store(dz, dc * g * slope(l->gate, i), count);
-    store(dz + H, dc * before(p.c, own, count) * slope(l->gate, f), count);
-    store(dz + 2 * H, dc * i * slope(l->candidate, g), count);
-    store(dz + 3 * H, dh * s * slope(l->gate, o), count);
+    store(dz, dc * g * derivative(l->gate, i), count);
+    store(dz + H, dc * before(p.c, own, count) * derivative(l->gate, f), count);
+    store(dz + 2 * H, dc * i * derivative(l->candidate, g), count);
+    store(dz + 3 * H, dh * s * derivative(l->gate, o), count);
     store(l->dc + own, dc * f, count);
     store(l->dh + own, (vec){0}, count);
 }
@@ -80,9 +80,9 @@ INLINE void gru_backward(const layer *l, place p, int64_t row, int64_t j, int co
     const int64_t wide = (p.first + row) * l->stride + j;
     const float *gates = l->gates + wide;
     vec r = load(gates, count), u = load(gates + H, count), n = load(gates + 2 * H, count);
-    vec carried = dh * u, dn = (dh - carried) * slope(l->candidate, n);
-    vec du = dh * (before(p.h, own, count) - n) * slope(l->gate, u);
-    vec dr = dn * load(l->q + here, count) * slope(l->gate, r);
+    vec carried = dh * u, dn = (dh - carried) * derivative(l->candidate, n);
+    vec du = dh * (before(p.h, own, count) - n) * derivative(l->gate, u);
+    vec dr = dn * load(l->q + here, count) * derivative(l->gate, r);
     float *dz = l->dz + wide;
     store(dz, dr, count), store(dz + H, du, count), store(dz + 2 * H, dn, count);
     store(l->dq + here, dn * r, count);
@@ -93,7 +93,7 @@ INLINE void gru_backward(const layer *l, place p, int64_t row, int64_t j, int co
 
 /* U x + b of the row `at` of the tape, before W h is added; with no tape b alone. */
 static const float *preactivation(const layer *l, layout o, int64_t at) {
-    if (l->numbers) return l->table + l->numbers[at] * l->stride;
+    if (l->table_rows) return l->table + l->table_rows[at] * l->stride;
     return l->gates ? l->gates + at * l->stride : packed_b(l, o);
 }
 
@@ -114,7 +114,7 @@ static void units_backward(const layer *l, place p, int64_t row, int64_t j, vec 
 }
 
 /* Where step t and the one before lie, given the first row of step t. */
-static place place_back(const layer *l, int64_t t, int64_t here) {
+static place place_backward(const layer *l, int64_t t, int64_t here) {
     if (t <= 0) return (place){.first = here, .h = l->h_start, .c = l->c_start};
     const int64_t before = (here - l->sizes[t - 1]) * l->hidden;
     return (place){.first = here, .h = l->h + before, .c = l->c ? l->c + before : NULL};

@@ -1,0 +1,52 @@
+"""Sequences of several lengths as rows without padding, so that the batch shrinks as sequences end."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from core.cells import State, map_state
+from core.engines.reference import Lengths, Outputs, Sequences
+from core.engines.steps import FastCell
+
+RunRows = Callable[[FastCell, list[int], Tensor, State], tuple[Tensor, State]]
+
+
+def over_rows(
+    run: RunRows,
+    fast: FastCell,
+    x: Sequences,
+    state: State,
+    lengths: Lengths | None,
+    reverse: bool,
+) -> tuple[Outputs, State]:
+    """Apply `run` to the valid rows of x: all of step 0, all of step 1, and so on, longest sequence first.
+
+    `run(fast, batch_sizes, rows, state)` returns the outputs of the rows and the final state.
+    """
+    time, batch = x.shape[:2]
+    if lengths is None:
+        outputs, final = run(fast, [batch] * time, x.flip(0) if reverse else x, state)
+        return outputs.flip(0) if reverse else outputs, final
+
+    hidden = fast.cell.hidden_size
+    rows, order, batch_sizes = _valid_rows(lengths.cpu(), batch, reverse)
+    if not batch_sizes:
+        zeros = fast.weights.U.new_zeros(time, batch, hidden)
+        return zeros, map_state(lambda part: part[None], state)
+    rows = rows.to(x.device)
+    order = order.to(x.device)
+    ordered = map_state(lambda part: part[order], state)
+    valid_outputs, final = run(fast, batch_sizes, x.flatten(0, 1)[rows], ordered)
+    outputs = valid_outputs.new_zeros(time * batch, hidden).index_copy(0, rows, valid_outputs)
+    back = order.argsort()
+    return outputs.unflatten(0, (time, batch)), map_state(lambda part: part[:, back], final)
+
+
+def _valid_rows(lengths: Lengths, batch: int, reverse: bool) -> tuple[Tensor, Tensor, list[int]]:
+    """Return the indices t * batch + b of the valid rows, the order of the sequences, and the batch sizes."""
+    lengths, order = lengths.sort(descending=True, stable=True)
+    t = torch.arange(int(lengths[0]))[:, None]
+    valid = t < lengths
+    read = lengths - 1 - t if reverse else t
+    return (read * batch + order)[valid], order, valid.sum(1).tolist()
