@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from core.cells import Cell, LSTMCell, RNNCell
+from core.engines import bptt
 from core.engines.c.passes import CompiledTape
-from core.engines.choose import bptt
 from glimpse import compiled
 from glimpse.compiled import Linear
 
@@ -55,6 +55,7 @@ class Network(NamedTuple):
         batch = len(images.pointers)
         scales, size = len(self.edges), self.edges.shape[1] - 1
         tape = bptt.record(self.cell, batch, glimpses)
+        assert isinstance(tape, CompiledTape)
         U, b = self.cell.U, self.cell.b
         assert b is not None
         weights = compiled.Weights(self.location, self.what, self.where, self.combine, (U, b))

@@ -47,6 +47,7 @@ def test_closed_loops(cell: str) -> None:
     for autocast in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast, cache_enabled=False):
             tape = bptt.record(made, 3, 5)
+            assert isinstance(tape, bptt.Tape)
             for each in x:
                 tape.step(each.bfloat16() if autocast else each)
             h = bptt.replay(made, x, tape)

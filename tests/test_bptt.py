@@ -33,6 +33,7 @@ def by_autograd(cell: Cell, x: Tensor, state: State) -> Tensor:
 
 def recorded(cell: Cell, x: Tensor, state: State | None = None) -> bptt.Tape:
     tape = bptt.record(cell, BATCH, len(x), state)
+    assert isinstance(tape, bptt.Tape)
     for x_t in x.unbind(0):
         tape.step(x_t)
     return tape

@@ -248,6 +248,7 @@ def test_shapes_are_as_annotated():
         cell = cell_class(3, 4)
         checked(cell_class.forward)(cell, x[0], cell.initial_state(2))
         tape = bptt.record(cell, 2, 5)
+        assert isinstance(tape, bptt.Tape)
         for x_t in x:
             checked(bptt.Tape.step)(tape, x_t)
         checked(bptt.replay)(cell, x, tape)
