@@ -32,7 +32,7 @@ from captioning.trained import Trained
 from core.errors import InputError
 from datasets.pictures import open_picture
 from datasets.text import Vocabulary
-from vision.opening import encoder_of
+from vision.encoder import encoder_of
 
 WHOLE, BEAMS = "end to end, beam 3", (1, 3, 5)
 SIZE = 500, 333

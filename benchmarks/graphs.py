@@ -35,7 +35,7 @@ from glimpse.train import Learner as GlimpseLearner
 from video.config import SPRITES, VIDEOS
 from video.train import Learner as VideoLearner
 from video.trained import build
-from vision.opening import encoder_of
+from vision.encoder import encoder_of
 
 Batch = tuple[Tensor, ...]
 Made = tuple[nn.Module, LoopConfig, Callable[[int], Batch]]

@@ -38,20 +38,18 @@ class Evaluate(Computing):
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run directory or checkpoint."""
-    split: Literal["test", "validation"] | None = None
-    """Part of the data; by default test where there is one."""
-    data: str | None = None
-    """Other data than in training: a caption file or a folder."""
+    split: Literal["train", "validation", "test"] | None = None
+    """Part of the data; default: test images of the run's own data, all images of other data."""
+    data: tuple[str, ...] = ()
+    """Other data than in training: caption files or folders."""
     images: str | None = None
     """Folder of the pictures, if it is not found beside the captions."""
     cache: str | None = None
-    """Folder of the encoder's features; by default in the user's cache."""
+    """Folder of the encoder's features; default: in the user's cache."""
     beam: int | None = None
-    """Beam width; by default as in training."""
-    baselines: bool = True
-    """Measure captions taken over from the nearest training images, too."""
-    java: bool = False
-    """Measure METEOR and SPICE too, with pycocoevalcap's Java programs; SPICE needs its models there."""
+    """Beam width; default: as in training."""
+    baselines: bool = False
+    """Measure captions copied from the nearest training images, too."""
     json: bool = False
     """Print the scores as JSON instead of a table."""
 
@@ -63,4 +61,4 @@ class Export:
     run: Annotated[Path, tyro.conf.Positional]
     """Run directory or checkpoint."""
     folder: Annotated[Path, tyro.conf.Positional]
-    """The folder to write look.pt2 and word.pt2 to."""
+    """The folder to write encode.pt2 and step.pt2 to."""

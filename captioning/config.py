@@ -1,4 +1,7 @@
-"""Everything that decides what a run of the captioner becomes, and the presets."""
+"""The configuration of the captioner, and the presets.
+
+Importing this file does not import torch.
+"""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -11,15 +14,17 @@ from core.training.config import (
     require_share,
     require_within,
 )
-from vision.encoder import FROM_SCRATCH
+from vision.options import FROM_SCRATCH, EncoderOptions
 
 
 @dataclass(frozen=True)
-class Config:
-    """The captioner, its data and its training; the presets below are instances of it."""
+class Config(EncoderOptions):
+    """The captioner, its data and its training; the presets are instances of it."""
 
-    data: str = "scenes"
-    """scenes (drawn, nothing to download), or your own: a caption file or a folder (see datasets/captions.py)."""
+    data: tuple[str, ...] = ("scenes",)
+    """scenes (drawn, nothing to download), or one or more of your own: caption files or folders."""
+    shares: tuple[float, ...] = ()
+    """Share of each of several sets in a batch; by default in proportion to their sizes."""
     images: str | None = field(default=None, metadata={"place": True})
     """Folder of the pictures, if it is not found beside the captions."""
     min_count: int = 5
@@ -27,48 +32,42 @@ class Config:
     longest: int = 17
     """Words that a caption may have, its end counted as one; training captions are cut there."""
 
-    encoder: str = "tiny"
-    """tiny or micro (trained from scratch), lite0 (its weights come along), or a torchvision model by name."""
-    encoder_weights: str | None = field(default=None, metadata={"place": True})
-    """File of the encoder's weights, for encoders that come without."""
-    download: bool = field(default=False, metadata={"place": True})
-    """Let torchvision fetch the encoder's weights."""
-    cache: str | None = field(default=None, metadata={"place": True})
-    """Folder of the frozen encoder's features; none: recurrent-vision/features in the user's cache."""
     tune: bool = False
-    """Train the encoder too; tiny always is."""
+    """Train the encoder too; tiny and micro always are."""
     tune_rate: float = 1.0
-    """Learning rate of a trained encoder, as a part of the decoder's: 0.1 or less if it came with weights."""
+    """Learning rate of a trained encoder, as a factor of the decoder's: at most 0.1 with weights."""
     mirror: bool = False
-    """Show half of the training pictures mirrored."""
+    """Mirror half of the training pictures."""
 
+    names: bool = False
+    """Give the decoder the names that the encoder's own classifier recognises."""
     attention: bool = True
-    """Soft attention over the grid; otherwise its mean is shown at every word."""
+    """Soft attention over the grid; without it, every step takes the mean of the grid."""
     embedding: int = 256
-    """Size of the word embedding."""
+    """Size of the word embeddings."""
     hidden: int = 256
-    """Units of the recurrent core."""
+    """Units of the recurrent layer."""
     visual: int = 256
-    """Units to which what the encoder saw is brought, cell by cell."""
+    """Units that each cell of the grid is projected to."""
     scores: int = 128
-    """Units of the network that scores where to look."""
+    """Units of the queries and keys of attention."""
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
-    """The recurrent core."""
+    """The recurrent cell."""
     dropout: float = 0.3
-    """Share of units dropped: of words, of what was seen, and before the words are scored."""
+    """Dropout of word embeddings, of features, and before the words are scored."""
 
     smoothing: float = 0.1
-    """Share of the target that is spread over all words."""
-    doubly: float = 0.0
-    """Weight of the doubly stochastic term: how far attention is from looking at all cells alike in sum."""
+    """Label smoothing: share of the target that is spread over all words."""
+    coverage: float = 0.0
+    """Weight of the coverage loss (doubly stochastic attention): each cell is to be attended to once."""
     captions: int = 5
-    """Captions of an image in a batch; for self-critical training the samples drawn."""
+    """Captions of an image in a batch; in self-critical training the number of samples."""
     self_critical: bool = False
-    """Learn from the reward of sampled captions instead of from the words of the references."""
+    """Learn from the CIDEr-D of sampled captions instead of from the words of the references."""
     start: str | None = field(default=None, metadata={"place": True})
-    """Run or checkpoint to take the first weights and the vocabulary from."""
+    """Run or checkpoint to start from; words that it lacks are added to its vocabulary."""
     beam: int = 3
-    """Beam width with which validation images are captioned."""
+    """Beam width for validation."""
     length_penalty: float = 0.7
     """Captions are ranked by log p / length^this."""
 
@@ -80,12 +79,20 @@ class Config:
         require_within(1, WIDEST_BEAM, self, "beam")
         require_at_least(1, self, "embedding", "hidden", "visual", "scores")
         require_share(self, "dropout", "smoothing")
+        if self.names and self.trains_encoder:
+            raise InputError("names come from a frozen encoder's classifier: leave out --names")
+        if self.shares and len(self.shares) != len(self.data):
+            raise InputError(
+                f"shares must be one number for each of the {len(self.data)} sets of data"
+            )
+        if any(not 0 < share <= 1 for share in self.shares):
+            raise InputError("shares must be above 0 and at most 1")
         if self.self_critical and self.captions < 2:
             raise InputError("self-critical training compares samples: captions must be at least 2")
 
     @property
     def trains_encoder(self) -> bool:
-        """Whether the encoder's weights change, so that its features cannot be kept."""
+        """Whether the encoder's weights change, so that its features cannot be cached."""
         return self.tune or self.encoder in FROM_SCRATCH
 
 
@@ -95,7 +102,7 @@ SCENES = Config(
     ),
 )
 POOLED = Config(
-    data="FOLDER",
+    data=("FOLDER",),
     encoder="lite0",
     attention=False,
     embedding=320,

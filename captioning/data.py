@@ -1,13 +1,14 @@
-"""Images and sentences as the captioner meets them: each batch a function of (seed, step)."""
+"""Images and sentences as batches, each a function of (seed, step)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from jaxtyping import Int, Shaped, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from captioning.config import Config
 from core import rng
@@ -19,11 +20,11 @@ from datasets.text import Vocabulary
 from vision.encoder import Encoder, Preprocessing
 from vision.features import extract, readable, report_broken
 
-IN_MEMORY = 1 << 30  # bytes of pixels that are kept; more are opened again whenever they are needed
+IN_MEMORY = 1 << 30  # bytes of pixels that are kept; further pictures are opened again each time
 
 
 class Source(Protocol):
-    """Images by number: the frozen encoder's features, or pixels for an encoder that is trained."""
+    """Images by number: features of a frozen encoder, or pixels for one that is trained."""
 
     def __call__(self, rows: Sequence[int]) -> Shaped[Tensor, "images *shape"]:
         """The images of these numbers, stacked."""
@@ -33,7 +34,7 @@ class Source(Protocol):
 
 
 class Pixels:
-    """Pictures as an encoder wants to be shown them, for one that is trained."""
+    """Preprocessed pictures, for an encoder that is trained."""
 
     def __init__(
         self,
@@ -42,9 +43,11 @@ class Pixels:
         *,
         mirrored: bool = False,
     ):
-        self.images, self.preprocessing, self.mirrored = images, preprocessing, mirrored
+        self.images = images
+        self.preprocessing = preprocessing
+        self.mirrored = mirrored
         self.kept: dict[int, Tensor] = {}
-        self.room = IN_MEMORY // (3 * preprocessing.size**2)
+        self.most_kept = IN_MEMORY // (3 * preprocessing.size**2)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -58,19 +61,19 @@ class Pixels:
         if row in self.kept:
             return self.kept[row]
         pixels = self.preprocessing(self.images[row].open())
-        if len(self.kept) < self.room:
+        if len(self.kept) < self.most_kept:
             self.kept[row] = pixels
         return pixels
 
 
 class Resident:
-    """Features that live on a device, all of them."""
+    """All features of a source, on a device."""
 
     def __init__(self, source: Source, device: torch.device):
-        parts = batches.in_order(len(source), 256)
-        self.features = torch.cat(
-            [source(range(part.start, part.stop)).to(device) for part in parts]
-        )
+        parts = []
+        for rows in batches.in_order(len(source), 256):
+            parts.append(source(range(rows.start, rows.stop)).to(device))
+        self.features = torch.cat(parts)
 
     def __len__(self) -> int:
         return len(self.features)
@@ -81,17 +84,19 @@ class Resident:
 
 
 def resident(source: Source, device: torch.device) -> Source:
-    """Return the features of a frozen encoder on the device, if they fit there; else the source as it is."""
-    fits = not isinstance(source, Pixels) and devices.fits(len(source) * source([0]).nbytes, device)
-    return Resident(source, device) if fits else source
+    """Return a source with all its features on the device if they fit there, else as it is."""
+    if isinstance(source, Pixels) or not devices.fits(len(source) * source([0]).nbytes, device):
+        return source
+    return Resident(source, device)
 
 
 @dataclass(frozen=True)
 class Part:
-    """A split: its images, and the pictures themselves for the decoder."""
+    """A split of the data: its images, and what the decoder reads of them."""
 
     images: Sequence[CaptionedImage]
     source: Source
+    sets: Sequence[int]  # the number of the set that each image is of
     mirrored: Source | None = None
 
 
@@ -100,112 +105,166 @@ def load(
 ) -> dict[str, Part]:
     """Return those of `splits` that the data have; of the images, those that can be read.
 
-    Raises `InputError` where the data are missing or malformed, or no picture can be read.
+    Raises:
+        InputError: the data are missing or malformed, or no picture can be read.
     """
-    found = captions.load(config.data, config.images)
-    images = {name: getattr(found, name) for name in splits}
-    return {
-        name: _part(config, encoder, part, name, quiet)
-        for name, part in images.items()
-        if len(part)
-    }
+    loaded = [captions.load(source, config.images) for source in config.data]
+    parts = {}
+    for name in splits:
+        images = [getattr(one_set, name) for one_set in loaded]
+        if any(map(len, images)):
+            parts[name] = _part(config, encoder, images, name, quiet)
+    return parts
+
+
+def select(
+    config: Config, encoder: Encoder, splits: Sequence[str], *, together: bool = False
+) -> tuple[Part, str]:
+    """Return the images of the first of `splits` that the data have, and its name.
+
+    With `together` they are the images of all of them.
+
+    Raises:
+        InputError: there are none, the data are missing or malformed, or no picture can be read.
+    """
+    loaded = [captions.load(source, config.images) for source in config.data]
+    groups = {name: [list(getattr(one_set, name)) for one_set in loaded] for name in splits}
+    if together:
+        joined = [list(chain(*parts)) for parts in zip(*groups.values(), strict=True)]
+        groups = {splits[0] if len(splits) == 1 else "all": joined}
+    for name, images in groups.items():
+        if any(images):
+            return _part(config, encoder, images, name, quiet=False), name
+    raise InputError(f"{' '.join(config.data)} has no {' or '.join(splits)} images")
 
 
 def _part(
-    config: Config, encoder: Encoder, images: Sequence[CaptionedImage], name: str, quiet: bool
+    config: Config,
+    encoder: Encoder,
+    by_set: Sequence[Sequence[CaptionedImage]],
+    name: str,
+    quiet: bool,
 ) -> Part:
-    mirrored = config.mirror and name == "train"
+    """Return the images of all sets that can be read, as pixels or as features."""
+    images = [image for one_set in by_set for image in one_set]
+    sets = [number for number, one_set in enumerate(by_set) for _ in one_set]
+    mirror = config.mirror and name == "train"
+    cache = Path(config.cache) if config.cache else None
+    mirrored: Source | None = None
     if config.trains_encoder:
         broken: dict[int, InputError] = {}
-        good = [
-            n for n, _ in readable(images, range(len(images)), lambda image: image.open(), broken)
-        ]
+        opened = readable(images, range(len(images)), lambda image: image.open(), broken)
+        kept = [number for number, _ in opened]
         report_broken(images, broken)
-        images = [images[n] for n in good]
-        pixels = Pixels(images, encoder.preprocessing)
-        return Part(
-            images,
-            pixels,
-            Pixels(images, encoder.preprocessing, mirrored=True) if mirrored else None,
-        )
-    cache = Path(config.cache) if config.cache else None
-    features = extract(encoder, images, cache, quiet=quiet)
-    if not len(features):
-        raise InputError(f"{config.data}: not one of the {len(images)} {name} pictures can be read")
-    images = [images[n] for n in features.items]
-    return Part(
-        images,
-        features,
-        extract(encoder, images, cache, mirrored=True, quiet=quiet) if mirrored else None,
-    )
+        images_kept = [images[number] for number in kept]
+        source: Source = Pixels(images_kept, encoder.preprocessing)
+        if mirror:
+            mirrored = Pixels(images_kept, encoder.preprocessing, mirrored=True)
+    else:
+        source = extract(encoder, images, cache, quiet=quiet)
+        kept = list(source.items)
+        images_kept = [images[number] for number in kept]
+        if mirror:
+            mirrored = extract(encoder, images_kept, cache, mirrored=True, quiet=quiet)
+    if not kept:
+        data = " ".join(config.data)
+        raise InputError(f"{data}: not one of the {len(images)} {name} pictures can be read")
+    return Part(images_kept, source, [sets[number] for number in kept], mirrored)
 
 
 def encode(
     images: Sequence[CaptionedImage], vocabulary: Vocabulary, longest: int
 ) -> list[list[list[int]]]:
-    """Return the captions of each image as word ids from <start> to <end>; of long ones the first `longest` ids.
+    """Return the captions of each image as token ids from <start> to <end>.
 
-    What is cut has no <end>: to stop in the middle of a sentence is not to be learned.
+    Of a longer caption these are the first `longest` + 1 ids, without <end>: the captioner must
+    not learn to stop in the middle of a sentence.
     """
-    start, end = vocabulary.start, vocabulary.end
-    return [
-        [[start, *vocabulary.encode(caption), end][: longest + 1] for caption in image.captions]
-        for image in images
-    ]
+    encoded = []
+    for image in images:
+        rows = []
+        for caption in image.captions:
+            ids = [vocabulary.start, *vocabulary.encode(caption), vocabulary.end]
+            rows.append(ids[: longest + 1])
+        encoded.append(rows)
+    return encoded
+
+
+def share_out(total: int, shares: Sequence[float]) -> list[int]:
+    """Divide a batch by shares, which need not sum to 1; what rounding leaves goes to the first."""
+    counts = [int(total * share / sum(shares)) for share in shares]
+    counts[0] += total - sum(counts)
+    return counts
 
 
 def pad(sentences: Sequence[Sequence[int]], value: int) -> Int[Tensor, "rows time"]:
-    """Return sentences as one tensor, filled up with `value`."""
-    longest = max(map(len, sentences))
-    return torch.tensor(
-        [[*sentence, *[value] * (longest - len(sentence))] for sentence in sentences]
-    )
+    """Return sentences as one tensor, padded with `value`."""
+    rows = [torch.tensor(sentence) for sentence in sentences]
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value)
 
 
 @dataclass(frozen=True)
 class TrainingBatches:
-    """Makes the batch of a step: images, the captions chosen of each side by side, and the images' numbers."""
+    """Makes the batch of a step: images, captions of each side by side, the images' numbers."""
 
-    sources: Sequence[Source]  # the pictures, and where training mirrors them their mirror images
+    sources: Sequence[Source]  # the pictures, and with `mirror` their mirror images
     captions: Sequence[Sequence[Sequence[int]]]
     config: Config
     device: torch.device
     padding: int
+    sets: Sequence[int] = ()  # the number of the set that each image is of, for shares
 
     def __call__(
         self, step: int, rows: slice
     ) -> tuple[Tensor, Int[Tensor, "rows time"], Int[Tensor, " images"]]:
         """Return the images `rows` of the batch of step `step`."""
         loop = self.config.loop
-        chosen = batches.indices(loop.seed, step, len(self.captions), loop.batch)
+        numbers = self._draw(step)
         random = rng.generator("cpu", loop.seed, step, "batch")
-        sentences = pad(
-            [s for image in chosen.tolist() for s in self._choose(image, random)], self.padding
-        )
+        sentences = []
+        for image in numbers.tolist():
+            sentences += self._choose(image, random)
+        tokens = pad(sentences, self.padding)
         side = torch.randint(len(self.sources), (loop.batch,), generator=random)
-        images = self._images(chosen[rows], side[rows])
-        width = self.config.captions
+        images = self._images(numbers[rows], side[rows])
         first, last, _ = rows.indices(loop.batch)
-        part = sentences[first * width : last * width]
+        width = self.config.captions
         return (
             devices.send(images, self.device),
-            devices.send(part, self.device),
-            devices.send(chosen, self.device)[rows],
+            devices.send(tokens[first * width : last * width], self.device),
+            devices.send(numbers, self.device)[rows],
         )
 
-    def _choose(self, image: int, random: torch.Generator) -> list[Sequence[int]]:
-        """As many captions of an image as the batch has room for: each of them before any a second time."""
-        captions, width = self.captions[image], self.config.captions
-        order = torch.randperm(len(captions), generator=random).tolist()
-        return [captions[order[n % len(order)]] for n in range(width)]
+    def _draw(self, step: int) -> Int[Tensor, " batch"]:
+        """The images of a batch: of each set its share, or of all sets together."""
+        loop, shares = self.config.loop, self.config.shares
+        if not shares:
+            return batches.indices(loop.seed, step, len(self.captions), loop.batch)
+        sets = torch.tensor(self.sets)
+        counts = share_out(loop.batch, shares)
+        parts = []
+        for number, count in enumerate(counts):
+            images = (sets == number).nonzero().squeeze(1)
+            if count and len(images):
+                order = batches.indices(loop.seed + number, step, len(images), count)
+                parts.append(images[order])
+        return torch.cat(parts)
 
-    def _images(self, chosen: Tensor, side: Tensor) -> Tensor:
-        """The chosen images, each from the source of its side."""
-        parts, places = [], []
+    def _choose(self, image: int, random: torch.Generator) -> list[Sequence[int]]:
+        """Return `config.captions` captions of an image: each once before any a second time."""
+        captions = self.captions[image]
+        order = torch.randperm(len(captions), generator=random).tolist()
+        return [captions[order[n % len(order)]] for n in range(self.config.captions)]
+
+    def _images(self, numbers: Tensor, side: Tensor) -> Tensor:
+        """Return the images of these numbers, each from the source of its side."""
+        parts = []
+        places = []
         for number, source in enumerate(self.sources):
             place = (side == number).nonzero().squeeze(1)
             if len(place):
-                parts.append(source(chosen[place].tolist()))
+                parts.append(source(numbers[place].tolist()))
                 places.append(place)
-        found, order = torch.cat(parts), torch.cat(places).argsort()
-        return found[devices.send(order, found.device)]
+        images = torch.cat(parts)
+        order = torch.cat(places).argsort()
+        return images[devices.send(order, images.device)]

@@ -1,53 +1,67 @@
-"""How well a captioner writes, beside captions taken over from the nearest training images.
+"""How well a captioner writes.
 
-    uv run captioning evaluate runs/captioning/scenes    # BLEU, ROUGE-L and CIDEr on the test images
+    uv run captioning evaluate runs/captioning/scenes                  # on the run's own test images
+    uv run captioning evaluate captioning.pt --data captions.json      # on all images of other data
 
-The captioner runs freely, with a beam; nothing of the references is shown to it. Words are compared in lower case and
-without punctuation.
+BLEU, ROUGE-L, CIDEr, and the share of the words that people agree on. The captioner runs freely,
+with a beam; nothing of the references is shown to it. Words are compared in lower case and without
+punctuation. A second table shows how far its confidence can be trusted.
 """
 
-import sys
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
 from rich.console import Console
+from rich.table import Table
 
 from captioning.arguments import Evaluate
-from captioning.data import Part, load
-from captioning.describe import describe_all
-from captioning.java_metrics import java_scores
-from captioning.metrics import scores
+from captioning.confidence import (
+    Confidence,
+    calibrate,
+    is_right,
+    mean_log_probability,
+    reliability,
+)
+from captioning.content import consensus_words
+from captioning.data import Part, load, select
+from captioning.metrics import Words, scores
 from captioning.neighbours import consensus, nearest, pooled
-from captioning.trained import Trained, open_model
+from captioning.trained import Sentence, Trained, open_model
 from core.errors import InputError
-from core.files import to_json
-from core.training import cli, devices
+from core.training import batches, cli, devices
 from core.training.config import WIDEST_BEAM, require_within
 from core.training.tables import scores_table
 
+BATCH = 50  # images captioned together
 NEIGHBOURS = 30  # whose captions are compared for a consensus (Devlin et al. 2015)
 
 
-Words = Sequence[str]
+def write_all(trained: Trained, part: Part, beam: int) -> list[Sentence]:
+    """Return the best sentence about every image of a part, in order."""
+    training = trained.decoder.training
+    trained.decoder.eval()
+    sentences = []
+    for rows in batches.in_order(len(part.source), BATCH):
+        images = part.source(range(rows.start, rows.stop))
+        features = trained.encode(images) if trained.config.trains_encoder else images
+        sentences += [best[0] for best in trained.write(features, beam)]
+    trained.decoder.train(training)
+    return sentences
 
 
-def judge(
-    candidates: Sequence[Words], truth: Sequence[Sequence[Words]], *, java: bool = False
-) -> dict[str, float]:
-    """Return the scores of captions; with `java` METEOR and SPICE too, or a line on why not."""
-    figures = scores(candidates, truth)
-    if java:
-        more, left_out = java_scores(candidates, truth)
-        figures |= more
-        for line in left_out:
-            print(line, file=sys.stderr)
-    return figures
-
-
-def measure(trained: Trained, part: Part, beam: int, *, java: bool = False) -> dict[str, float]:
+def measure(trained: Trained, part: Part, beam: int) -> dict[str, float]:
     """Return the scores of a captioner on a part of its data."""
-    written = [caption.words for caption in describe_all(trained, part.source, beam)]
-    return judge(written, references(trained, part), java=java)
+    sentences = write_all(trained, part, beam)
+    return score([sentence.words for sentence in sentences], references(trained, part))
+
+
+def score(
+    candidates: Sequence[Words], truth: Sequence[Sequence[tuple[str, ...]]]
+) -> dict[str, float]:
+    """Return all scores of captions, from 0 to 1, CIDEr from 0 to 10."""
+    words = [[str(word) for word in candidate] for candidate in candidates]
+    return scores(candidates, truth) | {"consensus words": consensus_words(words, truth)}
 
 
 def references(trained: Trained, part: Part) -> list[list[tuple[str, ...]]]:
@@ -58,52 +72,92 @@ def references(trained: Trained, part: Part) -> list[list[tuple[str, ...]]]:
     ]
 
 
-def baselines(
-    trained: Trained, train: Part, part: Part, *, java: bool = False
-) -> dict[str, dict[str, float]]:
-    """Return the scores of captions taken over from training images that look alike to the encoder."""
-    known, asked = pooled(trained.look, train.source), pooled(trained.look, part.source)
-    captions, truth = references(trained, train), references(trained, part)
+def baselines(trained: Trained, train: Part, part: Part) -> dict[str, dict[str, float]]:
+    """Return the scores of captions copied from training images with similar features."""
+    known = pooled(trained.encode, train.source)
+    queries = pooled(trained.encode, part.source)
+    captions = references(trained, train)
+    truth = references(trained, part)
+    agreeing = consensus(known, captions, queries, NEIGHBOURS)
     return {
-        "nearest neighbour": judge(nearest(known, captions, asked), truth, java=java),
-        f"consensus of {NEIGHBOURS}": judge(
-            consensus(known, captions, asked, NEIGHBOURS), truth, java=java
-        ),
+        "nearest neighbour": score(nearest(known, captions, queries), truth),
+        f"consensus of {NEIGHBOURS}": score(agreeing, truth),
     }
+
+
+def calibration(trained: Trained, part: Part, beam: int) -> Confidence:
+    """Return the confidence of a captioner, calibrated on a part of its data."""
+    sentences = write_all(trained, part, beam)
+    means = [mean_log_probability(s.log_probability, len(s.words)) for s in sentences]
+    return calibrate(means, _right(sentences, references(trained, part)))
 
 
 def main(arguments: Evaluate) -> None:
-    """Open a run, measure it, print the table."""
+    """Open a run, measure it, print the tables."""
     require_within(1, WIDEST_BEAM, arguments, "beam")
-    trained, _ = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
-    given = {
-        name: getattr(arguments, name)
-        for name in ("data", "images", "cache")
-        if getattr(arguments, name)
-    }
-    parts = load(
-        replace(trained.config, **given, mirror=False),
-        trained.encoder,
-        ("train", "validation", "test"),
-    )
-    split = arguments.split or ("test" if "test" in parts else "validation")
-    if split not in parts:
-        raise InputError(f"{given.get('data', trained.config.data)} has no {split} images")
+    device = devices.select(arguments.device, arguments.threads)
+    trained, _ = open_model(arguments.run, device)
+    config = _config(trained, arguments)
+    part, told = _part(trained, arguments)
     beam = arguments.beam or trained.config.beam
-    results = {"this captioner": measure(trained, parts[split], beam, java=arguments.java)}
+    sentences = write_all(trained, part, beam)
+    truth = references(trained, part)
+    words = [sentence.words for sentence in sentences]
+    results = {"this captioner": score(words, truth)}
+    if len(set(part.sets)) > 1:
+        for number, source in enumerate(config.data):
+            rows = [row for row, one_set in enumerate(part.sets) if one_set == number]
+            if rows:
+                own = score([words[row] for row in rows], [truth[row] for row in rows])
+                results[f"the same, {source}"] = own
     if arguments.baselines:
-        results |= baselines(trained, parts["train"], parts[split], java=arguments.java)
+        parts = load(config, trained.encoder, ("train",))
+        if "train" not in parts:
+            raise InputError("there are no training images for --baselines to copy captions from")
+        results |= baselines(trained, parts["train"], part)
+    table = reliability([sentence.confidence for sentence in sentences], _right(sentences, truth))
     if arguments.json:
-        print(to_json({"split": split, "images": len(parts[split].images), "scores": results}))
+        told_bins = [row._asdict() for row in table]
+        images = len(part.images)
+        values = {"split": told, "images": images, "scores": results, "reliability": told_bins}
+        print(json.dumps(values))
+        return
+    title = f"{told}: {len(part.images)} images, scores x 100"
+    Console().print(scores_table(results, title, "captions by", 100))
+    shown = Table(title="sentences by confidence")
+    for heading in ("sentences", "mean confidence", "right"):
+        shown.add_column(heading, justify="right")
+    for row in table:
+        shown.add_row(str(row.sentences), f"{row.confidence:.0%}", f"{row.right:.0%}")
+    Console().print(shown)
+
+
+def _config(trained: Trained, arguments: Evaluate):
+    """The captioner's configuration with the data to measure it on."""
+    names = ("data", "images", "cache")
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name)}
+    return replace(trained.config, **given, shares=(), mirror=False)
+
+
+def _part(trained: Trained, arguments: Evaluate) -> tuple[Part, str]:
+    """The images to measure on, and what they are called.
+
+    Of other data these are all images, of the run's own its test images, or validation images if
+    there are none; --split chooses.
+    """
+    config = _config(trained, arguments)
+    if arguments.split:
+        splits = (arguments.split,)
+    elif arguments.data:
+        splits = ("train", "validation", "test")
     else:
-        Console().print(
-            scores_table(
-                results,
-                f"{split}: {len(parts[split].images)} images, scores x 100",
-                "captions by",
-                100,
-            )
-        )
+        splits = ("test", "validation")
+    return select(config, trained.encoder, splits, together=bool(arguments.data))
+
+
+def _right(sentences: Sequence[Sentence], truth: Sequence[Sequence[Words]]) -> list[bool]:
+    """Which of the sentences are right."""
+    return [is_right(one.words, texts) for one, texts in zip(sentences, truth, strict=True)]
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
-"""Write a trained captioner as two programs that run without this package: look at pictures, write a word.
+"""Write a trained captioner as two exported programs, which run without this package.
 
-uv run captioning export runs/captioning/scenes FOLDER    # FOLDER/look.pt2 and FOLDER/word.pt2
+uv run captioning export runs/captioning/scenes FOLDER    # FOLDER/encode.pt2 and FOLDER/step.pt2
 
-    look, word = (torch.export.load(f"FOLDER/{name}.pt2").module() for name in ("look", "word"))
-    state, cells, keys, mean = look(pixels=pixels)              # pixels: bytes [batch, 3, size, size]
+    encode, step = (torch.export.load(f"FOLDER/{name}.pt2").module() for name in ("encode", "step"))
+    state, cells, keys, mean, names = encode(pixels=pixels)     # bytes [batch, 3, size, size]
     tokens = torch.full((len(pixels),), start)
     for _ in range(longest):
-        log_p, state, alpha = word(tokens=tokens, state=state, cells=cells, keys=keys, mean=mean)
-        tokens = log_p.argmax(-1)                               # greedy; over where it is the end
+        log_p, state, alpha = step(
+            tokens=tokens, state=state, cells=cells, keys=keys, mean=mean, names=names
+        )
+        tokens = log_p.argmax(-1)                               # greedy, until the end token
 
-alpha [batch, cells] is where it looked. For a beam, repeat the rows of all that goes in. The files' about.json has
-the words, the tokens of start and end, and how pictures are prepared.
+alpha [batch, cells] are the attention weights. For a beam, repeat the rows of all inputs. The files'
+about.json has the words, the tokens of start and end, and the preprocessing of pictures.
 """
 
 import torch
@@ -24,23 +26,26 @@ from core.training import cli, export
 from core.training.config import to_dict
 
 
-class Look(nn.Module):
-    """Pictures seen: what `Word` needs to write about them."""
+class Encode(nn.Module):
+    """Pictures to what `Step` needs to write about them."""
 
     def __init__(self, trained: Trained):
         super().__init__()
-        self.encoder, self.decoder = trained.encoder, trained.decoder
+        self.encoder = trained.encoder
+        self.decoder = trained.decoder
 
     def forward(
         self, pixels: UInt8[Tensor, "batch 3 size size"]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the first state, cells, keys (empty without attention) and mean."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return the first state, cells, keys, mean and names; what the net lacks is empty."""
         seen = self.decoder.see(self.encoder(pixels))
         keys = seen.cells[..., :0] if seen.keys is None else seen.keys
-        return export.pack(self.decoder.initial_state(seen)), seen.cells, keys, seen.mean
+        names = seen.mean[..., :0] if seen.names is None else seen.names
+        state = export.pack(self.decoder.initial_state(seen))
+        return state, seen.cells, keys, seen.mean, names
 
 
-class Word(nn.Module):
+class Step(nn.Module):
     """One word read, and the probabilities of the next."""
 
     def __init__(self, decoder: Captioner):
@@ -54,22 +59,27 @@ class Word(nn.Module):
         cells: Float[Tensor, "batch cells visual"],
         keys: Float[Tensor, "batch cells scores"],
         mean: Float[Tensor, "batch visual"],
+        names: Float[Tensor, "batch embedding"],
     ) -> tuple[
         Float[Tensor, "batch vocabulary"],
         Float[Tensor, "batch parts hidden"],
         Float[Tensor, "batch cells"],
     ]:
-        """Return log p of the next word, the state, and where was looked."""
-        seen = Seen(cells, keys if self.decoder.attention else None, mean)
-        embedded = self.decoder.words(tokens)
-        known, after, alpha = self.decoder.step(embedded, export.unpack(state), seen)
-        return self.decoder.score(known, embedded).log_softmax(-1), export.pack(after), alpha
+        """Return log p of the next word, the state, and the attention weights."""
+        decoder = self.decoder
+        seen = Seen(
+            cells, keys if decoder.attention else None, mean, names if decoder.names else None
+        )
+        embedded = decoder.embed(tokens, seen)
+        known, after, alpha = decoder.step(embedded, export.unpack(state), seen)
+        return decoder.score(known, embedded).log_softmax(-1), export.pack(after), alpha
 
 
 def main(arguments: Export) -> None:
     """Open a run, write the programs."""
     trained, _ = open_model(arguments.run, "cpu")
-    vocabulary, preprocessing = trained.vocabulary, trained.encoder.preprocessing
+    vocabulary = trained.vocabulary
+    preprocessing = trained.encoder.preprocessing
     about = {
         "vocabulary": vocabulary.to_json(),
         "start": vocabulary.start,
@@ -77,14 +87,20 @@ def main(arguments: Export) -> None:
         "longest": trained.config.longest,
         "preprocessing": to_dict(preprocessing),
     }
-    look, word = Look(trained), Word(trained.decoder)
+    encode = Encode(trained)
     pixels = torch.zeros(1, 3, preprocessing.size, preprocessing.size, dtype=torch.uint8)
-    export.write(arguments.folder / "look.pt2", look, {"pixels": pixels}, about)
+    export.write(arguments.folder / "encode.pt2", encode, {"pixels": pixels}, about)
     with torch.no_grad():
-        state, cells, keys, mean = look(pixels)
-    tokens = torch.tensor([vocabulary.start])
-    inputs = {"tokens": tokens, "state": state, "cells": cells, "keys": keys, "mean": mean}
-    export.write(arguments.folder / "word.pt2", word, inputs, about)
+        state, cells, keys, mean, names = encode(pixels)
+    inputs = {
+        "tokens": torch.tensor([vocabulary.start]),
+        "state": state,
+        "cells": cells,
+        "keys": keys,
+        "mean": mean,
+        "names": names,
+    }
+    export.write(arguments.folder / "step.pt2", Step(trained.decoder), inputs, about)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,27 @@
 """The captioner: an image in, a sentence out (one-to-many, slide 17).
 
-An encoder gives the image as a grid of cells; a linear layer and a relu bring each to a_i, and their mean is a.
-The recurrent core writes the sentence word by word (Vinyals et al. 2015), E being the table of words:
+An encoder gives the image as a grid of cells. A linear layer and a relu bring each cell to a_i;
+their mean is a. A recurrent layer writes the sentence word by word (Vinyals et al. 2015), E being
+the table of words and x_t the word read, to which the picture's names may be added
+(`captioning.names`):
 
     h_0 = tanh(W_h a),  c_0 = tanh(W_c a)
-    z_t = a                                              pooled: the whole image at every word, or
+    x_t = E w_{t-1} + N n                                with names, else E w_{t-1}
+    z_t = a                                              pooled: the whole image, or
     e_ti = (K a_i)^T Q h_{t-1} / sqrt(d)                 attention (Xu et al. 2015, eqs. 4-6, 13)
     alpha_t = softmax(e_t),  z_t = sigmoid(g h_{t-1}) sum_i alpha_ti a_i
-    h_t, c_t = core([E w_{t-1}, z_t], (h_{t-1}, c_{t-1}))
-    p(w_t) = softmax(E (L_h h_t + L_z z_t + E w_{t-1}))  deep output (eq. 7), E as for the input (Press & Wolf 2017)
+    h_t, c_t = cell([x_t, z_t], (h_{t-1}, c_{t-1}))
+    p(w_t) = softmax(E (L_h h_t + L_z z_t + x_t))        deep output (eq. 7), E as for the input
+                                                         (Press & Wolf 2017)
 
-The paper scores cells by a tanh layer, which takes a tensor [rows, cells, d] for each word; the scaled product
-(Luong et al. 2015, Vaswani et al. 2017) takes none.
+The paper scores cells by a tanh layer, which needs a tensor [rows, cells, d] for each word; the
+scaled product (Luong et al. 2015, Vaswani et al. 2017) does not.
 
-Rows are captions. There may be several of one image; they stand side by side, so that the image's own terms are
-computed once: `rows = images * captions`.
+Rows are captions. Several captions of one image stand side by side, so that what depends on the
+image alone is computed once: `rows = images * captions`.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -25,129 +30,178 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from captioning.config import Config
+from captioning.names import Names
 from core.cells import State, cell_class
 
 
 class Seen(NamedTuple):
-    """What the decoder knows of the images, computed once for all words."""
+    """What the decoder reads of the images, computed once for all words."""
 
     cells: Float[Tensor, "images cells visual"]
     keys: Float[Tensor, "images cells scores"] | None
     mean: Float[Tensor, "images visual"]
+    names: Float[Tensor, "images embedding"] | None
 
 
 class Attention(nn.Module):
-    """Soft attention over the cells of the grid, with the gate beta (Xu et al. 2015, sections 3.1.2 and 4.2.1)."""
+    """Soft attention over the grid, with the gate beta (Xu et al. 2015, sections 3.1.2, 4.2.1)."""
 
     def __init__(self, visual: int, hidden: int, scores: int):
         super().__init__()
-        self.key = nn.Linear(
-            visual, scores, bias=False
-        )  # softmax takes no notice of what is the same for all cells
+        # A bias of the keys would add the same to all cells, and softmax would cancel it.
+        self.key = nn.Linear(visual, scores, bias=False)
         self.query = nn.Linear(hidden, scores)
         self.gate = nn.Linear(hidden, 1)
 
     def forward(
         self, h: Float[Tensor, "rows hidden"], seen: Seen
     ) -> tuple[Float[Tensor, "rows visual"], Float[Tensor, "rows cells"]]:
-        """Return z and alpha: what is looked at in state h, and where."""
+        """Return z and alpha for the state h."""
         assert seen.keys is not None
-        query = self.query(h).unflatten(
-            0, (seen.cells.shape[0], -1)
-        )  # len() would be a constant where it is exported
-        alpha = (query @ seen.keys.mT * seen.keys.shape[-1] ** -0.5).softmax(
-            -1
-        )  # [images, captions, cells]
+        # .shape, unlike len(), stays symbolic when the step is exported.
+        images = seen.cells.shape[0]
+        query = self.query(h).unflatten(0, (images, -1))
+        scores = query @ seen.keys.mT * seen.keys.shape[-1] ** -0.5
+        alpha = scores.softmax(-1)  # [images, captions, cells]
         z = (alpha @ seen.cells).flatten(0, 1)
         return torch.sigmoid(self.gate(h)) * z, alpha.flatten(0, 1)
 
 
 class Captioner(nn.Module):
-    """The decoder: from the encoder's grid to the scores of words."""
+    """The decoder: from the encoder's grid to the scores of words.
 
-    def __init__(self, config: Config, channels: int, vocabulary: int):
+    Args:
+        config: its sizes.
+        channels: channels of the encoder's grid.
+        vocabulary: number of words.
+        names: the names that the encoder recognises, used if the configuration says so.
+    """
+
+    def __init__(self, config: Config, channels: int, vocabulary: int, names: Names | None = None):
         super().__init__()
         self.config = config
         hidden = config.hidden
         self.visual = nn.Linear(channels, config.visual)
-        self.attention = (
-            Attention(config.visual, hidden, config.scores) if config.attention else None
-        )
-        self.recurrent = cell_class(config.cell)(
-            config.embedding + config.visual, hidden, bias=True
-        )
-        self.begin = nn.ModuleList(
-            nn.Linear(config.visual, hidden) for _ in self.recurrent.state_parts
-        )
+        self.attention: Attention | None = None
+        if config.attention:
+            self.attention = Attention(config.visual, hidden, config.scores)
+        cell = cell_class(config.cell)
+        self.recurrent = cell(config.embedding + config.visual, hidden, bias=True)
+        self.begin = nn.ModuleList(nn.Linear(config.visual, hidden) for _ in cell.state_parts)
         self.words = nn.Embedding(vocabulary, config.embedding)
         self.output = nn.Linear(hidden + config.visual, config.embedding)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
-        nn.init.normal_(
-            self.words.weight, std=config.embedding**-0.5
-        )  # it scores words too: logits of size 1
+        # The table scores words too: with this deviation, logits have size 1.
+        nn.init.normal_(self.words.weight, std=config.embedding**-0.5)
+        self.names = names if config.names else None
+        if self.names:
+            self.name = nn.Linear(config.embedding, config.embedding, bias=False)
+            nn.init.zeros_(self.name.weight)
+
+    @torch.no_grad()
+    def take_over(self, weights: Mapping[str, Tensor]) -> None:
+        """Start from the weights of another captioner, whose words are the first of these.
+
+        Further words and layers keep their initial weights; a further word starts with the mean
+        bias of the others.
+
+        Raises:
+            ValueError: a layer has another size.
+        """
+        for name, value in self.state_dict().items():
+            if name not in weights:
+                continue
+            source = weights[name].to(value)
+            added = len(value) - len(source)
+            may_grow = name in ("bias", "words.weight")
+            if source.shape[1:] != value.shape[1:] or added < 0 or (added and not may_grow):
+                raise ValueError(f"{name} is {tuple(source.shape)} and not {tuple(value.shape)}")
+            if name == "bias":
+                value.fill_(source.mean())
+            value[: len(source)] = source
 
     def see(self, features: Float[Tensor, "images cells channels"]) -> Seen:
-        """Bring what the encoder saw to the decoder's size."""
+        """Return what the decoder reads of the images, from the encoder's features."""
+        names = None
+        if self.names:
+            embedded = self.names(features) @ self.words.weight[self.names.words]
+            names = self.name(embedded)
         features = self._drop(features.to(self.visual.weight.dtype))
         cells = F.relu(self.visual(features))
         keys = self.attention.key(cells) if self.attention else None
-        return Seen(cells, keys, cells.mean(1))
+        return Seen(cells, keys, cells.mean(1), names)
+
+    def embed(
+        self, tokens: Int[Tensor, "rows *time"], seen: Seen
+    ) -> Float[Tensor, "rows *time embedding"]:
+        """Return x: the embeddings of words read, to which the names of their image are added."""
+        embedded = self._drop(self.words(tokens))
+        if seen.names is None:
+            return embedded
+        captions = tokens.shape[0] // seen.names.shape[0]
+        names = seen.names.repeat_interleave(captions, 0)
+        return embedded + (names if tokens.dim() == 1 else names[:, None])
 
     def initial_state(self, seen: Seen, captions: int = 1) -> State:
-        """The state before the first word, for `captions` captions of each image."""
-        return tuple(
-            torch.tanh(layer(seen.mean)).repeat_interleave(captions, 0) for layer in self.begin
-        )
+        """Return the state before the first word, for `captions` captions of each image."""
+        parts = []
+        for layer in self.begin:
+            part = torch.tanh(layer(seen.mean))
+            parts.append(part.repeat_interleave(captions, 0))
+        return tuple(parts)
 
     def step(
         self, embedded: Float[Tensor, "rows embedding"], state: State, seen: Seen
     ) -> tuple[Float[Tensor, "rows hidden_visual"], State, Float[Tensor, "rows cells"]]:
-        """One word read; returns [h_t, z_t], the state, and alpha_t (uniform if there is no attention)."""
+        """Read one word; return [h_t, z_t], the state, and alpha_t (uniform without attention)."""
         h = state[0]
         if self.attention:
             z, alpha = self.attention(h, seen)
         else:
             captions = h.shape[0] // seen.mean.shape[0]
+            cells = seen.cells.shape[1]
             z = seen.mean.repeat_interleave(captions, 0)
-            alpha = h.new_full((h.shape[0], seen.cells.shape[1]), 1 / seen.cells.shape[1])
+            alpha = h.new_full((h.shape[0], cells), 1 / cells)
         h, state = self.recurrent(torch.cat((embedded, z), -1), state)
         return torch.cat((h, z), -1), state, alpha
 
     def score(
         self,
-        known: Float[Tensor, "*rows hidden_visual"],
+        outputs: Float[Tensor, "*rows hidden_visual"],
         embedded: Float[Tensor, "*rows embedding"],
     ) -> Float[Tensor, "*rows vocabulary"]:
-        """Logits of the next word."""
-        return F.linear(
-            self._drop(self.output(self._drop(known)) + embedded), self.words.weight, self.bias
-        )
+        """Return the logits of the next word."""
+        hidden = self._drop(self.output(self._drop(outputs)) + embedded)
+        return F.linear(hidden, self.words.weight, self.bias)
 
     def forward(
         self, features: Float[Tensor, "images cells channels"], tokens: Int[Tensor, "rows time"]
     ) -> tuple[
-        Float[Tensor, "rows time hidden_visual"], Float[Tensor, "rows time embedding"], Tensor
+        Float[Tensor, "rows time hidden_visual"],
+        Float[Tensor, "rows time embedding"],
+        Float[Tensor, "rows time cells"],
     ]:
-        """Teacher forcing: what `score` takes after each of `tokens`, and where was looked [rows, time, cells]."""
+        """Teacher forcing: the arguments of `score` after each token, and the attention weights."""
         seen = self.see(features)
         state = self.initial_state(seen, len(tokens) // len(features))
-        embedded = self._drop(self.words(tokens))
-        known, alphas = [], []
+        embedded = self.embed(tokens, seen)
+        outputs = []
+        alphas = []
         for word in embedded.unbind(1):
-            both, state, alpha = self.step(word, state, seen)
-            known.append(both)
+            output, state, alpha = self.step(word, state, seen)
+            outputs.append(output)
             alphas.append(alpha)
-        return torch.stack(known, 1), embedded, torch.stack(alphas, 1)
+        return torch.stack(outputs, 1), embedded, torch.stack(alphas, 1)
 
     def stepper(self, seen: Seen):
-        """The step function of `core.decoding`, for images seen."""
+        """Return the step function for `core.decoding` and `core.beam`."""
 
         def step(
             tokens: Int[Tensor, " rows"], state: State
         ) -> tuple[Float[Tensor, "rows vocabulary"], State]:
-            embedded = self.words(tokens)
-            known, state, _ = self.step(embedded, state, seen)
-            return self.score(known, embedded), state
+            embedded = self.embed(tokens, seen)
+            output, state, _ = self.step(embedded, state, seen)
+            return self.score(output, embedded), state
 
         return step
 

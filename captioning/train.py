@@ -1,9 +1,12 @@
-"""Train a captioner, and report it beside the nearest neighbour.
+"""Train a captioner, and report it beside the nearest neighbours.
 
 uv run captioning train                                        # drawn scenes, nothing to download
-uv run captioning train --preset attention --data FOLDER       # your own captions, with the lite0 encoder
+uv run captioning train --preset attention --data FOLDER       # your own captions
+uv run captioning train --preset attention --data FOLDER FILE.json --shares 0.7 0.3
 uv run captioning train --preset self-critical --data FOLDER --start runs/captioning/attention
 """
+
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +17,10 @@ from torch import Tensor, nn
 from captioning import objective
 from captioning.config import Config
 from captioning.data import Part, TrainingBatches, encode, load, resident
-from captioning.evaluate import baselines, measure
+from captioning.evaluate import baselines, calibration, measure
 from captioning.metrics import CiderD
 from captioning.model import Captioner
+from captioning.names import names_of
 from captioning.trained import Trained, open_model
 from core import decoding
 from core.errors import InputError
@@ -26,17 +30,17 @@ from core.training.config import to_dict
 from core.training.loop import fit
 from core.training.tables import scores_table
 from datasets.text import Vocabulary
-from vision.opening import encoder_of
+from vision.encoder import encoder_of
 
-END = "<end>"  # of a sentence, as a word that is rewarded
+END = "<end>"  # the end of a sentence, as a word in rewards
 
 
 class Learner(nn.Module):
-    """The captioner together with what it learns from.
+    """The captioner together with its loss.
 
-    An encoder that is trained, or was, is part of it; one whose weights come with a package is not. Places of a
-    batch that have no word are not scored, which saves time on a CPU; with `static` they are, and do not count: a
-    GPU would be waited for to ask which they are, and such a step could not be captured.
+    An encoder that is or was trained is part of it; one whose weights come with a package is not.
+    On a CPU, padding is left out before words are scored, which saves time. With `static`, it is
+    scored and then masked: shapes do not depend on the data, and a GPU is never waited for.
     """
 
     def __init__(
@@ -49,11 +53,9 @@ class Learner(nn.Module):
     ):
         super().__init__()
         self.static = static
-        self.config, self.decoder, self.vocabulary = (
-            trained.config,
-            trained.decoder,
-            trained.vocabulary,
-        )
+        self.config = trained.config
+        self.decoder = trained.decoder
+        self.vocabulary = trained.vocabulary
         self.encoder = trained.encoder if self.config.trains_encoder or own_encoder else None
         trained.encoder.requires_grad_(self.config.trains_encoder)
         self.rewards = rewards
@@ -62,61 +64,64 @@ class Learner(nn.Module):
         self,
         images: Shaped[Tensor, "images ..."],
         tokens: Int[Tensor, "rows time"],
-        chosen: Int[Tensor, " images"],
+        numbers: Int[Tensor, " images"],
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Learn from a batch; return the loss and what to log."""
+        """Return the loss of a batch, and what to log.
+
+        Args:
+            images: pixels if the encoder is trained, else features.
+            tokens: captions, `config.captions` of each image side by side.
+            numbers: the numbers of the images.
+        """
         features = self.encoder(images) if self.encoder and self.config.trains_encoder else images
         if self.rewards:
-            return self._self_critical(features, chosen, self.rewards)
+            return self._self_critical(features, numbers, self.rewards)
         logits, targets, alphas, mask = self._read(features, tokens)
         counts = mask.flatten() if self.static else None
         loss = objective.cross_entropy(logits, targets, self.config.smoothing, counts)
-        if self.config.doubly:
-            loss = loss + self.config.doubly * objective.doubly_stochastic(alphas, mask)
+        if self.config.coverage:
+            loss = loss + self.config.coverage * objective.coverage(alphas, mask)
         return loss, {"accuracy": objective.mean((logits.argmax(-1) == targets).float(), counts)}
 
     def _self_critical(
-        self, features: Tensor, chosen: Int[Tensor, " images"], rewards: CiderD
+        self, features: Tensor, numbers: Int[Tensor, " images"], rewards: CiderD
     ) -> tuple[Tensor, dict[str, Tensor]]:
         samples = self.config.captions
         tokens = self._sample(features, samples)
-        images = chosen.repeat_interleave(samples).tolist()
-        sentences = [self._ended(row) for row in tokens.tolist()]
-        earned = [
-            rewards.reward(image, sentence)
-            for image, sentence in zip(images, sentences, strict=True)
-        ]
+        images = numbers.repeat_interleave(samples).tolist()
+        earned = []
+        for image, row in zip(images, tokens.tolist(), strict=True):
+            earned.append(rewards.reward(image, self._rewarded(row)))
         reward = torch.tensor(earned, device=tokens.device)
         logits, words, _, mask = self._read(features, tokens)
-        advantage = self._scored(
-            objective.advantages(reward, samples)[:, None].expand_as(mask), mask
-        )
+        advantages = objective.advantages(reward, samples)
+        advantage = self._scored(advantages[:, None].expand_as(mask), mask)
         counts = mask.flatten() if self.static else None
         return objective.self_critical(logits, words, advantage, counts), {"reward": reward.mean()}
 
     def _read(
         self, features: Tensor, tokens: Int[Tensor, "rows time"]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Teacher forcing: logits and words to predict [words], where was looked, and which places have words."""
-        known, embedded, alphas = self.decoder(features, tokens[:, :-1])
+        """Teacher forcing: logits, words to predict, attention weights, and the mask of words."""
+        outputs, embedded, alphas = self.decoder(features, tokens[:, :-1])
         mask = tokens[:, 1:] != self.vocabulary.pad
-        logits = self.decoder.score(self._scored(known, mask), self._scored(embedded, mask))
+        logits = self.decoder.score(self._scored(outputs, mask), self._scored(embedded, mask))
         return logits, self._scored(tokens[:, 1:], mask), alphas, mask
 
     def _scored(
         self, values: Shaped[Tensor, "rows time ..."], mask: Tensor
     ) -> Shaped[Tensor, "words ..."]:
-        """The places that are scored, one after another."""
+        """The positions that are scored, one after another."""
         return values.flatten(0, 1) if self.static else values[mask]
 
-    def _ended(self, row: list[int]) -> list[str]:
-        """The words that are rewarded, the end as one of them: to stop at the right place is to be learned too."""
+    def _rewarded(self, row: list[int]) -> list[str]:
+        """The words that are rewarded; the end is one, so that stopping is learned too."""
         words = self.vocabulary.spoken(row)
         return [*words, END] if self.vocabulary.end in row else words
 
     @torch.no_grad()
     def _sample(self, features: Tensor, samples: int) -> Int[Tensor, "rows time"]:
-        """Draw sentences of each image, without dropout: <start>, the words, <end>, and padding after that."""
+        """Draw sentences of each image, without dropout: <start>, the words, <end>, padding."""
         vocabulary = self.vocabulary
         self.decoder.eval()
         seen = self.decoder.see(features)
@@ -134,31 +139,44 @@ class Learner(nn.Module):
 
 
 def main(arguments: TrainArguments[Config]) -> None:
-    """Train, judge by free-running captions of the validation images, report."""
+    """Train, validate by free-running captions, calibrate the confidence, report."""
     config, session, run = arguments.start()
     device = devices.select(session.device, session.threads)
-    first, saved = open_model(config.start, device) if config.start else (None, {"weights": {}})
+    first: Trained | None = None
+    own_encoder = config.trains_encoder
+    if config.start:
+        first, saved = open_model(config.start, device)
+        own_encoder = own_encoder or bool(checkpoint.part(saved["weights"], "encoder"))
     encoder = first.encoder if first else encoder_of(config).to(device)
     parts = load(config, encoder, ("train", "validation", "test"), quiet=session.quiet)
     for needed in ("train", "validation"):
         if needed not in parts:
-            raise InputError(f"{config.data} has no {needed} images with captions")
+            raise InputError(f"{' '.join(config.data)} has no {needed} images with captions")
     train = parts["train"]
-    vocabulary = first.vocabulary if first else _vocabulary(train, config.min_count)
-    decoder = Captioner(config, encoder.channels, len(vocabulary)).to(device)
+    texts = [text for image in train.images for text in image.captions]
     if first:
-        checkpoint.restore(decoder, first.decoder.state_dict(), str(config.start))
+        vocabulary = first.vocabulary.extended(texts, config.min_count)
+    else:
+        vocabulary = Vocabulary.train(texts, config.min_count)
+    decoder = Captioner(
+        config, encoder.channels, len(vocabulary), names_of(encoder, vocabulary)
+    ).to(device)
+    if first:
+        _take_over(decoder, first, config)
     trained = Trained(config, encoder, decoder, vocabulary)
-    own_encoder = config.trains_encoder or bool(checkpoint.part(saved["weights"], "encoder"))
-    rewards = _rewards(train, vocabulary) if config.self_critical else None
-    learner = Learner(trained, rewards, own_encoder=own_encoder, static=device.type != "cpu")
-    sources = [
-        resident(source, device) for source in (train.source, train.mirrored) if source is not None
-    ]
-    sentences = encode(train.images, vocabulary, config.longest)
+    learner = Learner(
+        trained,
+        _rewards(train, vocabulary) if config.self_critical else None,
+        own_encoder=own_encoder,
+        static=device.type != "cpu",
+    )
+    sources = [resident(train.source, device)]
+    if train.mirrored is not None:
+        sources.append(resident(train.mirrored, device))
+    encoded = encode(train.images, vocabulary, config.longest)
     fit(
         learner.to(device),
-        TrainingBatches(sources, sentences, config, device, vocabulary.pad),
+        TrainingBatches(sources, encoded, config, device, vocabulary.pad, train.sets),
         lambda: measure(trained, parts["validation"], config.beam),
         run,
         config.loop,
@@ -172,32 +190,43 @@ def main(arguments: TrainArguments[Config]) -> None:
         graph=session.graph,
     )
     if run.writes:
-        name = "test" if "test" in parts else "validation"
-        best, _ = open_model(run.directory, device)
-        results = {"this captioner": measure(best, parts[name], config.beam)} | baselines(
-            best, train, parts[name]
-        )
-        Console().print(
-            scores_table(
-                results,
-                f"{name}: {len(parts[name].images)} images, scores x 100",
-                "captions by",
-                100,
-            )
-        )
-        print(
-            f"{run.directory} holds the run; now: captioning caption PICTURE --run {run.directory}"
-        )
+        _calibrate(run.directory, parts["validation"], config, device)
+        _report(run.directory, parts, config, device)
 
 
-def _vocabulary(train: Part, min_count: int) -> Vocabulary:
-    return Vocabulary.train((text for image in train.images for text in image.captions), min_count)
+def _take_over(decoder: Captioner, first: Trained, config: Config) -> None:
+    try:
+        decoder.take_over(first.decoder.state_dict())
+    except ValueError as error:
+        what = "a network of other parts or sizes"
+        raise InputError(f"{config.start} holds {what}: {error}") from None
 
 
 def _rewards(train: Part, vocabulary: Vocabulary) -> CiderD:
-    return CiderD(
-        [[(*vocabulary.words(text), END) for text in image.captions] for image in train.images]
-    )
+    rewarded = []
+    for image in train.images:
+        rewarded.append([(*vocabulary.words(text), END) for text in image.captions])
+    return CiderD(rewarded)
+
+
+def _calibrate(directory: Path, validation: Part, config: Config, device: torch.device) -> None:
+    """Calibrate the confidence of the best captioner and add it to its checkpoint."""
+    best, saved = open_model(directory, device)
+    confidence = calibration(best, validation, config.beam)
+    extras = {**saved["extras"], "confidence": list(confidence)}
+    checkpoint.save(directory / "best.pt", "captioning", {**saved, "extras": extras})
+
+
+def _report(directory: Path, parts: dict[str, Part], config: Config, device: torch.device) -> None:
+    """Print the scores of the best captioner beside those of the nearest neighbours."""
+    name = "test" if "test" in parts else "validation"
+    part = parts[name]
+    best, _ = open_model(directory, device)
+    results = {"this captioner": measure(best, part, config.beam)}
+    results |= baselines(best, parts["train"], part)
+    title = f"{name}: {len(part.images)} images, scores x 100"
+    Console().print(scores_table(results, title, "captions by", 100))
+    print(f"{directory} holds the run; now: captioning caption PICTURE --run {directory}")
 
 
 if __name__ == "__main__":

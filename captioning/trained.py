@@ -1,51 +1,117 @@
-"""A captioner that is ready for use: encoder, decoder and vocabulary, from a run or from this package."""
+"""A trained captioner, from a run or from this package: a picture in, sentences out.
 
+trained, _ = open_model(DEFAULT, "cpu")
+pixels = trained.encoder.preprocessing(picture)[None]
+[[sentence]] = trained.write(trained.encode(pixels), beam=3)
+sentence.text                                          # "a dog runs through the grass"
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from captioning.config import Config
+from captioning.confidence import Confidence
 from captioning.model import Captioner
+from captioning.names import names_of
+from core.beam import Hypothesis, beam_search
 from core.training import checkpoint
 from datasets.text import Vocabulary
-from vision.encoder import Encoder
-from vision.opening import open_encoder
+from vision.encoder import Encoder, open_encoder
 
 DEFAULT = Path(__file__).parent / "default.pt"
 
 
+class Sentence(NamedTuple):
+    """A sentence about a picture."""
+
+    text: str
+    words: tuple[str, ...]
+    tokens: tuple[int, ...]
+    log_probability: float
+    """Of all its words, its end counted as one."""
+    confidence: float
+    """The probability that it is right, as calibrated (see `captioning.confidence`)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """All that turns a picture into a sentence."""
+    """Encoder, decoder and vocabulary, ready to write."""
 
     config: Config
     encoder: Encoder
     decoder: Captioner
     vocabulary: Vocabulary
+    confidence: Confidence = Confidence()
 
     @torch.no_grad()
-    def look(
+    def encode(
         self, pixels: UInt8[Tensor, "images 3 size size"]
     ) -> Float[Tensor, "images cells channels"]:
-        """Return what the encoder sees of pictures that it has preprocessed."""
+        """Return the encoder's features of pictures that were preprocessed."""
         return self.encoder(pixels.to(self.decoder.bias.device))
+
+    @torch.no_grad()
+    def write(
+        self, features: Float[Tensor, "images cells channels"], beam: int, best: int = 1
+    ) -> list[list[Sentence]]:
+        """Return the `best` sentences about each picture, the best first, by beam search."""
+        vocabulary = self.vocabulary
+        seen = self.decoder.see(features.to(self.decoder.bias.device))
+        found = beam_search(
+            self.decoder.stepper(seen),
+            self.decoder.initial_state(seen),
+            start=vocabulary.start,
+            end=vocabulary.end,
+            width=max(beam, best),
+            length=self.config.longest,
+            penalty=self.config.length_penalty,
+            forbidden=vocabulary.unspoken,
+        )
+        return [[self._sentence(one) for one in hypotheses[:best]] for hypotheses in found]
+
+    @torch.no_grad()
+    def attention(
+        self, features: Float[Tensor, "1 cells channels"], tokens: Sequence[int]
+    ) -> Float[Tensor, "words cells"]:
+        """Return the attention weights for each word of a sentence about one picture."""
+        device = self.decoder.bias.device
+        read = torch.tensor([[self.vocabulary.start, *tokens]], device=device)
+        _, _, alphas = self.decoder(features.to(device), read)
+        return alphas[0, : len(tokens)]
+
+    def _sentence(self, hypothesis: Hypothesis) -> Sentence:
+        words = tuple(self.vocabulary.spoken(hypothesis.tokens))
+        log_p = hypothesis.log_probability
+        return Sentence(
+            self.vocabulary.decode(hypothesis.tokens),
+            words,
+            hypothesis.tokens,
+            log_p,
+            self.confidence(log_p, len(words)),
+        )
 
 
 def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, dict[str, Any]]:
-    """Return a trained captioner, ready to write, and the checkpoint it came in.
+    """Return a trained captioner and the checkpoint it came in.
 
-    Raises `InputError` for a file that is no checkpoint of this application, or an encoder whose own weights are
-    not those it was trained with.
+    Raises:
+        InputError: the file is no checkpoint of this application, or it was trained with other
+            weights of the encoder than those at hand.
     """
     with checkpoint.opened(path, "captioning", Config) as (config, saved):
         encoder = open_encoder(config, saved, path)
         vocabulary = Vocabulary.from_json(saved["extras"]["vocabulary"])
+        names = names_of(encoder, vocabulary)
         weights = checkpoint.part(saved["weights"], "decoder")
         decoder = checkpoint.build(
-            lambda: Captioner(config, encoder.channels, len(vocabulary)), weights, path
+            lambda: Captioner(config, encoder.channels, len(vocabulary), names), weights, path
         )
-    return Trained(config, encoder.to(device), decoder.to(device).eval(), vocabulary), saved
+        confidence = Confidence(*saved["extras"].get("confidence", ()))
+    decoder.to(device).eval()
+    return Trained(config, encoder.to(device), decoder, vocabulary, confidence), saved

@@ -4,36 +4,38 @@
     Karpathy's splits     {"images": [{"filename", "split", "sentences": [{"raw"}]}]}
     Flickr8k's tokens     NAME.jpg#0<tab>caption; the splits are Flickr_8k.trainImages.txt and the like beside it
     tables                image,caption as Kaggle has them, or Flickr30k's image_name| comment_number| comment
+    imagefolders          metadata.jsonl or metadata.csv beside the pictures, with file_name and text
     pictures with texts   NAME.jpg and NAME.txt in one folder, a caption a line
 
-In a folder they are looked for by their names and first lines; captions_train.json and captions_val.json are
-two splits.
+In a folder they are found by their names and first lines. captions_train.json and captions_val.json
+are two splits, and so are train/metadata.jsonl and validation/metadata.jsonl.
 """
 
 import csv
 import io
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from core.errors import InputError
+from datasets.caption_json import (
+    CAPTIONS,
+    NAMES,
+    Captions,
+    is_json_line,
+    read_json,
+    read_json_lines,
+)
 from datasets.pictures import SUFFIXES, pictures_in
 from datasets.text_files import SPLITS, read_text, split_in, warn
 
-FOLDERS = (
-    "annotations",
-    "captions",
-    "flickr8k_text",
-)  # in which the caption files of a folder may be
+FOLDERS = ("annotations", "captions", "flickr8k_text")
+"""Where in a folder its caption files may lie."""
+METADATA = ("metadata.jsonl", "metadata.csv")  # of an imagefolder
 TOKEN = re.compile(r"([^\t]+)#\d+\t(.*)")
-NAMES = ("image", "image_name", "image_file", "file", "file_name", "filename")
-CAPTIONS = ("caption", "captions", "comment", "text")
 DELIMITERS = ",;|\t"
-
-Captions = dict[str, list[str]]
-"""Captions, perhaps empty ones, by the name of their picture, in the order of the file."""
+LONGEST_LINE = 1 << 20  # characters of the first line that is looked at
 
 
 class Part(NamedTuple):
@@ -53,19 +55,35 @@ def read(path: Path) -> list[Part]:
     """
     if not path.is_dir():
         return _read_file(path)
-    for folder in (
-        path,
-        *(sub for sub in sorted(path.iterdir()) if sub.name.lower() in FOLDERS and sub.is_dir()),
-    ):
-        if files := _caption_files(folder):
-            return [
-                part for file in files for part in _read_file(file, split_in(file.stem) or "all")
-            ]
+    inside = sorted(path.iterdir())
+    folders = [sub for sub in inside if sub.name.lower() in FOLDERS and sub.is_dir()]
+    for folder in (path, *folders):
+        files = _caption_files(folder)
+        if files:
+            splits = [split_in(file.stem) or "all" for file in files]
+            return _read_files(files, splits)
+    files = _metadata(path)
+    if files:
+        splits = [SPLITS[file.parent.name.lower()] for file in files]
+        return _read_files(files, splits)
     if parts := _pairs(path):
         return parts
-    raise InputError(
-        f"{path}: no captions there, neither a caption file nor pictures with a .txt file each"
-    )
+    hint = "neither a caption file, nor metadata.jsonl, nor pictures with a .txt file each"
+    raise InputError(f"{path}: no captions there, {hint}")
+
+
+def _read_files(files: Sequence[Path], splits: Sequence[str]) -> list[Part]:
+    parts = []
+    for file, split in zip(files, splits, strict=True):
+        parts += _read_file(file, split)
+    return parts
+
+
+def _metadata(path: Path) -> list[Path]:
+    """The metadata files of an imagefolder whose splits are folders."""
+    folders = [sub for sub in sorted(path.iterdir()) if sub.name.lower() in SPLITS]
+    files = [sub / name for sub in folders for name in METADATA]
+    return [file for file in files if file.is_file()]
 
 
 def _caption_files(folder: Path) -> list[Path]:
@@ -96,10 +114,12 @@ def _looks_right(file: Path) -> bool:
         return False
     if name.endswith(".json"):
         return "caption" in name or name.startswith("dataset")
-    if not name.endswith((".csv", ".tsv", ".txt", ".token")):
+    if not name.endswith((".csv", ".tsv", ".txt", ".token", ".jsonl")):
         return False
     with file.open(encoding="utf-8-sig", errors="replace") as lines:
-        first = lines.readline(1000)
+        first = lines.readline(LONGEST_LINE)
+    if name.endswith(".jsonl"):
+        return is_json_line(first)
     return TOKEN.match(first) is not None or _columns(first) is not None
 
 
@@ -107,16 +127,18 @@ def _read_file(path: Path, split: str = "all") -> list[Part]:
     """The captions of one file, in the splits that it tells, or else in `split`."""
     text = read_text(path)
     first = text.lstrip().partition("\n")[0]
-    if first[0] in "{[":
-        parts = _read_json(path, text)
+    if path.suffix == ".jsonl" or is_json_line(first):
+        parts = {"all": read_json_lines(path, text)}
+    elif first[0] in "{[":
+        parts = read_json(path, text)
     elif TOKEN.match(first):
         parts = _listed(path, _collect(_token_lines(path, text)))
     elif columns := _columns(first):
         parts = {"all": _collect(_table_rows(path, text, *columns))}
     else:
         raise InputError(
-            f"{path}: not a file of captions: neither COCO's or Karpathy's JSON, nor lines NAME.jpg#0<tab>caption, "
-            "nor a table that begins with image,caption"
+            f"{path}: not a file of captions: neither COCO's or Karpathy's JSON, nor JSON lines, "
+            "nor lines NAME.jpg#0<tab>caption, nor a table that begins with image,caption"
         )
     if "all" in parts:
         return [Part(split, parts["all"], path.parent, split_in(path.stem) or "all")]
@@ -128,47 +150,6 @@ def _collect(pairs: Iterable[tuple[str, str]]) -> Captions:
     for name, caption in pairs:
         captions.setdefault(name, []).append(caption)
     return captions
-
-
-def _read_json(path: Path, text: str) -> dict[str, Captions]:
-    try:
-        data: Any = json.loads(text)
-        return _coco(path, data) if "annotations" in data else _karpathy(data)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: line {error.lineno} is not JSON ({error.msg})") from None
-    except KeyError as error:
-        what = f"nothing is called {error} where they have it"
-        raise InputError(f"{path}: neither COCO's captions nor Karpathy's: {what}") from None
-    except (TypeError, AttributeError, RecursionError):
-        raise InputError(f"{path}: neither COCO's captions nor Karpathy's") from None
-
-
-def _coco(path: Path, data: Any) -> dict[str, Captions]:
-    names: dict[int, str] = {image["id"]: str(image["file_name"]) for image in data["images"]}
-    captions: Captions = {name: [] for name in names.values()}
-    strange = []
-    for each in data["annotations"]:
-        if each["image_id"] in names:
-            captions[names[each["image_id"]]].append(_string(each["caption"]))
-        else:
-            strange.append(str(each["image_id"]))
-    warn(path, "captions of images that it does not list", strange, len(data["annotations"]))
-    return {"all": captions}
-
-
-def _karpathy(data: Any) -> dict[str, Captions]:
-    parts: dict[str, Captions] = {}
-    for image in data["images"]:
-        name = "/".join(filter(None, (image.get("filepath"), image["filename"])))
-        said = [_string(sentence["raw"]) for sentence in image["sentences"]]
-        parts.setdefault(SPLITS[image["split"]], {}).setdefault(name, []).extend(said)
-    return parts
-
-
-def _string(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
 
 
 def _token_lines(path: Path, text: str) -> Iterator[tuple[str, str]]:

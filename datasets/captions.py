@@ -1,12 +1,13 @@
 """Captioned images: drawn scenes, or the user's own in any of the usual formats, told apart by looking.
 
     load("scenes")                      drawn here, nothing to download: see `datasets.scenes`
-    load("captions.csv")                a file in one of the formats of `datasets.caption_files`
-    load("coco/")                       a folder with such files, and pictures in one of `FOLDERS` or train2017/
-    load("holiday/")                    pictures with a text file each, a caption a line
+    load("captions.csv")     a file in one of the formats of `datasets.caption_files`
+    load("coco/")            a folder with such files, and pictures in one of `FOLDERS` or train2017/
+    load("imagefolder/")     metadata.jsonl or metadata.csv, in one folder or one for each split
+    load("holiday/")         pictures with a text file each, a caption a line
 
-torchvision reads some of them: its `Flickr8k` is made for a web page, and silently empty with Flickr8k.token.txt
-(pytorch/vision#8748); its `CocoCaptions` needs pycocotools. Here all are read, in one way.
+torchvision reads some of them: its `Flickr8k` is made for a web page, and silently empty with
+Flickr8k.token.txt (pytorch/vision#8748); its `CocoCaptions` needs pycocotools.
 """
 
 import hashlib
@@ -103,6 +104,8 @@ def load(source: str | Path, images: str | Path | None = None) -> CaptionSplits:
     """
     if source == "scenes":
         return CaptionSplits(**scenes.splits())
+    if not str(source) or images == "":
+        raise InputError("the name of the data is empty: name a caption file or a folder")
     source, images = Path(source), None if images is None else Path(images)
     if images and not images.is_dir():
         raise InputError(f"{images}: no such folder of pictures")

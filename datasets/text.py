@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -66,6 +68,19 @@ class Vocabulary:
         tokenizer.train_from_iterator(sentences, trainer)
         return cls(tokenizer)
 
+    def extended(self, sentences: Iterable[str], min_count: int = 1) -> Vocabulary:
+        """Return this vocabulary and the words that it lacks: those that occur `min_count` times.
+
+        The numbers of its own words stay.
+        """
+        counts = Counter(word for sentence in sentences for word in self.words(sentence))
+        model = json.loads(self.to_json())
+        numbers = model["model"]["vocab"]
+        for word, count in counts.most_common():
+            if count >= min_count and word not in numbers:
+                numbers[word] = len(numbers)
+        return Vocabulary.from_json(json.dumps(model))
+
     @classmethod
     def from_json(cls, text: str) -> Vocabulary:
         """Return the vocabulary that `to_json` gave."""
@@ -82,6 +97,11 @@ class Vocabulary:
         """Return the words of a sentence as they are compared with others, those outside the vocabulary too."""
         normal = self._tokenizer.normalizer.normalize_str(sentence)
         return [word for word, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
+
+    def number(self, word: str) -> int:
+        """Return the number of a word, that of <unk> for one outside the vocabulary."""
+        number = self._tokenizer.token_to_id(word)
+        return self.unknown if number is None else number
 
     def encode(self, sentence: str) -> list[int]:
         """Return the numbers of the words, without <start> and <end>."""

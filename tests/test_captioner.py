@@ -96,12 +96,10 @@ def test_cross_entropy_is_torchs():
         torch.testing.assert_close(objective.cross_entropy(logits, targets, smoothing), expected)
 
 
-def test_doubly_stochastic_counts_words_in_the_mask_alone():
+def test_coverage_counts_words_in_the_mask_alone():
     alphas = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]])
-    assert objective.doubly_stochastic(alphas, torch.tensor([[True, True, False]])) == 0
-    assert objective.doubly_stochastic(
-        alphas, torch.tensor([[True, False, False]])
-    ) == pytest.approx(0.5)
+    assert objective.coverage(alphas, torch.tensor([[True, True, False]])) == 0
+    assert objective.coverage(alphas, torch.tensor([[True, False, False]])) == pytest.approx(0.5)
 
 
 def test_a_sample_is_compared_with_its_siblings():

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from captioning import evaluate, pack, train
 from captioning.config import Config
 from captioning.data import Pixels, TrainingBatches, encode, pad
 from captioning.trained import open_model
+from core.errors import InputError
 from core.training import checkpoint, cli
 from core.training.config import LoopConfig
 from datasets import captions, scenes
@@ -91,6 +93,25 @@ def test_batches_are_functions_of_the_step_and_share_rows():
         }
         assert len(read) == 3, "each caption before any a second time"
         assert read <= own
+
+
+def test_a_batch_has_of_each_set_its_share():
+    class Numbers:
+        def __len__(self) -> int:
+            return 30
+
+        def __call__(self, rows: Sequence[int]) -> torch.Tensor:
+            return torch.tensor(rows).view(-1, 1, 1)
+
+    sets = [0] * 18 + [1] * 12
+    config = Config(data=("a", "b"), shares=(0.75, 0.25), captions=1, loop=LoopConfig(batch=8))
+    batches = TrainingBatches([Numbers()], [[[2, 5, 3]]] * 30, config, torch.device("cpu"), 0, sets)
+    drawn = [batches(step, slice(0, 8))[2] for step in range(6)]
+    assert [int((images >= 18).sum()) for images in drawn] == [2] * 6
+    assert sorted(torch.cat(drawn)[torch.cat(drawn) >= 18].tolist()) == list(range(18, 30))
+    assert torch.equal(batches(3, slice(2, 6))[2], drawn[3][2:6])
+    with pytest.raises(InputError, match="one number for each of the 2 sets"):
+        Config(data=("a", "b"), shares=(1.0,))
 
 
 def test_long_captions_are_cut_without_an_end():

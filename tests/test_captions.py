@@ -232,3 +232,68 @@ def test_a_file_named_without_its_folder(tmp_path: Path, monkeypatch: pytest.Mon
     draw(tmp_path / "images")
     monkeypatch.chdir(tmp_path / "texts")
     assert len(everything(captions.load("captions.json"))) == 10
+
+
+@pytest.mark.usefixtures("silent")
+def test_imagefolder_with_metadata(tmp_path: Path):
+    lines = [
+        json.dumps({"file_name": f"images/{name}", "text": f"picture {name[0]}"}) for name in NAMES
+    ]
+    lines.append(json.dumps({"file_name": "images/a.jpg", "captions": ["two", "three"]}))
+    file = write(tmp_path / "metadata.jsonl", "\n".join(lines) + "\n\n")
+    draw(tmp_path / "images")
+    for source in (tmp_path, file):
+        said = everything(captions.load(source))
+        assert list(said) and set(said) == {f"images/{name}" for name in NAMES}
+        assert said["images/a.jpg"] == ("picture a", "two", "three")
+        assert said["images/j.jpg"] == ("picture j",)
+
+
+@pytest.mark.usefixtures("silent")
+def test_imagefolder_with_a_folder_for_each_split(tmp_path: Path):
+    for split, names in (("train", NAMES[:5]), ("validation", NAMES[5:7])):
+        lines = [json.dumps({"file_name": name, "text": f"picture {name[0]}"}) for name in names]
+        write(tmp_path / split / "metadata.jsonl", "\n".join(lines))
+        draw(tmp_path / split, names)
+    write(tmp_path / "test" / "metadata.csv", "file_name,text\nh.jpg,picture h\n")
+    draw(tmp_path / "test", ["h.jpg"])
+    splits = captions.load(tmp_path)
+    assert list(found(splits.train)) == NAMES[:5]
+    assert found(splits.validation) == {"f.jpg": ("picture f",), "g.jpg": ("picture g",)}
+    assert found(splits.test) == {"h.jpg": ("picture h",)}
+
+
+def test_json_lines_that_say_nothing_are_named(tmp_path: Path):
+    good = '{"file_name": "a.jpg", "text": "a dog"}'
+    draw(tmp_path, ["a.jpg"])
+    for bad, reason in (
+        ("{", "line 2: it is not JSON"),
+        ("[" * 5000, "line 2: it is not JSON"),
+        ("[1]", "line 2: it is no JSON object"),
+        ('{"text": "a cat"}', "line 2: it does not name a picture"),
+        ('{"file_name": "b.jpg", "text": 1}', "line 2: it has no caption"),
+    ):
+        file = write(tmp_path / "metadata.jsonl", f"{good}\n{bad}\n")
+        with pytest.raises(InputError, match=reason):
+            captions.load(file)
+
+
+def test_two_pictures_with_one_id_are_refused_by_name(tmp_path: Path):
+    images = [{"id": 7, "file_name": "a.jpg"}, {"id": 7, "file_name": "b.jpg"}]
+    annotations = [{"image_id": 7, "caption": "a dog"}]
+    text = json.dumps({"images": images, "annotations": annotations})
+    file = write(tmp_path / "captions.json", text)
+    draw(tmp_path, ["a.jpg", "b.jpg"])
+    with pytest.raises(InputError, match=r"captions\.json: a\.jpg and b\.jpg have one id, 7"):
+        captions.load(file)
+
+
+def test_an_empty_path_is_not_the_current_folder(tmp_path: Path, monkeypatch):
+    draw(tmp_path, ["a.jpg"])
+    write(tmp_path / "a.txt", "a dog")
+    monkeypatch.chdir(tmp_path)
+    assert everything(captions.load(".")) == {"a.jpg": ("a dog",)}
+    with pytest.raises(InputError, match="the name of the data is empty"):
+        captions.load("")
+    with pytest.raises(InputError, match="the name of the data is empty"):
+        captions.load(".", "")

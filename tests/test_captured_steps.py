@@ -61,7 +61,7 @@ def describing(*, static: bool = True, **options: Any) -> Made:
         visual=6,
         scores=4,
         captions=2,
-        doubly=0.5,
+        coverage=0.5,
         **options,
     )
     vocabulary = Vocabulary.train(["a cat sees a dog", "a dog"], 1)

@@ -173,10 +173,24 @@ def test_two_processes_share_the_work(tmp_path):
 def test_damaged_files_are_computed_again(tmp_path, encoder, items):
     extract(encoder, items, tmp_path)
     whole = files(tmp_path)
-    for length, name in zip((0, 50, 128, 1000), whole, strict=False):
+    for length, name in zip((0, 10, 50, 128, 1000), whole, strict=False):
         (tmp_path / name).write_bytes(whole[name][:length])
     extract(encoder, items, tmp_path)
     assert files(tmp_path) == whole
+
+
+def test_damaged_files_of_the_right_size_are_computed_again(tmp_path, encoder, items):
+    extract(encoder, items, tmp_path)
+    whole = files(tmp_path)
+    bits, zeros, kind, *_ = whole
+    (tmp_path / bits).write_bytes(whole[bits][:500] + b"\x01" + whole[bits][501:])
+    (tmp_path / zeros).write_bytes(bytes(len(whole[zeros])))
+    (tmp_path / kind).write_bytes(whole[kind].replace(b"<f2", b"<i2"))
+    found = extract(encoder, items, tmp_path)
+    assert files(tmp_path) == whole
+    with torch.no_grad():
+        expected = encoder(SIZE(items[4].open())[None])[0].half()
+    assert torch.equal(found([4])[0], expected)
 
 
 def test_features_that_go_while_they_are_used_are_one_line(tmp_path, encoder, items):
@@ -223,7 +237,7 @@ def test_nothing_half_written_is_left_behind(tmp_path, monkeypatch):
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(np, "save", stop)
+    monkeypatch.setattr(Path, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
         features._write(tmp_path / "ab/abc.npy", np.zeros(3, dtype=np.float16))
     assert list((tmp_path / "ab").iterdir()) == []

@@ -18,6 +18,7 @@ import glimpse.export
 import video.__main__
 import video.config
 import video.export
+from captioning.confidence import Confidence
 from captioning.model import Captioner
 from captioning.trained import Trained as TrainedCaptioner
 from core import decoding
@@ -28,7 +29,7 @@ from datasets.text import Vocabulary
 from glimpse.model import RecurrentAttention, greedy
 from video.trained import build
 from vision.encoder import TINY, make_encoder
-from vision.opening import encoder_of
+from vision.encoder import encoder_of
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The given buffer is not writable"
@@ -97,7 +98,7 @@ def test_a_captioner(tmp_path: Path, options: dict[str, Any]) -> None:
     decoder = Captioner(config, encoder.channels, len(vocabulary)).eval()
     with torch.no_grad():
         decoder.bias.normal_()
-    trained = TrainedCaptioner(config, encoder, decoder, vocabulary)
+    trained = TrainedCaptioner(config, encoder, decoder, vocabulary, Confidence())
     both = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder})
     extras = {
         "vocabulary": vocabulary.to_json(),
@@ -113,19 +114,21 @@ def test_a_captioner(tmp_path: Path, options: dict[str, Any]) -> None:
         )
         == 0
     )
-    (look, _), (word, about) = (
-        load(tmp_path / f"new/folder/{name}.pt2") for name in ("look", "word")
+    (encode, _), (step, about) = (
+        load(tmp_path / f"new/folder/{name}.pt2") for name in ("encode", "step")
     )
     pixels = torch.randint(0, 256, (2, 3, TINY.size, TINY.size), dtype=torch.uint8)
-    state, cells, keys, mean = look(pixels=pixels)
+    state, cells, keys, mean, names = encode(pixels=pixels)
     tokens, found = torch.full((2,), about["start"]), []
     for _ in range(4):
-        log_p, state, alpha = word(tokens=tokens, state=state, cells=cells, keys=keys, mean=mean)
+        log_p, state, alpha = step(
+            tokens=tokens, state=state, cells=cells, keys=keys, mean=mean, names=names
+        )
         assert torch.allclose(alpha.sum(-1), torch.ones(2))
         tokens = log_p.argmax(-1)
         found.append(tokens)
     with torch.no_grad():
-        seen = decoder.see(trained.look(pixels))
+        seen = decoder.see(trained.encode(pixels))
         start, end = vocabulary.start, len(vocabulary)  # an end that is never written
         written = decoding.greedy(
             decoder.stepper(seen), decoder.initial_state(seen), start=start, end=end - 1, length=4

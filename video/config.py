@@ -5,11 +5,11 @@ from typing import Literal
 
 from core.errors import InputError
 from core.training.config import LoopConfig, require_at_least, require_share
-from vision.encoder import FROM_SCRATCH
+from vision.options import FROM_SCRATCH, EncoderOptions
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(EncoderOptions):
     """The labeller, its data and its training; the presets below are instances of it."""
 
     data: str = "sprites"
@@ -21,14 +21,6 @@ class Config:
     stride: int = 1
     """Of how many frames one is read."""
 
-    encoder: str = "tiny"
-    """tiny or micro (trained from scratch), lite0 (its weights come along), or a torchvision model by name."""
-    encoder_weights: str | None = field(default=None, metadata={"place": True})
-    """File of the encoder's weights, for encoders that come without."""
-    download: bool = field(default=False, metadata={"place": True})
-    """Let torchvision fetch the encoder's weights."""
-    cache: str | None = field(default=None, metadata={"place": True})
-    """Folder of the frozen encoder's features; none: recurrent-vision/features in the user's cache."""
     side: int = 64
     """Pixels a side that an encoder trained from scratch is shown of a frame."""
 

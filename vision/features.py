@@ -1,10 +1,14 @@
 """Features of a frozen encoder, computed once and kept on disk as float16.
 
-Each picture has a file of its own, `<cache>/<encoder>/<first two digits>/<digest>.npy`, named by the hash of the
-picture's content, in a folder named by the hash of the encoder's weights and preprocessing. So nothing ever goes out
-of date, a job that was killed goes on where it stopped, and several can share the folder.
+Each picture has a file of its own, `<cache>/<encoder>/<first two digits>/<digest>.npy`. It is named
+by the hash of the picture's content, and its folder by the hash of the encoder's weights and
+preprocessing. So nothing goes out of date, a job that was killed resumes where it stopped, and
+several jobs can share the folder. Each file ends with a checksum of what comes before it: a
+damaged file is found, whatever its size, and computed anew.
 """
 
+import hashlib
+import io
 import sys
 import time
 import uuid
@@ -25,8 +29,8 @@ from core.training.progress import display
 from vision.encoder import Encoder
 
 T = TypeVar("T")
-HEADER = 128  # bytes of a .npy file before the numbers
-LINE_EVERY = 10.0  # seconds between the lines that tell how far it is
+CHECKSUM = 16  # bytes of the checksum at the end of a file
+LINE_EVERY = 10.0  # seconds between two lines of progress
 
 
 class Item(Protocol):
@@ -47,11 +51,14 @@ class Item(Protocol):
 
 
 class Features:
-    """The features of pictures by number, read when they are asked for."""
+    """The features of pictures by number, read from the cache batch by batch.
+
+    Attributes:
+        items: the numbers of the pictures that could be read.
+    """
 
     def __init__(self, items: Sequence[int], entries: Sequence[Path | np.ndarray]):
         self.items = tuple(items)
-        """Which of the pictures they are of: those that are not broken."""
         self._entries = entries
 
     def __len__(self) -> int:
@@ -61,29 +68,27 @@ class Features:
         """Return the features of pictures `items[row]`.
 
         Raises:
-            InputError: files of the cache were deleted or damaged since they were checked.
+            InputError: a file of the cache was deleted or damaged since it was checked.
         """
-        return torch.from_numpy(np.stack([_read(self._entries[row]) for row in rows]))
+        grids = [_grid(self._entries[row]) for row in rows]
+        return torch.from_numpy(np.stack(grids))
 
 
 class _Cache:
-    """A folder of features; where it cannot be written they stay in memory."""
+    """A folder of features; if it cannot be written, they stay in memory."""
 
-    def __init__(self, folder: Path, encoder: Encoder):
-        self.folder, self.size = folder, HEADER + 2 * encoder.cells * encoder.channels
+    def __init__(self, folder: Path):
+        self.folder = folder
         self.memory: dict[Path, np.ndarray] = {}
         self.writable = True
 
     def path(self, digest: str) -> Path:
-        """Where the features of the picture with that digest belong."""
+        """Return the file for the features of the picture with that digest."""
         return self.folder / digest[:2] / f"{digest}.npy"
 
     def __contains__(self, path: Path) -> bool:
-        """Whether the features are in memory, or all of them in a file."""
-        try:
-            return path in self.memory or path.stat().st_size == self.size
-        except OSError:
-            return False
+        """Whether the features are in memory, or whole and undamaged in a file."""
+        return path in self.memory or _read(path) is not None
 
     def write(self, path: Path, grid: np.ndarray) -> None:
         """Keep the features of a picture."""
@@ -115,7 +120,7 @@ def extract(
     batch: int | None = None,
     quiet: bool = False,
 ) -> Features:
-    """Return the features of pictures; only those are computed, on the encoder's device, that the cache lacks.
+    """Return the features of pictures; those that the cache lacks are computed.
 
     Pictures that cannot be read are named on standard error and left out.
 
@@ -123,33 +128,29 @@ def extract(
         encoder: the encoder, with the weights that it is to keep.
         items: the pictures.
         cache: the folder; by default that in the user's cache.
-        mirrored: show the pictures to the encoder with left and right exchanged.
-        batch: how many pictures are encoded at once; by default 1 on a CPU, where that is fastest, and 32 elsewhere.
+        mirrored: encode the pictures with left and right exchanged.
+        batch: pictures encoded at once; by default 1 on a CPU, where that is fastest, else 32.
         quiet: plain lines instead of a progress bar.
     """
     device = next(encoder.parameters()).device
     batch = batch or (1 if device.type == "cpu" else 32)
     kind = f"{encoder.name}-{encoder.fingerprint[:16]}{'-mirrored' * mirrored}"
-    store = _Cache((cache or default_cache()) / kind, encoder)
+    store = _Cache((cache or default_cache()) / kind)
     broken: dict[int, InputError] = {}
-    paths = {
-        n: store.path(digest)
-        for n, digest in readable(items, range(len(items)), lambda item: item.digest(), broken)
-    }
+    digests = readable(items, range(len(items)), lambda item: item.digest(), broken)
+    paths = {n: store.path(digest) for n, digest in digests}
     missing = [n for n, path in paths.items() if path not in store]
     progress = display(len(items) - len(missing), len(items), (), quiet=quiet)
     told = time.monotonic()
     for part in batches.in_order(len(missing), batch):
-        still = [
-            n for n in missing[part] if paths[n] not in store
-        ]  # another process may have been here
-        pixels = dict(
-            readable(items, still, lambda item: encoder.preprocessing(item.open()), broken)
-        )
+        # Another process, or a picture with the same content, may have filled the gap by now.
+        still = [n for n in missing[part] if paths[n] not in store]
+        opened = readable(items, still, lambda item: encoder.preprocessing(item.open()), broken)
+        pixels = dict(opened)
+        if mirrored:
+            pixels = {n: x.flip(-1) for n, x in pixels.items()}
         if pixels:
-            grids = _encode(
-                encoder, [x.flip(-1) if mirrored else x for x in pixels.values()], batch
-            )
+            grids = _encode(encoder, list(pixels.values()), batch)
             for n, grid in zip(pixels, grids, strict=True):
                 store.write(paths[n], grid)
         done = len(items) - len(missing) + part.stop
@@ -169,7 +170,7 @@ def readable(
     read: Callable[[Item], T],
     broken: dict[int, InputError],
 ) -> Iterator[tuple[int, T]]:
-    """Yield what `read` makes of the items with these numbers; the errors of those that are broken go to `broken`."""
+    """Yield `read(item)` for the items of these numbers; the errors of the others go to `broken`."""
     for number in numbers:
         try:
             yield number, read(items[number])
@@ -180,10 +181,10 @@ def readable(
 def _encode(
     encoder: Encoder, pixels: Sequence[UInt8[Tensor, "3 size size"]], batch: int
 ) -> np.ndarray:
-    """The features of at most `batch` pictures, with empty ones added to the last few.
+    """Return the features of at most `batch` pictures; the batch is filled up with empty ones.
 
-    Libraries choose their algorithms, and so the order of their sums, by the size of the batch. As all have one
-    size, what comes out of a picture does not depend on those that are computed with it.
+    Libraries choose their algorithms, and so the order of their sums, by the size of the batch. With
+    one size for all, the features of a picture do not depend on those computed beside it.
     """
     empty = [torch.zeros_like(pixels[0])] * (batch - len(pixels))
     shown = torch.stack([*pixels, *empty]).to(next(encoder.parameters()).device)
@@ -194,28 +195,46 @@ def _encode(
 def _write(path: Path, grid: np.ndarray) -> None:
     """Write a file that is whole from the moment it has its name.
 
-    It is not forced to the disk, which would take longer than to compute it: what a power cut spoils has not its
-    full size. The name that it has before is nobody else's.
+    Files are not fsynced, which would take longer than computing them: one that a power cut damaged
+    is found by its checksum. Temporary names are unique.
     """
+    buffer = io.BytesIO()
+    np.save(buffer, grid)
+    content = buffer.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
-        with partial.open("wb") as file:
-            np.save(file, grid)
+        partial.write_bytes(content + _checksum(content))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _read(entry: Path | np.ndarray) -> np.ndarray:
+def _read(path: Path) -> np.ndarray | None:
+    """Return the features in a file, or None if it is missing or damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    body, checksum = content[:-CHECKSUM], content[-CHECKSUM:]
+    if _checksum(body) != checksum:
+        return None
+    return np.load(io.BytesIO(body))
+
+
+def _checksum(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=CHECKSUM).digest()
+
+
+def _grid(entry: Path | np.ndarray) -> np.ndarray:
+    """Return features that were found before: from memory, or from their file."""
     if isinstance(entry, np.ndarray):
         return entry
-    try:
-        return np.load(entry)
-    except (OSError, ValueError, EOFError):
-        raise InputError(
-            f"{entry}: these features are gone or damaged; start again to compute them anew"
-        ) from None
+    grid = _read(entry)
+    if grid is None:
+        hint = "start again to compute them anew"
+        raise InputError(f"{entry}: these features are gone or damaged; {hint}")
+    return grid
 
 
 def report_broken(items: Sequence[Item], broken: Mapping[int, InputError]) -> None:
@@ -223,7 +242,9 @@ def report_broken(items: Sequence[Item], broken: Mapping[int, InputError]) -> No
     for number in sorted(broken):
         reason = str(broken[number])
         name = items[number].name
-        print(f"warning: {reason if name in reason else f'{name}: {reason}'}", file=sys.stderr)
+        if name not in reason:
+            reason = f"{name}: {reason}"
+        print(f"warning: {reason}", file=sys.stderr)
     if broken:
         print(
             f"warning: {len(broken)} of {len(items)} pictures cannot be read and are left out",

@@ -105,6 +105,9 @@ def _check(file: Path) -> None:
 def without_places(config: Any) -> Any:
     """Return a configuration that does not tell where files lie on the machine that trained it."""
     places = {each.name: each.default for each in fields(config) if each.metadata.get("place")}
-    if hasattr(config, "data"):
-        places["data"] = Path(config.data).name
+    data = getattr(config, "data", None)
+    if isinstance(data, str):
+        places["data"] = Path(data).name
+    elif data:
+        places["data"] = tuple(Path(source).name for source in data)
     return replace(config, **places)

@@ -7,15 +7,16 @@ import torch
 from PIL import Image
 
 from captioning.config import Config
-from captioning.describe import describe
+from captioning.confidence import Confidence
 from captioning.model import Captioner
 from captioning.trained import Trained, open_model
 from core.training import checkpoint, cli
 from core.training.config import to_dict
 from datasets.text import Vocabulary
-from vision.opening import encoder_of
+from vision.encoder import encoder_of
 
 CONFIG = Config(min_count=1, longest=6, embedding=16, hidden=16, visual=16, scores=8, beam=2)
+CONFIDENCE = Confidence(2.0, 9.0)
 SENTENCES = [
     "a red circle is left of a blue square .",
     "žluťoučký kůň <b>skáče</b> & pes běží 🐶 .",
@@ -27,10 +28,14 @@ def make_trained(config: Config) -> Trained:
     torch.manual_seed(1)
     encoder, vocabulary = encoder_of(config), Vocabulary.train(SENTENCES, punctuation=True)
     made = Trained(
-        config, encoder, Captioner(config, encoder.channels, len(vocabulary)).eval(), vocabulary
+        config,
+        encoder,
+        Captioner(config, encoder.channels, len(vocabulary)).eval(),
+        vocabulary,
+        CONFIDENCE,
     )
     visual = made.decoder.visual
-    seen = made.look(
+    seen = made.encode(
         torch.stack([encoder.preprocessing(noise(seed)) for seed in range(20)])
     ).flatten(0, 1)
     with torch.no_grad():
@@ -55,6 +60,7 @@ def save_run(folder: Path, config: Config = CONFIG) -> Path:
         "vocabulary": made.vocabulary.to_json(),
         "preprocessing": preprocessing,
         "fingerprint": "",
+        "confidence": list(CONFIDENCE),
     }
     payload = {
         "config": to_dict(config),
@@ -84,6 +90,5 @@ def noise(seed: int = 0, width: int = 24, height: int = 20) -> Image.Image:
 def expected(run: Path, file: Path | str, beam: int, best: int = 1):
     made, _ = open_model(run, "cpu")
     with Image.open(file) as picture:
-        return describe(
-            made, made.look(made.encoder.preprocessing(picture.convert("RGB"))[None]), beam, best
-        )[0]
+        pixels = made.encoder.preprocessing(picture.convert("RGB"))
+        return made.write(made.encode(pixels[None]), beam, best)[0]

@@ -1,0 +1,115 @@
+"""Caption files in JSON: COCO's, Karpathy's, and the lines of an imagefolder's metadata.jsonl."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from core.errors import InputError
+from datasets.text_files import SPLITS, Line, warn
+
+NAMES = ("image", "image_name", "image_file", "file", "file_name", "filename")
+CAPTIONS = ("caption", "captions", "comment", "text")
+
+Captions = dict[str, list[str]]
+"""Captions, perhaps empty ones, by the name of their picture, in the order of the file."""
+
+
+def read_json(path: Path, text: str) -> dict[str, Captions]:
+    """Return the captions of a JSON file by split, "all" where none is told.
+
+    Raises:
+        InputError: it is neither COCO's format nor Karpathy's, or two pictures have one id.
+    """
+    try:
+        data: Any = json.loads(text)
+        return _coco(path, data) if "annotations" in data else _karpathy(data)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: line {error.lineno} is not JSON ({error.msg})") from None
+    except KeyError as error:
+        what = f"nothing is called {error} where they have it"
+        raise InputError(f"{path}: neither COCO's captions nor Karpathy's: {what}") from None
+    except (TypeError, AttributeError, RecursionError, ValueError):
+        raise InputError(f"{path}: neither COCO's captions nor Karpathy's") from None
+
+
+def read_json_lines(path: Path, text: str) -> Captions:
+    """Return the captions of a file with a JSON object a line, as imagefolders have it.
+
+        {"file_name": "a.jpg", "text": "a dog"}      or a list of sentences
+
+    Raises:
+        InputError: a line is no such object.
+    """
+    captions: Captions = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        name, said = _name_and_captions(Line(path, number, line))
+        captions.setdefault(name, []).extend(said)
+    return captions
+
+
+def is_json_line(line: str) -> bool:
+    """Whether a line is an object that names a picture and its captions."""
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(fields, dict):
+        return False
+    return any(key in fields for key in NAMES) and any(key in fields for key in CAPTIONS)
+
+
+def _name_and_captions(line: Line) -> tuple[str, list[str]]:
+    """Return the picture's name and its captions."""
+    try:
+        fields: Any = json.loads(line.text)
+    except (ValueError, RecursionError):
+        raise line.error("it is not JSON") from None
+    if not isinstance(fields, dict):
+        raise line.error("it is no JSON object")
+    name = next((fields[key] for key in NAMES if key in fields), None)
+    said = next((fields[key] for key in CAPTIONS if key in fields), None)
+    if isinstance(said, str):
+        said = [said]
+    if not isinstance(name, str):
+        raise line.error("it does not name a picture in file_name")
+    if not isinstance(said, list) or not all(isinstance(text, str) for text in said):
+        raise line.error("it has no caption in text")
+    return name, said
+
+
+def _coco(path: Path, data: Any) -> dict[str, Captions]:
+    pairs = [(image["id"], str(image["file_name"])) for image in data["images"]]
+    names: dict[int, str] = dict(pairs)
+    if len(names) < len(pairs):
+        counts = Counter(number for number, _ in pairs)
+        double = next(number for number, count in counts.items() if count > 1)
+        pictures = " and ".join(name for number, name in pairs if number == double)
+        raise InputError(f"{path}: {pictures} have one id, {double}: give each an id of its own")
+    captions: Captions = {name: [] for name in names.values()}
+    strange = []
+    for annotation in data["annotations"]:
+        number = annotation["image_id"]
+        if number in names:
+            captions[names[number]].append(_string(annotation["caption"]))
+        else:
+            strange.append(str(number))
+    warn(path, "captions of images that it does not list", strange, len(data["annotations"]))
+    return {"all": captions}
+
+
+def _karpathy(data: Any) -> dict[str, Captions]:
+    parts: dict[str, Captions] = {}
+    for image in data["images"]:
+        name = "/".join(filter(None, (image.get("filepath"), image["filename"])))
+        said = [_string(sentence["raw"]) for sentence in image["sentences"]]
+        parts.setdefault(SPLITS[image["split"]], {}).setdefault(name, []).extend(said)
+    return parts
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
