@@ -1,11 +1,11 @@
-"""How fast pictures are captioned on one core, and what of it goes where.
+"""How fast pictures are captioned on one core, and where the time goes.
 
     uv run python -m benchmarks.captioning            # tables, about three minutes
     uv run python -m benchmarks.captioning --check    # exit code 1 if a batched beam is slower than one by one
 
-One process, one thread, everything interleaved; every figure is the median over rounds, every ratio the median of
-the ratios within a round, all of CPU time. The captioner has the size of the preset `attention` and random weights.
-It never ends a sentence: each has as many words as it may have, more than people write.
+One process, one thread, all jobs interleaved. Every figure is the median over rounds of CPU time,
+every ratio the median of the ratios within a round. The captioner has the size of the preset
+`attention` and random weights. It never ends a sentence: each has the largest number of words.
 """
 
 import tempfile
@@ -24,9 +24,8 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor
 
 from benchmarks.glimpse_step import measure
-from captioning.caption import caption, view
+from captioning.caption import caption, encode_all, open_all
 from captioning.config import ATTENTION
-from captioning.describe import describe
 from captioning.model import Captioner
 from captioning.trained import Trained
 from core.errors import InputError
@@ -34,16 +33,18 @@ from datasets.pictures import open_picture
 from datasets.text import Vocabulary
 from vision.encoder import encoder_of
 
-WHOLE, BEAMS = "end to end, beam 3", (1, 3, 5)
+WHOLE = "end to end, beam 3"
+BEAMS = (1, 3, 5)
 SIZE = 500, 333
 WORDS = 2500
 
 
 def captioner() -> Trained:
-    """An untrained captioner of real size that never ends a sentence."""
+    """Return an untrained captioner of real size that never ends a sentence."""
     torch.manual_seed(0)
     words = ("".join(letters) for letters in islice(product("abcdefghijklmn", repeat=3), WORDS))
-    encoder, vocabulary = encoder_of(ATTENTION), Vocabulary.train([" ".join(words)])
+    encoder = encoder_of(ATTENTION)
+    vocabulary = Vocabulary.train([" ".join(words)])
     decoder = Captioner(ATTENTION, encoder.channels, len(vocabulary)).eval()
     with torch.no_grad():
         decoder.bias[vocabulary.end] = -1e4
@@ -51,7 +52,7 @@ def captioner() -> Trained:
 
 
 def write_pictures(folder: Path, count: int) -> list[Path]:
-    """Two photographs, each mirrored or not and cut in several ways, as JPEG files of a common size."""
+    """Write crops of two photographs as JPEG files of a common size; return the files."""
     photographs = [Image.fromarray(pixels) for pixels in load_sample_images().images]
     files = []
     for n in range(count):
@@ -62,29 +63,33 @@ def write_pictures(folder: Path, count: int) -> list[Path]:
 
 
 def complain(error: InputError) -> None:
-    """Refuse to measure with less pictures than there should be."""
+    """Stop at a picture that cannot be read."""
     raise error
 
 
 def jobs(made: Trained, files: list[Path]) -> dict[str, Callable[[], object]]:
-    """What to time on all pictures, by name."""
+    """Return what to time on all pictures, by name."""
 
     def opened() -> list[UInt8[Tensor, "3 size size"]]:
         return [made.encoder.preprocessing(open_picture(file)) for file in files]
 
     pixels = torch.stack(opened())
-    features = made.look(pixels)
+    features = made.encode(pixels)
 
     def decode(
         parts: tuple[Float[Tensor, "images cells channels"], ...], beam: int
     ) -> Callable[[], object]:
-        return lambda: [describe(made, part, beam) for part in parts]
+        return lambda: [made.write(part, beam) for part in parts]
+
+    def end_to_end() -> list[object]:
+        encoded = encode_all(made, open_all(files, made.encoder.preprocessing, complain))
+        return list(caption(made, encoded, 3, 1))
 
     found: dict[str, Callable[[], object]] = {
-        WHOLE: lambda: list(caption(made, view(made, files, complain), 3, 1)),
+        WHOLE: end_to_end,
         "open and resize": opened,
-        "encoder, one by one": lambda: [made.look(part) for part in pixels.split(1)],
-        "encoder, 16 at a time": lambda: [made.look(part) for part in pixels.split(16)],
+        "encoder, one by one": lambda: [made.encode(part) for part in pixels.split(1)],
+        "encoder, 16 at a time": lambda: [made.encode(part) for part in pixels.split(16)],
     }
     for beam in BEAMS:
         found[f"decode, beam {beam}, together"] = decode((features,), beam)
@@ -93,7 +98,7 @@ def jobs(made: Trained, files: list[Path]) -> dict[str, Callable[[], object]]:
 
 
 def main(rounds: int = 15, pictures: int = 32, check: bool = False) -> int:
-    """Time all parts and print what they cost an image, and what batches gain."""
+    """Time all jobs; print what each costs an image, and what batches gain."""
     torch.set_num_threads(1)
     made = captioner()
     with tempfile.TemporaryDirectory() as folder:
@@ -105,9 +110,9 @@ def main(rounds: int = 15, pictures: int = 32, check: bool = False) -> int:
     table = Table("", title=title)
     for heading in ("CPU ms an image", "images/s", "share of the whole"):
         table.add_column(heading, justify="right")
-    for job, each in times.items():
-        cost = median(each) / pictures
-        share = median(t / w for t, w in zip(each, whole, strict=True))
+    for job, seconds in times.items():
+        cost = median(seconds) / pictures
+        share = median(t / w for t, w in zip(seconds, whole, strict=True))
         table.add_row(job, f"{cost:.2f}", f"{1e3 / cost:.1f}", f"{share:.0%}")
     gains = Table(
         "beam search", title=f"{pictures} together against one by one", caption="CPU time"

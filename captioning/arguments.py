@@ -16,20 +16,24 @@ from core.training.cli import Computing
 class Caption(Computing):
     """Write sentences about pictures."""
 
-    paths: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH...")]
-    """Pictures of any format Pillow reads, folders of them, or - for a list of paths on standard input."""
+    paths: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH...")]
+    """Pictures, folders of them, or - for a list of paths on standard input."""
     run: Path | None = None
-    """Run directory or checkpoint; by default the model that comes with this package."""
+    """Run directory or checkpoint; default: the model that comes with this package."""
     beam: int = 3
-    """Sentences followed at a time; 1 is greedy."""
+    """Beam width; 1 is greedy."""
     n_best: int = 1
-    """Sentences to tell of each picture; in percent, how probable their words were on average."""
+    """Sentences about each picture, each with its confidence."""
     json: bool = False
     """Print a JSON object for each picture, on a line of its own."""
+    txt: bool = False
+    """Write the sentence to NAME.txt beside each picture; pictures that have one are skipped."""
     overlay: Path | None = None
-    """Folder for NAME.caption.png: each picture with its caption, and where the model looked for each word."""
+    """Folder for NAME.caption.png: each picture, its caption, the attention for each word."""
     html: Path | None = None
     """File for one page with all pictures and their captions."""
+    overwrite: bool = False
+    """Replace .txt files, and a page that this command did not write."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +60,7 @@ class Evaluate(Computing):
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Write a trained captioner as programs that run without this package."""
+    """Write a trained captioner as exported programs, which run without this package."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run directory or checkpoint."""

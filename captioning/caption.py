@@ -1,55 +1,80 @@
 """Captions of your own pictures.
 
-    uv run captioning caption photo.jpg                        # photo.jpg: a dog runs through the grass
+    uv run captioning caption photo.jpg                        # photo.jpg: a dog runs (83 %)
     uv run captioning caption holiday/ --html holiday.html     # a page of all pictures in a folder
+    uv run captioning caption holiday/ --txt                   # NAME.txt beside each picture
     find . -name "*.jpg" | uv run captioning caption - --json  # one JSON object a line
 
-Exit codes: 0 all pictures are captioned; 1 some could not be, told in a line each; 2 none, or bad arguments.
+In brackets stands the confidence: how probable it is that the sentence is right, as calibrated on
+validation images. A sentence that is more probably wrong begins with "unsure:".
+
+Exit codes: 0 all pictures are captioned; 1 some could not be, told in a line each; 2 none, or bad
+arguments.
 """
 
-import math
+import json
 import os
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
 from captioning import page
-from captioning.arguments import Caption as Arguments
-from captioning.describe import Caption, attention, describe
-from captioning.trained import DEFAULT, Trained, open_model
+from captioning.arguments import Caption
+from captioning.confidence import UNSURE
+from captioning.outputs import Texts, require_own_page
+from captioning.trained import DEFAULT, Sentence, Trained, open_model
 from core.errors import InputError
-from core.files import replace, to_json, writing
+from core.files import replace, writing
 from core.training import cli, devices
 from core.training.config import WIDEST_BEAM, require_within
 from datasets.pictures import encode, find_pictures, name_outputs, open_picture
+from vision.encoder import Preprocessing
 
 BATCH = 16  # pictures written about together
-KEPT = 640  # longer side of a picture as it is kept until it is drawn
+AHEAD = 8  # pictures opened before the encoder asks for them
+READERS = 2  # threads that open them
+SIDE_KEPT = 640  # longer side of a picture as it is kept until it is drawn
+FLAT = 8  # largest difference of values, 0..255, in a picture of one colour
+PROGRESS_EVERY = 10.0  # seconds between two lines of progress
+Complain = Callable[[InputError], None]
 
 
-class Viewed(NamedTuple):
-    """A picture that the encoder has seen."""
+class Opened(NamedTuple):
+    """A picture, small, and its pixels as the encoder takes them."""
 
     file: Path
-    picture: Image.Image  # small
+    picture: Image.Image
+    pixels: UInt8[Tensor, "3 size size"]
+
+
+class Encoded(NamedTuple):
+    """A picture and the encoder's features."""
+
+    file: Path
+    picture: Image.Image
     features: Float[Tensor, "cells channels"]
 
 
 class Captioned(NamedTuple):
-    """A picture and what was written about it."""
+    """A picture and the sentences about it, the best first."""
 
-    viewed: Viewed
-    captions: list[Caption]  # the best first
+    file: Path
+    picture: Image.Image
+    features: Float[Tensor, "cells channels"]
+    sentences: list[Sentence]
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: Caption) -> None:
     """Caption every picture, and print each as soon as its batch is done."""
     device = devices.select(arguments.device, arguments.threads)
     _check(arguments)
@@ -63,96 +88,163 @@ def main(arguments: Arguments) -> None:
     files = find(arguments.paths, complain)
     if not files and not failed:
         raise InputError("no path on standard input: give one a line")
-    targets = (
-        dict(name_outputs(dict.fromkeys(files), arguments.overlay, "caption"))
-        if arguments.overlay
-        else {}
-    )
-    cards, count = [], 0
-    for each in caption(trained, view(trained, files, complain), arguments.beam, arguments.n_best):
+    texts = Texts(overwrite=arguments.overwrite) if arguments.txt else None
+    if texts:
+        files = texts.missing(files)
+    drawings = {}
+    if arguments.overlay:
+        drawings = dict(name_outputs(dict.fromkeys(files), arguments.overlay, "caption"))
+    cards = []
+    count = 0
+    progress = Progress(len(files))
+    encoded = encode_all(trained, open_all(files, trained.encoder.preprocessing, complain))
+    for captioned in caption(trained, encoded, arguments.beam, arguments.n_best):
         count += 1
-        target = targets.get(each.viewed.file)
-        _tell(each, target, as_json=arguments.json)
-        if target:
-            try:
-                _draw(trained, each, target)
-            except InputError as error:
-                complain(error)
+        drawing = drawings.get(captioned.file)
+        _print(captioned, drawing, as_json=arguments.json)
+        try:
+            if texts:
+                texts.write(captioned.file, captioned.sentences[0].text)
+            if drawing:
+                _draw(trained, captioned, drawing)
+        except InputError as error:
+            complain(error)
         if arguments.html:
-            captions = [(caption.text, _percent(caption)) for caption in each.captions]
-            cards.append(page.card(each.viewed.picture, str(each.viewed.file), captions))
+            notes = [(said(one), _percent(one)) for one in captioned.sentences]
+            cards.append(page.card(captioned.picture, str(captioned.file), notes))
+        progress.tell(count)
     if arguments.html and cards:
-        about = f"{count} picture{'s' * (count > 1)}, described by {arguments.run or 'the default model'}"
-        about += (
-            "; in percent, how probable the words were on average" if arguments.n_best > 1 else ""
-        )
+        model = arguments.run or "the default model"
+        about = f"{count} picture{'s' * (count > 1)}, described by {model}; in percent, the "
+        about += "probability that a sentence is right"
         replace(arguments.html, page.page(cards, arguments.html.stem, about))
     if failed:
         raise SystemExit(1 if count else 2)
 
 
-def find(paths: Iterable[Path], complain: Callable[[InputError], None]) -> list[Path]:
-    """All pictures in paths, of which - stands for those listed on standard input; the others are complained of."""
-    found: list[Path] = []
+def find(paths: Iterable[str], complain: Complain) -> list[Path]:
+    """Return all pictures in files and folders; - stands for the paths on standard input."""
+    files: list[Path] = []
     for path in paths:
-        for each in _listed() if str(path) == "-" else [path]:
+        for name in _listed() if path == "-" else [path]:
             try:
-                found += find_pictures([each])
+                if not name:
+                    raise InputError("a path is empty: name a file or a folder")
+                files += find_pictures([name])
             except InputError as error:
                 complain(error)
-    return found
+    return files
 
 
-def view(
-    trained: Trained, files: Iterable[Path], complain: Callable[[InputError], None]
-) -> Iterator[Viewed]:
-    """Open pictures and let the encoder see them; those that cannot be opened are complained of and left out.
+def open_all(
+    files: Iterable[Path], preprocessing: Preprocessing, complain: Complain
+) -> Iterator[Opened]:
+    """Open pictures in threads, up to `AHEAD` before they are asked for; yield them in order."""
 
-    One by one: on a CPU the encoder is no faster with several at a time, which its cache has no room for.
-    """
-    for file in files:
-        try:
-            picture = open_picture(file).convert("RGB")
-        except InputError as error:
-            complain(error)
-            continue
-        features = trained.look(trained.encoder.preprocessing(picture)[None])[0]
-        picture.thumbnail((KEPT, KEPT))  # shrinks what is larger, in place
-        yield Viewed(file, picture, features)
+    def read(file: Path) -> Opened:
+        picture = open_picture(file).convert("RGB")
+        pixels = preprocessing(picture)
+        picture.thumbnail((SIDE_KEPT, SIDE_KEPT))  # shrinks what is larger, in place
+        return Opened(file, picture, pixels)
+
+    waiting: deque[Future[Opened]] = deque()
+    pending = iter(files)
+    pool = ThreadPoolExecutor(READERS)
+    try:
+        while True:
+            for file in islice(pending, AHEAD - len(waiting)):
+                waiting.append(pool.submit(read, file))
+            if not waiting:
+                return
+            try:
+                yield waiting.popleft().result()
+            except InputError as error:
+                complain(error)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def encode_all(trained: Trained, pictures: Iterable[Opened]) -> Iterator[Encoded]:
+    """Encode pictures one by one: on a CPU that is as fast as several together."""
+    for file, picture, pixels in pictures:
+        yield Encoded(file, picture, trained.encode(pixels[None])[0])
 
 
 def caption(
-    trained: Trained, pictures: Iterable[Viewed], beam: int, best: int
+    trained: Trained, pictures: Iterable[Encoded], beam: int, best: int
 ) -> Iterator[Captioned]:
     """Write about pictures in batches, of which one at a time is in memory."""
     pictures = iter(pictures)
     while batch := list(islice(pictures, BATCH)):
-        found = describe(trained, torch.stack([each.features for each in batch]), beam, best)
-        yield from map(Captioned, batch, found)
+        written = trained.write(torch.stack([one.features for one in batch]), beam, best)
+        for encoded, sentences in zip(batch, written, strict=True):
+            if is_flat(encoded.picture):
+                sentences = [Sentence("a picture of one colour", (), (), 0.0, 1.0)]
+            yield Captioned(*encoded, sentences)
 
 
-def tell(captioned: Captioned) -> dict[str, Any]:
-    """Return the captions of a picture as JSON values."""
-    captions = [
-        {"text": each.text, "log_probability": each.log_probability} for each in captioned.captions
-    ]
+def is_flat(picture: Image.Image) -> bool:
+    """Whether an RGB picture has one colour alone, but for the noise of its compression."""
+    return all(high - low <= FLAT for low, high in picture.getextrema())  # pyright: ignore
+
+
+def said(sentence: Sentence) -> str:
+    """Return the text of a sentence, marked if it is more probably wrong than right."""
+    return sentence.text if sentence.confidence >= UNSURE else f"unsure: {sentence.text}"
+
+
+def to_json(captioned: Captioned) -> dict[str, Any]:
+    """Return the sentences about a picture as JSON values."""
+    best = captioned.sentences[0]
+    sentences = []
+    for one in captioned.sentences:
+        sentences.append(
+            {
+                "text": one.text,
+                "confidence": round(one.confidence, 4),
+                "log_probability": one.log_probability,
+            }
+        )
     return {
-        "file": str(captioned.viewed.file),
-        "caption": captioned.captions[0].text,
-        "captions": captions,
+        "file": str(captioned.file),
+        "caption": best.text,
+        "confidence": round(best.confidence, 4),
+        "unsure": best.confidence < UNSURE,
+        "captions": sentences,
     }
 
 
-def _check(arguments: Arguments) -> None:
-    """Complain of what is wrong before work begins, and make the folders to write to."""
+class Progress:
+    """Tells on a terminal, in a line now and then, how far a long job is."""
+
+    def __init__(self, total: int):
+        self.total = total
+        self.start = self.told = time.monotonic()
+
+    def tell(self, done: int) -> None:
+        """Print a line if the last one is long ago."""
+        now = time.monotonic()
+        if now - self.told < PROGRESS_EVERY or not sys.stderr.isatty():
+            return
+        self.told = now
+        rate = done / (now - self.start)
+        left = (self.total - done) / rate
+        line = f"{done} of {self.total} pictures, {rate:.1f} a second, {left / 60:.1f} min left"
+        print(line, file=sys.stderr, flush=True)
+
+
+def _check(arguments: Caption) -> None:
+    """Refuse bad arguments before work begins, and make the folders to write to."""
     if not arguments.paths:
         raise InputError("no picture to caption: name files or folders, or - to read their paths")
     require_within(1, WIDEST_BEAM, arguments, "beam", "n_best")
-    if arguments.html and arguments.html.suffix.lower() not in (".html", ".htm"):
-        raise InputError(
-            f"--html takes the name of a page to write, such as captions.html, not {arguments.html}"
-        )
-    for folder in (arguments.overlay, arguments.html and arguments.html.parent):
+    html = arguments.html
+    if html and html.suffix.lower() not in (".html", ".htm"):
+        hint = "the name of a page to write, such as captions.html"
+        raise InputError(f"--html takes {hint}, not {html}")
+    if html and not arguments.overwrite:
+        require_own_page(html)
+    for folder in (arguments.overlay, html and html.parent):
         if folder:
             with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -166,8 +258,8 @@ def _open_captioner(run: Path | None, device: torch.device) -> Trained:
     return open_model(run or DEFAULT, device)[0]
 
 
-def _listed() -> Iterator[Path]:
-    """The paths on standard input, one a line; a file name need not be text."""
+def _listed() -> Iterator[str]:
+    """Yield the paths on standard input, one a line; a file name need not be text."""
     listed = cli.standard_input().read()
     if b"\0" in listed:
         raise InputError(
@@ -175,35 +267,35 @@ def _listed() -> Iterator[Path]:
         )
     for line in listed.split(b"\n"):
         if line.strip():
-            yield Path(os.fsdecode(line.rstrip(b"\r")))
+            yield os.fsdecode(line.rstrip(b"\r"))
 
 
-def _tell(captioned: Captioned, target: Path | None, *, as_json: bool) -> None:
+def _print(captioned: Captioned, drawing: Path | None, *, as_json: bool) -> None:
     if as_json:
-        print(to_json(tell(captioned) | ({"overlay": str(target)} if target else {})), flush=True)
+        told = to_json(captioned)
+        if drawing:
+            told["overlay"] = str(drawing)
+        print(json.dumps(told, allow_nan=False), flush=True)
         return
-    best, *others = captioned.captions
-    lines = [f"{captioned.viewed.file}: {best.text}" + (f" ({_percent(best)})" if others else "")]
-    lines += [f"    {each.text} ({_percent(each)})" for each in others]
-    encoding = (
-        sys.stdout.encoding
-    )  # a terminal may lack letters of a sentence, and a file name need not be text
-    print("\n".join(lines).encode(encoding, "replace").decode(encoding), flush=True)
+    best, *others = captioned.sentences
+    lines = [f"{captioned.file}: {said(best)} ({_percent(best)})"]
+    lines += [f"    {one.text} ({_percent(one)})" for one in others]
+    cli.say("\n".join(lines))
 
 
-def _percent(caption: Caption) -> str:
-    """How probable each word was on average (geometric mean), the end counted as one."""
-    return f"{100 * math.exp(caption.log_probability / (len(caption.words) + 1)):.1f} %"
+def _percent(sentence: Sentence) -> str:
+    return f"{100 * sentence.confidence:.0f} %"
 
 
 def _draw(trained: Trained, captioned: Captioned, target: Path) -> None:
-    from captioning import overlay  # matplotlib, which has the font, takes long to import
+    from captioning import overlay  # imports matplotlib, which has the font and takes long
 
-    seen, best = captioned.viewed, captioned.captions[0]
-    alphas = (
-        attention(trained, seen.features[None], best.tokens) if trained.config.attention else None
-    )
-    replace(target, encode(overlay.draw(seen.picture, best.text, best.words, alphas), "PNG"))
+    best = captioned.sentences[0]
+    alphas = None
+    if trained.config.attention and best.tokens:
+        alphas = trained.attention(captioned.features[None], best.tokens)
+    drawing = overlay.draw(captioned.picture, said(best), best.words, alphas)
+    replace(target, encode(drawing, "PNG"))
 
 
 if __name__ == "__main__":

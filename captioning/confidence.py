@@ -30,7 +30,10 @@ class Confidence(NamedTuple):
         mean = mean_log_probability(log_probability, words)
         if self.scale is None:
             return math.exp(mean)
-        return 1 / (1 + math.exp(-(self.scale * mean + self.offset)))
+        return _sigmoid(self.scale * mean + self.offset)
+
+
+UNCALIBRATED = Confidence()
 
 
 class Bin(NamedTuple):
@@ -68,7 +71,7 @@ def calibrate(means: Sequence[float], right: Sequence[bool]) -> Confidence:
         gradient_scale, gradient_offset = prior * (scale - 1.0), 0.0
         h_ss, h_so, h_oo = prior, 0.0, 1e-9
         for x, y in zip(means, right, strict=True):
-            p = 1 / (1 + math.exp(-max(min(scale * x + offset, 30.0), -30.0)))
+            p = _sigmoid(scale * x + offset)
             gradient_scale += (p - y) * x
             gradient_offset += p - y
             weight = p * (1 - p)
@@ -94,3 +97,7 @@ def reliability(confidences: Sequence[float], right: Sequence[bool]) -> list[Bin
             share = sum(correct for _, correct in members) / count
             table.append(Bin(count, mean, share))
     return table
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-min(max(x, -30.0), 30.0)))

@@ -9,6 +9,7 @@ punctuation. A second table shows how far its confidence can be trusted.
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -85,6 +86,13 @@ def baselines(trained: Trained, train: Part, part: Part) -> dict[str, dict[str, 
     }
 
 
+def print_scores(results: dict[str, dict[str, float]], title: str) -> None:
+    """Print scores as a table, in lines of 100 characters where there is no terminal."""
+    width = None if sys.stdout.isatty() else 100
+    table = scores_table(results, f"{title}, scores x 100", "captions by", 100)
+    Console(width=width).print(table)
+
+
 def calibration(trained: Trained, part: Part, beam: int) -> Confidence:
     """Return the confidence of a captioner, calibrated on a part of its data."""
     sentences = write_all(trained, part, beam)
@@ -122,8 +130,7 @@ def main(arguments: Evaluate) -> None:
         values = {"split": told, "images": images, "scores": results, "reliability": told_bins}
         print(json.dumps(values))
         return
-    title = f"{told}: {len(part.images)} images, scores x 100"
-    Console().print(scores_table(results, title, "captions by", 100))
+    print_scores(results, f"{told}: {len(part.images)} images")
     shown = Table(title="sentences by confidence")
     for heading in ("sentences", "mean confidence", "right"):
         shown.add_column(heading, justify="right")
@@ -155,7 +162,7 @@ def _part(trained: Trained, arguments: Evaluate) -> tuple[Part, str]:
     return select(config, trained.encoder, splits, together=bool(arguments.data))
 
 
-def _right(sentences: Sequence[Sentence], truth: Sequence[Sequence[Words]]) -> list[bool]:
+def _right(sentences: Sequence[Sentence], truth: Sequence[Sequence[Sequence[str]]]) -> list[bool]:
     """Which of the sentences are right."""
     return [is_right(one.words, texts) for one, texts in zip(sentences, truth, strict=True)]
 

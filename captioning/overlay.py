@@ -1,7 +1,7 @@
-"""Draws a caption under its picture and, with attention, where the captioner looked for each word.
+"""Draws a caption under its picture and, with attention, a heat-map for each word.
 
-The font is the one that comes with matplotlib: it has the letters of Latin, Greek and Cyrillic scripts, while
-Pillow's own has those of English alone. What it lacks becomes a box.
+The font is the one that comes with matplotlib, which has Latin, Greek and Cyrillic letters; Pillow's
+own has those of English alone. A letter that it lacks becomes a box.
 """
 
 import math
@@ -19,7 +19,7 @@ SIDE = 640  # width of a drawing and longer side of the picture, in pixels
 COLUMN = 100  # least width of a thumbnail
 GAP = 10  # between thumbnails, and around text
 PAPER, INK, GREY = "#14141d", "#f6f6fa", "#b9b9cb"
-HEAT = "#4a0c6b", "#ffe45e", "#f0544f"  # at 0, at 1 and between
+HEAT = "#4a0c6b", "#ffe45e", "#f0544f"  # at 0, at 1, and in the middle
 
 
 def draw(
@@ -28,18 +28,19 @@ def draw(
     words: Sequence[str] = (),
     alphas: Float[Tensor, "words cells"] | None = None,
 ) -> Image.Image:
-    """Return the RGB picture with its caption below, and below that a thumbnail for each word.
+    """Return the RGB picture with its caption below, and below that a heat-map for each word.
 
     Args:
         picture: the picture, of any size.
         caption: the sentence.
-        words: its words one by one; none, and there are no thumbnails.
-        alphas: the attention for each word, over a square grid of cells row by row.
+        words: its words one by one; if there are none, no heat-maps are drawn.
+        alphas: the attention weights for each word, over a square grid of cells, row by row.
     """
     parts = [fit(picture, SIDE, SIDE), _band(caption)]
     if alphas is not None and len(words):
         parts.append(_strip(parts[0], words, alphas.float().cpu().numpy()))
-    drawing, top = Image.new("RGB", (SIDE, sum(part.height for part in parts)), PAPER), 0
+    drawing = Image.new("RGB", (SIDE, sum(part.height for part in parts)), PAPER)
+    top = 0
     for part in parts:
         drawing.paste(part, ((SIDE - part.width) // 2, top))
         top += part.height
@@ -49,8 +50,8 @@ def draw(
 def fit(picture: Image.Image, width: int, height: int) -> Image.Image:
     """Scale a picture, its aspect kept, so that it just fits into `width` x `height`."""
     scale = min(width / picture.width, height / picture.height)
-    size = max(1, round(scale * picture.width)), max(1, round(scale * picture.height))
-    return picture.convert("RGB").resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    fitted = (max(1, round(scale * picture.width)), max(1, round(scale * picture.height)))
+    return picture.convert("RGB").resize(fitted, Image.Resampling.BICUBIC, reducing_gap=2.0)
 
 
 def wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
@@ -75,20 +76,21 @@ def cut(word: str, font: ImageFont.FreeTypeFont, width: int) -> str:
 
 
 def heat(thumbnail: Image.Image, weights: Float[np.ndarray, "side side"]) -> Image.Image:
-    """Let a thumbnail, grey and dim, glow where `weights` (0 to 1) are high; between cells it fades smoothly."""
-    smooth = Image.fromarray(weights.astype(np.float32)).resize(
-        thumbnail.size, Image.Resampling.BICUBIC
-    )
-    warmth = Image.fromarray((255 * np.asarray(smooth).clip(0, 1)).astype(np.uint8))
+    """Return a grey, dim thumbnail that glows where `weights` (0 to 1) are high.
+
+    Between the cells of the grid the glow is interpolated.
+    """
+    grid = Image.fromarray(weights.astype(np.float32))
+    smooth = np.asarray(grid.resize(thumbnail.size, Image.Resampling.BICUBIC))
+    warmth = Image.fromarray((255 * smooth.clip(0, 1)).astype(np.uint8))
     colours = ImageOps.colorize(warmth, *HEAT)
-    grey = Image.blend(
-        Image.new("RGB", thumbnail.size, PAPER), ImageOps.grayscale(thumbnail).convert("RGB"), 0.6
-    )
+    paper = Image.new("RGB", thumbnail.size, PAPER)
+    grey = Image.blend(paper, ImageOps.grayscale(thumbnail).convert("RGB"), 0.6)
     return Image.composite(colours, grey, warmth.point(lambda value: 0.7 * value))
 
 
 def _band(caption: str) -> Image.Image:
-    """The caption, its lines centred."""
+    """Return the caption, its lines centred."""
     font = _font(22)
     lines = wrap(caption, font, SIDE - 4 * GAP)
     band = Image.new("RGB", (SIDE, 30 * len(lines) + 2 * GAP), PAPER)
@@ -100,21 +102,24 @@ def _band(caption: str) -> Image.Image:
 def _strip(
     picture: Image.Image, words: Sequence[str], alphas: Float[np.ndarray, "words cells"]
 ) -> Image.Image:
-    """Thumbnails side by side, in as many rows as it takes, each above its word.
+    """Return heat-maps side by side, in as many rows as it takes, each above its word.
 
-    They glow where attention is higher than if it were even, all on one scale, so that words can be compared.
+    They glow where attention is above uniform, all on one scale, so that words can be compared.
     """
     rows = math.ceil(len(words) / ((SIDE - GAP) // (COLUMN + GAP)))
     columns = math.ceil(len(words) / rows)
     column = min((SIDE - GAP) // columns - GAP, 2 * COLUMN)
-    thumbnail, font = fit(picture, column, column * 5 // 4), _font(14)
+    thumbnail = fit(picture, column, column * 5 // 4)
+    font = _font(14)
     row = thumbnail.height + 22 + GAP
     strip = Image.new("RGB", (columns * (column + GAP) + GAP, rows * row), PAPER)
     side = math.isqrt(alphas.shape[1])
-    even = 1 / alphas.shape[1]
-    weights = ((alphas - even) / max(alphas.max() - even, even)).reshape(-1, side, side)
+    uniform = 1 / alphas.shape[1]
+    weights = (alphas - uniform) / max(alphas.max() - uniform, uniform)
+    weights = weights.reshape(-1, side, side)
     for n, word in enumerate(words):
-        x, y = GAP + n % columns * (column + GAP), n // columns * row
+        x = GAP + n % columns * (column + GAP)
+        y = n // columns * row
         strip.paste(heat(thumbnail, weights[n]), (x + (column - thumbnail.width) // 2, y))
         text = cut(" ".join(word.split()), font, column + GAP)  # Pillow cannot measure line breaks
         ImageDraw.Draw(strip).text(

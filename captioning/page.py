@@ -36,10 +36,14 @@ span { white-space: nowrap; font-variant-numeric: tabular-nums }
 @media print { body { background: none; padding: 0 } figure { break-inside: avoid; box-shadow: none } }
 """
 
+GENERATOR = '<meta name="generator" content="captioning caption">'
+"""Tells a page of ours from one of the user's."""
+
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+{generator}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <link rel="icon" href="data:,">
@@ -62,7 +66,11 @@ PAGE = """<!DOCTYPE html>
 def page(cards: Sequence[str], title: str, about: str) -> bytes:
     """Return the page of these cards as a file in UTF-8; `about` is a line below its title."""
     filled = PAGE.format(
-        title=escape(title), about=escape(about), style=STYLE, cards="\n".join(cards)
+        generator=GENERATOR,
+        title=escape(title),
+        about=escape(about),
+        style=STYLE,
+        cards="\n".join(cards),
     )
     return filled.encode("utf-8", "replace")  # a file name need not be text
 
@@ -70,12 +78,12 @@ def page(cards: Sequence[str], title: str, about: str) -> bytes:
 def card(picture: Image.Image, file: str, captions: Sequence[tuple[str, str]]) -> str:
     """Return the HTML of one RGB picture: its best caption, the others in small below, the name of its file.
 
-    Each caption is its text and a note on how probable it is, which matters only beside others.
+    Each caption is its text and its confidence.
     """
     (best, note), *others = [(escape(text), escape(note)) for text, note in captions]
     rows = "".join(f"<li>{text} <span>{note}</span></li>\n" for text, note in others)
     more = f"<ol>\n{rows}</ol>\n" if others else ""
-    note = f" <span>{note}</span>" if others else ""
+    note = f" <span>{note}</span>"
     return (
         f'<figure>\n<img alt="{best}" src="{_data_uri(picture)}" style="background: {_mean_colour(picture)}">\n'
         f'<figcaption>\n<p class="caption">{best}</p>\n{more}<p class="file">{escape(file)}{note}</p>\n'

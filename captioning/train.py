@@ -11,13 +11,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from jaxtyping import Int, Shaped
-from rich.console import Console
 from torch import Tensor, nn
 
 from captioning import objective
 from captioning.config import Config
 from captioning.data import Part, TrainingBatches, encode, load, resident
-from captioning.evaluate import baselines, calibration, measure
+from captioning.evaluate import baselines, calibration, measure, print_scores
 from captioning.metrics import CiderD
 from captioning.model import Captioner
 from captioning.names import names_of
@@ -28,7 +27,6 @@ from core.training import checkpoint, cli, devices
 from core.training.arguments import TrainArguments
 from core.training.config import to_dict
 from core.training.loop import fit
-from core.training.tables import scores_table
 from datasets.text import Vocabulary
 from vision.encoder import encoder_of
 
@@ -224,8 +222,7 @@ def _report(directory: Path, parts: dict[str, Part], config: Config, device: tor
     best, _ = open_model(directory, device)
     results = {"this captioner": measure(best, part, config.beam)}
     results |= baselines(best, parts["train"], part)
-    title = f"{name}: {len(part.images)} images, scores x 100"
-    Console().print(scores_table(results, title, "captions by", 100))
+    print_scores(results, f"{name}: {len(part.images)} images")
     print(f"{directory} holds the run; now: captioning caption PICTURE --run {directory}")
 
 

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from captioning.confidence import UNCALIBRATED, Confidence
 from captioning.config import Config
-from captioning.confidence import Confidence
 from captioning.model import Captioner
 from captioning.names import names_of
 from core.beam import Hypothesis, beam_search
@@ -47,7 +47,7 @@ class Trained:
     encoder: Encoder
     decoder: Captioner
     vocabulary: Vocabulary
-    confidence: Confidence = Confidence()
+    confidence: Confidence = UNCALIBRATED
 
     @torch.no_grad()
     def encode(

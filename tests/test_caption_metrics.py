@@ -1,15 +1,11 @@
 """Our metrics against pycocoevalcap, and CIDEr-D against its formula."""
 
-import importlib.util
 import itertools
 import math
 import random
-import shutil
-import subprocess
-import sys
-import types
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +13,8 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
-from captioning.java_metrics import java_scores
+from captioning.confidence import Confidence, calibrate, is_right, reliability
+from captioning.content import agreed, consensus_words, content
 from captioning.metrics import CiderD, longest_common_subsequence, scores
 
 NAMES = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
@@ -223,71 +220,55 @@ def test_what_cannot_be_scored_is_an_error(candidates, references, message):
         scores(candidates, references)
 
 
-@pytest.mark.skipif(shutil.which("java") is None, reason="METEOR needs Java")
-def test_meteor_is_that_of_pycocoevalcap():
-    candidates, references = (
-        SENTENCES[::3],
-        [SENTENCES[n + 1 : n + 3] for n in range(0, len(SENTENCES) - 1, 3)],
+def test_consensus_words_are_content_words_of_three_in_five():
+    texts = [
+        ["a", "dog", "runs", "on", "the", "grass"],
+        ["the", "dog", "is", "running", "on", "grass"],
+        ["a", "brown", "dog", "on", "a", "lawn"],
+        ["one", "dog", "runs", "outside"],
+        ["dogs", "on", "grass"],
+    ]
+    assert agreed(texts) == {"dog", "grass"}
+    assert agreed(texts[:2]) == {"dog", "grass"}, "one of two is no consensus"
+    assert agreed(texts[:1]) == set()
+    assert agreed([["cat"], ["cat"], ["cat"], ["dog"], ["dog"], ["dog"]]) == set(), "three of six"
+    nothing = [["a", "the"], ["a", "the"]]
+    candidates = [["a", "dog", "in", "a", "park"], ["the", "the"]]
+    assert consensus_words(candidates, [texts, nothing]) == 0.5
+    assert consensus_words([["grass", "dog", "dog"]], [texts]) == 1.0
+    assert math.isnan(consensus_words([["a"]], [nothing]))
+    assert content(["the", "Dog", "'s", "dog"]) == {"Dog", "dog"}
+
+
+def test_a_sentence_is_right_if_half_its_content_words_are_said():
+    texts = [["a", "brown", "dog"], ["the", "dog", "runs"]]
+    assert is_right(["a", "dog", "sleeps"], texts)
+    assert not is_right(["a", "black", "cat", "runs"], texts)
+    assert not is_right(["a", "the"], texts), "it says nothing"
+
+
+def test_confidence_is_calibrated():
+    random = np.random.default_rng(0)
+    means = random.uniform(-4, 0, 4000)
+    right = random.uniform(size=4000) < 1 / (1 + np.exp(-(2.5 * means + 4)))
+    fitted = calibrate(means.tolist(), right.tolist())
+    assert fitted.scale == pytest.approx(2.5, rel=0.1)
+    assert fitted.offset == pytest.approx(4, rel=0.1)
+    assert fitted(-3.0 * 5, 4) == pytest.approx(
+        1 / (1 + math.exp(-(fitted.scale * -3 + fitted.offset)))
     )
-    candidates[0], candidates[1] = [], ["kočka", "|||", "🐕"]
-    figures, left_out = java_scores(candidates, references)
-    assert figures["METEOR"] == pytest.approx(
-        0.0743745230190189, abs=1e-9
-    )  # what its class Meteor says of them
-    assert len(figures) + len(left_out) == 2
+    confidences = [fitted(mean, 0) for mean in means]
+    table = reliability(confidences, right.tolist())
+    assert sum(row.sentences for row in table) == 4000
+    for row in table:
+        assert row.right == pytest.approx(row.confidence, abs=0.05)
+    assert Confidence()(-2.0, 1) == pytest.approx(math.exp(-1.0)), "uncalibrated: the mean"
 
 
-def test_without_java_a_line_says_so(monkeypatch):
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert java_scores([["a"]], [[["a"]]]) == (
-        {},
-        ["METEOR and SPICE are left out: they need Java"],
-    )
-
-
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """A pycocoevalcap whose METEOR cannot run, and the Java that cannot run it."""
-    java = tmp_path / "java"
-    java.write_text("#!/bin/sh\nexit 1\n")
-    java.chmod(0o755)
-    for folder in ("meteor", "spice/lib"):
-        (tmp_path / folder).mkdir(parents=True)
-    spec = types.SimpleNamespace(submodule_search_locations=[str(tmp_path)])
-    monkeypatch.setattr(shutil, "which", lambda name: str(java))
-    monkeypatch.setattr("captioning.java_metrics.find_spec", lambda name: spec)
-    return tmp_path
-
-
-def test_a_program_that_fails_costs_a_line(package):
-    figures, (first, second) = java_scores([["a"]], [[["a"]]])
-    assert figures == {}
-    assert first.startswith("METEOR is left out: ")
-    assert "\n" not in first
-    assert second.startswith(
-        "SPICE is left out: it needs Stanford's models (400 MB); fetch them with: python -c "
-    )
-
-
-@pytest.mark.parametrize("works", [True, False])
-def test_spice_is_asked_where_its_models_are(package, monkeypatch, works):
-    (package / "spice" / "lib" / "stanford-corenlp-3.6.0-models.jar").touch()
-
-    class Spice:
-        def compute_score(self, known, written):
-            assert known == {0: ["a dog", "dogs"]}
-            assert written == {0: ["a cat"]}
-            if not works:
-                raise subprocess.CalledProcessError(1, ["java", "spice"])
-            return 0.25, []
-
-    module = types.ModuleType("pycocoevalcap.spice.spice")
-    module.Spice = Spice  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pycocoevalcap.spice.spice", module)
-    figures, left_out = java_scores([["a", "cat"]], [[["a", "dog"], ["dogs"]]])
-    assert figures == ({"SPICE": 0.25} if works else {})
-    assert len(left_out) == (1 if works else 2)
-
-
-def test_the_line_that_fetches_models_names_what_there_is():
-    assert importlib.util.find_spec("pycocoevalcap.spice.get_stanford_models") is not None
+def test_a_calibration_of_few_sentences_is_finite():
+    for right in ([True], [False], [True, True], [True, False]):
+        fitted = calibrate([-1.0, -2.0][: len(right)], right)
+        assert math.isfinite(fitted.scale)
+        assert 0 <= fitted(-5.0, 3) <= 1
+    extreme = Confidence(50.0, 0.0)
+    assert extreme(-1000.0, 0) == pytest.approx(0)

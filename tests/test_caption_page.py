@@ -114,11 +114,15 @@ def test_the_page_is_self_contained(run: Path, capsys: pytest.CaptureFixture[str
     assert not re.search(r"https?:|//[a-z]|url\(|@import", re.sub(r"base64,[^\"]*", "", source))
     assert "script" not in read.tags
     assert "b" not in read.tags, "names and words are escaped"
-    assert [image["alt"] for image in read.images] == [each["caption"] for each in told]
-    assert read.said["caption"] == [each["caption"] for each in told]
+    assert [image["alt"] for image in read.images] == [
+        "unsure: " * each["unsure"] + each["caption"] for each in told
+    ]
+    shown = ["unsure: " * each["unsure"] + each["caption"] for each in told]
+    assert read.said["caption"] == shown
     assert [each.strip() for each in read.said["file"]] == [name, "two.png"]
+    others = [each["captions"][1] for each in told]
     assert [each.strip() for each in read.said["li"]] == [
-        each["captions"][1]["text"] for each in told
+        "unsure: " * (each["confidence"] < 0.5) + each["text"] for each in others
     ]
     for image, size in zip(read.images, ((400, 267), (24, 20)), strict=True):
         content = base64.b64decode(str(image["src"]).removeprefix("data:image/jpeg;base64,"))

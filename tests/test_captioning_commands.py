@@ -138,8 +138,20 @@ def test_train_on_a_folder_evaluate_and_learn_from_rewards(photos, tmp_path, cap
         == 0
     )
     told = json.loads(capsys.readouterr().out)
-    assert set(told["scores"]) == {"this captioner", "nearest neighbour", "consensus of 30"}
+    assert set(told["scores"]) == {"this captioner"}
+    assert told["scores"]["this captioner"].keys() >= {"BLEU-4", "CIDEr", "consensus words"}
     assert told["images"] == len(captions.load(str(photos)).validation)
+    assert sum(row["sentences"] for row in told["reliability"]) == told["images"]
+    trained, saved = open_model(runs / "captioning/first", "cpu")
+    assert list(trained.confidence) == saved["extras"]["confidence"], "it is calibrated"
+
+    other = ["--data", photos, photos, "--json", "--beam", "1", "--baselines"]
+    assert run(evaluate, runs / "captioning/first", *other) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["split"] == "all"
+    assert told["images"] == 2 * len(list(photos.glob("*.png"))), "all images of other data"
+    names = {"this captioner", f"the same, {photos}", "nearest neighbour", "consensus of 30"}
+    assert set(told["scores"]) == names
 
     first = runs / "captioning/first"
     packed = tmp_path / "small.pt"

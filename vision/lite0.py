@@ -1,7 +1,8 @@
-"""EfficientNet-Lite0: the convolutional network whose ImageNet weights come with a package of their own.
+"""EfficientNet-Lite0: a convolutional network whose ImageNet weights come in a package.
 
-Tan and Le 2019 (EfficientNet), in the Lite variant for phones: ReLU6 for swish, no squeeze-and-excitation. The
-weights were converted from TensorFlow, hence the padding that grows to the right, and pixels in (-1, 1).
+It is EfficientNet (Tan and Le 2019) in the Lite variant for phones: ReLU6 instead of swish, and no
+squeeze-and-excitation. The weights were converted from TensorFlow: hence the padding, which is
+larger on the right, and pixels in (-1, 1).
 """
 
 from collections.abc import Mapping
@@ -19,14 +20,15 @@ STAGES = (  # of inverted residual blocks: how many, kernel, stride of the first
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-STEM, CHANNELS = 32, 1280
-NAMES = {  # our names of the layers in the package's file: of those around the blocks, and of those in a block
+STEM = 32
+CHANNELS = 1280
+NAMES = {  # our names for the layers in the package's file, outside the blocks
     "_conv_stem": "stem.conv",
     "_bn0": "stem.norm",
     "_conv_head": "head.conv",
     "_bn1": "head.norm",
 }
-BLOCK_NAMES = {
+BLOCK_NAMES = {  # and inside a block
     "_expand_conv": "expand.conv",
     "_bn0": "expand.norm",
     "_depthwise_conv": "depthwise.conv",
@@ -37,9 +39,10 @@ BLOCK_NAMES = {
 
 
 class Convolution(nn.Module):
-    """A convolution, and batch normalisation with fixed statistics, which is a scale of its weights and a bias.
+    """A convolution and batch normalisation with fixed statistics.
 
-    The statistics stay those of ImageNet in fine-tuning too: batches are too small to take them from.
+    The normalisation is a scale of the weights and a bias. In fine-tuning, too, the statistics stay
+    those of ImageNet: batches are too small to estimate them.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1):
@@ -51,23 +54,22 @@ class Convolution(nn.Module):
         self, x: Float[Tensor, "batch inputs height width"]
     ) -> Float[Tensor, "batch outputs rows columns"]:
         """Return the normalised convolution of x."""
-        conv, norm = self.conv, self.norm
+        conv = self.conv
+        norm = self.norm
         assert norm.running_mean is not None
         assert norm.running_var is not None
         scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
         bias = norm.bias - norm.running_mean * scale
-        kernel, stride = conv.kernel_size[0], conv.stride[0]
-        (top, bottom), (left, right) = (same(n, kernel, stride) for n in x.shape[2:])
-        if (top, left) != (bottom, right):
-            x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
-        return F.conv2d(
-            x,
-            conv.weight * scale[:, None, None, None],
-            bias,
-            stride,
-            (top, left),
-            groups=conv.groups,
-        )
+        weight = conv.weight * scale[:, None, None, None]
+        kernel = conv.kernel_size[0]
+        stride = conv.stride[0]
+        top, bottom = same(x.shape[2], kernel, stride)
+        left, right = same(x.shape[3], kernel, stride)
+        padding = (top, left)
+        if padding != (bottom, right):
+            x = F.pad(x, (left, right, top, bottom))
+            padding = (0, 0)
+        return F.conv2d(x, weight, bias, stride, padding, groups=conv.groups)
 
 
 class Block(nn.Module):
@@ -96,7 +98,8 @@ class Lite0(nn.Module):
     def __init__(self):
         super().__init__()
         self.stem = Convolution(3, STEM, 3, stride=2)
-        blocks, inputs = [], STEM
+        blocks: list[nn.Module] = []
+        inputs = STEM
         for count, kernel, stride, expansion, outputs in STAGES:
             for number in range(count):
                 blocks.append(Block(inputs, outputs, kernel, 1 if number else stride, expansion))
@@ -112,18 +115,22 @@ class Lite0(nn.Module):
 
 
 def same(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Return TensorFlow's padding "SAME" before and after `size` pixels, so that ceil(size / stride) come out."""
+    """Return TensorFlow's "SAME" padding before and after `size` pixels.
+
+    With it, the output has ceil(size / stride) pixels.
+    """
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
 
 def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state dict of `Lite0` from that in the package's file; names that are ours already stay."""
+    """Return the state dict of `Lite0` from that in the package's file; our own names stay."""
     return {_rename(name): value for name, value in weights.items()}
 
 
 def _rename(name: str) -> str:
-    start, names = "", NAMES
+    start = ""
+    names = NAMES
     if name.startswith("_blocks."):
         _, number, name = name.split(".", 2)
         start, names = f"blocks.{number}.", BLOCK_NAMES

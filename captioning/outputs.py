@@ -1,0 +1,54 @@
+"""What `captioning caption` writes beside a user's own files, without replacing any of them."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from captioning.page import GENERATOR
+from core.errors import InputError
+from core.files import replace
+
+HEAD = 4096  # bytes of a page in which its generator stands
+
+
+class Texts:
+    """NAME.txt beside each picture, where tools that train on pictures look for captions."""
+
+    def __init__(self, *, overwrite: bool):
+        self.overwrite = overwrite
+        self.written: dict[Path, Path] = {}  # the picture of each text
+
+    def missing(self, files: Iterable[Path]) -> list[Path]:
+        """Return the pictures that have no text yet, or all to overwrite; tell what is skipped."""
+        files = list(files)
+        if self.overwrite:
+            return files
+        missing = [file for file in files if not file.with_suffix(".txt").exists()]
+        skipped = len(files) - len(missing)
+        if skipped:
+            hint = "--overwrite writes them anew"
+            line = f"skipped {skipped} of {len(files)} pictures that have a .txt file; {hint}"
+            print(f"captioning caption: {line}", file=sys.stderr)
+        return missing
+
+    def write(self, file: Path, text: str) -> None:
+        """Write the text of a picture.
+
+        Raises:
+            InputError: it could not be written, or another picture of this job has the same text.
+        """
+        target = file.with_suffix(".txt")
+        other = self.written.setdefault(target, file)
+        if other != file:
+            raise InputError(f"{file}: {target} is that of {other}: give one another name")
+        replace(target, f"{text}\n".encode("utf-8", "replace"))
+
+
+def require_own_page(path: Path) -> None:
+    """Raise `InputError` if a file exists that `captioning caption --html` did not write."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if GENERATOR.encode() not in head:
+        raise InputError(f"{path} was not written by this command; --overwrite replaces it")
