@@ -28,8 +28,7 @@ from core.training.config import to_dict
 from datasets.text import Vocabulary
 from glimpse.model import RecurrentAttention, greedy
 from video.trained import build
-from vision.encoder import TINY, make_encoder
-from vision.encoder import encoder_of
+from vision.encoder import TINY, encoder_of, make_encoder
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The given buffer is not writable"

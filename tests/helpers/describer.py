@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from captioning.config import Config
 from captioning.confidence import Confidence
+from captioning.config import Config
 from captioning.model import Captioner
 from captioning.trained import Trained, open_model
 from core.training import checkpoint, cli
