@@ -1,11 +1,13 @@
 """Whether three units learn to add from every seed, and which automaton they become.
 
     uv run python -m benchmarks.addition               # ten seeds, about half a CPU minute each
-    uv run python -m benchmarks.addition --check       # exit code 1 if 2 of 10 make a mistake, or one takes 2 minutes
     uv run python -m benchmarks.addition --seeds 3     # another seed or several
+    uv run python -m benchmarks.addition --check
 
-Each seed is a run of its own: training on numbers of at most 8 bits, then 10,000 pairs of 1,000-bit numbers. The time
-is the CPU time of both.
+With --check the exit code is 1 if 2 of 10 seeds make a mistake, or one takes 2 minutes.
+
+Each seed is a run of its own: training on numbers of at most 8 bits, then 10,000 pairs of
+1,000-bit numbers. The time is the CPU time of both.
 """
 
 import tempfile
@@ -23,7 +25,9 @@ from sequences.addition.config import PRESETS, Config
 from sequences.addition.evaluate import agreement, count, find_automaton, random_examples
 from sequences.addition.train import learn, open_model
 
-BITS, SECONDS, SHARE = 1000, 120, 0.9
+BITS = 1000  # of the numbers tested
+SECONDS = 120  # that a seed may take
+SHARE = 0.9  # of the seeds make no mistake
 DEVICE = torch.device("cpu")
 
 

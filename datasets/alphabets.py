@@ -17,10 +17,10 @@ BYTES = 256
 
 @dataclass(frozen=True)
 class Alphabet:
-    """What a text is written in: a number for each character in use, or for each byte."""
+    """What a text is written in: a number for each of its characters, or for each byte."""
 
     characters: str | None = None
-    """The characters in the order of Unicode, which is that of their numbers; None: bytes of UTF-8."""
+    """In the order of Unicode, which is that of their numbers; None: bytes of UTF-8."""
 
     def __len__(self) -> int:
         return BYTES if self.characters is None else len(self.characters)

@@ -1,10 +1,11 @@
-"""Texts as numbers, one a character or a byte; files of any size, plain or compressed (xz, bzip2, gzip).
+"""Texts as numbers, one a character or byte; files of any size, plain or xz, bzip2, gzip.
 
     corpus = open_corpus(Path("shakespeare.txt.xz"))
     corpus.alphabet.decode(corpus.numbers[:80])
 
-A file is read in pieces and never held in memory: the numbers are mapped from a file. For bytes that is the text
-itself; else, and for what is compressed, it lies in the user's cache, named by the content it was made from.
+A file is read in pieces and never held in memory: the numbers are mapped from a file. For bytes of
+a plain file that is the text itself; otherwise it lies in the user's cache, named by a hash of the
+content.
 """
 
 import bz2
@@ -67,8 +68,8 @@ def open_corpus(
         cache: the folder for encoded texts; by default that in the user's cache.
 
     Raises:
-        InputError: the file cannot be read, is empty, damaged, not UTF-8, or has characters that a given alphabet
-            lacks.
+        InputError: the file cannot be read, is empty, damaged, not UTF-8, or has characters that a
+            given alphabet lacks.
     """
     try:
         packed = _opener(path)

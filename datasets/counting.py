@@ -1,10 +1,12 @@
-"""English sentences about numbers of things, and the same in Czech: pairs to translate, made of small tables.
+"""English sentences about numbers of things and their Czech translations, from small tables.
 
-    Yesterday Anna saw twenty-three black dogs in the park.    Anna včera viděla v parku třiadvacet černých psů.
+    Yesterday Anna saw twenty-three black dogs in the park.
+    Anna včera viděla v parku třiadvacet černých psů.
 
-Little as there is to say, word by word it cannot be translated. Czech moves time and place before the things, parts
-twenty-three into three-and-twenty, agrees a verb in the past with who acts, and declines: one (acc.) is jednoho,
-jednu or jedno, two to four take the plural, five and more the genitive plural, whatever the number of the noun.
+They cannot be translated word by word. In Czech, time and place stand before the things,
+twenty-three is three-and-twenty, and a verb in the past agrees with its subject. Nouns decline: one
+(accusative) is jednoho, jednu or jedno, two to four take the plural, five and more the genitive
+plural.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from typing import NamedTuple
 
 from datasets.parallel import Pair
 
-TRAIN, VALIDATION = 4000, 400  # pairs; none of one part is in the other
+TRAIN = 4000  # pairs, none of them
+VALIDATION = 400  # among these
 MOST = 99  # things
 
 
@@ -45,28 +48,19 @@ NOUNS = (
     Noun("window", "windows", "n", "okno", "okna", "oken"),
 )
 ADJECTIVES = {
-    "old": "star", "young": "mlad", "new": "nov", "big": "velk", "small": "mal", "beautiful": "krásn",
-    "black": "čern", "white": "bíl", "red": "červen", "green": "zelen", "yellow": "žlut", "brown": "hněd",
+    "old": "star", "young": "mlad", "new": "nov", "big": "velk", "small": "mal",
+    "beautiful": "krásn", "black": "čern", "white": "bíl", "red": "červen", "green": "zelen",
+    "yellow": "žlut", "brown": "hněd",
 }  # fmt: skip
-ENDINGS = {
-    "a": "ého",
-    "m": "ý",
-    "f": "ou",
-    "n": "é",
-}  # of the accusative; in the plural é, of neuters á
+ENDINGS = {"a": "ého", "m": "ý", "f": "ou", "n": "é"}  # of adjectives in the accusative
 PLACES = {
-    "in the park": "v parku", "in the garden": "na zahradě", "in the town": "ve městě", "in the picture": "na obraze",
-    "behind the school": "za školou", "near the river": "u řeky", "at the station": "na nádraží",
+    "in the park": "v parku", "in the garden": "na zahradě", "in the town": "ve městě",
+    "in the picture": "na obraze", "behind the school": "za školou", "near the river": "u řeky",
+    "at the station": "na nádraží",
 }  # fmt: skip
 TIMES = {"yesterday": "včera", "today": "dnes", "in the morning": "ráno", "in the evening": "večer"}
-PEOPLE = {
-    "Anna": "a",
-    "Eva": "a",
-    "Marie": "a",
-    "Petr": "",
-    "Jan": "",
-    "Tomáš": "",
-}  # and how their past ends
+PEOPLE = {"Anna": "a", "Eva": "a", "Marie": "a", "Petr": "", "Jan": "", "Tomáš": ""}
+"""Each with the ending of a verb in the past."""
 VERBS = {
     "saw": "viděl",
     "counted": "počítal",
@@ -76,16 +70,17 @@ VERBS = {
 }
 
 ONES = (
-    "", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
-    "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
 )  # fmt: skip
 TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 CZECH_ONES = (
-    "", "jeden", "dva", "tři", "čtyři", "pět", "šest", "sedm", "osm", "devět", "deset", "jedenáct", "dvanáct",
-    "třináct", "čtrnáct", "patnáct", "šestnáct", "sedmnáct", "osmnáct", "devatenáct",
+    "", "jeden", "dva", "tři", "čtyři", "pět", "šest", "sedm", "osm", "devět", "deset", "jedenáct",
+    "dvanáct", "třináct", "čtrnáct", "patnáct", "šestnáct", "sedmnáct", "osmnáct", "devatenáct",
 )  # fmt: skip
 CZECH_TENS = (
-    "", "", "dvacet", "třicet", "čtyřicet", "padesát", "šedesát", "sedmdesát", "osmdesát", "devadesát",
+    "", "", "dvacet", "třicet", "čtyřicet", "padesát", "šedesát", "sedmdesát", "osmdesát",
+    "devadesát",
 )  # fmt: skip
 ONE = {"a": "jednoho", "m": "jeden", "f": "jednu", "n": "jedno"}
 
@@ -99,7 +94,7 @@ def english(number: int) -> str:
 
 
 def czech(number: int, gender: str) -> str:
-    """Return a number from 1 to 99 in Czech words, in the accusative; from 21 on in one word, the ones first."""
+    """Return a number from 1 to 99 in Czech, in the accusative; from 21 on as one word."""
     tens, ones = divmod(number, 10)
     if number == 1:
         return ONE[gender]
@@ -127,25 +122,29 @@ def things(number: int, adjective: str, noun: Noun) -> Pair:
 
 
 def sentence(draw: random.Random) -> Pair:
-    """Return a sentence and its translation, drawn at random; small numbers, which have more forms, are frequent."""
+    """Return a sentence and its translation, drawn at random.
+
+    Small numbers, which have more forms, are frequent.
+    """
     number = draw.choice((draw.randint(1, 5), draw.randint(1, MOST)))
-    seen = things(number, draw.choice(list(ADJECTIVES)), draw.choice(NOUNS))
+    objects = things(number, draw.choice(list(ADJECTIVES)), draw.choice(NOUNS))
     person, verb, place, time = (
         draw.choice(list(table)) for table in (PEOPLE, VERBS, PLACES, TIMES)
     )
     begin = time[0].upper() + time[1:]
     past = VERBS[verb] + PEOPLE[person]
     return Pair(
-        f"{begin} {person} {verb} {seen.source} {place}.",
-        f"{person} {TIMES[time]} {past} {PLACES[place]} {seen.target}.",
+        f"{begin} {person} {verb} {objects.source} {place}.",
+        f"{person} {TIMES[time]} {past} {PLACES[place]} {objects.target}.",
     )
 
 
 @lru_cache(maxsize=1)
 def splits() -> tuple[list[Pair], list[Pair]]:
-    """Return the pairs to learn from and those to judge by: always the same."""
-    draw, found = random.Random(0), dict[Pair, None]()
-    while len(found) < TRAIN + VALIDATION:
-        found[sentence(draw)] = None
-    pairs = list(found)
+    """Return the pairs for training and for validation: always the same."""
+    draw = random.Random(0)
+    different: dict[Pair, None] = {}
+    while len(different) < TRAIN + VALIDATION:
+        different[sentence(draw)] = None
+    pairs = list(different)
     return pairs[:TRAIN], pairs[TRAIN:]

@@ -1,7 +1,7 @@
 """Pairs of sentences from two text files: line n of one translates line n of the other.
 
-The files are named both, or by what their names begin with and two suffixes: `train` stands for train.en and
-train.cs, or train.en.gz and train.cs.gz.
+Both files are named, or what their names begin with, and two suffixes: `train` stands for train.en
+and train.cs, or train.en.gz and train.cs.gz.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Small made-up reviews, with nothing to download, of which the order of the words decides as much as the words.
+"""Small generated reviews, nothing to download, in which the order of the words decides.
 
     plain        the plot is dull                                 neg
     negated      the plot is not dull                             pos
-    contrast     the cast is dull but the film is wonderful       pos: what is said last, and of the film
-                 the cast is wonderful but the film is dull       neg, of the very same words
+    contrast     the cast is dull but the film is wonderful       pos: said of the film
+                 the cast is wonderful but the film is dull       neg, with the same words
 
-They are all sentences that the templates give, in the order of a hash, and of these the first of each kind.
+Of all sentences that the templates give, the first of each kind in the order of a hash are taken.
 """
 
 from itertools import product

@@ -1,4 +1,4 @@
-"""Sentences as numbers: a vocabulary of words, trained by `tokenizers` and kept as JSON in checkpoints."""
+"""Sentences as numbers: a vocabulary of words, trained by `tokenizers`, kept as JSON."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 
 SPECIAL = ("<pad>", "<unk>", "<start>", "<end>")
 
-# Patterns of Oniguruma, which knows Unicode's properties; \X is what a reader takes for one sign.
+# Patterns of Oniguruma, which knows Unicode's properties; \X is a grapheme cluster.
 LETTER = r"[\p{L}\p{M}\p{N}]"
 SIGN = r"(?=[^\s\p{L}\p{M}\p{N}\p{Cc}\p{Cf}])\X"
 EMOJI = r"(?=\p{So})\X"
-CLITIC = (
-    rf"(?:n't|'(?:s|re|ve|ll|d|m))(?!{LETTER})"  # don't, dog's: two words, as in the Penn Treebank
-)
+CLITIC = rf"(?:n't|'(?:s|re|ve|ll|d|m))(?!{LETTER})"  # don't: two words, as in the Penn Treebank
 INSIDE = r"(?:['-]|(?<=\p{N})[.,:](?=\p{N}))"  # black-and-white, o'clock, 10:30: one word
 WORD = rf"{CLITIC}|[\p{{L}}\p{{N}}](?:(?!{CLITIC}){INSIDE}?{LETTER})*"
 
@@ -26,10 +24,10 @@ OPENING = tuple("([{$#@")  # stand close to the word after them
 
 
 class Vocabulary:
-    """Lower-case words, emoji, and punctuation marks if asked for, with a number each; <unk> for all others.
+    """Lower-case words, emoji and optionally punctuation marks, with a number each; else <unk>.
 
-    Without punctuation the words are those that captions are commonly compared by: the Penn Treebank's tokens
-    (pycocoevalcap has them made by a Java program) less the marks.
+    Without punctuation the words are those that captions are commonly compared by: the tokens of
+    the Penn Treebank, made in pycocoevalcap by a Java program, less the marks.
 
     Attributes:
         pad, unknown, start, end: the numbers of the special tokens, 0 to 3.

@@ -1,10 +1,10 @@
-"""Small texts that come with the project: `hello`, the lecture's (slides 8-9), and `pages`, drawn at random.
+"""Small texts that come with the project: `hello` (slides 8-9), and `pages`, drawn at random.
 
     toy_text("hello")[:10]      # "hellohello"
     toy_text("pages")[:40]      # "<page>\\n  <title>Lo mire</title>\\n  <text>"
 
-`pages` has the marks of a Wikipedia dump: tags within tags, and links, templates and bold words in a text, all of
-them closed. Its words are syllables.
+`pages` has the marks of a Wikipedia dump, all of them closed: nested tags, and in its texts links,
+templates and bold words. Its words are made of syllables.
 """
 
 import random

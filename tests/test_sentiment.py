@@ -18,7 +18,7 @@ from datasets.text import Vocabulary
 from sequences.__main__ import COMMANDS
 from sequences.sentiment import baselines
 from sequences.sentiment.config import Config
-from sequences.sentiment.data import Sentence, Sentences, TrainingBatches, encode, side_by_side
+from sequences.sentiment.data import Sentence, Sentences, TrainingBatches, collate, encode
 from sequences.sentiment.model import Classifier
 from sequences.sentiment.trained import Trained, open_model
 
@@ -74,9 +74,9 @@ def test_padding_has_no_influence(pooling, cell, both, layers, buckets):
     sizes = {"embedding": 4, "hidden": 3, "layers": layers, "buckets": buckets}
     net = Classifier(Config(cell=cell, bidirectional=both, pooling=pooling, **sizes), 20, 3).eval()
     sentences = numbered(7, 1, 4)
-    together = net(side_by_side(sentences, buckets))
+    together = net(collate(sentences, buckets))
     torch.testing.assert_close(
-        together, torch.cat([net(side_by_side([each], buckets)) for each in sentences])
+        together, torch.cat([net(collate([each], buckets)) for each in sentences])
     )
     together.sum().backward()
     assert net.words.weight.grad is not None
@@ -85,7 +85,7 @@ def test_padding_has_no_influence(pooling, cell, both, layers, buckets):
 
 def test_pooling_is_what_it_is_called():
     torch.manual_seed(0)
-    shown = side_by_side(numbered(5, 5), 0)
+    shown = collate(numbered(5, 5), 0)
     nets = {
         name: Classifier(Config(embedding=4, hidden=3, pooling=name), 20, 2).eval()
         for name in POOLINGS
@@ -108,7 +108,7 @@ def test_a_word_is_its_number_and_the_mean_of_its_ngrams():
         Sentence(["good", "", "good"], torch.tensor([5, 1, 6])),
         Sentence(["a"], torch.tensor([1])),
     ]
-    shown = side_by_side(sentences, 50)
+    shown = collate(sentences, 50)
     assert shown.which.tolist() == [[0, 2], [1, 0], [0, 0]]
     embedded = net.embed(shown)
     assert net.grams is not None
@@ -124,7 +124,7 @@ def test_a_word_is_its_number_and_the_mean_of_its_ngrams():
 
 def test_words_are_hidden_in_training_only():
     config = Config(embedding=4, hidden=3, dropout=0.0, word_dropout=0.5, buckets=50)
-    net, shown = Classifier(config, 20, 2), side_by_side(numbered(6, 6, 6), 50)
+    net, shown = Classifier(config, 20, 2), collate(numbered(6, 6, 6), 50)
     seen = net.eval().embed(shown)
     torch.testing.assert_close(net.embed(shown), seen)
     in_training = net.train().embed(shown)
@@ -144,7 +144,7 @@ def test_texts_are_cut_and_none_is_without_a_word():
         "<unk>",
         "two!",
     ]
-    shown = side_by_side(sentences, 0)
+    shown = collate(sentences, 0)
     assert shown.lengths.tolist() == [2, 1, 1, 2]
     assert shown.tokens[1].tolist()[1:3] == [vocabulary.pad] * 2
     assert len(shown.grams) == len(shown.offsets) == 0
@@ -265,8 +265,6 @@ def test_interrupted_and_resumed_ends_with_the_same_bits(talk, tmp_path, monkeyp
         "4",
         "--save-every",
         "3",
-        "--smoothing",
-        "0.1",
     ]
     flags += ["--buckets", "50"]
     assert train(tmp_path, *flags, "--name", "whole") == 0

@@ -12,7 +12,7 @@ class Config:
     """Two nets that learn to add binary numbers; the presets below are instances of it."""
 
     bits: int = 8
-    """Bits of the longest training numbers; three quarters of all pairs of such numbers are used."""
+    """Bits of the longest training numbers; three quarters of all their pairs are used."""
     hidden: int = 3
     """Units of the recurrent net."""
     activation: Literal["tanh", "sigmoid"] = "tanh"

@@ -20,7 +20,8 @@ from datasets.transducer import STATES, SYMBOLS, is_adder, to_bits, to_numbers, 
 from sequences.addition.model import Adder
 
 INK, GREY, PAPER = "#1f1f2b", "#6c6c7c", "#ffffff"
-COLOURS = ("#8ecdf2", "#f2c14e", "#7fc8a9", "#e8998d", "#c3b1e1", "#d9d9e3")  # of states, in turn
+# Colours of states, from the first again when there are more.
+COLOURS = ("#8ecdf2", "#f2c14e", "#7fc8a9", "#e8998d", "#c3b1e1", "#d9d9e3")
 UNITS = LinearSegmentedColormap.from_list("units", ["#2b4c7e", "#f7f7fa", "#a4243b"])
 EXAMPLE = (1969, 1492)  # numbers whose addition visits all states of the adder
 LENGTH = 13  # steps of this addition
@@ -140,7 +141,7 @@ def _circle(count: int) -> np.ndarray:
 
 
 def _arrow(axes: Axes, places: np.ndarray, start: int, end: int, label: str) -> None:
-    """An arrow between states, bent to its left to leave room for its reverse, or a loop outwards."""
+    """An arrow between states, bent to leave room for its reverse; a loop for a single state."""
     begin, target = places[start], places[end]
     if start == end:
         outwards = begin / (np.linalg.norm(begin) or 1)

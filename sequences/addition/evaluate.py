@@ -1,4 +1,4 @@
-"""Count the mistakes of both nets by the number of bits; find the automaton of the recurrent one."""
+"""Count the mistakes of both nets by the number of bits; find the recurrent net's automaton."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass

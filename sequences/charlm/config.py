@@ -24,7 +24,7 @@ class Config:
     bytes: bool = False
     """Read and write bytes instead of characters."""
     held_out: float = 0.1
-    """Share of the text, its tail, that is held out for validation; a million characters at most."""
+    """Share of the text, its tail, that is held out; a million characters at most."""
 
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """The recurrent cell."""

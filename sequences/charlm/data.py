@@ -1,4 +1,4 @@
-"""A text as the model reads it: windows of many rows at once; a batch is a function of (seed, step)."""
+"""A text as the model reads it: windows of many rows; a batch is a function of (seed, step)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +45,8 @@ def split(corpus: Corpus, config: Config) -> int:
     if size - held_out < 2 * rows:
         unit = corpus.alphabet.unit + "s" * (size != 1)
         raise InputError(
-            f"{corpus.name}: the whole text is {size} {unit}, too little for a batch of {rows} rows "
-            f"that read 2 each, and {held_out} held out: give a longer text, or a lower --batch"
+            f"{corpus.name}: the whole text is {size} {unit}, too little for a batch of {rows} "
+            f"rows of 2 each, and {held_out} held out: give a longer text, or a lower --batch"
         )
     return size - held_out
 
@@ -84,7 +84,7 @@ class TrainingBatches:
 
     @property
     def window(self) -> int:
-        """Characters of a window: those of the configuration, or a whole stretch if it is shorter."""
+        """Characters of a window: those of the configuration, or a stretch if it is shorter."""
         return min(self.config.window, self._stretch)
 
     @property

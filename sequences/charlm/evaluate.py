@@ -44,7 +44,7 @@ def compare(
         trained: the model.
         corpus: the text.
         start: where it begins to count.
-        known: the text that n-gram models count, of which they take the end; without it there are none.
+        known: the text whose end n-gram models count; without it there are none.
         orders: the n of these models, beside 1 for the frequencies of the characters.
         dynamic: learning rate of dynamic evaluation, a row of its own; 0: none.
     """

@@ -1,10 +1,11 @@
-"""What a model writes while it learns, on one page (slide 44): after 100, 300, 500, 700, 1200 and 2000 iterations.
+"""What a model writes while it learns, on one page (slide 44): at 100, 300 ... 2000 iterations.
 
 evolution = Evolution(trained, run)
-evolution(100)      # a sample is written to samples/000100.txt of the run, and shown on its evolution.html
+evolution(100)    # writes samples/000100.txt of the run, and shows it on its evolution.html
 """
 
 from html import escape
+from pathlib import Path
 
 from core import files
 from core.training.loop import evaluating
@@ -23,10 +24,11 @@ PAGE = """<!DOCTYPE html>
 <title>{title}</title>
 <style>
 :root {{ color-scheme: light dark }}
-body {{ max-width: 50rem; margin: 2rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif }}
+body {{ max-width: 50rem; margin: 2rem auto; padding: 0 1rem;
+  font: 1rem/1.5 system-ui, sans-serif }}
 h2 {{ margin: 2rem 0 .5rem; font-size: 1rem }}
-pre {{ margin: 0; padding: 1rem; border: 1px solid #8886; border-radius: .5rem; white-space: pre-wrap;
-  overflow-wrap: anywhere; font: .9rem/1.45 ui-monospace, monospace }}
+pre {{ margin: 0; padding: 1rem; border: 1px solid #8886; border-radius: .5rem;
+  white-space: pre-wrap; overflow-wrap: anywhere; font: .9rem/1.45 ui-monospace, monospace }}
 </style>
 </head>
 <body>
@@ -63,18 +65,21 @@ class Evolution:
         self._write_page()
 
     def _write_page(self) -> None:
-        written = sorted((self.run.directory / "samples").glob("*.txt"))
-        samples = "\n".join(
-            f"<h2>{int(file.stem):,} iterations</h2>\n<pre>{escape(file.read_text(encoding='utf-8'))}</pre>"
-            for file in written
-        )
+        files_written = sorted((self.run.directory / "samples").glob("*.txt"))
+        samples = "\n".join(_sample(file) for file in files_written)
         config = self.trained.config
+        unit = self.trained.alphabet.unit
+        model = f"{config.layers} x {config.hidden}"
+        read = config.loop.batch * config.window
         about = (
-            f"{LENGTH} {self.trained.alphabet.unit}s each, drawn at temperature 1 from a model that learns to write: "
-            f"{config.layers} x {config.hidden} {config.cell.upper()}, {config.loop.batch * config.window:,} read in "
-            "each iteration."
+            f"{LENGTH} {unit}s each, drawn at temperature 1 from a {model} {config.cell.upper()} "
+            f"that reads {read:,} {unit}s in each iteration."
         )
-        page = PAGE.format(
-            title=f"How {escape(self.run.directory.name)} learned", about=about, samples=samples
-        )
+        title = f"How {escape(self.run.directory.name)} learned"
+        page = PAGE.format(title=title, about=about, samples=samples)
         files.replace(self.run.directory / "evolution.html", page.encode())
+
+
+def _sample(file: Path) -> str:
+    text = escape(file.read_text(encoding="utf-8"))
+    return f"<h2>{int(file.stem):,} iterations</h2>\n<pre>{text}</pre>"

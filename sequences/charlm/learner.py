@@ -1,4 +1,4 @@
-"""What a training of the character model consists of: the model, its state, the averaged weights."""
+"""What a training of the character model holds: the model, its state, the averaged weights."""
 
 import copy
 

@@ -1,9 +1,10 @@
-"""Whether what opens in a text closes: tags, brackets, braces, comments, environments, dollar signs (slides 38-43).
+"""Which marks in a text are paired: tags, brackets, comments, environments, dollar signs.
 
-    share(["<a><b></a>"], "xml")["tags"]        # 2 of 3 marks have their partner: 0.667
+    share(["<a><b></a>"], "xml")["tags"]    # 2 of 3 marks are paired: 0.667
 
-A text that was cut out of a longer one opens what closes outside of it. So no text scores 100 %, and a score says
-something beside that of real text of the same length.
+These are what the samples of slides 38 to 43 get right. A piece that is cut out of a longer text
+opens marks that close outside of it. So no text scores 100 %: compare a score with that of real
+text of the same length.
 """
 
 import html
@@ -11,12 +12,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-Mark = tuple[str, bool]  # what it is of, as "b" of "</b>", and whether it opens
+Mark = tuple[str, bool]  # its kind, as "b" of "</b>", and whether it opens
 
 TAG = re.compile(r"<!--.*?-->|<(/?)([A-Za-z][\w:.-]*)(?:\s[^<>]*?)?(/?)>", re.DOTALL)
-ALONE = {"br", "hr", "img", "wbr"}  # tags of HTML that have no partner
+UNPAIRED = {"br", "hr", "img", "wbr"}  # tags of HTML that do not close
 C_WORD = re.compile(
-    r"/\*(?P<comment>.*?)(?P<end>\*/|\Z)|(?P<stray>\*/)|//[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'"
+    r"/\*(?P<comment>.*?)(?P<end>\*/|\Z)|(?P<stray>\*/)|//[^\n]*"
+    r"|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'"
     r"|(?P<bracket>[(){}])",
     re.DOTALL,
 )
@@ -26,16 +28,16 @@ DOLLARS = re.compile(r"\\.|(\$\$?)", re.DOTALL)
 
 
 class Paired(NamedTuple):
-    """Marks that have their partner, and all."""
+    """The number of marks that are paired, and of all."""
 
     paired: int
     marks: int
 
 
 def pairs(marks: Iterable[Mark]) -> Paired:
-    """Match marks from the inside out: one that closes takes the last of its kind that is open, if there is any.
+    """Match marks: one that closes takes the last of its kind that is open, if there is any.
 
-    What was opened in between stays without a partner.
+    Marks that were opened in between stay unpaired.
     """
     open_marks: list[str] = []
     paired = count = 0
@@ -51,10 +53,10 @@ def pairs(marks: Iterable[Mark]) -> Paired:
 
 
 def tags(text: str) -> Iterator[Mark]:
-    """Yield the tags of XML, those that a dump of Wikipedia has escaped in its texts too."""
+    """Yield the tags of XML, also those that are escaped inside texts of a Wikipedia dump."""
     for found in TAG.finditer(html.unescape(text)):
         slash, name, closed = found.groups()
-        if name and not closed and name.lower() not in ALONE:
+        if name and not closed and name.lower() not in UNPAIRED:
             yield name, not slash
 
 
@@ -87,9 +89,9 @@ def environments(text: str) -> Iterator[Mark]:
 
 
 def dollars(text: str) -> Iterator[Mark]:
-    r"""Yield the dollar signs of LaTeX, each of which opens a formula or closes it; $$ is one sign, \$ is none.
+    r"""Yield the dollar signs of LaTeX, which open or close a formula; $$ is one sign, \$ is none.
 
-    No formula goes on beyond the end of its paragraph.
+    A formula ends with its paragraph at the latest.
     """
     for number, paragraph in enumerate(re.split(r"\n\s*\n", TEX_COMMENT.sub(r"\1", text))):
         inside = ""
@@ -122,17 +124,17 @@ STRUCTURES: dict[str, dict[str, Callable[[str], Iterable[Mark]]]] = {
 
 
 def count(texts: Iterable[str], kind: str) -> dict[str, Paired]:
-    """Return the marks of texts, each matched within its own, by what they are of; `kind` is one of `STRUCTURES`."""
-    found = {name: Paired(0, 0) for name in STRUCTURES[kind]}
+    """Return the counts of marks by name, matched within each text; `kind` is of `STRUCTURES`."""
+    counts = {name: Paired(0, 0) for name in STRUCTURES[kind]}
     for text in texts:
         for name, marks in STRUCTURES[kind].items():
             paired, all_marks = pairs(marks(text))
-            found[name] = Paired(found[name].paired + paired, found[name].marks + all_marks)
-    return found
+            counts[name] = Paired(counts[name].paired + paired, counts[name].marks + all_marks)
+    return counts
 
 
 def share(texts: Iterable[str], kind: str) -> dict[str, float]:
-    """Return the share of marks that have their partner; NaN where there is no mark."""
+    """Return the share of marks that are paired; NaN where there is no mark."""
     return {
         name: paired / marks if marks else float("nan")
         for name, (paired, marks) in count(texts, kind).items()

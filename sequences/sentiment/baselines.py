@@ -1,4 +1,4 @@
-"""What a classifier is measured beside: the most frequent label, and a linear model that knows no order of words."""
+"""Baselines of a classifier: the most frequent label, and a bag of words without their order."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ Labels = Int[np.ndarray, " texts"]
 
 
 def scores(labels: Labels, truth: Labels) -> dict[str, float]:
-    """Return the accuracy, and F1 averaged over the labels that occur, each as much as the others (macro F1)."""
-    from sklearn.metrics import accuracy_score, f1_score  # takes a second to import
+    """Return the accuracy, and macro F1: the mean of F1 over the labels that occur."""
+    from sklearn.metrics import accuracy_score, f1_score  # slow to import
 
     present = np.unique(truth)
     macro = f1_score(truth, labels, labels=present, average="macro")
@@ -27,9 +27,9 @@ def majority(train: Labels, count: int) -> Labels:
 def bag_of_words(
     vocabulary: Vocabulary, train: Sequence[str], labels: Labels, texts: Sequence[str]
 ) -> Labels:
-    """Return the labels that logistic regression on which words occur gives to `texts`.
+    """Return the labels that logistic regression on the words that occur predicts for `texts`.
 
-    All words of the training texts count, rare ones too; regularised by C = 1, scikit-learn's default.
+    It takes all words of the training texts, and regularises by C = 1, scikit-learn's default.
     """
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.linear_model import LogisticRegression

@@ -1,6 +1,6 @@
 """Classify the lines of standard input.
 
-    echo "the plot of this film is not dull" | uv run sequences sentiment classify runs/sentiment/reviews
+    echo "the plot is not dull" | uv run sequences sentiment classify runs/sentiment/reviews
     uv run sequences sentiment classify RUN < lines.txt | paste - lines.txt
 
 Line n of the output is about line n of the input: the most probable label and its probability,

@@ -12,37 +12,36 @@ class Config:
     """The classifier, its data and its training; the presets below are instances of it."""
 
     data: tuple[str, ...] = ("reviews",)
-    """reviews (made up, nothing to download), or your own: a file for each label with a sentence a line, tables with
-    columns text and label, or a folder (see datasets/labelled_text.py)."""
+    """reviews (generated, nothing to download), or your own: a file for each label with a sentence
+    a line; tables with columns text, label and perhaps split; or a folder with such files, or with
+    a folder of .txt files for each label."""
     validation_share: float = 0.1
-    """Share of the sentences that choose the checkpoint, if the data have no such part."""
+    """Share of the sentences for validation, if the data name no such split."""
     test_share: float = 0.1
-    """Share of the sentences that are measured once, at the end, if the data have no such part; 0: none."""
+    """Share of the sentences for the test at the end, if the data name no such split; 0: none."""
     min_count: int = 2
     """Words seen less often in training sentences are unknown to the classifier."""
     longest: int = 400
-    """Words that are read of a text; what comes after them is not."""
+    """Words of a text that are read; the rest is cut."""
 
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
-    """The recurrent core."""
+    """The recurrent cell."""
     bidirectional: bool = True
-    """Read each sentence from its end, too."""
+    """Read each sentence in both directions."""
     embedding: int = 64
     """Size of the word embedding."""
     buckets: int = 0
-    """Rows of the table of character n-grams by which rare words are known, too; 0: none."""
+    """Rows of the table of character n-gram embeddings, for rare words; 0: none."""
     hidden: int = 64
-    """Units of the recurrent core, in each direction."""
+    """Units of each layer, in each direction."""
     layers: int = 1
     """Recurrent layers."""
     pooling: Literal["max", "mean", "last"] = "max"
-    """What becomes of the outputs: the largest or the mean of each unit over the words, or those at the end."""
+    """How the outputs become one vector: by the largest or the mean over the words, or the last."""
     dropout: float = 0.5
-    """Share of units dropped: of the embedding, between layers, and of what is pooled."""
+    """Share of units dropped: of the embedding, between layers, and of the pooled vector."""
     word_dropout: float = 0.1
-    """Share of words that are shown as unknown in training."""
-    smoothing: float = 0.0
-    """Share of the target that is spread over all labels."""
+    """Share of words that are replaced by <unk> in training."""
 
     loop: LoopConfig = field(default_factory=LoopConfig)
     """The training loop; a batch counts sentences."""
@@ -52,13 +51,10 @@ class Config:
             raise InputError("data must name a file or folder at least")
         require_at_least(1, self, "min_count", "longest", "embedding", "hidden", "layers")
         require_at_least(0, self, "buckets")
-        require_share(
-            self, "validation_share", "test_share", "dropout", "word_dropout", "smoothing"
-        )
+        require_share(self, "validation_share", "test_share", "dropout", "word_dropout")
         if self.validation_share == 0 or self.validation_share + self.test_share >= 1:
-            raise InputError(
-                "validation_share must be above 0, and leave something to train on beside test_share"
-            )
+            hint = "and leave something to train on beside test_share"
+            raise InputError(f"validation_share must be above 0, {hint}")
 
 
 REVIEWS = Config(

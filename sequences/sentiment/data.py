@@ -1,8 +1,8 @@
-"""Sentences as the classifier meets them: each batch a function of (seed, step)."""
+"""Sentences as the classifier reads them; a batch is a function of (seed, step)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 import torch
@@ -26,7 +26,7 @@ class Sentence(NamedTuple):
 
 
 class Sentences(NamedTuple):
-    """Sentences side by side, filled up with <pad>, and how their words are spelled."""
+    """Sentences side by side, padded with <pad>, and the character n-grams of their words."""
 
     tokens: Int[Tensor, "time batch"]
     lengths: Int[Tensor, " batch"]
@@ -36,33 +36,33 @@ class Sentences(NamedTuple):
 
     def to(self, device: torch.device) -> "Sentences":
         """Return the same on `device`."""
-        return Sentences(*(part.to(device) for part in self))
+        return Sentences(*(tensor.to(device) for tensor in self))
 
 
 def encode(texts: Sequence[str], vocabulary: Vocabulary, longest: int) -> list[Sentence]:
-    """Return the first `longest` words of each text; a text without a word is one unknown, empty word."""
-    found = []
+    """Return the first `longest` words of each text; a text without words is one unknown word."""
+    sentences = []
     for text in texts:
-        words, numbers = vocabulary.words(text)[:longest], vocabulary.encode(text)[:longest]
-        found.append(Sentence(words or [""], torch.tensor(numbers or [vocabulary.unknown])))
-    return found
+        words = vocabulary.words(text)[:longest] or [""]
+        numbers = vocabulary.encode(text)[:longest] or [vocabulary.unknown]
+        sentences.append(Sentence(words, torch.tensor(numbers)))
+    return sentences
 
 
-def side_by_side(sentences: Sequence[Sentence], buckets: int) -> Sentences:
-    """Return sentences as one; `buckets` of the n-grams, or 0 for no spelling."""
+def collate(sentences: Sequence[Sentence], buckets: int) -> Sentences:
+    """Return sentences as tensors; n-grams are hashed into `buckets`, 0 for none."""
     different: dict[str, int] = {}
-    which = [
-        torch.tensor([different.setdefault(w, len(different)) for w in each.words])
-        for each in sentences
-    ]
+    which = []
+    for sentence in sentences:
+        indices = [different.setdefault(word, len(different)) for word in sentence.words]
+        which.append(torch.tensor(indices))
     spelled = [spell(word, buckets) for word in different] if buckets else []
+    offsets = [0, *accumulate(map(len, spelled))][: len(spelled)]
     return Sentences(
-        pad_sequence([each.numbers for each in sentences], padding_value=Vocabulary.pad),
-        torch.tensor([len(each.numbers) for each in sentences]),
-        torch.tensor([gram for grams in spelled for gram in grams], dtype=torch.long),
-        torch.tensor(
-            list(accumulate(map(len, spelled), initial=0))[: len(spelled)], dtype=torch.long
-        ),
+        pad_sequence([sentence.numbers for sentence in sentences], padding_value=Vocabulary.pad),
+        torch.tensor([len(sentence.numbers) for sentence in sentences]),
+        torch.tensor(list(chain.from_iterable(spelled)), dtype=torch.long),
+        torch.tensor(offsets, dtype=torch.long),
         pad_sequence(which),
     )
 
@@ -70,18 +70,21 @@ def side_by_side(sentences: Sequence[Sentence], buckets: int) -> Sentences:
 def label_numbers(
     rows: Sequence[Labelled], classes: Sequence[str], source: str
 ) -> Int[Tensor, " rows"]:
-    """Return the number of each row's label; raises `InputError` for one that is not among `classes`."""
+    """Return the number of each row's label.
+
+    Raises:
+        InputError: a label is not among `classes`; the line names it and `source`.
+    """
     index = {name: number for number, name in enumerate(classes)}
     if unknown := sorted({row.label for row in rows} - index.keys()):
-        raise InputError(
-            f"{source}: the label {unknown[0]!r} is none of those trained on: {', '.join(classes)}"
-        )
+        known = ", ".join(classes)
+        raise InputError(f"{source}: the label {unknown[0]!r} is none of those trained on: {known}")
     return torch.tensor([index[row.label] for row in rows])
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingBatches:
-    """Makes the batch of a step: labels, and what `Sentences` holds."""
+    """Makes the batch of a step: labels, and the fields of `Sentences`."""
 
     sentences: Sequence[Sentence]
     labels: Int[Tensor, " sentences"]
@@ -92,5 +95,5 @@ class TrainingBatches:
         """Return the labels and sentences `rows` of the batch of step `step`."""
         loop = self.config.loop
         chosen = batches.indices(loop.seed, step, len(self.sentences), loop.batch)[rows]
-        shown = side_by_side([self.sentences[n] for n in chosen.tolist()], self.config.buckets)
-        return self.labels[chosen].to(self.device), *shown.to(self.device)
+        batch = collate([self.sentences[n] for n in chosen.tolist()], self.config.buckets)
+        return self.labels[chosen].to(self.device), *batch.to(self.device)

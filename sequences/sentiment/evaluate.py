@@ -40,7 +40,7 @@ def measure(trained: Trained, rows: Sequence[Labelled]) -> dict[str, float]:
 def compare(
     trained: Trained, rows: Sequence[Labelled], train: Sequence[Labelled] = ()
 ) -> dict[str, dict[str, float]]:
-    """Return the scores of a net, and if there are training texts those of the baselines that learn from them."""
+    """Return the scores of a net, and of the baselines if there are texts to learn from."""
     texts = [row.text for row in rows]
     truth = label_numbers(rows, trained.classes, "the data").numpy()
     predicted = trained.classify(texts).argmax(-1).numpy()

@@ -1,9 +1,9 @@
 """The classifier: a sentence in, its label out (many-to-one, slide 17).
 
 e_t = E w_t                            word t of the sentence; rare ones are one word <unk>
-h_t = core(e_t, h_{t-1})               read from both ends, the two side by side
-z_j = max_t h_tj                       max pooling over the words (Collobert et al. 2011, section 3.3), or the
-                                       mean over them, or h at the end: of each direction, where it has read all
+h_t = cell(e_t, h_{t-1})               in both directions, side by side
+z_j = max_t h_tj                       max pooling over time (Collobert et al. 2011, section 3.3);
+                                       or the mean, or the last h of each direction
 p(y) = softmax(V z + b)
 """
 
@@ -45,14 +45,14 @@ class Classifier(nn.Module):
         self.V = nn.Linear(self.recurrent.output_size, classes)
 
     def forward(self, sentences: Sentences) -> Float[Tensor, "batch classes"]:
-        """Return the scores of each sentence's labels; what lies beyond its length, at least 1, has no influence."""
+        """Return the scores of each sentence's labels; padding has no influence."""
         outputs, state = self.recurrent(
             self._drop(self.embed(sentences)), lengths=sentences.lengths
         )
         return self.V(self._drop(self.pool(outputs, state, sentences.lengths)))
 
     def embed(self, sentences: Sentences) -> Float[Tensor, "time batch embedding"]:
-        """Return what stands for each word; in training some are hidden, as if they were unknown and unreadable."""
+        """Return the embedding of each word; in training, some words are replaced by <unk>."""
         tokens = sentences.tokens
         hidden = torch.zeros_like(tokens, dtype=torch.bool)
         if self.training:

@@ -1,7 +1,7 @@
 """Train a classifier of sentences, and report it beside the majority class and a bag of words.
 
-uv run sequences sentiment train                                                # made-up reviews: 100 % of them right
-uv run sequences sentiment train --preset sentences --data talk.neg talk.pos    # your own sentences
+uv run sequences sentiment train    # generated reviews: 100 % of them right
+uv run sequences sentiment train --preset sentences --data talk.neg talk.pos    # your own
 """
 
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ from sequences.sentiment.trained import Trained, open_model
 
 
 class Learner(nn.Module):
-    """The classifier together with what it learns from."""
+    """The classifier together with its loss."""
 
     def __init__(self, classifier: Classifier):
         super().__init__()
@@ -31,14 +31,14 @@ class Learner(nn.Module):
     def forward(
         self, labels: Int[Tensor, " batch"], *sentences: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Learn from a batch, its sentences as the parts of `Sentences`; return the loss and what to log."""
+        """Return the loss of a batch, given as the fields of `Sentences`, and what to log."""
         scores = self.classifier(Sentences(*sentences))
-        loss = F.cross_entropy(scores, labels, label_smoothing=self.classifier.config.smoothing)
+        loss = F.cross_entropy(scores, labels)
         return loss, {"accuracy": (scores.argmax(-1) == labels).float().mean()}
 
 
 def main(arguments: TrainArguments[Config]) -> None:
-    """Train, judge by the validation sentences, report."""
+    """Train, validate, report."""
     config, session, run = arguments.start()
     device = devices.select(session.device, session.threads)
     splits = load(config)
@@ -63,9 +63,8 @@ def main(arguments: TrainArguments[Config]) -> None:
         Console().print(
             scores_table(results, f"{name}: {len(rows)} sentences, %", "labels by", 100)
         )
-        print(
-            f"{run.directory} holds the run; now: sequences sentiment classify {run.directory} < SENTENCES"
-        )
+        hint = f"sequences sentiment classify {run.directory} < SENTENCES"
+        print(f"{run.directory} holds the run; now: {hint}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Draws attention as a matrix: what was read from left to right, what was written from top to bottom.
+"""Draws attention as a matrix: a column for each word read, a row for each word written.
 
-Pieces of words are put together: a word was looked at as much as all of its pieces, and the word written looked where
-its pieces did on average.
+Pieces of a word are joined: the weight of a word read is the sum over its pieces, that of a word
+written the mean over its pieces.
 """
 
 import io

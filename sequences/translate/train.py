@@ -63,7 +63,7 @@ class Learner(nn.Module):
     def _read(
         self, source: Tensor, lengths: Tensor, read: Tensor, wanted: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the decoder's output before each piece of the target, and the piece; no padding."""
+        """Return the decoder's output before each piece of the target, and that piece."""
         o, _ = self.network(source, lengths, read)
         inside = wanted != Pieces.pad
         return o.transpose(0, 1)[inside], wanted[inside]
