@@ -1,11 +1,12 @@
-"""How fast the lecture's character model (3 x 512, slide 36) learns and writes, against the same on torch.nn.LSTM.
+"""How fast the lecture's character model (3 x 512, slide 36) learns and writes, beside torch.nn.
 
     uv run python -m benchmarks.charlm            # table, about three minutes
     uv run python -m benchmarks.charlm --check    # exit code 1 if learning is not 1.2 times as fast
 
-One process, one thread, everything interleaved; every figure is the median over rounds, every ratio the median of
-the ratios within a round, all of CPU time. Both models take characters one-hot, have the same weights and dropout,
-and train with the same optimiser; the peer's one-hot vectors are made in its step, as it cannot do without.
+One process, one thread, everything interleaved, CPU time. Every figure is the median over rounds,
+every ratio the median of the ratios within a round. Both models take characters one-hot, have the
+same weights and dropout, and train with the same optimiser; the peer, on torch.nn.LSTM, makes
+one-hot vectors in its step, as it needs them.
 """
 
 from collections.abc import Callable
@@ -52,7 +53,7 @@ class Peer(nn.Module):
 
 
 def training(model: nn.Module) -> Callable[[], None]:
-    """Return a function that takes one step of training, the state carried on, and all that belongs to it."""
+    """Return a function that takes one whole step of training, with carried state."""
     loop = replace(SHAKESPEARE.loop, batch=BATCH)
     steps: torch.optim.Optimizer = optimiser(model, loop)
     text = torch.randint(CHARACTERS, (TIME + 1, BATCH), generator=torch.Generator().manual_seed(0))
@@ -108,7 +109,8 @@ def main(rounds: int = 9, check: bool = False) -> int:
         ("learns", BATCH * TIME, f"batch {BATCH} x {TIME}"),
         ("writes", WRITTEN, "one text"),
     ):
-        own, other = times[f"ours {verb}"], times[f"peer {verb}"]
+        own = times[f"ours {verb}"]
+        other = times[f"peer {verb}"]
         gains[verb] = median(b / a for a, b in zip(own, other, strict=True))
         rates = (f"{1e3 * count / median(each):,.0f}" for each in (own, other))
         table.add_row(f"{verb}, {how}", *rates, f"{gains[verb]:.2f}")

@@ -95,7 +95,7 @@ def corpus_of(name: str, text: str, *, as_bytes: bool = False) -> Corpus:
 
 
 def _alphabet(path: Path, kept: Path) -> Alphabet:
-    """The characters of a text, from the cache or found by reading all of it."""
+    """Return the characters of a text, from the cache or by reading all of it."""
     with suppress(OSError, UnicodeDecodeError):
         if characters := kept.read_bytes().decode():
             return Alphabet(characters)
@@ -110,7 +110,7 @@ def _alphabet(path: Path, kept: Path) -> Alphabet:
 
 
 def _encoded(path: Path, digest: str, alphabet: Alphabet, cache: Path) -> np.ndarray:
-    """The numbers from the cache, or made and kept there; if it cannot be written, in a temporary file."""
+    """Return the numbers from the cache; make them there, or if need be in a temporary file."""
     written_in = hashlib.sha256((alphabet.characters or "").encode()).hexdigest()
     kept = cache / f"{digest[:32]}-{written_in[:32]}"
     if kept.exists():

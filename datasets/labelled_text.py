@@ -1,13 +1,14 @@
-"""Labelled sentences: made-up reviews, or the user's own in any of the usual layouts, told apart by looking.
+"""Labelled sentences: generated reviews, or the user's own in any of the usual layouts.
 
-    load(["reviews"])                     made up here, nothing to download: see `datasets.reviews`
-    load(["talk.pos", "talk.neg"])        a file for each label, a sentence a line
-    load(["reviews.csv"])                 a table with a column of texts and one of labels, perhaps one of splits
-    load(["train.csv", "test.csv"])       such tables, whose names tell the splits
-    load(["reviews/"])                    a folder with such files, or with a folder for each label and in it .txt
-                                          files, a text each; or with train/ and test/, each as one of these
+    load(["reviews"])                 generated, nothing to download: see `datasets.reviews`
+    load(["talk.pos", "talk.neg"])    a file for each label, a sentence a line
+    load(["reviews.csv"])             a table with columns of texts and labels, perhaps of splits
+    load(["train.csv", "test.csv"])   such tables, whose names tell the splits
+    load(["reviews/"])                a folder with such files, or with a folder for each label that
+                                      holds .txt files, a text each; or with train/ and test/, each
+                                      as one of these
 
-Empty texts are left out. A text that occurs twice, capitals and spaces aside, is in one split only.
+Empty texts are left out. A text that occurs twice, ignoring case and spaces, is in one split only.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ from datasets.text_files import SPLITS, Line, column_names, read_table, read_tex
 BUILT_IN = "reviews"
 TEXTS = ("text", "sentence", "review", "phrase", "comment", "content", "message", "tweet")
 LABELS = ("label", "sentiment", "class", "category", "polarity", "target")
-UNLABELLED = "unsup"  # a folder of texts without labels, beside those of the labels, in the Large Movie Review set
+UNLABELLED = "unsup"  # a folder of texts without labels in the Large Movie Review data set
 LEAST = 3  # different texts of a label, so that each split has one
 
 
@@ -36,7 +37,7 @@ class Labelled(NamedTuple):
 
 @dataclass(frozen=True)
 class TextSplits:
-    """Train on `train`, choose the model on `validation`, report once on `test`, which may be empty."""
+    """Train on `train`, choose on `validation`, report once on `test`, which may be empty."""
 
     train: Sequence[Labelled]
     validation: Sequence[Labelled]
@@ -53,16 +54,18 @@ def load(
 ) -> TextSplits:
     """Load labelled texts; given splits are kept.
 
-    Where none is given, of each label's different texts the first `test_share` in the order of a hash are test, and
-    the next `validation_share` validation, at least one; where only these are missing, validation texts are held
-    out of train. That is the same in every run and on every machine; a text added later moves few others. Training
-    texts that are in the given validation or test part too are left out, and counted in one line.
+    Where no split is given, each label's different texts are sorted by a hash: the first
+    `test_share` of them are test, and the next `validation_share` validation, at least one. Where
+    only validation is missing, it is held out of train. That is the same in every run and on every
+    machine; a text added later moves few others. Training texts that are also in a given
+    validation or test split are left out, and counted in one line.
 
     Raises:
-        InputError: nothing is there, a file is empty, not UTF-8 or no text, a table has no such columns, there is
-            one label only, or too few texts have it.
+        InputError: nothing is there; a file is empty, not UTF-8 or no text; a table has no such
+            columns; there is one label only; or too few texts have it.
     """
-    parts, where = read(sources), str(sources[0])
+    parts = read(sources)
+    where = str(sources[0])
     found = {name: list(part) for name, part in parts.items()}
     if not found.keys() & {"all", "train"}:
         raise InputError(f"{where}: no texts to train on, only {' and '.join(found)}")
@@ -75,18 +78,14 @@ def load(
         found["validation"], found["train"] = hold_out(found["train"], validation_share)
     held = {_key(row.text) for name in ("validation", "test") for row in found.get(name, ())}
     train = [row for row in found["train"] if _key(row.text) not in held]
-    twice = [row.text[:40] for row in found["train"] if _key(row.text) in held]
-    warn(
-        Path(where),
-        "training texts that are in the validation or test part too",
-        twice,
-        len(found["train"]),
-    )
+    repeated = [row.text[:40] for row in found["train"] if _key(row.text) in held]
+    reason = "training texts that are in the validation or test split too"
+    warn(Path(where), reason, repeated, len(found["train"]))
     return TextSplits(train, found["validation"], found.get("test", []), classes)
 
 
 def read(sources: Sequence[str | Path]) -> Parts:
-    """Return all texts of files or a folder, in the splits they tell, or under "all"; raises as `load`."""
+    """Return the texts of files or a folder by the split they tell, or "all"; raises as `load`."""
     if list(sources) == [BUILT_IN]:
         return {"all": [Labelled(*row) for row in reviews.sentences()]}
     paths = [Path(source) for source in sources]
@@ -96,9 +95,10 @@ def read(sources: Sequence[str | Path]) -> Parts:
 
 
 def hold_out(rows: Sequence[Labelled], share: float) -> tuple[list[Labelled], list[Labelled]]:
-    """Split into (held out, rest), both in order: of each label's different texts a share, and at least one if any.
+    """Split into (held out, rest), both in order.
 
-    Texts that are alike stay together, also if their labels are not.
+    Held out is a share of each label's different texts, at least one if the share is not 0. Equal
+    texts stay together, also if their labels differ.
     """
     label: dict[bytes, str] = {}
     for row in rows:
@@ -107,13 +107,13 @@ def hold_out(rows: Sequence[Labelled], share: float) -> tuple[list[Labelled], li
     for name in set(label.values()):
         keys = sorted(key for key, of in label.items() if of == name)
         held.update(keys[: max(1, round(share * len(keys)))] if share else ())
-    return [row for row in rows if _key(row.text) in held], [
-        row for row in rows if _key(row.text) not in held
-    ]
+    held_rows = [row for row in rows if _key(row.text) in held]
+    rest = [row for row in rows if _key(row.text) not in held]
+    return held_rows, rest
 
 
 def _key(text: str) -> bytes:
-    """The same for texts that differ in capitals and spaces only; the order of keys is random but fixed."""
+    """Return a key, the same for texts that differ in case and spaces only; keys sort randomly."""
     return name_hash(" ".join(text.casefold().split()))
 
 
@@ -126,22 +126,17 @@ def _require(where: str, rows: Sequence[Labelled], classes: Sequence[str]) -> No
         texts[row.label].add(_key(row.text))
     for name, different in texts.items():
         if len(different) < LEAST:
-            raise InputError(
-                f"{where}: {len(different)} different texts with the label {name}; give {LEAST} or more"
-            )
+            count = f"{len(different)} different texts with the label {name}"
+            raise InputError(f"{where}: {count}; give {LEAST} or more")
 
 
 def _folder(folder: Path) -> Parts:
-    """The texts in a folder, whatever its layout."""
+    """Return the texts in a folder, whatever its layout."""
     inside = [path for path in sorted(folder.iterdir()) if path.name[0] != "."]
     folders = [path for path in inside if path.is_dir()]
-    if splits := {
-        SPLITS[path.name.lower()]: path for path in folders if path.name.lower() in SPLITS
-    }:
-        return {
-            name: [row for part in _folder(path).values() for row in part]
-            for name, path in splits.items()
-        }
+    splits = {SPLITS[path.name.lower()]: path for path in folders if path.name.lower() in SPLITS}
+    if splits:
+        return {name: _all_in(path) for name, path in splits.items()}
     if folders:
         return _by_label([path for path in folders if path.name != UNLABELLED])
     files = [path for path in inside if path.stem.lower() not in ("readme", "license", "licence")]
@@ -150,8 +145,13 @@ def _folder(folder: Path) -> Parts:
     return _files([file for file in files if _columns(file)] or files)
 
 
+def _all_in(folder: Path) -> list[Labelled]:
+    """Return the texts in a folder, whatever splits they tell."""
+    return [row for rows in _folder(folder).values() for row in rows]
+
+
 def _files(paths: Sequence[Path]) -> Parts:
-    """The texts in tables, or in a file or folder for each label."""
+    """Return the texts in tables, or in a file or folder for each label."""
     tables = {path: columns for path in paths if (columns := _columns(path))}
     if not tables and len(paths) > 1:
         return _by_label(paths)
@@ -159,8 +159,8 @@ def _files(paths: Sequence[Path]) -> Parts:
         other = next(path for path in paths if path not in tables)
         read_text(other)  # raises if there is a better reason
         raise InputError(
-            f"{other}: its first line names no columns of texts ({TEXTS[0]}, say) and of labels ({LABELS[0]}, say); "
-            "without a table, give two files or more, one for each label"
+            f"{other}: its first line names no columns of texts ({TEXTS[0]}, say) and of labels "
+            f"({LABELS[0]}, say); without a table, give two files or more, one for each label"
         )
     found: dict[str, list[Labelled]] = {}
     for table, columns in tables.items():
@@ -168,14 +168,13 @@ def _files(paths: Sequence[Path]) -> Parts:
             told = split_in(table.stem) if name == "all" and len(tables) > 1 else None
             found.setdefault(told or name, []).extend(rows)
     if "all" in found and len(found) > 1:
-        raise InputError(
-            f"{paths[0]}: some texts have a split ({', '.join(found.keys() - {'all'})}), others none"
-        )
+        named = ", ".join(found.keys() - {"all"})
+        raise InputError(f"{paths[0]}: some texts have a split ({named}), others none")
     return found
 
 
 def _columns(file: Path) -> tuple[str, str] | None:
-    """The columns of texts and of labels that the first line of a file names, or None."""
+    """Return the columns of texts and of labels that a file's first line names, or None."""
     try:
         names = column_names(file)
     except InputError:  # a folder, or what is no text
@@ -186,7 +185,7 @@ def _columns(file: Path) -> tuple[str, str] | None:
 
 
 def _table(file: Path, text: str, label: str) -> Parts:
-    """The rows of a table with these columns, by what its column `split` says."""
+    """Return the rows of a table with these columns by their split, from the column `split`."""
     found: dict[str, list[Labelled]] = {}
     rows = read_table(file)
     for row in rows:
@@ -194,12 +193,8 @@ def _table(file: Path, text: str, label: str) -> Parts:
             raise row.error("there is no label")
         if row.values[text]:
             found.setdefault(_split(row), []).append(Labelled(row.values[text], row.values[label]))
-    warn(
-        file,
-        "rows without a text",
-        [f"line {row.number}" for row in rows if not row.values[text]],
-        len(rows),
-    )
+    empty = [f"line {row.number}" for row in rows if not row.values[text]]
+    warn(file, "rows without a text", empty, len(rows))
     return found
 
 
@@ -213,20 +208,17 @@ def _split(row: Line) -> str:
 
 
 def _by_label(paths: Sequence[Path]) -> Parts:
-    """The texts of a file or folder for each label, which is what their names differ by: talk.pos, or pos.txt."""
+    """Return the texts of a file or folder for each label: talk.pos or pos.txt."""
     endings = len({path.stem for path in paths}) == 1
     names = [path.suffix[1:] if endings else path.stem for path in paths]
-    return {
-        "all": [
-            Labelled(text, name)
-            for path, name in zip(paths, names, strict=True)
-            for text in _texts(path)
-        ]
-    }
+    rows: list[Labelled] = []
+    for path, name in zip(paths, names, strict=True):
+        rows += [Labelled(text, name) for text in _texts(path)]
+    return {"all": rows}
 
 
 def _texts(path: Path) -> Iterable[str]:
-    """The lines of a file, or the texts in the .txt files of a folder."""
+    """Return the lines of a file, or the texts in the .txt files of a folder."""
     if not path.is_dir():
         return [line.strip() for line in read_text(path).split("\n") if line.strip()]
     files = sorted(path.glob("*.txt"))

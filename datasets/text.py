@@ -45,7 +45,7 @@ class Vocabulary:
     def train(
         cls, sentences: Iterable[str], min_count: int = 1, *, punctuation: bool = False
     ) -> Vocabulary:
-        """Return the vocabulary of all words that occur `min_count` times: by count, then by alphabet."""
+        """Return the vocabulary of words that occur `min_count` times, the most frequent first."""
         tokenizer = Tokenizer(models.WordLevel(unk_token=SPECIAL[cls.unknown]))
         tokenizer.normalizer = normalizers.Sequence(
             [
@@ -92,7 +92,7 @@ class Vocabulary:
         return self._tokenizer.get_vocab_size()
 
     def words(self, sentence: str) -> list[str]:
-        """Return the words of a sentence as they are compared with others, those outside the vocabulary too."""
+        """Return the normalised words of a sentence, those outside the vocabulary too."""
         normal = self._tokenizer.normalizer.normalize_str(sentence)
         return [word for word, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
 

@@ -1,4 +1,4 @@
-"""Reads files of labels: lines and tables of text in whatever dialect; errors name the file and the line."""
+"""Reads lines and tables of text in any dialect of CSV; errors name the file and the line."""
 
 import csv
 import gzip
@@ -73,9 +73,12 @@ def read_lines(file: Path) -> list[Line]:
 def read_table(file: Path) -> list[Line]:
     """Return the rows of a table, at least one, whose first line names the columns.
 
-    Fields are parted by commas, semicolons or tabs, and may be quoted. Names of columns are brought to one form:
-    "Start (s)" is `start_s`. Raises InputError as `read_text`, if there is no row, if two columns have the same
-    name, or if a row has not as many fields as there are columns.
+    Fields are separated by commas, semicolons or tabs, and may be quoted. Names of columns are
+    normalised: "Start (s)" is `start_s`.
+
+    Raises:
+        InputError: as `read_text`; there is no row; two columns have the same name; or a row has
+            not as many fields as there are columns.
     """
     (number, heading), *rows = _rows(file) or [(1, [])]
     columns = [_plain(name) for name in heading]
@@ -94,7 +97,7 @@ def read_table(file: Path) -> list[Line]:
 
 
 def column_names(file: Path) -> list[str]:
-    """Return what the first line names as columns, in the form of `read_table`; raises InputError as `read_text`."""
+    """Return the columns that the first line names, normalised; raises as `read_text`."""
     first = read_text(file).lstrip().partition("\n")[0]
     return [_plain(name) for name in next(csv.reader([first], delimiter=_delimiter(first)), [])]
 
@@ -106,7 +109,7 @@ def split_in(name: str) -> str | None:
 
 
 def warn(source: Path, what: str, names: Sequence[str], whole: int | None = None) -> None:
-    """Tell in one line what is left out, how many of them, and the first names; say nothing of none."""
+    """Tell in one line what is left out, how many, and the first names; nothing if none is."""
     if names:
         count = f"{len(names)} of {whole}" if whole else f"{len(names)}"
         first = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

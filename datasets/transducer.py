@@ -1,7 +1,7 @@
 """Binary addition, bit by bit, as a finite transducer reads and prints it (slides 13-14).
 
-Pairs of numbers are [time, batch, 2]: two bits a step, the least significant first. The last step is
-two zeros, so that the sums, [time, batch], have room for the last carry.
+Pairs of numbers are [time, batch, 2]: two bits a step, the least significant first. The last step
+is two zeros, so that the sums, [time, batch], have room for the last carry.
 """
 
 import torch

@@ -49,7 +49,7 @@ def addition(*argv):
 
 
 def set_by_hand(adder):
-    """Make an adder of three sigmoid units: unit n says whether more than n ones were added, the carry among them."""
+    """Make an adder of three sigmoid units; unit n tells whether more than n ones were added."""
     cell = adder.net.recurrent.layers[0][0]
     with torch.no_grad():
         cell.U.fill_(20.0)

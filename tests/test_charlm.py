@@ -1,4 +1,4 @@
-"""sequences charlm train, sample and evaluate at toy size: built-in texts, files, resumed runs, and bad input."""
+"""sequences charlm train, sample and evaluate at toy size, resumed runs, and bad input."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Labelled sentences in every layout: which texts, labels and splits, and what is wrong with them."""
+"""Labelled sentences in every layout, their splits, and what is wrong with them."""
 
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def test_given_splits_are_kept_and_what_is_missing_is_held_out(tmp_path, capsys)
         assert len(splits.validation) == 2
         told = capsys.readouterr().err
         assert told.endswith(
-            "left out: training texts that are in the validation or test part too (1 of 19): seen\n"
+            "left out: training texts that are in the validation or test split too (1 of 19): seen\n"
         )
     column = (
         "text,label,split\n"
@@ -148,17 +148,32 @@ def test_a_long_line_is_read(tmp_path):
         ({}, "data: no such file or folder of labelled sentences"),
         ({"a.csv": "text,label\nx,a\n"}, "data: one label only (a); at least two are needed"),
         ({"a.pos": "x\n"}, "data/a.pos: its first line names no columns of texts"),
-        ({"a.pos": lines(GOOD), "a.neg": "x\nX\n y\n"}, "data: 2 different texts with the label neg; give 3 or more"),
+        (
+            {"a.pos": lines(GOOD), "a.neg": "x\nX\n y\n"},
+            "data: 2 different texts with the label neg; give 3 or more",
+        ),
         ({"a.pos": lines(GOOD), "a.neg": ""}, "data/a.neg: the file is empty"),
         ({"a.pos": lines(GOOD), "a.neg": "x\ny\0\n"}, "data/a.neg: line 2 is no text in UTF-8"),
-        ({"pos/x.md": "x", "neg/1.txt": "y"}, "data/pos: no .txt file there; each text is to have one"),
+        (
+            {"pos/x.md": "x", "neg/1.txt": "y"},
+            "data/pos: no .txt file there; each text is to have one",
+        ),
         ({"a.csv": "text,label\nx,\n"}, "data/a.csv: line 2: there is no label"),
-        ({"a.csv": "text,label,split\nx,y,z\n"}, "data/a.csv: line 2: unknown split 'z'; it must be one of train, "),
-        ({"a.csv": "text,label\nx,y,z\n"}, "data/a.csv: line 2: 3 fields, but the first line names 2 columns"),
+        (
+            {"a.csv": "text,label,split\nx,y,z\n"},
+            "data/a.csv: line 2: unknown split 'z'; it must be one of train, ",
+        ),
+        (
+            {"a.csv": "text,label\nx,y,z\n"},
+            "data/a.csv: line 2: 3 fields, but the first line names 2 columns",
+        ),
         ({"test/a.pos": "x\n", "test/a.neg": "y\n"}, "data: no texts to train on, only test"),
-        (dict.fromkeys(("a.csv", "train.csv"), "text,label\nx,y\n"), "data/a.csv: some texts have a split (train), "),
+        (
+            dict.fromkeys(("a.csv", "train.csv"), "text,label\nx,y\n"),
+            "data/a.csv: some texts have a split (train), ",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_one_line(files, message, tmp_path):
     write(tmp_path / "data", files)
     with pytest.raises(InputError) as caught:

@@ -1,4 +1,4 @@
-"""sequences translate train, evaluate and lines at toy size: on the built-in pairs, on files, killed and resumed."""
+"""sequences translate train, evaluate and lines at toy size; killed and resumed."""
 
 import io
 import json

@@ -53,7 +53,7 @@ ALL = [
 
 @pytest.mark.parametrize("changes", ALL, ids=str)
 def test_step_by_step_as_in_training(changes):
-    """Decoding sees the same logits as teacher forcing, whatever the padding, with rows side by side."""
+    """Decoding sees the same logits as teacher forcing, whatever the padding."""
     network, batch = translator(**changes), some()
     o, alphas = network(batch.source, batch.lengths, batch.target[:-1])
     logits = network.score(o)

@@ -30,7 +30,7 @@ RADIUS = 0.42
 
 
 def picture(adder: Adder, found: Extraction) -> bytes:
-    """Return the PNG: the diagram of the minimal machine, and the units' activity in an addition."""
+    """Return the PNG: the diagram of the minimal machine, and the units in an addition."""
     figure = Figure(figsize=(14, 6.4), dpi=140, facecolor=PAPER)
     grid = figure.add_gridspec(
         1, 2, width_ratios=(1, 1.35), left=0.01, right=0.985, top=0.9, bottom=0.06, wspace=0.04
