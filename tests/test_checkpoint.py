@@ -2,6 +2,8 @@ import math
 import os
 import pickle
 import resource
+import subprocess
+import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -323,3 +325,16 @@ def test_what_is_no_plain_file_is_not_read(saved: Path, kind: str) -> None:
     with pytest.raises(InputError) as error:
         checkpoint.load(path, "toy")
     assert line in one_line(error, path)
+
+
+def test_opening_a_model_does_not_import_the_compiler_of_torch(tmp_path: Path) -> None:
+    """It takes six seconds."""
+    checkpoint.save(tmp_path / "run.pt", "toy", WHOLE)
+    script = (
+        "import sys, pathlib; from test_checkpoint import open_linear;"
+        f"open_linear(pathlib.Path({str(tmp_path / 'run.pt')!r}));"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    root = Path(__file__).parent.parent
+    environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'tests'}"}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)

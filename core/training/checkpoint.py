@@ -29,6 +29,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from core.errors import InputError
@@ -40,6 +41,9 @@ FORMAT = 1
 HEADER = {"project": str, "format": int, "app": str, "version": str}
 CONTENT = {"config": dict, "weights": dict, "extras": dict}
 RESULTS = {"step": int, "seconds": (int, float), "metrics": dict, "training": dict}
+MARGIN = 2**28  # bytes that initialisation may use, whatever the size of the weights,
+FACTOR = 50  # and bytes more for each byte of the weights
+LEAST = 4096  # bytes that each operation counts for, so that their number is bounded too
 # What code that reads a file which somebody altered may stumble over.
 ALTERED = (
     LookupError,
@@ -153,19 +157,40 @@ def telling_alterations(path: Path | str) -> Iterator[None]:
 def build(make: Callable[[], Network], weights: Mapping[str, Tensor], path: Path | str) -> Network:
     """Make a network and load its weights.
 
-    Shapes are compared first, on a network without memory: a configuration that was altered may
-    ask for more than the machine has.
+    A configuration that was altered may ask for more memory than the machine has, so the memory of
+    the network being made is bounded by that of its weights.
 
     Raises:
         InputError: the weights are those of another network, or not finite; the line names `path`.
     """
-    with torch.device("meta"):
-        shapes = {name: value.shape for name, value in make().state_dict().items()}
-    if shapes != {name: value.shape for name, value in weights.items()}:
-        raise _of_another_network(path)
-    network = make()
+    size = sum(value.nbytes for value in weights.values())
+    try:
+        with _Allowance(MARGIN + FACTOR * size):
+            network = make()
+    except MemoryError:
+        raise _of_another_network(path) from None
     restore(network, weights, path)
     return network
+
+
+class _Allowance(TorchFunctionMode):
+    """Raises `MemoryError` once the results of all operations together exceed so many bytes."""
+
+    def __init__(self, left: float) -> None:
+        super().__init__()
+        self.left = left
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        try:
+            result = func(*args, **(kwargs or {}))
+        except RuntimeError as error:
+            if "can't allocate memory" in str(error):
+                raise MemoryError from None
+            raise
+        self.left -= max(result.nbytes, LEAST) if isinstance(result, Tensor) else LEAST
+        if self.left < 0:
+            raise MemoryError
+        return result
 
 
 def part(weights: dict[str, Any], name: str) -> dict[str, Any]:
@@ -196,7 +221,7 @@ def _of_another_network(path: Path | str) -> InputError:
 
 
 def _is_sound(name: object, value: object) -> bool:
-    """Whether a weight is a dense tensor that is not larger than the memory that was read for it."""
+    """Whether a weight is a dense tensor no larger than the memory read for it."""
     if not (isinstance(name, str) and isinstance(value, Tensor)):
         return False
     if value.layout is not torch.strided or value.is_quantized:

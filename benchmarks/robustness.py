@@ -1,0 +1,216 @@
+"""How the command line answers odd input: wrong flags, odd paths, damaged files, altered runs.
+
+    uv run python -m benchmarks.robustness                        # 2,000 inputs
+    uv run python -m benchmarks.robustness --inputs 300 --check   # exit code 1 under 99 %
+
+Each input runs in a process of its own. It is answered as promised if the exit code is 0, 1, 2 or
+130, standard error has no traceback and at most one line an item, the valid files stay as they
+were, and it takes no more than the time and the memory allowed. Seeded: the same inputs each time.
+"""
+
+import importlib
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+import tyro
+
+from benchmarks.odd_inputs import Input, spoil, training_lines, valid_lines, write_files
+from core.training import cli
+
+APPS = ("glimpse", "captioning", "video", "sequences")
+GOOD_CODES = (0, 1, 2, 130)
+MARGINAL = re.compile(r"^(note|warning):")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the command line answers odd input."""
+
+    inputs: int = 2000
+    """Odd inputs."""
+    seed: int = 0
+    """Another seed, other inputs."""
+    seconds: float = 60.0
+    """Time allowed for one input."""
+    gigabytes: float = 2.5
+    """Memory allowed for one input."""
+    only: int | None = None
+    """Run the input of this number only, and print its output."""
+    check: bool = False
+    """End with exit code 1 if less than 99 percent are answered as promised."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one input."""
+
+    code: int
+    """The exit code; negative: the signal that ended the process."""
+    seconds: float
+    gigabytes: float
+    errors: str
+    """What it wrote to standard error."""
+
+
+def run(line: Input, commands: Any, place: Path, limit: float) -> Answer:
+    """Run a line in a process of its own, in the folder `place`."""
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "stdin").write_bytes(line.stdin)
+    start = time.monotonic()
+    process = os.fork()
+    if process == 0:
+        _become(line, commands, place)
+    while True:
+        done, status, usage = os.wait4(process, os.WNOHANG)
+        seconds = time.monotonic() - start
+        if done:
+            break
+        if seconds > limit:
+            os.kill(process, signal.SIGKILL)
+        time.sleep(0.005)
+    errors = (place / "stderr").read_text(errors="replace")
+    code = os.waitstatus_to_exitcode(status)
+    return Answer(code, seconds, usage.ru_maxrss / 1e6, errors)
+
+
+def _become(line: Input, commands: Any, place: Path) -> None:
+    """Be the command: never returns."""
+    code = 1
+    try:
+        os.chdir(place)
+        streams = (("stdin", os.O_RDONLY), ("stdout", os.O_WRONLY), ("stderr", os.O_WRONLY))
+        for number, (name, mode) in enumerate(streams):
+            os.dup2(os.open(name, mode | os.O_CREAT), number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.argv = line.prog.split()[:1]
+        app, *verbs = line.prog.split()
+        code = cli.main(app, commands[app], [*verbs, *line.words])
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+
+
+def problem(line: Input, answer: Answer, options: Options) -> str:
+    """Return what is not as promised, in a word or two; empty if all is."""
+    if answer.seconds > options.seconds:
+        return "hang"
+    if answer.gigabytes > options.gigabytes:
+        return "memory"
+    if "Traceback (most recent call last)" in answer.errors:
+        last = answer.errors.strip().splitlines()[-1]
+        return f"traceback: {last[:100]}"
+    if answer.code not in GOOD_CODES:
+        return f"exit code {answer.code}"
+    told = [text for text in answer.errors.splitlines() if not MARGINAL.match(text)]
+    if len(told) > max(1, len(line.words)):
+        return "many lines"
+    if answer.code == 2 and not answer.errors:
+        return "no line"
+    return ""
+
+
+def state_of(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return the size and the time of change of every file, to see that none was touched."""
+    return {
+        str(path): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "features" not in path.parts
+    }
+
+
+def prepare(folder: Path, commands: Any) -> list[Input]:
+    """Write valid files and train a toy of each application; return all valid lines."""
+    write_files(folder)
+    training = training_lines(folder)
+    for app, line in training.items():
+        flags = ("--runs", str(folder / "runs"), "--name", "toy")
+        answer = run(
+            Input(line.prog, (*line.words, *flags)), commands, folder / "logs" / app, 300.0
+        )
+        if answer.code:
+            raise SystemExit(f"{line.prog} {' '.join(line.words)}: {answer.errors}")
+    return [*training.values(), *valid_lines(folder)]
+
+
+def shown(line: Input) -> str:
+    """Return the line as one would type it, cut where it is long."""
+    words = [
+        repr(word)[:60] if not word.isprintable() or len(word) > 60 else word for word in line.words
+    ]
+    return f"{line.prog} {' '.join(word or repr(word) for word in words)}"
+
+
+def main(options: Options) -> int:
+    """Run the inputs, print the counts and what was not as promised; return the exit code."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    warnings.simplefilter("ignore")
+    commands = {app: importlib.import_module(f"{app}.__main__").COMMANDS for app in APPS}
+    _import_verbs(commands, "")
+    for module in ("torch._dynamo", "tensorboard.compat.proto.event_pb2", "sklearn.datasets"):
+        importlib.import_module(module)  # what trainings import late
+    problems: Counter[str] = Counter()
+    codes: Counter[int] = Counter()
+    with tempfile.TemporaryDirectory(prefix="robustness-") as name:
+        base = Path(name)
+        os.environ["XDG_CACHE_HOME"] = str(base / "cache")
+        lines = prepare(base / "valid", commands)
+        before = state_of(base / "valid")
+        numbers = range(options.inputs) if options.only is None else [options.only]
+        for number in numbers:
+            chance = random.Random(f"{options.seed}-{number}")
+            place = base / f"{number}"
+            line = spoil(chance.choice(lines), base / "valid", place, commands, chance)
+            answer = run(line, commands, place, options.seconds)
+            kind = problem(line, answer, options)
+            if not kind and state_of(base / "valid") != before:
+                kind = "a file of the user's was changed"
+                before = state_of(base / "valid")
+            codes[answer.code] += 1
+            if kind:
+                problems[kind] += 1
+                print(f"{number}: {kind}: {shown(line)}", flush=True)
+            if options.only is not None:
+                print(shown(line), answer.errors, (place / "stdout").read_text(), sep="\n")
+            shutil.rmtree(place, ignore_errors=True)
+    good = len(numbers) - problems.total()
+    share = good / len(numbers)
+    print(f"as promised: {good} of {len(numbers)} ({share:.1%}); exit codes {dict(codes)}")
+    for kind, count in problems.most_common():
+        print(f"  {count} {kind}")
+    return int(options.check and share < 0.99)
+
+
+def _import_verbs(commands: Any, prog: str) -> None:
+    """Import the modules of all commands, so that each process begins with them."""
+    for name, command in commands.items():
+        verb = f"{prog} {name}".strip()
+        if isinstance(command, cli.Command):
+            importlib.import_module(command.module or cli.module_of(verb))
+        else:
+            _import_verbs(command, verb)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(tyro.cli(Options, description=__doc__)))
