@@ -1,10 +1,11 @@
-"""What recurrence is worth: the same net without it, with an LSTM, and with one in each direction, on your videos.
+"""What recurrence is worth: the same net per frame, with an LSTM, and with one in each direction.
 
-    uv run python -m benchmarks.recurrence --data ucsd_ped2                  # three seeds of each, a minute and more
-    uv run python -m benchmarks.recurrence --preset sprites --seeds 1        # moving sprites, 15 CPU minutes
+    uv run python -m benchmarks.recurrence --data ucsd_ped2              # three seeds of each
+    uv run python -m benchmarks.recurrence --preset sprites --seeds 1    # 15 CPU minutes
 
-Each row is the mean and the standard deviation over seeds, of what `video train` keeps: the checkpoint with the best
-balanced accuracy on the validation clips. Where there are no test clips it is measured on these too.
+Each row is the mean and the standard deviation over seeds, of what `video train` keeps:
+the checkpoint with the best balanced accuracy on the validation clips. Where there are no test
+clips it is measured on these too, and so a little optimistic.
 """
 
 import tempfile
@@ -19,8 +20,8 @@ from rich.table import Table
 from core.training import cli
 from datasets import videos
 from video.config import PRESETS
-from video.data import read
 from video.evaluate import compare
+from video.reading import read
 from video.trained import open_model
 
 NETS = {"per frame": ["--cell", "none"], "LSTM": [], "BiLSTM": ["--bidirectional"]}
@@ -29,7 +30,7 @@ SHOWN = "accuracy", "balanced accuracy", "edit", "F1@50"
 Scores = dict[str, dict[str, float]]
 
 
-def trained_and_measured(name: str, flags: Sequence[str], staying: float) -> Scores:
+def trained_and_measured(name: str, flags: Sequence[str], self_transition: float) -> Scores:
     """The scores of a new net, and of the majority class, by name."""
     with tempfile.TemporaryDirectory() as runs:
         words = [*flags, *NETS[name], "--runs", runs, "--name", "net", "--quiet"]
@@ -38,11 +39,11 @@ def trained_and_measured(name: str, flags: Sequence[str], staying: float) -> Sco
     config = best.config
     splits = videos.load(config.data, background=config.background, split=config.split)
     learned, clips = (
-        read(config, best.encoder, part)
+        read(config, best.encoder, part, best.rate)
         for part in (splits.train, splits.test or splits.validation)
     )
     found = compare(best, learned, clips)
-    smoothed = compare(best, learned, clips, staying=staying)
+    smoothed = compare(best, learned, clips, self_transition=self_transition)
     return {
         name: found["this net"],
         f"{name}, mean over clips": found["this net, mean over clips"],
@@ -52,21 +53,24 @@ def trained_and_measured(name: str, flags: Sequence[str], staying: float) -> Sco
     }
 
 
-def main(data: str = "", preset: str = "videos", seeds: int = 3, staying: float = 0.99) -> None:
+def main(
+    data: str = "", preset: str = "videos", seeds: int = 3, self_transition: float = 0.99
+) -> None:
     """Train each net with each seed, and print what they reach.
 
     Args:
         data: labelled videos; by default those of the preset.
         preset: what the nets are like but for recurrence.
         seeds: how many runs of each.
-        staying: probability that a label stays, for the smoothed rows (Viterbi).
+        self_transition: probability that a frame has the label of the one before, for the
+            smoothed rows (Viterbi).
     """
     flags = ["--preset", preset, "--data", data or PRESETS[preset].data]
     each: dict[str, list[dict[str, float]]] = {}
     for seed in range(seeds):
         for name in NETS:
             for row, scores in trained_and_measured(
-                name, [*flags, "--seed", str(seed)], staying
+                name, [*flags, "--seed", str(seed)], self_transition
             ).items():
                 each.setdefault(row, []).append(scores)
     table = Table("labels by", title=f"{seeds} seeds, %")

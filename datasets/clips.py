@@ -1,18 +1,25 @@
-"""A labelled clip: frames from a file or from a seed, and the label of each, known when the frames are.
+"""A labelled clip: frames from a file or from a seed, and the labels of each frame.
 
-How many frames a file has, and at what times, is sure only when it has been read. So the labels are asked for
-with the times of the frames that were read:
+How many frames a file has, and at what times, is sure only when it has been read. So labels are
+computed from the times of its frames:
 
-    labels = clip.labels([frame.seconds for frame in frames])     # int64, one for each frame
+    labels = clip.labels([frame.seconds for frame in frames])
+
+Labels are int64. Where one behaviour excludes the others they are [frames], an index into the
+classes; where several can occur at once they are [frames, classes], 1 (occurs) or 0. `UNLABELLED`
+stands for what nobody scored, which is neither learned from nor measured.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Int, UInt8
@@ -20,58 +27,116 @@ from torch import Tensor
 
 from core.errors import InputError
 
+UNLABELLED = -1
 _SHARE = 0.15
 _SLACK = 1.0  # seconds after the time of the last frame, within which the last segment may end
+_HALF_MILLISECOND = 0.0005  # tables of seconds are rounded to milliseconds
 
 Drawn = Callable[[], UInt8[Tensor, "frames 1 height width"]]
+Labels = Int[Tensor, " frames"] | Int[Tensor, "frames classes"]
 
 
 @dataclass(frozen=True, eq=False)
 class FrameLabels:
-    """A label for every frame, as `file` says, or a seed."""
+    """The labels of every frame, read from `file` or drawn."""
 
-    each: Int[Tensor, " frames"]
+    each: Labels
     file: Path | None = None
 
-    def at(self, seconds: Sequence[float], stride: int) -> Int[Tensor, " read"]:
-        """Return every `stride`-th label; raises InputError unless there are as many as frames."""
-        labels = self.each[::stride]
-        if len(labels) != len(seconds):
-            every = f" (one in {stride} was read)" if stride > 1 else ""
-            where = f" in {self.file}" if self.file else ""
-            raise InputError(
-                f"{len(seconds)} frames{every}, but {len(self.each)} are labelled{where}; cut or complete the labels"
-            )
-        return labels
+    def at(self, seconds: Sequence[float], excess: int = 0) -> Labels:
+        """Return the labels of frames at these times.
+
+        Up to `excess` labels may be too many (the last ones are dropped) or too few (the last
+        frames are unlabelled); a warning says so.
+
+        Raises:
+            InputError: the numbers of frames and labels differ by more.
+        """
+        surplus = len(self.each) - len(seconds)
+        if surplus == 0:
+            return self.each
+        where = f" in {self.file}" if self.file else ""
+        counts = f"{len(seconds)} frames, but {len(self.each)} are labelled{where}"
+        if abs(surplus) > excess:
+            hint = f"cut or complete the labels, or allow it with --excess {abs(surplus)}"
+            raise InputError(f"{counts}; {hint}")
+        print(f"warning: {counts}: allowed, as they differ by {abs(surplus)}", file=sys.stderr)
+        if surplus > 0:
+            return self.each[: len(seconds)]
+        missing = self.each.new_full((-surplus, *self.each.shape[1:]), UNLABELLED)
+        return torch.cat((self.each, missing))
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentLabels:
-    """Segments, read from `file`: sorted, apart, each from its start up to but without its end."""
+    """Segments read from `file`, each from its start up to but without its end.
+
+    A segment whose end is its start is a point: it labels the frame nearest to it.
+    """
 
     starts: Sequence[float]
     ends: Sequence[float]
     labels: Sequence[int]
-    rest: int  # the label of frames in no segment
+    rest: int  # label of frames in no segment, where only one can occur at a time
     in_frames: bool  # otherwise in seconds
     file: Path
+    behaviours: int = 0  # how many classes can occur at once; 0: one at a time
 
-    def at(self, seconds: Sequence[float], stride: int) -> Int[Tensor, " read"]:
-        """Return the label of each frame; raises InputError if the segments go on after the last one."""
-        read = range(0, len(seconds) * stride, stride) if self.in_frames else seconds
-        positions = torch.as_tensor(read, dtype=torch.float64)
-        end = len(seconds) * stride if self.in_frames else max(seconds, default=0.0)
-        if self.ends[-1] > end + (0 if self.in_frames else _SLACK):
+    def at(self, seconds: Sequence[float], excess: int = 0) -> Labels:
+        """Return the labels of frames at these times; `excess` has no meaning for segments.
+
+        Raises:
+            InputError: a segment goes on after the last frame.
+        """
+        self._require_inside(seconds)
+        times = range(len(seconds)) if self.in_frames else seconds
+        positions = torch.as_tensor(times, dtype=torch.float64)
+        segments = list(zip(self.starts, self.ends, self.labels, strict=True))
+        if self.behaviours:
+            return self._matrix(positions, segments)
+        labels = torch.full((len(positions),), self.rest)
+        segments.sort(key=lambda segment: segment[2] == UNLABELLED)  # which overrules the others
+        for start, end, label in segments:
+            labels[self._frames(positions, start, end)] = label
+        return labels
+
+    def _matrix(
+        self, positions: Tensor, segments: Sequence[tuple[float, float, int]]
+    ) -> Int[Tensor, "frames classes"]:
+        rest = UNLABELLED if self.rest == UNLABELLED else 0
+        scored = torch.zeros(len(positions), dtype=torch.bool)
+        labels = torch.zeros(len(positions), self.behaviours, dtype=torch.int64)
+        for start, end, label in segments:
+            frames = self._frames(positions, start, end)
+            if label != UNLABELLED:
+                labels[frames, label] = 1
+                scored[frames] = True
+        if rest == UNLABELLED:
+            labels[~scored] = UNLABELLED
+        for start, end, label in segments:
+            if label == UNLABELLED:
+                labels[self._frames(positions, start, end)] = UNLABELLED
+        return labels
+
+    def _frames(self, positions: Tensor, start: float, end: float) -> slice:
+        """Return which of the sorted positions a segment contains."""
+        if len(positions) and start == end:
+            nearest = int((positions - start).abs().argmin())
+            return slice(nearest, nearest + 1)
+        early = 0.0 if self.in_frames else _HALF_MILLISECOND
+        bounds = torch.tensor([start - early, end - early], dtype=torch.float64)
+        first, stop = torch.searchsorted(positions, bounds).tolist()
+        return slice(first, stop)
+
+    def _require_inside(self, seconds: Sequence[float]) -> None:
+        if not self.ends:
+            return
+        last = max(self.ends)
+        length = len(seconds) if self.in_frames else max(seconds, default=0.0)
+        if last > length + (0 if self.in_frames else _SLACK):
             unit = "frames" if self.in_frames else "seconds"
-            raise InputError(
-                f"{end:g} {unit} long, but {self.file} labels a segment up to {self.ends[-1]:g}; correct the segment"
-            )
-        starts, ends = torch.tensor([self.starts, self.ends], dtype=torch.float64)
-        row = (
-            torch.searchsorted(starts, positions, right=True) - 1
-        )  # the last that has begun; -1: none has
-        inside = (row >= 0) & (positions < ends[row])
-        return torch.where(inside, torch.tensor(self.labels)[row], self.rest)
+            labelled = f"{self.file} labels a segment up to {last:g}"
+            raise InputError(f"{length:g} {unit} long, but {labelled}; correct the segment")
 
 
 @dataclass(frozen=True)
@@ -80,7 +145,7 @@ class OneLabel:
 
     label: int
 
-    def at(self, seconds: Sequence[float], stride: int) -> Int[Tensor, " read"]:
+    def at(self, seconds: Sequence[float], excess: int = 0) -> Int[Tensor, " frames"]:
         """Return the label, once for each frame."""
         return torch.full((len(seconds),), self.label)
 
@@ -94,71 +159,157 @@ class Clip:
     given: FrameLabels | SegmentLabels | OneLabel
     group: str  # clips of one group look alike, and are never in two splits
 
-    def labels(self, seconds: Sequence[float], *, stride: int = 1) -> Int[Tensor, " read"]:
-        """Return the label of each frame that was read: every `stride`-th one, at these times from the start.
+    def labels(self, seconds: Sequence[float], excess: int = 0) -> Labels:
+        """Return the labels of all frames of the video, at these times from its start.
 
-        Raises InputError, naming the video and the file with its labels, where the two are of different length.
+        Raises:
+            InputError: labels and video differ in length (by more than `excess` frames); the line
+                names the video and the file with its labels.
         """
         try:
-            return self.given.at(seconds, stride)
+            return self.given.at(seconds, excess)
         except InputError as error:
-            raise InputError(
-                f"{self.source if isinstance(self.source, Path) else self.name}: {error}"
-            ) from None
+            video = self.source if isinstance(self.source, Path) else self.name
+            raise InputError(f"{video}: {error}") from None
 
 
 @dataclass(frozen=True, eq=False)
 class VideoSplits:
-    """Train on `train`, choose the model on `validation`, report once on `test`, which may be empty."""
+    """Train on `train`, choose the model on `validation`, report once on `test`; it may be empty."""
 
     train: Sequence[Clip]
     validation: Sequence[Clip]
     test: Sequence[Clip]
     classes: tuple[str, ...]
+    multi: bool = False
+    """Whether several classes can occur at once."""
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        """The clips of all parts."""
+        return (*self.train, *self.validation, *self.test)
 
 
-def make_splits(
-    where: Path, parts: Mapping[str, Sequence[Clip]], classes: Sequence[str]
-) -> VideoSplits:
-    """Make splits of the given parts, train, validation or test; or of all clips, under the name "all".
+class Parts(NamedTuple):
+    """Clips by the part they are given for: train, validation, test, or "all" if none is given."""
 
-    All are split 70 / 15 / 15%, and a missing validation part is 15% of train: in the order of a hash of the
-    groups' names, so that it is the same in every run and on every machine. Where a clip has one label alone,
-    this is done for each class. Raises InputError, naming `where`, if there are too few clips.
+    where: Path
+    """The file or folder that names them."""
+    clips: Mapping[str, Sequence[Clip]]
+    classes: Sequence[str]
+    multi: bool = False
+
+    def everything(self) -> VideoSplits:
+        """Return all clips as test clips, whatever parts they are given for.
+
+        Raises:
+            InputError: there is no clip.
+        """
+        clips = tuple(clip for part in self.clips.values() for clip in part)
+        if not clips:
+            raise InputError(f"{self.where}: there is no clip")
+        return VideoSplits((), (), clips, tuple(self.classes), self.multi)
+
+    def splits(self) -> VideoSplits:
+        """Return the given parts; clips without one are split 70 / 15 / 15 %.
+
+        A missing validation part is 15 % of train. The split is in the order of a hash of the
+        groups' names, so that it is the same in every run and on every machine. Where a clip has
+        one label, each class is split by itself.
+
+        Raises:
+            InputError: there are too few clips, or one class only.
+        """
+        if not any(self.clips.values()):
+            raise InputError(f"{self.where}: there is no clip")
+        if len(self.classes) < 2 and not self.multi:
+            only = "".join(self.classes)
+            raise InputError(f"{self.where}: one class only ({only}); at least two are needed")
+        train = tuple(self.clips.get("train", ()))
+        validation = tuple(self.clips.get("validation", ()))
+        test = tuple(self.clips.get("test", ()))
+        if "all" in self.clips:
+            test, train = _hold_out(self.where, self.clips["all"], _SHARE, spare=2)
+            validation, train = _hold_out(self.where, train, _SHARE / (1 - _SHARE))
+        elif not train:
+            raise InputError(f"{self.where}: no clip is in the train split")
+        elif not validation:
+            validation, train = _hold_out(self.where, train, _SHARE)
+        return VideoSplits(train, validation, test, tuple(self.classes), self.multi)
+
+
+def merged(base: VideoSplits, added: VideoSplits) -> VideoSplits:
+    """Return splits with clips added to `train`; one that is there already gets the new labels.
+
+    Classes that are new follow the others. Labels of both must be of one kind: one class at a
+    time, or several.
+
+    Raises:
+        InputError: they are not.
     """
-    if not any(parts.values()):
-        raise InputError(f"{where}: there is no clip")
-    train, validation, test = (
-        tuple(parts.get(name, ())) for name in ("train", "validation", "test")
-    )
-    if "all" in parts:
-        test, train = _hold_out(where, parts["all"], _SHARE, spare=2)
-        validation, train = _hold_out(where, train, _SHARE / (1 - _SHARE))
-    elif not train:
-        raise InputError(f"{where}: no clip is in the train split")
-    elif not validation:
-        validation, train = _hold_out(where, train, _SHARE)
-    return VideoSplits(train, validation, test, tuple(classes))
+    if base.multi != added.multi:
+        raise InputError(
+            "the labels to add are of another kind: several behaviours at once, or not"
+        )
+    new = [name for name in added.classes if name not in base.classes]
+    classes = (*base.classes, *new)
+    numbers = [classes.index(name) for name in added.classes]
+    relabelled = [renumbered(clip, numbers, len(classes)) for clip in added.clips]
+    fresh = {_place(clip): clip for clip in relabelled}
+    same = range(len(base.classes))
+    parts: list[list[Clip]] = []
+    for part in (base.train, base.validation, base.test):
+        widened = (renumbered(clip, same, len(classes)) for clip in part)
+        parts.append([fresh.pop(_place(clip), clip) for clip in widened])
+    train, validation, test = parts
+    return VideoSplits((*train, *fresh.values()), validation, test, classes, base.multi)
+
+
+def _place(clip: Clip) -> object:
+    """Return what tells whether two clips show the same video."""
+    return clip.source.resolve() if isinstance(clip.source, Path) else clip.name
+
+
+def renumbered(clip: Clip, numbers: Sequence[int], classes: int) -> Clip:
+    """Return a clip whose label n is now numbers[n], of so many classes."""
+    given = clip.given
+    if isinstance(given, OneLabel):
+        given = OneLabel(numbers[given.label])
+    elif isinstance(given, SegmentLabels):
+        labels = [label if label < 0 else numbers[label] for label in given.labels]
+        rest = given.rest if given.rest < 0 else numbers[given.rest]
+        behaviours = classes if given.behaviours else 0
+        given = dataclasses.replace(given, labels=labels, rest=rest, behaviours=behaviours)
+    elif given.each.ndim == 2:
+        each = given.each.new_full((len(given.each), classes), UNLABELLED)
+        each[:, list(numbers)] = given.each
+        given = FrameLabels(each, given.file)
+    else:
+        each = torch.tensor([*numbers, UNLABELLED])[given.each]  # the last serves UNLABELLED, -1
+        given = FrameLabels(each, given.file)
+    return dataclasses.replace(clip, given=given)
 
 
 def _hold_out(
     where: Path, clips: Sequence[Clip], share: float, spare: int = 1
 ) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
-    """Split into (held out, rest) by groups: of each stratum a share, at least one, and `spare` or more are left."""
+    """Split into (held out, rest) by groups: of each stratum a share, and at least one group.
+
+    Raises:
+        InputError: a stratum has not more than `spare` groups.
+    """
     strata: dict[int | None, set[str]] = defaultdict(set)
     for clip in clips:
-        strata[clip.given.label if isinstance(clip.given, OneLabel) else None].add(clip.group)
+        stratum = clip.given.label if isinstance(clip.given, OneLabel) else None
+        strata[stratum].add(clip.group)
     held = set[str]()
     for groups in strata.values():
         if len(groups) <= spare:
-            names = ", ".join(sorted(groups))
-            raise InputError(
-                f"{where}: {spare + 1} clips or groups of clips are needed to split, not {names} alone"
-            )
+            needed = f"{spare + 1} clips or groups of clips are needed to split"
+            raise InputError(f"{where}: {needed}, not {', '.join(sorted(groups))} alone")
         held |= set(sorted(groups, key=_hash)[: max(1, round(share * len(groups)))])
-    return tuple(c for c in clips if c.group in held), tuple(
-        c for c in clips if c.group not in held
-    )
+    chosen = tuple(clip for clip in clips if clip.group in held)
+    return chosen, tuple(clip for clip in clips if clip.group not in held)
 
 
 def _hash(name: str) -> bytes:

@@ -11,13 +11,14 @@ places and sizes too. Who knows all three of a frame, x, y and size, guesses 17%
 
 import math
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from core import files
@@ -39,26 +40,41 @@ _REACH = (
     0.3,
 )  # radius of a turn and half the height of a hop, as shares of all the room there is
 _DARK, _LIGHT = (0, 60), (150, 230)  # grey levels of the ground and of the sprite
+_PAIR = ("sprite-pairs/dark", "sprite-pairs/light")  # names of the random streams of a pair
+_BLACK, _GROUND, _WHITE = 20.0, 115.0, 215.0  # grey levels of a pair and its ground
 _NOISE = 8.0  # grey levels, standard deviation
 _SCALE = 10  # pixels of a file for one drawn
 
 
 def load(seed: int = 0, train: int = 4000) -> VideoSplits:
-    """Return clips, drawn whenever their frames are asked for: 100 for validation, 200 for the test, then `train`.
+    """Return clips, drawn when their frames are read: 100 to validate, 200 to test, then `train`.
 
     A small net learns 1,000 clips by heart; hence so many.
     """
-    training = range(TEST.stop, TEST.stop + train)
-    parts = (tuple(clip(seed, number) for number in part) for part in (training, VALIDATION, TEST))
-    return VideoSplits(*parts, classes=CLASSES)
+    return _splits(lambda number: clip(seed, number), train)
+
+
+def load_pairs(seed: int = 0, train: int = 4000) -> VideoSplits:
+    """Return clips of two sprites that act at the same time, so that two actions occur at once."""
+    return _splits(lambda number: pair(seed, number), train, multi=True)
 
 
 def clip(seed: int, number: int) -> Clip:
     """Return a clip that is a function of (seed, number)."""
-    actions, lengths = _actions(_random(seed, number))
-    labels = torch.tensor(actions).repeat_interleave(torch.tensor(lengths))
+    labels = _labels(_random(seed, number))
     name = f"sprites-{seed}-{number}"
     return Clip(name, partial(draw, seed, number), FrameLabels(labels), name)
+
+
+def pair(seed: int, number: int) -> Clip:
+    """Return a clip of two sprites: what each of them would do alone, as long as both act."""
+    single = [_labels(generator("cpu", seed, number, name)) for name in _PAIR]
+    frames = min(map(len, single))
+    labels = torch.zeros(frames, len(CLASSES), dtype=torch.int64)
+    for actions in single:
+        labels[torch.arange(frames), actions[:frames]] = 1
+    name = f"sprite-pairs-{seed}-{number}"
+    return Clip(name, partial(draw_pair, seed, number), FrameLabels(labels), name)
 
 
 def draw(seed: int, number: int) -> UInt8[Tensor, "frames 1 height width"]:
@@ -69,8 +85,19 @@ def draw(seed: int, number: int) -> UInt8[Tensor, "frames 1 height width"]:
     u = torch.rand(2, generator=random)
     dark, light = _between(_DARK, u[0]), _between(_LIGHT, u[1])
     pixels = _cover(path, shape).mul_(light - dark).add_(dark)
-    pixels += torch.empty_like(pixels).normal_(0, _NOISE, generator=random)
-    return pixels.round_().clamp_(0, 255).to(torch.uint8)[:, None]
+    return _noisy(pixels, random)
+
+
+def draw_pair(seed: int, number: int) -> UInt8[Tensor, "frames 1 height width"]:
+    """Draw the frames of a light and a dark sprite on grey ground; the light one is in front."""
+    randoms = [generator("cpu", seed, number, name) for name in _PAIR]
+    paths = [_paths(random) for random in randoms]
+    frames = min(map(len, paths))
+    pixels = torch.full((frames, SIZE, SIZE), _GROUND)
+    for random, path, grey in zip(randoms, paths, (_BLACK, _WHITE), strict=True):
+        shape = int(torch.randint(len(_SHAPES), (), generator=random))
+        pixels = torch.lerp(pixels, torch.tensor(grey), _cover(path[:frames], shape))
+    return _noisy(pixels, randoms[0])
 
 
 def write(path: Path, seed: int, number: int) -> Clip:
@@ -97,6 +124,25 @@ def write(path: Path, seed: int, number: int) -> Clip:
             )
         files.replace(path, file.read_bytes())
     return clip(seed, number)
+
+
+def _splits(make: Callable[[int], Clip], train: int, multi: bool = False) -> VideoSplits:
+    numbers = (range(TEST.stop, TEST.stop + train), VALIDATION, TEST)
+    parts = (tuple(make(number) for number in part) for part in numbers)
+    return VideoSplits(*parts, classes=CLASSES, multi=multi)
+
+
+def _noisy(
+    pixels: Float[Tensor, "frames height width"], random: torch.Generator
+) -> UInt8[Tensor, "frames 1 height width"]:
+    pixels = pixels + torch.empty_like(pixels).normal_(0, _NOISE, generator=random)
+    return pixels.round_().clamp_(0, 255).to(torch.uint8)[:, None]
+
+
+def _labels(random: torch.Generator) -> Int[Tensor, " frames"]:
+    """Draw the action in each frame of a sprite."""
+    actions, lengths = _actions(random)
+    return torch.tensor(actions).repeat_interleave(torch.tensor(lengths))
 
 
 def _random(seed: int, number: int) -> torch.Generator:

@@ -25,6 +25,8 @@ class Line:
     number: int  # from 1
     text: str = ""
     values: dict[str, str] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+    """The names of the columns as they stand in the file."""
 
     def error(self, message: str) -> InputError:
         """Return the error to raise for what is wrong in this line."""
@@ -84,13 +86,14 @@ def read_table(file: Path) -> list[Line]:
     columns = [_plain(name) for name in heading]
     if len(set(columns)) < len(columns):
         raise Line(file, number).error("two columns have the same name")
+    titles = dict(zip(columns, (name.strip() for name in heading), strict=True))
     table = []
     for number, row in rows:
         if len(row) != len(columns):
             raise Line(file, number).error(
                 f"{len(row)} fields, but the first line names {len(columns)} columns"
             )
-        table.append(Line(file, number, values=dict(zip(columns, row, strict=True))))
+        table.append(Line(file, number, "", dict(zip(columns, row, strict=True)), titles))
     if not table:
         raise InputError(f"{file}: there is no row below the names of the columns")
     return table

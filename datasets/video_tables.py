@@ -1,99 +1,117 @@
 """Labels of videos in tables: a row for each segment, or a row for each frame.
 
-    clip,start,end,label          segments in seconds (a decimal point or colon, or columns like start_seconds)
+    clip,start,end,label          segments in seconds (decimal point or colon, or start_seconds, ...)
     clip,start,end,label          segments in frames (whole numbers, or columns like start_frame)
     clip,frame,label              a label for every frame, from frame 0
+    clip,frame,walk,sit,...       a column of 0 and 1 for every behaviour (DeepEthogram, A-SOiD)
 
-`clip`, `file` or `video` is a video's name; without such a column the video has the table's own name. With a
-column `split` or `suggested_split` (train, val or validation, test) the splits are the given ones. Segments in
-frames end before their end frame, unless they show that it is the last one: no segment begins at the end of
-another, and some do at the frame after it.
+`clip`, `file` or `video` is a video's name; without such a column the video has the table's own
+name. The column `label` may be called `behavior` or `behaviour`. With a column `split` or
+`suggested_split` (train, val or validation, test) the splits are the given ones.
+
+Segments in frames end before their end frame, unless they show that it is the last one: no segment
+begins at the end of another, and some do at the frame after it. Segments that overlap, and columns
+of 0 and 1 with several 1 in a row, mean that several behaviours occur at once. Frames with the
+label `unlabelled`, and empty fields, are frames that nobody scored.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from core.errors import InputError
-from datasets.clips import Clip, FrameLabels, SegmentLabels, VideoSplits, make_splits
+from datasets.bouts import (
+    NOBODY,
+    Bout,
+    Film,
+    clips_of,
+    in_order,
+    require_all_or_no_parts,
+    touching,
+)
+from datasets.clips import UNLABELLED, Clip, FrameLabels, Parts
 from datasets.text_files import Line, read_table
 from datasets.video_files import find_video
 
-_CLIP = ("clip", "file", "video")
+_CLIP = ("clip", "file", "video", "film")
+_LABEL = ("label", "behavior", "behaviour")
 _SPLIT = ("split", "suggested_split")
 _PARTS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+_FRAME = ("frame", "frames", "frame_number", "")  # "": the index that pandas writes
+_TIMES = ("time", "seconds", "time_s", "probability")
 _BOUNDS = {
     ("start_frame", "end_frame"): "frames",
     ("start_frame", "stop_frame"): "frames",
     ("start_seconds", "end_seconds"): "seconds",
     ("start_s", "end_s"): "seconds",
+    ("start_s", "stop_s"): "seconds",
     ("start_time", "end_time"): "seconds",
     ("start", "end"): "either",
     ("start", "stop"): "either",
 }
+_OTHER_KINDS = (*_LABEL, *(name for bounds in _BOUNDS for name in bounds))
+_VALUES = {"0": 0, "0.0": 0, "1": 1, "1.0": 1, "false": 0, "true": 1}
+_VALUES |= dict.fromkeys(("", "na", "nan", "-1"), UNLABELLED)
 
 
-class _Segment(NamedTuple):
-    start: float
-    end: float
-    label: str
-    line: Line
+def load(files: Sequence[Path], root: Path, background: str, multi: bool = False) -> Parts:
+    """Return the clips that tables of one kind label.
 
+    Videos are looked for in `root`, and in a folder as videos/ in it. Frames in no segment have the
+    label `background`, then the first class.
 
-def load(files: Sequence[Path], root: Path, background: str) -> VideoSplits:
-    """Load the clips that tables of one kind label; their videos are in `root` or in a folder as videos/ in it.
-
-    Frames in no segment have the label `background`, then the first class. Raises InputError where a table or
-    the labels in it make no sense, and for missing videos.
+    Raises:
+        InputError: a table or the labels in it make no sense, or a video is missing.
     """
     rows = [row for file in files for row in read_table(file)]
-    clips: dict[str, list[Line]] = defaultdict(list)
-    for row in rows:
-        if not row.values.get("label"):
-            raise row.error(
-                "there is no label; a column label is needed, and a value in each of its rows"
-            )
-        clips[_clip(row)].append(row)
-    videos = {name: find_video(root, name, lines[0]) for name, lines in clips.items()}
-    names = {row.values["label"] for row in rows}
-    of_frames = all("frame" in row.values for row in rows)
-    classes = _sorted(names) if of_frames else [background, *_sorted(names - {background})]
-    if len(classes) < 2:
-        raise InputError(f"{files[0]}: one class only ({classes[0]}); at least two are needed")
-    given = _frames(clips, classes) if of_frames else _segments(clips, classes)
-    parts: dict[str, list[Clip]] = defaultdict(list)
-    for name, lines in clips.items():
-        parts[_part(lines)].append(Clip(name, videos[name], given[name], group=name))
     where = files[0] if len(files) == 1 else root
-    if len(parts) > 1 and "all" in parts:
-        raise InputError(
-            f"{where}: the split of {parts['all'][0].name} is not named, as others are; name all or none"
-        )
-    return make_splits(where, parts, classes)
+    if all(_column(row, _OTHER_KINDS) is None and _is_onehot(row) for row in rows):
+        return _onehot(rows, root, where, background, multi)
+    for row in rows:
+        if not _label(row):
+            hint = "a column label is needed, and a value in each of its rows"
+            raise row.error(f"there is no label; {hint}")
+    if all("frame" in row.values for row in rows):
+        return _frames(rows, root, where, multi)
+    in_frames = _unit(rows) == "frames"
+    films = []
+    for name, lines in _by_clip(rows).items():
+        bouts = [_bout(row, in_frames) for row in lines]
+        films.append(Film(name, _part(lines), lines[0], bouts))
+    _close(films, in_frames)
+    return clips_of(films, root, background, where=where, in_frames=in_frames, multi=multi)
 
 
-def _sorted(names: Iterable[str]) -> list[str]:
-    """Sort class names, numbers by their value and before words."""
-    return sorted(names, key=lambda name: (0, int(name), "") if name.isdecimal() else (1, 0, name))
+def _column(row: Line, names: Sequence[str]) -> str | None:
+    """Return which of several columns a table has."""
+    return next((name for name in names if name in row.values), None)
+
+
+def _label(row: Line) -> str:
+    column = _column(row, _LABEL)
+    return row.values[column] if column else ""
 
 
 def _clip(row: Line) -> str:
-    name = next((row.values[column] for column in _CLIP if column in row.values), row.file.stem)
-    if not name:
+    column = _column(row, _CLIP)
+    if column is None:
+        name = row.file.stem
+        return name.removesuffix("_labels").removesuffix(".onehot")
+    if not row.values[column]:
         raise row.error("no video is named")
-    return name
+    return row.values[column]
 
 
 def _part(rows: Sequence[Line]) -> str:
-    """Return the split that a clip's rows name, or "all" if they have no column for it."""
+    """Return the part that a clip's rows name, or "all" if they have no column for it."""
     part = None
     for row in rows:
-        value = next((row.values[column] for column in _SPLIT if column in row.values), None)
+        column = _column(row, _SPLIT)
+        value = row.values[column] if column else None
         if value is not None and value not in _PARTS:
             raise row.error(f"unknown split {value!r}; it must be train, val, validation or test")
         if row is not rows[0] and value != part:
@@ -102,51 +120,113 @@ def _part(rows: Sequence[Line]) -> str:
     return _PARTS[part] if part else "all"
 
 
-def _frames(clips: Mapping[str, Sequence[Line]], classes: Sequence[str]) -> dict[str, FrameLabels]:
-    """Return the label of each frame; raises InputError where one is missing, twice there or out of order."""
-    index = {name: label for label, name in enumerate(classes)}
-    for rows in clips.values():
-        for frame, row in enumerate(rows):
-            if row.values["frame"] != str(frame):
-                raise row.error(
-                    f"frame {row.values['frame']} of {_clip(row)}, where {frame} is the next (from 0)"
-                )
-    return {
-        name: FrameLabels(torch.tensor([index[row.values["label"]] for row in rows]), rows[0].file)
-        for name, rows in clips.items()
-    }
+def _by_clip(rows: Sequence[Line]) -> dict[str, list[Line]]:
+    clips: dict[str, list[Line]] = defaultdict(list)
+    for row in rows:
+        clips[_clip(row)].append(row)
+    return clips
 
 
-def _segments(
-    clips: Mapping[str, Sequence[Line]], classes: Sequence[str]
-) -> dict[str, SegmentLabels]:
-    """Return the segments of each clip; raises InputError where they are empty or overlap."""
-    in_frames = _unit([row for rows in clips.values() for row in rows]) == "frames"
-    found = {
-        name: _in_order(_segment(row, in_frames) for row in rows) for name, rows in clips.items()
-    }
-    gaps = {right.start - left.end for each in found.values() for left, right in pairwise(each)}
-    extra = 1 if in_frames and 1 in gaps and 0 not in gaps else 0  # the end frame is the last one
+def _clips(rows: Sequence[Line], root: Path, labels: Mapping[str, Tensor]) -> dict[str, list[Clip]]:
+    """Return clips by their part, from the labels of each."""
+    parts: dict[str, list[Clip]] = defaultdict(list)
+    for name, lines in _by_clip(rows).items():
+        video = find_video(root, name, lines[0])
+        given = FrameLabels(labels[name], lines[0].file)
+        parts[_part(lines)].append(Clip(name, video, given, group=name))
+    return parts
+
+
+def _frames(rows: Sequence[Line], root: Path, where: Path, multi: bool) -> Parts:
+    """Return the clips of a table with a label for each frame."""
+    names = {_label(row) for row in rows} - {NOBODY}
+    classes = in_order(names)
+    numbers = {name: n for n, name in enumerate(classes)}
+    numbers[NOBODY] = UNLABELLED
     labels = {}
-    for name, segments in found.items():
-        for segment in segments:
-            if segment.end + extra <= segment.start:
-                raise segment.line.error(
-                    f"the segment ends at {segment.end:g} and begins at {segment.start:g}"
-                )
-        for left, right in pairwise(segments):
-            if right.start < left.end + extra:
-                raise right.line.error(f"the segment overlaps that of line {left.line.number}")
-        starts, ends, names, lines = zip(*segments, strict=True)
-        ends = tuple(end + extra for end in ends)
-        labels[name] = SegmentLabels(
-            starts, ends, [classes.index(n) for n in names], 0, in_frames, lines[0].file
-        )
-    return labels
+    for name, lines in _by_clip(rows).items():
+        _require_every_frame(lines, "frame")
+        labels[name] = torch.tensor([numbers[_label(row)] for row in lines])
+        if multi:
+            labels[name] = _as_columns(labels[name], len(classes))
+    parts = _clips(rows, root, labels)
+    require_all_or_no_parts(parts, where)
+    return Parts(where, parts, classes, multi)
 
 
-def _in_order(segments: Iterable[_Segment]) -> list[_Segment]:
-    return sorted(segments, key=lambda segment: (segment.start, segment.end))
+def _as_columns(labels: Tensor, classes: int) -> Tensor:
+    """Return labels [frames] as [frames, classes] of 0 and 1."""
+    columns = (labels[:, None] == torch.arange(classes)).long()
+    columns[labels == UNLABELLED] = UNLABELLED
+    return columns
+
+
+def _is_onehot(row: Line) -> bool:
+    """Return whether a row has behaviours as columns, and only 0, 1 or nothing in them."""
+    names = _behaviours(row)
+    return bool(names) and all(row.values[name].lower() in _VALUES for name in names)
+
+
+def _behaviours(row: Line) -> list[str]:
+    others = (*_CLIP, *_SPLIT, *_FRAME, *_TIMES)
+    return [name for name in row.values if name not in others]
+
+
+def _onehot(rows: Sequence[Line], root: Path, where: Path, background: str, multi: bool) -> Parts:
+    """Return the clips of a table with a column of 0 and 1 for each behaviour.
+
+    Where no row has several 1 the labels exclude each other, and rows without any 1 are the
+    background: that is a column of such tables too.
+    """
+    names = _behaviours(rows[0])
+    columns = [name for name in names if name != background]
+    for row in rows:
+        if _behaviours(row) != names:
+            raise row.error(f"the columns are not those of {rows[0].file}: {', '.join(names)}")
+    matrices = {}
+    for name, lines in _by_clip(rows).items():
+        if column := _column(lines[0], _FRAME):
+            _require_every_frame(lines, column)
+        values = [[_VALUES[row.values[each].lower()] for each in columns] for row in lines]
+        matrices[name] = torch.tensor(values, dtype=torch.int64)
+    multi = multi or any(bool(((each == 1).sum(1) > 1).any()) for each in matrices.values())
+    titles = [rows[0].titles.get(name, name) for name in columns]
+    if multi:
+        parts = _clips(rows, root, matrices)
+        require_all_or_no_parts(parts, where)
+        return Parts(where, parts, titles, True)
+    labels = {}
+    for name, matrix in matrices.items():
+        labels[name] = torch.where((matrix == 1).any(1), matrix.argmax(1) + 1, 0)
+        labels[name][(matrix == UNLABELLED).any(1)] = UNLABELLED
+    parts = _clips(rows, root, labels)
+    require_all_or_no_parts(parts, where)
+    return Parts(where, parts, [background, *titles])
+
+
+def _require_every_frame(rows: Sequence[Line], column: str) -> None:
+    """Raise InputError where a frame is missing, twice there or out of order."""
+    for frame, row in enumerate(rows):
+        value = row.values[column]
+        if value != str(frame):
+            raise row.error(f"frame {value} of {_clip(row)}, where {frame} is the next (from 0)")
+
+
+def _close(films: Sequence[Film], in_frames: bool) -> None:
+    """Let segments in frames end after their end frame, if they show that it is the last one.
+
+    Raises:
+        InputError: a segment is empty.
+    """
+    gaps = touching(films)
+    inclusive = in_frames and 1 in gaps and 0 not in gaps
+    for film in films:
+        if inclusive:
+            film.bouts = [bout._replace(end=bout.end + 1) for bout in film.bouts]
+        for bout in film.bouts:
+            if bout.end <= bout.start:
+                end = bout.end - inclusive
+                raise bout.line.error(f"the segment ends at {end:g} and begins at {bout.start:g}")
 
 
 def _bounds(row: Line) -> tuple[str, str]:
@@ -154,28 +234,27 @@ def _bounds(row: Line) -> tuple[str, str]:
     for columns in _BOUNDS:
         if row.values.keys() >= set(columns):
             return columns
-    raise row.error(
-        "neither start and end, nor a frame; name the columns clip,start,end,label or clip,frame,label"
-    )
+    hint = "name the columns clip,start,end,label or clip,frame,label"
+    raise row.error(f"neither start and end, nor a frame; {hint}")
 
 
 def _unit(rows: Sequence[Line]) -> str:
-    """Return whether segments are in "frames" or "seconds": by their columns' names, or else by their form."""
+    """Return whether segments are in "frames" or "seconds", by their columns' names or their form."""
     columns = {_bounds(row): row for row in rows}
     units = {_BOUNDS[each] for each in columns}
     if len(units) > 1:
-        raise InputError(
-            f"{' and '.join(str(row.file) for row in columns.values())}: name the columns alike"
-        )
-    if units == {"either"}:
-        whole = all(row.values[column].isdecimal() for row in rows for column in _bounds(row))
-        units = {"frames" if whole else "seconds"}
-    return units.pop()
+        files = " and ".join(str(row.file) for row in columns.values())
+        raise InputError(f"{files}: name the columns alike")
+    unit = units.pop()
+    if unit != "either":
+        return unit
+    whole = all(row.values[column].isdecimal() for row in rows for column in _bounds(row))
+    return "frames" if whole else "seconds"
 
 
-def _segment(row: Line, in_frames: bool) -> _Segment:
+def _bout(row: Line, in_frames: bool) -> Bout:
     start, end = (_position(row, column, in_frames) for column in _bounds(row))
-    return _Segment(start, end, row.values["label"], row)
+    return Bout(start, end, _label(row), row)
 
 
 def _position(row: Line, column: str, in_frames: bool) -> float:
@@ -187,7 +266,6 @@ def _position(row: Line, column: str, in_frames: bool) -> float:
         parts = [math.nan]
     value = sum(part * 60**power for power, part in enumerate(reversed(parts)))
     if not 0 <= value < math.inf or (in_frames and value % 1):
-        raise row.error(
-            f"{column} is {text!r}, not {'the number of a frame' if in_frames else 'a time in seconds'}"
-        )
+        kind = "the number of a frame" if in_frames else "a time in seconds"
+        raise row.error(f"{column} is {text!r}, not {kind}")
     return value

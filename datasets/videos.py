@@ -3,59 +3,106 @@
     splits = load("sprites")                    # moving sprites, drawn: see `datasets.sprites`
     splits = load("breakfast", split=2)         # a folder
 
-    MS-TCN              videos/NAME.mp4, groundTruth/NAME.txt (a label a line), mapping.txt ("0 label"), and
-                        splits/train.split1.bundle, test.split1.bundle (NAME.txt a line)
+    MS-TCN              videos/NAME.mp4, groundTruth/NAME.txt (a label a line), mapping.txt
+                        ("0 label"), and splits/train.split1.bundle, test.split1.bundle
+    BORIS               aggregated or tabular events (.csv, .tsv): see `datasets.boris`
     tables              labels.csv, of segments or of frames: see `datasets.video_tables`
-    a clip a class      CLASS/NAME.avi; perhaps with trainlist01.txt, testlist01.txt of UCF101 (CLASS/NAME.avi 1)
-                        in the folder, or in ucfTrainTestlist/ in or beside it
+    annotations         NAME.eaf of ELAN, subtitles NAME.srt or .vtt: see `datasets.annotations`
+    a clip a class      CLASS/NAME.avi; perhaps with trainlist01.txt, testlist01.txt of UCF101
+                        (CLASS/NAME.avi 1) in the folder, or in ucfTrainTestlist/ in or beside it
 
-Where there are no splits the clips are split by a hash of their names, UCF101's groups (v_CLASS_g01_c01) whole.
-Nothing opens a video here: what is in it is known when its frames are read, and checked by `Clip.labels`.
+Where there are no splits the clips are split by a hash of their names, UCF101's groups
+(v_CLASS_g01_c01) whole. Nothing opens a video here, but for several media of one observation: what
+is in a video is known when its frames are read, and checked by `Clip.labels`.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import torch
 
 from core.errors import InputError
-from datasets import sprites, video_tables
-from datasets.clips import Clip, FrameLabels, OneLabel, VideoSplits, make_splits
+from datasets import annotations, boris, sprites, video_tables
+from datasets.bouts import Film, clips_of
+from datasets.clips import Clip, FrameLabels, OneLabel, Parts, VideoSplits
 from datasets.text_files import Line, read_lines
 from datasets.video_files import find_video, videos_in
 
-NAMES = ("sprites",)
+NAMES = ("sprites", "sprite-pairs")
+TABLES = (".csv", ".tsv")
 
 
-def load(source: str | Path, *, background: str = "background", split: int = 1) -> VideoSplits:
-    """Load the data set `source`: one of `NAMES`, the path of a folder, or of a table.
+def load(
+    source: str | Path, *, background: str = "background", split: int = 1, multi: bool = False
+) -> VideoSplits:
+    """Load the data set `source`: one of `NAMES`, or the path of a folder or of a file of labels.
 
     Args:
         source: what to load.
-        background: the label of frames in no segment, for tables of segments.
+        background: the label of frames in no segment; "unlabelled": they were not scored.
         split: which of several given splits, for MS-TCN's and UCF101's numbered ones.
+        multi: whether several behaviours can occur at once though no labels overlap.
 
     Raises:
         InputError: nothing is called so, or its labels are malformed, or a video is missing.
     """
-    if source in NAMES:
+    if source == "sprites":
         return sprites.load()
+    if source == "sprite-pairs":
+        return sprites.load_pairs()
+    return read_labels(source, background=background, split=split, multi=multi).splits()
+
+
+def read_labels(
+    source: str | Path,
+    *,
+    background: str = "background",
+    split: int = 1,
+    multi: bool = False,
+    films: Path | None = None,
+) -> Parts:
+    """Return the clips that a folder or a file labels, by the parts they are given for.
+
+    Arguments and errors are those of `load`; `films` is the folder of the videos, where it is not
+    that of the labels.
+    """
     path = Path(source)
-    if path.is_file():
-        return video_tables.load([path], path.parent, background)
-    if not path.is_dir():
+    if not path.exists():
+        names = ", ".join(NAMES)
         raise InputError(
-            f"no folder or table is called {str(source)!r}, and no data set but {', '.join(NAMES)}"
+            f"no folder or table is called {str(source)!r}, and no data set but {names}"
         )
+    if path.is_file():
+        return _files([path], films or path.parent, background, multi)
     if (path / "groundTruth").is_dir():
         return _mstcn(path, split)
-    if tables := sorted(
-        file for file in path.glob("[!.]*") if file.suffix.lower() in (".csv", ".tsv")
-    ):
-        return video_tables.load(tables, path, background)
+    files = sorted(file for file in path.glob("[!.]*") if file.is_file())
+    for suffixes in (TABLES, annotations.SUFFIXES):
+        if labels := [file for file in files if file.suffix.lower() in suffixes]:
+            return _files(labels, films or path, background, multi)
     return _class_folders(path, split)
+
+
+def _files(files: Sequence[Path], root: Path, background: str, multi: bool) -> Parts:
+    """Return the clips of files of one kind."""
+    where = files[0] if len(files) == 1 else root
+    if all(file.suffix.lower() in annotations.SUFFIXES for file in files):
+        films = [annotations.read(file, root) for file in files]
+        return clips_of(films, root, background, where=where, multi=multi)
+    if all(boris.is_boris(file) for file in files):
+        films = _together(film for file in files for film in boris.read(file, root))
+        return clips_of(films, root, background, where=where, multi=multi)
+    return video_tables.load(files, root, background, multi)
+
+
+def _together(films: Iterable[Film]) -> list[Film]:
+    """Return films of one name as one: an observation may have a file of its own."""
+    by_name: dict[str, Film] = {}
+    for film in films:
+        by_name.setdefault(film.name, Film(film.name, film.part, film.line)).bouts += film.bouts
+    return list(by_name.values())
 
 
 def suspects(clips: Iterable[Clip]) -> Iterator[str]:
@@ -76,7 +123,7 @@ def suspects(clips: Iterable[Clip]) -> Iterator[str]:
                 yield f"{clip.source}: {claimed} frames, it claims, but {len(clip.given.each)} are labelled"
 
 
-def _mstcn(root: Path, number: int) -> VideoSplits:
+def _mstcn(root: Path, number: int) -> Parts:
     """Load the layout of Farha and Gall's MS-TCN (2019), and of most that came after it."""
     index = _mapping(root / "mapping.txt")
     bundles = {
@@ -93,7 +140,7 @@ def _mstcn(root: Path, number: int) -> VideoSplits:
             if file.exists() or part == "train"
         }
         _check_apart(bundles, parts)
-    return make_splits(root, parts, tuple(index))
+    return Parts(root, parts, tuple(index))
 
 
 def _mapping(file: Path) -> dict[str, int]:
@@ -146,9 +193,10 @@ def _check_apart(files: Mapping[str, Path], parts: Mapping[str, Iterable[Clip]])
             seen[clip.name] = part
 
 
-def _class_folders(root: Path, number: int) -> VideoSplits:
+def _class_folders(root: Path, number: int) -> Parts:
     """Load clips of one label each, in a folder for each class."""
-    found = {folder.name: videos_in(folder) for folder in sorted(root.iterdir()) if folder.is_dir()}
+    folders = sorted(folder for folder in root.iterdir() if folder.is_dir())
+    found = {folder.name: videos_in(folder) for folder in folders}
     classes = tuple(name for name, videos in found.items() if videos)
     if not classes:
         raise InputError(
@@ -163,12 +211,12 @@ def _class_folders(root: Path, number: int) -> VideoSplits:
     }
     lists = _lists(root, number)
     if not lists:
-        return make_splits(root, {"all": list(clips.values())}, classes)
+        return Parts(root, {"all": list(clips.values())}, classes)
     parts = {
         part: [_listed(clips, line) for line in read_lines(file)] for part, file in lists.items()
     }
     _check_apart(lists, parts)
-    return make_splits(root, parts, classes)
+    return Parts(root, parts, classes)
 
 
 def _whole_clip(video: Path, label: int) -> Clip:

@@ -81,7 +81,7 @@ def describing(*, static: bool = True, **options: Any) -> Made:
 
 def labelling(*, pixels: bool, **options: Any) -> Made:
     config = video.config.Config(
-        encoder="tiny" if pixels else "lite0", side=16, frame=5, hidden=7, window=6, **options
+        encoder="tiny" if pixels else "lite0", frame_size=16, frame=5, hidden=7, window=6, **options
     )
     encoder = make_encoder("tiny", preprocessing=replace(TINY, size=16))
     trained = build(config, encoder, tuple("abcd"))

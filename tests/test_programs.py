@@ -142,7 +142,7 @@ def test_a_captioner(tmp_path: Path, options: dict[str, Any]) -> None:
 )
 def test_a_labeller(tmp_path: Path, options: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    config = video.config.Config(side=16, frame=5, hidden=7, **options)
+    config = video.config.Config(frame_size=16, frame=5, hidden=7, **options)
     encoder = make_encoder("tiny", preprocessing=replace(TINY, size=16))
     trained = build(config, encoder, tuple("abc"))
     trained.labeller.eval()
@@ -168,7 +168,7 @@ def test_a_labeller(tmp_path: Path, options: dict[str, Any]) -> None:
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = video.config.Config(side=16, frame=5, hidden=7, bidirectional=True)
+    config = video.config.Config(frame_size=16, frame=5, hidden=7, bidirectional=True)
     encoder = make_encoder("tiny", preprocessing=replace(TINY, size=16))
     trained = build(config, encoder, tuple("abc"))
     both = torch.nn.ModuleDict({"encoder": encoder, "labeller": trained.labeller})

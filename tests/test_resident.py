@@ -10,6 +10,7 @@ import captioning.config
 import captioning.data
 import video.config
 import video.data
+import video.reading
 from core.training import devices
 from core.training.config import LoopConfig
 
@@ -55,7 +56,8 @@ def test_captions(room: None) -> None:
 
 def test_clips(room: None) -> None:
     clips = [
-        video.data.Read(str(n), torch.randn(5 + n, 3), [], torch.arange(5 + n)) for n in range(4)
+        video.reading.LoadedClip(str(n), torch.randn(5 + n, 3), [], torch.arange(5 + n))
+        for n in range(4)
     ]
     there = video.data.resident(clips, CPU)
     assert there is not clips
@@ -66,5 +68,5 @@ def test_clips(room: None) -> None:
             for each in (clips, there)
         )
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-    large = [video.data.Read("a", torch.randn(5, 3000), [], torch.arange(5))]
+    large = [video.reading.LoadedClip("a", torch.randn(5, 3000), [], torch.arange(5))]
     assert video.data.resident(large, CPU) is large

@@ -137,9 +137,26 @@ def test_labels_of_another_length_are_an_error():
     clip = sprites.clip(0, 0)
     with pytest.raises(
         InputError,
-        match=r"^sprites-0-0: 3 frames, but \d+ are labelled; cut or complete the labels$",
+        match=r"^sprites-0-0: 3 frames, but \d+ are labelled; cut or complete the labels, or allow",
     ):
         clip.labels([0.0, 0.1, 0.2])
+
+
+def test_a_pair_does_two_things_at_once():
+    splits = sprites.load_pairs(seed=1, train=3)
+    assert splits.multi
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [3, 100, 200]
+    clip = sprites.pair(1, 5)
+    frames = clip.source()
+    labels = clip.labels([0.0] * len(frames))
+    assert labels.shape == (len(frames), len(CLASSES))
+    assert set(labels.sum(1).tolist()) <= {1, 2}
+    assert torch.equal(sprites.draw_pair(1, 5), frames)
+    pictures = frames[:, 0].float()
+    assert (pictures > 180).flatten(1).any(1).all(), "the light one is in front"
+    assert (pictures < 55).flatten(1).any(1).float().mean() > 0.8
+    both = [sprites.pair(1, n).labels([0.0] * len(sprites.draw_pair(1, n))) for n in range(40)]
+    assert 0.7 < (torch.cat(both).sum(1) == 2).float().mean() < 0.95
 
 
 def test_a_written_clip_shows_the_same(tmp_path):

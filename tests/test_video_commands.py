@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 SIZES = [
     "--encoder",
     "tiny",
-    "--side",
+    "--frame-size",
     "16",
     "--frame",
     "8",
@@ -83,7 +83,7 @@ def test_train_on_a_folder_and_evaluate(clips, tmp_path, capsys):
 
     assert run(evaluate, directory, "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["part"], found["clips"]) == ("test", 2)
+    assert (found["split"], found["clips"]) == ("test", 2)
     assert set(found["scores"]) == {
         f"{who}{over}"
         for who in ("this net", "majority class")
@@ -97,13 +97,13 @@ def test_train_on_a_folder_and_evaluate(clips, tmp_path, capsys):
     assert {name.split(".")[0] for name in kept} == {"encoder", "labeller"}
     assert all(torch.equal(value, saved["weights"][name].half()) for name, value in kept.items())
     capsys.readouterr()
-    assert run(evaluate, packed, "--data", clips, "--json") == 0
+    assert run(evaluate, packed, "--data", clips, "--split", "test", "--json") == 0
     again = json.loads(capsys.readouterr().out)["scores"]["this net"]["accuracy"]
     assert again == pytest.approx(found["scores"]["this net"]["accuracy"], abs=100 / 17), (
         "a frame at most"
     )
 
-    flags = ["--part", "validation", "--shortest", "3", "--staying", "0.9"]
+    flags = ["--split", "validation", "--shortest", "3", "--self-transition", "0.9"]
     assert run(evaluate, directory, *flags) == 0
     assert "validation: 1 clips" in capsys.readouterr().out
     (clips / "labels.csv").write_text(
@@ -111,7 +111,7 @@ def test_train_on_a_folder_and_evaluate(clips, tmp_path, capsys):
     )
     assert run(evaluate, directory) == 2
     assert "has other labels than" in capsys.readouterr().err
-    assert run(evaluate, directory, "--staying", "1") == 2
+    assert run(evaluate, directory, "--self-transition", "1") == 2
 
 
 def by_hand(directory: Path, folder: Path) -> float:

@@ -16,9 +16,12 @@ from fading import LENGTHS, batches_of, write, write_clips
 from core.errors import InputError
 from datasets import sprites, videos
 from datasets.clips import Clip, OneLabel
-from video import data
+from video import reading
 from video.config import Config
-from video.data import Read, TrainingBatches, read
+from video.data import PADDING, TrainingBatches
+from video.preparation import Preparation
+from video.reader import open_source
+from video.reading import LoadedClip, read
 from vision.encoder import TINY, Encoder, make_encoder
 
 SMALL = replace(TINY, size=16)
@@ -86,7 +89,7 @@ def test_a_batch_holds_the_windows_of_its_clips_then_padding():
         for row, clip in enumerate(chosen):
             for t in range(len(frames)):
                 there = start + t < LENGTHS["train"][clip]
-                assert labels[t, row] == (100 * (clip + 1) + start + t if there else -1)
+                assert labels[t, row] == (100 * (clip + 1) + start + t if there else PADDING)
                 assert frames[t, row].tolist() == ([clip + 1, start + t + 1] if there else [0, 0])
 
 
@@ -114,7 +117,7 @@ def forbidden(*_, **__):
     raise AssertionError("decoded again")
 
 
-def same(one: Sequence[Read], other: Sequence[Read]) -> bool:
+def same(one: Sequence[LoadedClip], other: Sequence[LoadedClip]) -> bool:
     return all(
         torch.equal(a.frames, b.frames)
         and a.seconds == b.seconds
@@ -127,7 +130,9 @@ def test_features_are_those_of_the_frames_and_read_from_their_files(clips, tmp_p
     config, encoder, train_clips = keeping(tmp_path), tiny(), videos.load(clips).train
     first = read(config, encoder, train_clips)
     for clip, made in zip(train_clips, first, strict=True):
-        pixels, times = data._pixels(clip, encoder, config)
+        shown = list(Preparation(config, encoder.preprocessing).all(open_source(clip.source)))
+        pixels = torch.stack(shown)
+        times = [frame.seconds for frame in open_source(clip.source)]
         with torch.no_grad():
             grid = encoder(pixels)
         expected = torch.cat((grid.mean(1), grid.amax(1)), -1)
@@ -135,7 +140,7 @@ def test_features_are_those_of_the_frames_and_read_from_their_files(clips, tmp_p
         assert made.frames.dtype == torch.float16
         assert made.seconds == times == pytest.approx([n / 10 for n in range(len(times))])
         assert len(made.labels) == len(times)
-    monkeypatch.setattr(data, "open_source", forbidden)
+    monkeypatch.setattr(reading, "_from_film", forbidden)
     assert same(read(config, encoder, train_clips), first)
     with pytest.raises(AssertionError, match="decoded again"):
         read(replace(config, stride=2), encoder, train_clips)

@@ -97,7 +97,7 @@ def column_of(seconds, duration):
 def test_a_timeline_has_the_right_colours_at_the_right_times():
     truth = [Span(0.0, 4.0, "rest"), Span(4.0, 10.0, "mix")]
     predicted = [Span(0.0, 5.0, "rest"), Span(5.0, 10.0, "mix")]
-    pixels = opened(timeline({"prediction": predicted, "truth": truth}, CLASSES))
+    pixels = opened(timeline({"prediction": predicted, "truth": truth}, CLASSES, differences=True))
     rest, _, mix = palette(3).tolist()
     rows = [drawing.MARGIN + 5, drawing.MARGIN + drawing.BAR + drawing.GAP + 5]
     for y, changes in zip(rows, (5, 4), strict=True):

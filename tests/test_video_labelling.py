@@ -11,9 +11,9 @@ from PIL import Image
 from core.cells import State
 from datasets.clips import Clip, OneLabel
 from video.config import Config
-from video.data import read
-from video.labelling import follow, label_recording, look
+from video.labelling import features_of, follow, label_recording
 from video.reader import open_source
+from video.reading import read
 from video.segments import to_segments
 from video.trained import build
 from vision.encoder import make_encoder
@@ -75,7 +75,9 @@ def test_a_stream_is_labelled_before_its_next_frame_comes():
 def test_two_directions_see_what_comes():
     made, frames = make_trained(replace(CONFIG, bidirectional=True)), drawn()
     _, _, log_p = label_recording(made, frames).read()
-    whole, _ = made.label(torch.cat([look(made, frame) for frame in frames]))
+    whole, _ = made.label(
+        torch.cat([features_of(made, frame, made.preparation())[0] for frame in frames])
+    )
     assert torch.equal(log_p, whole)
     _, _, part = label_recording(made, frames[:20]).read()
     assert not torch.allclose(part[-1], log_p[19], atol=1e-3)
@@ -88,6 +90,8 @@ def test_a_frozen_encoder_is_used_as_in_training(tmp_path: Path):
     made = build(config, make_encoder("lite0"), CLASSES)
     clip = Clip("a", write(tmp_path / "a.avi", 2, "MJPG"), OneLabel(0), "a")
     (seen,) = read(config, made.encoder, [clip])
-    looked = torch.cat([look(made, frame) for frame in open_source(tmp_path / "a.avi")])
+    prepare = made.preparation()
+    frames = open_source(tmp_path / "a.avi")
+    looked = torch.cat([features_of(made, frame, prepare)[0] for frame in frames])
     assert looked.dtype == seen.frames.dtype
     assert torch.allclose(looked.float(), seen.frames.float(), atol=2e-3, rtol=2e-3)

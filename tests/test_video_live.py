@@ -11,7 +11,7 @@ import pytest
 import torch
 from labeller import CLASSES, CONFIG, call, rows, save_run, write
 
-from video.labelling import follow, look
+from video.labelling import features_of, follow
 from video.reader import open_source
 from video.segments import to_segments
 from video.trained import open_model
@@ -49,9 +49,9 @@ def test_a_live_source_is_labelled_as_it_comes(run: Path, capsys):
 def test_who_is_too_slow_skips_and_says_so(run: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     def slow(*given):
         time.sleep(0.1)
-        return look(*given)
+        return features_of(*given)
 
-    monkeypatch.setattr("video.labelling.look", slow)
+    monkeypatch.setattr("video.labelling.features_of", slow)
     assert call(write("film.mp4", 30, rate=30.0), "--run", run, "--live", "--csv") == 0
     count = len(rows("labels/film.frames.csv"))
     assert 2 <= count < 20
@@ -69,9 +69,9 @@ def test_ctrl_c_ends_a_live_source(run: Path, monkeypatch: pytest.MonkeyPatch, c
     def interrupted(*given):
         if next(looks) == 20:
             os.kill(os.getpid(), signal.SIGINT)
-        return look(*given)
+        return features_of(*given)
 
-    monkeypatch.setattr("video.labelling.look", interrupted)
+    monkeypatch.setattr("video.labelling.features_of", interrupted)
     try:
         assert (
             call(
@@ -105,11 +105,11 @@ def test_what_looks_ahead_is_not_for_live_sources(tmp_path: Path, run: Path, cap
         (("--run", both), "a net of two directions must see the end first, and this is live"),
         (
             ("--run", run, "--shortest", 5),
-            "--shortest and --staying need the whole video, and this is live",
+            "--shortest and --self-transition need the whole video, and this is live",
         ),
         (
-            ("--run", run, "--staying", 0.9),
-            "--shortest and --staying need the whole video, and this is live",
+            ("--run", run, "--self-transition", 0.9),
+            "--shortest and --self-transition need the whole video, and this is live",
         ),
     ):
         assert call(film, "--live", "--csv", *arguments) == 2

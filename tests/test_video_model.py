@@ -10,15 +10,16 @@ from torch import Tensor
 from core.cells import State
 from core.training.config import LoopConfig
 from video.config import Config
-from video.data import Read
+from video.data import PADDING
 from video.model import Labeller, describe, loss
+from video.reading import LoadedClip
 from video.train import Learner, class_weights
 from video.trained import Trained, build
 from vision.encoder import TINY, make_encoder
 
 FRAMES, CLIPS, FEATURES, CLASSES = 11, 3, 6, 4
 CONFIG = Config(
-    encoder="lite0", side=16, frame=5, hidden=7, dropout=0.0, loop=LoopConfig(batch=CLIPS)
+    encoder="lite0", frame_size=16, frame=5, hidden=7, dropout=0.0, loop=LoopConfig(batch=CLIPS)
 )
 
 
@@ -33,13 +34,13 @@ def labels_of(*lengths: int) -> Tensor:
     """Random labels of clips of such lengths, then padding."""
     labels = torch.randint(CLASSES, (FRAMES, len(lengths)))
     for clip, length in enumerate(lengths):
-        labels[length:, clip] = -1
+        labels[length:, clip] = PADDING
     return labels
 
 
 def transcribed(logits: Tensor, labels: Tensor, weights: Tensor, smooth: float) -> Tensor:
     """Farha and Gall's equations 7 to 9, frame by frame and class by class."""
-    entropy = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), weights, ignore_index=-1)
+    entropy = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), weights, ignore_index=PADDING)
     log_p, changes = logits.log_softmax(-1), []
     for t in range(1, len(labels)):
         for clip in range(labels.shape[1]):
@@ -154,8 +155,10 @@ def test_describe_keeps_the_whole_grid_or_mean_and_maximum():
     assert describe(grid, whole=False).tolist() == [[2.0, -5.0, 3.0, 10.0], [0.0, 4.0, 0.0, 8.0]]
 
 
-def clip_of(labels: list[int]) -> Read:
-    return Read("clip", torch.zeros(len(labels), 1), [0.0] * len(labels), torch.tensor(labels))
+def clip_of(labels: list[int]) -> LoadedClip:
+    return LoadedClip(
+        "clip", torch.zeros(len(labels), 1), [0.0] * len(labels), torch.tensor(labels)
+    )
 
 
 def test_class_weights_are_inverse_shares_and_one_on_average():

@@ -9,8 +9,9 @@ import pytest
 from core.errors import InputError
 from video.drawing import palette
 from video.formats import Span
+from video.frames import Frame
 from video.overlay import Overlay
-from video.reader import Frame, open_source
+from video.reader import open_source
 
 CLASSES = ("klid", "běh", "pád")
 SUFFIXES = [".webm", ".mp4"]
@@ -133,7 +134,8 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_video_is_whole_or_not_there(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
-    (tmp_path / f"a.partial{suffix}").write_text("what a killed run left")
+    other = tmp_path / f"a.partial{suffix}"
+    other.write_text("a file of the user's")
 
     def interrupted():
         with Overlay(path, 10, CLASSES) as overlay:
@@ -144,9 +146,10 @@ def test_a_video_is_whole_or_not_there(tmp_path, suffix):
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [other]
+    assert other.read_text() == "a file of the user's"
     assert len(write(path, frames(20), [0] * 20)) == 20
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(tmp_path.iterdir()) == sorted([other, path])
 
 
 @pytest.mark.parametrize("rate", [0.5, 9.20730830096389, 23.976, 30000 / 1001, 59.94, 1000.0])

@@ -128,11 +128,19 @@ def test_a_folder_gives_its_pictures_in_the_order_of_their_numbers(tmp_path):
     assert [number(frame.pixels) for frame in seen] == [0, 1, 2, 0, 10, 11]
     assert [frame.index for frame in seen] == [0, 1, 2, 3, 4, 5]
     assert [frame.seconds for frame in seen] == [0, 0.5, 1, 1.5, 2, 2.5]
-    assert frames.remarks == []
+    gap = f"{tmp_path}: the numbers jump from frame2.png to frame9.png: frames are missing there"
+    assert frames.remarks == [gap]
+    (tmp_path / "even").mkdir()
+    for i in (0, 5, 10, 15):
+        Image.fromarray(numbered(i)).save(tmp_path / "even" / f"{i}.png")
+    every_fifth = open_source(tmp_path / "even", rate=2)
+    assert len(list(every_fifth)) == 4
+    assert every_fifth.remarks == []
 
     supposed = open_source(tmp_path)
     assert [frame.seconds for frame in supposed] == pytest.approx([i / 25 for i in range(6)])
-    assert supposed.remarks == [f"{tmp_path}: pictures have no times, taken as 25 a second"]
+    no_times = f"{tmp_path}: pictures have no times, taken as 25 a second (--fps)"
+    assert supposed.remarks == [no_times, gap]
 
 
 def test_a_broken_picture_of_a_folder_is_named_in_its_turn(tmp_path):

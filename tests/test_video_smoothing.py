@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from video.segments import to_segments
-from video.smoothing import merge_short, stay, viterbi
+from video.smoothing import merge_short, transitions, viterbi
 
 
 def log_p(frames, classes, seed=0, sharp=2.0):
@@ -41,33 +41,34 @@ def test_viterbi_takes_no_step_that_cannot_be():
     forward_only = torch.tensor([[0.5, 0.5], [0.0, 1.0]]).log()
     assert viterbi(emissions, forward_only).tolist() == [0, 1, 1, 1]
     certain = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).log()
-    assert viterbi(certain, stay(0.99, 2)).tolist() == [0, 1]
+    assert viterbi(certain, transitions(0.99, 2)).tolist() == [0, 1]
 
 
 def test_viterbi_of_nothing_is_nothing():
-    assert viterbi(torch.zeros(0, 3), stay(0.9, 3)).tolist() == []
+    assert viterbi(torch.zeros(0, 3), transitions(0.9, 3)).tolist() == []
 
 
 def test_staying_smooths_the_more_the_likelier_it_is():
     emissions = log_p(300, 4, sharp=1.0)
     counts = [
-        len(to_segments(viterbi(emissions, stay(p, 4)))) for p in (0.25, 0.9, 0.99, 1 - 1e-15)
+        len(to_segments(viterbi(emissions, transitions(p, 4))))
+        for p in (0.25, 0.9, 0.99, 1 - 1e-15)
     ]
     assert (
-        viterbi(emissions, stay(0.25, 4)).tolist() == emissions.argmax(-1).tolist()
+        viterbi(emissions, transitions(0.25, 4)).tolist() == emissions.argmax(-1).tolist()
     )  # any step is as likely
     assert counts == sorted(counts, reverse=True)
     assert counts[-1] == 1
 
 
 def test_stay_is_a_distribution():
-    A = stay(0.8, 5).exp()
+    A = transitions(0.8, 5).exp()
     assert torch.allclose(A.sum(1), torch.ones(5, dtype=torch.float64))
     assert torch.allclose(A.diagonal(), torch.full((5,), 0.8, dtype=torch.float64))
-    assert stay(0.8, 1).tolist() == [[0.0]]
+    assert transitions(0.8, 1).tolist() == [[0.0]]
     for wrong in ((0.0, 3), (1.0, 3), (math.nan, 3), (0.5, 0)):
         with pytest.raises(ValueError, match="between 0 and 1"):
-            stay(*wrong)
+            transitions(*wrong)
 
 
 def test_a_short_segment_goes_where_the_probabilities_say():
@@ -133,5 +134,5 @@ def test_merging_is_as_if_one_by_one(frames, classes, minimum, seed):
 
 def test_long_clips_take_no_time():
     p = log_p(20_000, 6)
-    assert len(to_segments(viterbi(p, stay(0.999, 6)))) < 20_000
+    assert len(to_segments(viterbi(p, transitions(0.999, 6)))) < 20_000
     assert min(segment.frames for segment in to_segments(merge_short(p.argmax(-1), p, 20))) >= 20

@@ -56,7 +56,7 @@ def test_mstcn(tmp_path):
     labels = clip.labels([frame.seconds for frame in open_source(str(clip.source))])
     assert labels.dtype == torch.int64
     assert labels.tolist() == [0, 0, 1, 1, 2]
-    assert clip.labels([0.0, 0.2, 0.4], stride=2).tolist() == [0, 1, 2]
+    assert clip.labels([0.0, 0.1, 0.2, 0.3, 0.4])[::2].tolist() == [0, 1, 2]
 
 
 def test_mstcn_with_other_splits_and_with_none(tmp_path):
@@ -83,15 +83,29 @@ def test_other_counts_of_frames_are_told_with_both_files(tmp_path):
         for clip in part
         if clip.name == "vid1"
     )
-    message = f"{root}/videos/vid1.avi: {{}}, but 5 are labelled in {root}/groundTruth/vid1.txt; cut or complete the labels"
-    for frames, stride, told in ((8, 1, "8 frames"), (4, 2, "4 frames (one in 2 was read)")):
-        with pytest.raises(InputError) as caught:
-            clip.labels([0.0] * frames, stride=stride)
-        assert str(caught.value) == message.format(told)
+    start = f"{root}/videos/vid1.avi: 8 frames, but 5 are labelled in {root}/groundTruth/vid1.txt"
+    with pytest.raises(InputError) as caught:
+        clip.labels([0.0] * 8)
+    hint = "cut or complete the labels, or allow it with --excess 3"
+    assert str(caught.value) == f"{start}; {hint}"
     assert list(suspects([clip])) == [
         f"{root}/videos/vid1.avi: 8 frames, it claims, but 5 are labelled"
     ]
     assert not list(suspects(load(root).test))
+
+
+def test_a_stated_excess_of_labels_or_frames_is_allowed_and_told(tmp_path, capsys):
+    root = mstcn(tmp_path)
+    splits = load(root)
+    clip = next(clip for clip in splits.clips if clip.name == "vid1")
+    whole = clip.labels([0.0] * 5).tolist()
+    assert clip.labels([0.0] * 4, excess=1).tolist() == whole[:4]
+    assert clip.labels([0.0] * 7, excess=2).tolist() == [*whole, -1, -1]
+    told = capsys.readouterr().err.splitlines()
+    counts = f"but 5 are labelled in {root}/groundTruth/vid1.txt: allowed, as they differ by"
+    assert told == [f"warning: 4 frames, {counts} 1", f"warning: 7 frames, {counts} 2"]
+    with pytest.raises(InputError, match="--excess 2"):
+        clip.labels([0.0] * 3, excess=1)
 
 
 @pytest.mark.parametrize(
@@ -269,9 +283,10 @@ def test_too_few_clips_or_classes_are_one_line(tmp_path):
 
 def test_what_is_no_data_set_is_one_line(tmp_path):
     with pytest.raises(
-        InputError, match=r"^no folder or table is called 'nowhere', and no data set but sprites$"
+        InputError,
+        match=r"^no folder or table is called 'nowhere', and no data set but sprites, sprite-pairs$",
     ):
         load("nowhere")
     with pytest.raises(InputError, match=r"video.mp4: line 1 is not UTF-8"):
         load(put(tmp_path / "video.mp4"))
-    assert videos.NAMES == ("sprites",)
+    assert videos.NAMES == ("sprites", "sprite-pairs")

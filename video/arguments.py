@@ -25,25 +25,31 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(Computing):
+class Smoothing:
+    """Flags of the commands that smooth labels."""
+
+    shortest: int = 1
+    """Frames that a segment or bout has at least; shorter ones go to a neighbour."""
+    self_transition: float = 0.0
+    """Probability that a frame has the label of the one before, for Viterbi smoothing; 0: none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Smoothing, Computing):
     """Measure a trained net on its own data, or on other videos."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run directory or checkpoint."""
-    part: Literal["test", "validation"] | None = None
-    """Part of the data; by default test where there is one."""
+    split: Literal["train", "validation", "test"] | None = None
+    """Part of the data; by default test where there is one, and all of --data."""
     data: str | None = None
-    """Other data than in training: a folder or a table."""
-    shortest: int = 1
-    """Frames that a segment has at least; shorter ones go to a neighbour."""
-    staying: float = 0.0
-    """Probability that a label stays from a frame to the next, for Viterbi smoothing; 0: no smoothing."""
+    """Other labels than in training, in any of the forms that --data of training takes."""
     json: bool = False
     """Print the scores as JSON instead of a table."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Label(Computing):
+class Label(Smoothing, Computing):
     """Label every frame of videos."""
 
     sources: Annotated[
@@ -53,30 +59,87 @@ class Label(Computing):
     run: Path | None = None
     """Run directory or checkpoint; by default the model that comes with this package."""
     out: Path = Path("labels")
-    """Folder for the files that the next five ask for."""
+    """Folder for the files that the next nine ask for."""
     csv: bool = False
     """Write NAME.frames.csv: frame, seconds, label, probability."""
     segments: bool = False
-    """Write NAME.segments.csv: start, end, label."""
+    """Write NAME.segments.csv: start, end (seconds), label."""
+    onehot: bool = False
+    """Write NAME.onehot.csv: frame, and 0 or 1 for each label."""
+    probabilities: bool = False
+    """Write NAME.probabilities.csv: frame, seconds, and the probability of each label."""
+    boris: bool = False
+    """Write NAME.boris.csv, aggregated events of BORIS."""
+    eaf: bool = False
+    """Write NAME.eaf, annotations for ELAN."""
     srt: bool = False
     """Write NAME.srt, subtitles for players."""
     vtt: bool = False
     """Write NAME.vtt, subtitles for browsers."""
-    eaf: bool = False
-    """Write NAME.eaf, annotations for ELAN."""
+    json: bool = False
+    """Write NAME.json: the segments, and the names of the labels."""
     overlay: Path | None = None
     """Write this video, .webm or .mp4: the source with its labels on it."""
     timeline: Path | None = None
     """Write this picture, .png: the segments over time."""
-    shortest: int = 1
-    """Frames that a segment has at least; shorter ones go to a neighbour."""
-    staying: float = 0.0
-    """Probability that a label stays from a frame to the next, for Viterbi smoothing; 0: no smoothing."""
+    review: Path | None = None
+    """Write this page, .html: the film and its labels, to correct in a browser."""
+    overwrite: bool = False
+    """Replace files that exist."""
+    fps: float | None = None
+    """Frames a second of folders of pictures, which have no times."""
     live: bool = False
     """Play recordings in their own time, as a camera would."""
 
     @property
     def kinds(self) -> list[str]:
         """The kinds of files to write into the folder `out`."""
-        kinds = ("csv", "segments", "srt", "vtt", "eaf")
+        kinds = (
+            *("csv", "segments", "srt", "vtt", "eaf"),
+            *("boris", "onehot", "probabilities", "json"),
+        )
         return [kind for kind in kinds if getattr(self, kind)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Next(Computing):
+    """Rank the stretches of films by how much their labels would teach the net."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run directory or checkpoint."""
+    films: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILM...")]
+    """Films that are not labelled yet, or not whole."""
+    minutes: float = 5.0
+    """Minutes to choose, all films together."""
+    stretch: float = 10.0
+    """Seconds of a stretch."""
+    out: Path = Path("next")
+    """Folder for next.csv, next.boris.csv and FILM.next.eaf."""
+    fps: float | None = None
+    """Frames a second of folders of pictures, which have no times."""
+    overwrite: bool = False
+    """Replace files that exist."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bouts:
+    """Count and measure the bouts of behaviours in labelled films."""
+
+    labels: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LABELS...")]
+    """Folders or files of labels, in any of the forms that --data of training takes."""
+    films: Path | None = None
+    """Folder of the films, where it is not that of the labels."""
+    against: Path | None = None
+    """Labels of the same films by a second scorer: print how far the two agree."""
+    csv: Path | None = None
+    """Write the table: film, behaviour, bouts, total, mean, latency (seconds), share."""
+    transitions: Path | None = None
+    """Write a table of how often a behaviour follows another."""
+    ethogram: Path | None = None
+    """Write this picture, .png: the bouts of each film over time."""
+    background: str = "background"
+    """The label of frames in no segment, which is no behaviour."""
+    fps: float | None = None
+    """Frames a second of folders of pictures, which have no times."""
+    overwrite: bool = False
+    """Replace files that exist."""

@@ -1,10 +1,13 @@
-"""Everything that decides what a run of the labeller becomes, and the presets."""
+"""Everything that decides what a run of the labeller becomes, and the presets.
+
+Importing this file does not import torch.
+"""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from core.errors import InputError
-from core.training.config import LoopConfig, require_at_least, require_share
+from core.training.config import LoopConfig, require_at_least, require_positive, require_share
 from vision.options import FROM_SCRATCH, EncoderOptions
 
 
@@ -13,47 +16,65 @@ class Config(EncoderOptions):
     """The labeller, its data and its training; the presets below are instances of it."""
 
     data: str = "sprites"
-    """sprites (drawn, nothing to download), or your own: a folder or a table (see datasets/videos.py)."""
+    """sprites or sprite-pairs (drawn, nothing to download), or your own labels: a folder of videos with an export of BORIS (.csv, .tsv), documents of ELAN (.eaf), subtitles (.srt, .vtt), or a table with the columns clip,start,end,label or clip,frame,label or clip,frame and a 0/1 column a behaviour; a folder of videos for each class; or MS-TCN's folders."""
+    add: tuple[str, ...] = ()
+    """More labels to train on, in any of these forms; those of the same film replace the older ones."""
     split: int = 1
     """Which of several given splits."""
     background: str = "background"
-    """The label of frames in no segment, for tables of segments."""
+    """The label of frames in no segment; unlabelled: nobody scored them, so nothing is learned from them."""
+    excess: int = 0
+    """How many more or fewer labels than frames a film may have, for tables with a row a frame."""
+    multi: bool = False
+    """Several behaviours can occur at once; where labels overlap this is on by itself."""
     stride: int = 1
-    """Of how many frames one is read."""
+    """Of how many frames one is shown to the net."""
+    fps: float | None = None
+    """Frames a second of folders of pictures, which have no times."""
+    crop: tuple[int, int, int, int] | None = None
+    """x, y, width and height in pixels of the part of each frame to look at."""
 
-    side: int = 64
-    """Pixels a side that an encoder trained from scratch is shown of a frame."""
+    frame_size: int | None = None
+    """Pixels a side at which the encoder is shown a frame; none: 64 from scratch, else its own."""
+    motion: bool = False
+    """Show the encoder what changed since the frame before, too."""
 
     cell: Literal["lstm", "gru", "rnn", "none"] = "lstm"
-    """The recurrent core; none: every frame is labelled by itself."""
+    """The recurrent cell; none: every frame is labelled by itself."""
     bidirectional: bool = False
     """Look ahead too: for files, not for live streams."""
     frame: int = 128
     """Units for what a frame shows."""
     hidden: int = 128
-    """Units of the recurrent core, in each direction."""
+    """Recurrent units, in each direction."""
     layers: int = 1
     """Recurrent layers."""
     dropout: float = 0.2
     """Share of the units for a frame that is dropped."""
 
     window: int = 64
-    """Frames between two cuts of the gradient; the state is carried on (one direction)."""
+    """Frames of a window in truncated BPTT; the state is carried to the next (one direction)."""
     weighted: bool = True
     """Weigh each class in the loss by the inverse of its share of the frames."""
     smooth: float = 0.15
     """Weight of the term that keeps neighbouring frames alike (Farha and Gall 2019)."""
+    start: str | None = field(default=None, metadata={"place": True})
+    """Run or checkpoint whose weights and settings to start from, with its data."""
 
     loop: LoopConfig = field(default_factory=LoopConfig)
     """The training loop; a batch counts clips."""
 
     def __post_init__(self):
-        require_at_least(1, self, "stride", "frame", "hidden", "layers", "window", "side")
+        require_at_least(1, self, "stride", "frame", "hidden", "layers", "window", "frame_size")
+        require_at_least(0, self, "excess", "smooth")
         require_share(self, "dropout")
+        require_positive(self, "fps")
         if self.bidirectional and self.cell == "none":
             raise InputError(
-                "without a recurrent core there is no direction: leave out --bidirectional"
+                "without a recurrent cell there is no direction: leave out --bidirectional"
             )
+        if self.crop and (min(self.crop) < 0 or min(self.crop[2:]) < 1):
+            raise InputError("--crop takes x y width height in pixels, as 40 0 320 240")
 
     @property
     def trains_encoder(self) -> bool:
@@ -63,7 +84,7 @@ class Config(EncoderOptions):
 
 SPRITES = Config(
     encoder="micro",
-    side=32,
+    frame_size=32,
     dropout=0.0,
     window=120,
     loop=LoopConfig(
@@ -88,12 +109,14 @@ VIDEOS = Config(
 )
 PRESETS = {
     "sprites": SPRITES,
+    "sprite-pairs": replace(SPRITES, data="sprite-pairs"),
     "videos": VIDEOS,
     "videos-both-ways": replace(VIDEOS, bidirectional=True),
     "videos-by-frame": replace(VIDEOS, cell="none"),
 }
 EXPECTED = {
     "sprites": "93.0 % of the frames of held-out clips in 5 CPU minutes",
+    "sprite-pairs": "two sprites, two actions at once",
     "videos": "for your own videos, in seconds once lite0 has seen them (20 CPU ms a frame)",
     "videos-both-ways": "the same, and looks ahead: not for live streams",
     "videos-by-frame": "the same without recurrence, to compare with",

@@ -1,4 +1,4 @@
-"""Draws labels over time: a video's timeline as a picture, and the strip under the frames of an overlay.
+"""Draws labels over time: a video's timeline as a picture, and the colours of an overlay's strip.
 
 A class has the same colour in all of them, and however many classes there are: see `palette`.
 """
@@ -20,46 +20,32 @@ from video.segments import to_segments
 OKABE_ITO = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00")
 PAPER, INK, GREY, EMPTY = "#ffffff", "#1f1f2b", "#6c6c7c", "#ececf1"
 
-WIDTH, MARGIN, LEFT = (
-    1600,
-    40,
-    180,
-)  # pixels of a timeline picture: whole, around, and to where bars begin
-BAR, GAP, LINE = 72, 12, 36  # heights of a bar, of what is between two, and of a line of the legend
+WIDTH = 1600  # pixels of a timeline picture
+MARGIN = 40
+LEFT = 180  # where bars begin
+BAR = 72  # height of a bar
+GAP = 12  # between two bars
+LINE = 36  # height of a line of the legend
 TO_CONES = np.array(
     [[0.41222, 0.21190, 0.08830], [0.53633, 0.68070, 0.28172], [0.05145, 0.10740, 0.62998]]
 )
 FROM_CONES = np.array(
     [[0.21045, 1.97800, 0.02590], [0.79362, -2.42859, 0.78277], [-0.00407, 0.45059, -0.80868]]
 )
-STEPS = (
-    0.1,
-    0.2,
-    0.5,
-    1,
-    2,
-    5,
-    10,
-    15,
-    30,
-    60,
-    120,
-    300,
-    600,
-    900,
-    1800,
-    3600,
-    7200,
-)  # seconds between ticks
+STEPS = (  # seconds between ticks
+    *(0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
+    *(60, 120, 300, 600, 900, 1800, 3600, 7200),
+)
 TICKS = 12  # at most, unless the video lasts more than a day
 
 
 @cache
 def palette(count: int) -> UInt8[np.ndarray, "count 3"]:
-    """Return colours that look as different as can be, RGB; those of fewer classes are the first ones.
+    """Return colours that look as different as can be, RGB; fewer classes have the first ones.
 
-    Seven are those of Okabe and Ito, told apart by people of every colour vision (https://jfly.uni-koeln.de/color).
-    Each further one is, among those of a grid, farthest from the ones before it, and from PAPER, INK and EMPTY.
+    Seven are those of Okabe and Ito, told apart by people of every colour vision
+    (https://jfly.uni-koeln.de/color). Each further one is, among those of a grid, farthest from the
+    ones before it, and from PAPER, INK and EMPTY.
     """
     chosen = [_rgb(text) for text in OKABE_ITO]
     levels = np.linspace(40, 220, 8).round()
@@ -80,7 +66,7 @@ def ink(background: UInt8[np.ndarray, "3"]) -> str:
 def columns(
     spans: Sequence[Span], classes: Sequence[str], start: float, end: float, width: int
 ) -> Int[np.ndarray, " width"]:
-    """Return the class in each of `width` columns of pixels that stand for `start` to `end` seconds; -1: none.
+    """Return the class in each of `width` columns of pixels from `start` to `end` seconds; -1: none.
 
     However short a span is, it has a column, unless a shorter one is in the same.
     """
@@ -88,9 +74,8 @@ def columns(
     row = np.full(width, -1)
     seen = [span for span in spans if span.start < end and span.end > start]
     for span in sorted(seen, key=lambda span: span.start - span.end):  # the longest first
-        left, right = (
-            round(width * (time - start) / (end - start)) for time in (span.start, span.end)
-        )
+        left = round(width * (span.start - start) / (end - start))
+        right = round(width * (span.end - start) / (end - start))
         left = min(max(left, 0), width - 1)
         row[left : max(right, left + 1)] = numbers[span.label]
     return row
@@ -103,14 +88,20 @@ def paint(
     return np.concatenate([palette(count), _rgb(empty)[None].astype(np.uint8)])[row]
 
 
-def timeline(rows: Mapping[str, Sequence[Span]], classes: Sequence[str], title: str = "") -> bytes:
+def timeline(
+    rows: Mapping[str, Sequence[Span]],
+    classes: Sequence[str],
+    title: str = "",
+    *,
+    differences: bool = False,
+) -> bytes:
     """Return the PNG of segments over an axis of time, with a legend of the classes that occur.
 
     Args:
-        rows: for each row its name, such as "prediction" and "truth", and its segments. Marks under two rows show
-            where they differ.
+        rows: for each row its name, such as "prediction" and "truth", and its segments.
         classes: names of the labels, in the order that gives them their colours.
         title: a line above.
+        differences: whether marks show where two rows differ.
 
     Raises:
         ValueError: there is no segment.
@@ -122,12 +113,11 @@ def timeline(rows: Mapping[str, Sequence[Span]], classes: Sequence[str], title: 
     bars = [columns(row, classes, start, end, WIDTH - MARGIN - LEFT) for row in rows.values()]
     parts = [_title(title)] if title else []
     parts += [_row(name, bar, classes) for name, bar in zip(rows, bars, strict=True)]
-    if len(bars) == 2:
+    if differences and len(bars) == 2:
         parts.append(_differences(bars[0] != bars[1]))
     parts.append(_axis(start, end))
-    parts.append(
-        _legend([n for n in range(len(classes)) if any(n in bar for bar in bars)], classes)
-    )
+    occurring = [n for n in range(len(classes)) if any(n in bar for bar in bars)]
+    parts.append(_legend(occurring, classes))
     return encode(_stack(parts), "PNG")
 
 
@@ -145,7 +135,10 @@ def _rgb(text: str) -> Float[np.ndarray, "3"]:
 
 
 def _oklab(rgb: Float[np.ndarray, "*colours 3"]) -> Float[np.ndarray, "*colours 3"]:
-    """Colours in a space where distance is how different they look (https://bottosson.github.io/posts/oklab)."""
+    """Return colours in a space where distance is how different they look.
+
+    See https://bottosson.github.io/posts/oklab.
+    """
     linear = np.where(rgb <= 10.31, rgb / 255 / 12.92, ((rgb / 255 + 0.055) / 1.055) ** 2.4)
     return np.cbrt(linear @ TO_CONES) @ FROM_CONES
 
@@ -167,18 +160,16 @@ def _stack(parts: Sequence[Image.Image]) -> Image.Image:
 
 def _title(text: str) -> Image.Image:
     sheet, draw = _sheet(52)
-    draw.text(
-        (MARGIN, 2), cut(text, font(26, "Bold"), WIDTH - 2 * MARGIN), INK, font(26, "Bold"), "la"
-    )
+    letters = font(26, "Bold")
+    draw.text((MARGIN, 2), cut(text, letters, WIDTH - 2 * MARGIN), INK, letters, "la")
     return sheet
 
 
 def _row(name: str, bar: Int[np.ndarray, " width"], classes: Sequence[str]) -> Image.Image:
     """A name and its bar; segments that are long enough have their names in them."""
     sheet, draw = _sheet(BAR + GAP)
-    draw.text(
-        (LEFT - 16, BAR / 2), cut(name, font(20), LEFT - 16 - MARGIN / 2), INK, font(20), "rm"
-    )
+    shown = cut(name, font(20), LEFT - 16 - MARGIN / 2)
+    draw.text((LEFT - 16, BAR / 2), shown, INK, font(20), "rm")
     sheet.paste(Image.fromarray(np.tile(paint(bar, len(classes)), (BAR, 1, 1))), (LEFT, 0))
     for label, left, right in to_segments(torch.from_numpy(bar)):
         if label < 0 or right - left < 8:
@@ -186,13 +177,8 @@ def _row(name: str, bar: Int[np.ndarray, " width"], classes: Sequence[str]) -> I
         draw.line([(LEFT + right, 0), (LEFT + right, BAR)], PAPER, 2)
         text = cut(classes[label], font(18), right - left - 16)
         if len(text) > 4 or text == classes[label]:
-            draw.text(
-                (LEFT + (left + right) / 2, BAR / 2),
-                text,
-                ink(palette(len(classes))[label]),
-                font(18),
-                "mm",
-            )
+            middle = (LEFT + (left + right) / 2, BAR / 2)
+            draw.text(middle, text, ink(palette(len(classes))[label]), font(18), "mm")
     return sheet
 
 
@@ -218,18 +204,20 @@ def _axis(start: float, end: float) -> Image.Image:
 
 def _legend(labels: Sequence[int], classes: Sequence[str]) -> Image.Image:
     """The colour and name of each class, in as many lines as it takes."""
-    places, x, y = [], LEFT, 0
+    places = []
+    x = LEFT
+    y = 0
     for label in labels:
         name = cut(classes[label], font(20), WIDTH - MARGIN - LEFT - 32)
         width = 32 + font(20).getlength(name)
         if x + width > WIDTH - MARGIN:
-            x, y = LEFT, y + LINE
+            x = LEFT
+            y += LINE
         places.append((label, name, x, y))
         x += width + 36
     sheet, draw = _sheet(y + 22)
     for label, name, x, y in places:
-        draw.rounded_rectangle(
-            (x, y, x + 20, y + 20), 4, tuple(palette(len(classes))[label].tolist())
-        )
+        colour = tuple(palette(len(classes))[label].tolist())
+        draw.rounded_rectangle((x, y, x + 20, y + 20), 4, colour)
         draw.text((x + 30, y + 10), name, INK, font(20), "lm")
     return sheet

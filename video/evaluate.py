@@ -1,6 +1,7 @@
 """How well a trained net labels every frame, beside the majority class.
 
-uv run video evaluate runs/video/sprites    # accuracy, balanced accuracy, edit score and F1 on the test clips
+uv run video evaluate runs/video/sprites                  # the test clips of its own data
+uv run video evaluate runs/video/sprites --data FOLDER    # everything that is labelled in FOLDER
 """
 
 from collections.abc import Sequence
@@ -14,68 +15,104 @@ from torch import Tensor
 from core.errors import InputError
 from core.files import to_json
 from core.training import cli, devices
-from core.training.config import require_share
+from core.training.config import require_at_least, require_share
 from core.training.tables import scores_table
 from datasets import videos
+from datasets.clips import Clip, renumbered
 from video.arguments import Evaluate
-from video.data import TOGETHER, Read, read
+from video.behaviours import behaviour_scores, mean_scores
+from video.config import Config
+from video.decisions import best_thresholds, decide
 from video.metrics import majority, mean_over_clips, scores
-from video.smoothing import merge_short, stay, viterbi
+from video.reading import FRAMES_AT_ONCE, LoadedClip, read
 from video.trained import Trained, open_model
 
 Labels = Int[Tensor, " frames"]
 
 
-def predict(trained: Trained, clips: Sequence[Read]) -> list[Float[Tensor, "frames classes"]]:
+def predict(trained: Trained, clips: Sequence[LoadedClip]) -> list[Float[Tensor, "frames classes"]]:
     """Return log p of the labels of each frame, clip by clip."""
     training = trained.labeller.training
     trained.labeller.eval()
-    found = []
+    predicted = []
     for clip in clips:
-        parts = clip.frames.split(TOGETHER)
-        features = [
-            trained.features(part) if trained.config.trains_encoder else part for part in parts
-        ]
-        found.append(trained.label(torch.cat(features))[0].cpu())
+        features = clip.frames
+        if trained.config.trains_encoder:
+            parts = clip.frames.split(FRAMES_AT_ONCE)
+            features = torch.cat([trained.features(part) for part in parts])
+        predicted.append(trained.label(features)[0].cpu())
     trained.labeller.train(training)
-    return found
-
-
-def decide(
-    log_p: Float[Tensor, "frames classes"], shortest: int = 1, staying: float = 0.0
-) -> Labels:
-    """Return labels: the most probable ones, or by Viterbi's path if `staying`, and no segment below `shortest`."""
-    labels = viterbi(log_p, stay(staying, log_p.shape[1])) if staying else log_p.argmax(-1)
-    return merge_short(labels, log_p, shortest) if shortest > 1 else labels
+    return predicted
 
 
 def measure(
-    trained: Trained, clips: Sequence[Read], shortest: int = 1, staying: float = 0.0
+    trained: Trained, clips: Sequence[LoadedClip], shortest: int = 1, self_transition: float = 0.0
 ) -> dict[str, float]:
-    """Return the scores of a net on clips."""
-    labels = [decide(log_p, shortest, staying) for log_p in predict(trained, clips)]
-    return scores(labels, [clip.labels for clip in clips], trained.classes, _background(trained))
+    """Return the scores of a net on clips; frames that nobody scored do not count."""
+    log_p = predict(trained, clips)
+    labels = [decide(each, shortest, self_transition, trained.thresholds) for each in log_p]
+    truth = [clip.labels.cpu() for clip in clips]
+    if trained.multi:
+        return mean_scores([each.exp() for each in log_p], labels, truth, trained.classes)
+    ours, theirs = scored_frames(labels, truth)
+    return scores(ours, theirs, trained.classes, _background(trained))
+
+
+def set_thresholds(trained: Trained, clips: Sequence[LoadedClip]) -> None:
+    """Set the thresholds of behaviours to those with the greatest F1 on clips."""
+    probabilities = [each.exp() for each in predict(trained, clips)]
+    best = best_thresholds(probabilities, [clip.labels.cpu() for clip in clips])
+    trained.labeller.thresholds.copy_(best)
 
 
 def compare(
     trained: Trained,
-    train: Sequence[Read],
-    clips: Sequence[Read],
+    train: Sequence[LoadedClip],
+    clips: Sequence[LoadedClip],
     shortest: int = 1,
-    staying: float = 0.0,
+    self_transition: float = 0.0,
 ) -> dict[str, dict[str, float]]:
-    """Return the scores of a net and of the majority class: over all frames, and as means over clips."""
-    truth, background = [clip.labels for clip in clips], _background(trained)
-    labels = [decide(log_p, shortest, staying) for log_p in predict(trained, clips)]
-    most = majority([clip.labels for clip in train], truth)
-    return {
-        "this net": scores(labels, truth, trained.classes, background),
-        "this net, mean over clips": mean_over_clips(labels, truth, trained.classes, background),
-        "majority class": scores(most, truth, trained.classes, background),
-        "majority class, mean over clips": mean_over_clips(
-            most, truth, trained.classes, background
-        ),
+    """Return the scores of a net beside those of the majority class of `train`, if it is given.
+
+    They are over all frames, and as means over clips. Where several behaviours can occur at once
+    they are means over behaviours, and then those of each behaviour.
+    """
+    log_p = predict(trained, clips)
+    labels = [decide(each, shortest, self_transition, trained.thresholds) for each in log_p]
+    truth = [clip.labels.cpu() for clip in clips]
+    if trained.multi:
+        p = [each.exp() for each in log_p]
+        return behaviour_scores(p, labels, truth, trained.classes)
+    background = _background(trained)
+    ours, theirs = scored_frames(labels, truth)
+    results = {
+        "this net": scores(ours, theirs, trained.classes, background),
+        "this net, mean over clips": mean_over_clips(ours, theirs, trained.classes, background),
     }
+    if train:
+        known = [clip.labels[clip.labels >= 0].cpu() for clip in train]
+        most = majority(known, theirs)
+        results["majority class"] = scores(most, theirs, trained.classes, background)
+        results["majority class, mean over clips"] = mean_over_clips(
+            most, theirs, trained.classes, background
+        )
+    return results
+
+
+def scored_frames(
+    labels: Sequence[Labels], truth: Sequence[Labels]
+) -> tuple[list[Labels], list[Labels]]:
+    """Return labels and truth of the frames that were scored, of clips that have any.
+
+    Raises:
+        InputError: there is no such frame.
+    """
+    ours = [each[true >= 0] for each, true in zip(labels, truth, strict=True)]
+    theirs = [true[true >= 0] for true in truth]
+    kept = [n for n, true in enumerate(theirs) if len(true)]
+    if not kept:
+        raise InputError("not one frame of these clips is labelled")
+    return [ours[n] for n in kept], [theirs[n] for n in kept]
 
 
 def _background(trained: Trained) -> str | None:
@@ -86,24 +123,49 @@ def _background(trained: Trained) -> str | None:
 
 def main(arguments: Evaluate) -> None:
     """Open a run, measure it, print the table."""
-    require_share(arguments, "staying")
+    require_share(arguments, "self_transition")
+    require_at_least(1, arguments, "shortest")
     trained, _ = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
     config = replace(trained.config, data=arguments.data or trained.config.data)
-    splits = videos.load(config.data, background=config.background, split=config.split)
-    if splits.classes != trained.classes:
-        raise InputError(f"{config.data} has other labels than {arguments.run} was trained on")
-    part = arguments.part or ("test" if splits.test else "validation")
-    if not (chosen := getattr(splits, part)):
-        raise InputError(f"{config.data} has no {part} clips")
-    train, clips = (
-        read(config, trained.encoder, splits.train),
-        read(config, trained.encoder, chosen),
-    )
-    results = compare(trained, train, clips, arguments.shortest, arguments.staying)
+    part, chosen, training = _clips(config, trained, arguments)
+    clips = read(config, trained.encoder, chosen, trained.rate)
+    train = []
+    if training and not trained.multi:
+        train = read(config, trained.encoder, training, trained.rate)
+    results = compare(trained, train, clips, arguments.shortest, arguments.self_transition)
     if arguments.json:
-        print(to_json({"part": part, "clips": len(clips), "scores": results}))
+        print(to_json({"split": part, "clips": len(clips), "scores": results}))
+        return
+    heading = "behaviour" if trained.multi else "labels by"
+    title = f"{part}: {len(clips)} clips, %"
+    Console().print(scores_table(results, title, heading))
+
+
+def _clips(
+    config: Config, trained: Trained, arguments: Evaluate
+) -> tuple[str, Sequence[Clip], Sequence[Clip]]:
+    """Return the name of the part to measure, its clips, and those that tell the majority class."""
+    flags = {"background": config.background, "split": config.split, "multi": trained.multi}
+    if arguments.data and arguments.data not in videos.NAMES and arguments.split is None:
+        splits = videos.read_labels(arguments.data, **flags).everything()
+        name = "all"
+        clips = splits.test
     else:
-        Console().print(scores_table(results, f"{part}: {len(clips)} clips, %", "labels by"))
+        splits = videos.load(config.data, **flags)
+        name = arguments.split or ("test" if splits.test else "validation")
+        clips = getattr(splits, name)
+    if not clips:
+        raise InputError(f"{config.data} has no {name} clips")
+    unknown = [each for each in splits.classes if each not in trained.classes]
+    if unknown or splits.multi != trained.multi:
+        told = ", ".join(unknown) or "several at once, or not"
+        raise InputError(
+            f"{config.data} has other labels than {arguments.run} was trained on ({told})"
+        )
+    numbers = [trained.classes.index(each) for each in splits.classes]
+    count = len(trained.classes)
+    in_our_order = [[renumbered(clip, numbers, count) for clip in p] for p in (clips, splits.train)]
+    return name, in_our_order[0], in_our_order[1]
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ and the shape of the state. For nets of one direction: one that looks ahead has 
 """
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from core.errors import InputError
 from core.training import cli, export
 from core.training.arguments import Export
 from core.training.config import to_dict
-from video.model import describe
+from video.model import encode
 from video.trained import Trained, open_model
 
 
@@ -39,7 +40,7 @@ class Step(nn.Module):
         state: Float[Tensor, "batch states hidden"],
     ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch states hidden"]]:
         """Return log p of the labels of these frames, and the state: h and, of an LSTM, c, each layer by layer."""
-        features = describe(self.encoder(pixels), whole=self.config.trains_encoder)
+        features = encode(self.encoder, pixels, whole=self.config.trains_encoder)
         if not self.config.trains_encoder:
             features = features.half()  # as it was trained: see `video.labelling`
         before = None
@@ -50,7 +51,9 @@ class Step(nn.Module):
         logits, after = self.labeller(features[None], before)
         if after is not None:
             state = torch.cat(map_state(lambda part: part.movedim(0, 1), after), 1)
-        return logits[0].log_softmax(-1), state
+        scores = logits[0]
+        log_p = F.logsigmoid(scores) if self.labeller.multi else scores.log_softmax(-1)
+        return log_p, state
 
 
 def main(arguments: Export) -> None:
@@ -61,14 +64,19 @@ def main(arguments: Export) -> None:
         raise InputError(
             f"{arguments.run} looks ahead: it has no step; train without --bidirectional"
         )
-    step, preprocessing = Step(trained), trained.encoder.preprocessing
+    step = Step(trained)
+    preprocessing = trained.encoder.preprocessing
+    channels = 6 if trained.config.motion else 3
     state = torch.zeros(1, step.parts * trained.config.layers, trained.config.hidden)
-    pixels = torch.zeros(1, 3, preprocessing.size, preprocessing.size, dtype=torch.uint8)
+    pixels = torch.zeros(1, channels, preprocessing.size, preprocessing.size, dtype=torch.uint8)
     about = {
         "classes": list(trained.classes),
         "preprocessing": to_dict(preprocessing),
         "state_shape": list(state.shape[1:]),
         "stride": trained.config.stride,
+        "rate": trained.rate,
+        "multi": trained.multi,
+        "thresholds": trained.thresholds.tolist() if trained.thresholds is not None else None,
     }
     export.write(arguments.file, step, {"pixels": pixels, "state": state}, about)
 

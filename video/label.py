@@ -1,174 +1,160 @@
 """A label for every frame of your videos, cameras and streams.
 
     uv run video label film.mp4                                  # its segments
-    uv run video label films/*.mp4 --csv --srt --eaf             # labels/NAME.frames.csv, labels/NAME.srt, ...
+    uv run video label films/*.mp4 --csv --boris --eaf           # labels/NAME.frames.csv, ...
     uv run video label film.mp4 --overlay out.webm --timeline out.png
-    uv run video label 0                                         # a camera: a line when the label changes
+    uv run video label film.mp4 --review page.html               # correct it in a browser
+    uv run video label 0                                         # a camera: a line at each change
 
-Exit codes: 0 all sources are labelled; 1 some could not be, told in a line each; 2 none, or bad arguments. Ctrl-C
-ends a live source: what was labelled until then is written.
+Exit codes: 0 all sources are labelled; 1 some could not be, told in a line each; 2 none, or bad
+arguments. Ctrl-C ends a live source: what was labelled until then is written.
 """
 
 import os
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from core.errors import InputError
-from core.files import replace, writing
+from core.files import replace, require_apart, require_free, writing
 from core.training import cli, devices
-from core.training.config import require_at_least, require_share
+from core.training.config import require_at_least, require_positive, require_share
+from video import review
 from video.arguments import Label
+from video.decisions import decide
 from video.drawing import timeline
-from video.evaluate import decide
-from video.formats import Span
-from video.labelling import Record, follow, label_recording
-from video.latest import Latest
-from video.outputs import Labelled, name_outputs, tell, write
+from video.frames import Frame, Frames
+from video.labelling import label_recording, nearest
+from video.live import follow_live, remark
+from video.outputs import Labelled, name_outputs, paths, tell, write
 from video.overlay import CODES, Overlay
-from video.reader import Frame, Frames, open_source
+from video.reader import open_source
 from video.trained import DEFAULT, Trained, open_model
-
-PATIENCE = 10.0  # seconds between two lines about skipped frames
 
 
 def main(arguments: Label) -> None:
     """Label every source, and print what is in it."""
     device = devices.select(arguments.device, arguments.threads)
-    _check(arguments)
+    names = name_outputs(arguments.sources)
+    _check(arguments, names)
     trained, _ = open_model(arguments.run or DEFAULT, device)
-    failed, names = 0, name_outputs(arguments.sources)
-    for source, name in names.items():
-        try:
-            with _opened(source, trained, arguments) as frames:
-                live = frames.live
-                labelled = (
-                    _follow(frames, trained, arguments)
-                    if live
-                    else _label(source, frames, trained, arguments)
-                )
-            written = _finish(labelled, source, name, arguments)
-            cli.say(f"{labelled.name}: {labelled.summary()}")
-            if written:
-                cli.say(f"    written: {', '.join(map(str, written))}")
-            elif not live:  # whose segments were told as they came
-                tell(labelled.spans)
-        except InputError as error:
-            failed += 1
-            _remark(str(error))
-    if failed:
-        raise SystemExit(1 if failed < len(names) else 2)
+    cli.for_each("video label", names.items(), partial(_one, trained, arguments))
 
 
-def _check(arguments: Label) -> None:
+def _one(trained: Trained, arguments: Label, item: tuple[str, str]) -> None:
+    """Label one source, write its files and print what is in it."""
+    source, name = item
+    with _opened(source, trained, arguments) as frames:
+        live = frames.live
+        if live:
+            labelled = follow_live(frames, trained, arguments.overlay)
+        else:
+            labelled = _label(source, frames, trained, arguments)
+    written = _finish(labelled, source, name, arguments)
+    cli.say(f"{labelled.name}: {labelled.summary()}")
+    if written:
+        cli.say(f"    written: {', '.join(map(str, written))}")
+    elif not live:  # whose segments were told as they came
+        tell(labelled.spans)
+
+
+def _check(arguments: Label, names: dict[str, str]) -> None:
     """Complain of what is wrong before work begins, and make the folders to write to."""
     if not arguments.sources:
         raise InputError("nothing to label: name files, folders of frames, addresses or cameras")
     require_at_least(1, arguments, "shortest")
-    require_share(arguments, "staying")
+    require_share(arguments, "self_transition")
+    require_positive(arguments, "fps")
+    outputs = [
+        path for name in names.values() for path in paths(arguments.kinds, arguments.out / name)
+    ]
     for flag, path, suffixes in (
         ("--overlay", arguments.overlay, tuple(CODES)),
         ("--timeline", arguments.timeline, (".png",)),
+        ("--review", arguments.review, (".html",)),
     ):
-        if path and path.suffix.lower() not in suffixes:
-            raise InputError(
-                f"{flag} takes the name of a {' or '.join(suffixes)} file to write, not {path}"
-            )
-        if path and len(set(arguments.sources)) > 1:
+        if path is None:
+            continue
+        if path.suffix.lower() not in suffixes:
+            kinds = " or ".join(suffixes)
+            raise InputError(f"{flag} takes the name of a {kinds} file to write, not {path}")
+        if len(names) > 1:
             raise InputError(f"{flag} is one file: label one source at a time")
-        if (
-            path
-            and path.exists()
-            and os.path.exists(arguments.sources[0])
-            and path.samefile(arguments.sources[0])
-        ):
-            raise InputError(f"{flag} {path} would replace the source itself: choose another name")
-    for folder in (
-        arguments.out if arguments.kinds else None,
-        arguments.overlay and arguments.overlay.parent,
-        arguments.timeline and arguments.timeline.parent,
-    ):
-        if folder:
-            with writing(folder):
-                folder.mkdir(parents=True, exist_ok=True)
+        outputs.append(path)
+    inputs = [Path(source) for source in names if os.path.lexists(source)]
+    inputs += [path for folder in inputs if folder.is_dir() for path in folder.iterdir()]
+    for path in outputs:
+        require_apart(path, inputs)
+        with writing(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        require_free(path, arguments.overwrite)
 
 
 @contextmanager
 def _opened(source: str, trained: Trained, arguments: Label) -> Iterator[Frames]:
-    """The frames of a source that the net can label; closed afterwards, and what the reader remarks printed."""
-    frames = open_source(source, stride=trained.config.stride, live=arguments.live)
+    """Give the frames of a source that the net can label; then print what the reader remarks."""
+    frames = open_source(
+        source,
+        stride=trained.config.stride,
+        shown_rate=trained.rate,
+        rate=arguments.fps,
+        live=arguments.live,
+    )
     try:
         if frames.live and trained.config.bidirectional:
-            raise InputError(
-                f"{frames.name}: a net of two directions must see the end first, and this is live"
-            )
-        if frames.live and (arguments.shortest > 1 or arguments.staying):
-            raise InputError(
-                f"{frames.name}: --shortest and --staying need the whole video, and this is live"
-            )
+            reason = "a net of two directions must see the end first, and this is live"
+            raise InputError(f"{frames.name}: {reason}")
+        if frames.live and (arguments.shortest > 1 or arguments.self_transition):
+            reason = "--shortest and --self-transition need the whole video, and this is live"
+            raise InputError(f"{frames.name}: {reason}")
+        if frames.live and arguments.review:
+            raise InputError(f"{frames.name}: --review is for files, and this is live")
+        if frames.resamples:
+            shown = f"frames are chosen by time, {trained.rate:g} a second as in training"
+            remark(f"{frames.name}: {frames.rate:.5g} frames a second; {shown}")
         yield frames
     finally:
         frames.close()
-    for remark in frames.remarks:
-        _remark(remark)
+    for line in frames.remarks:
+        remark(line)
 
 
 def _label(source: str, frames: Frames, trained: Trained, arguments: Label) -> Labelled:
-    numbers, seconds, log_p = label_recording(trained, _counted(frames)).read()
-    labels = decide(log_p, arguments.shortest, arguments.staying)
-    labelled = Labelled(frames.name, trained.classes, numbers, seconds, labels, log_p)
+    """Label a recording; frames that the net was not shown have the label of the nearest one."""
+    numbers, _, log_p = label_recording(trained, _counted(frames)).read()
+    times = frames.times.tolist()
+    rows = nearest(numbers, times)
+    decided = decide(log_p, arguments.shortest, arguments.self_transition, trained.thresholds)
+    labels = decided[rows]
+    background = trained.config.background
+    labelled = Labelled(frames.name, trained.classes, times, labels, log_p[rows], background)
     if arguments.overlay:
-        again = open_source(source, stride=trained.config.stride)  # the pictures were not kept
-        with Overlay(arguments.overlay, frames.rate, trained.classes, labelled.spans) as overlay:
-            for frame, label in zip(_counted(again), labels.tolist(), strict=False):
-                overlay.write(frame, label)
-        again.close()
+        _draw(source, frames.rate, labelled, arguments)
     return labelled
 
 
-def _follow(frames: Frames, trained: Trained, arguments: Label) -> Labelled:
-    """Label the newest frame each time, and print a line when the label changes: until the source ends, or Ctrl-C."""
-    record, classes, current, told = Record(len(trained.classes)), trained.classes, -1, -PATIENCE
-    nothing = Frame(0, 0.0, np.zeros((*frames.size, 3), np.uint8))
-    next(follow(trained, [nothing]))  # the first time takes longest: before frames come in
-    latest = Latest(frames)
-    with (
-        Overlay(arguments.overlay, frames.rate, classes)
-        if arguments.overlay
-        else nullcontext() as overlay
-    ):
-        try:
-            for frame, log_p in follow(trained, latest):
-                record.add(frame.index, frame.seconds, log_p)
-                label = int(log_p.argmax())
-                if label != current:
-                    tell([Span(frame.seconds, frame.seconds, classes[label])])
-                current = label
-                if overlay:
-                    overlay.write(frame, label)
-                if latest.skipped and time.monotonic() > told + PATIENCE:
-                    told = time.monotonic()
-                    _remark(_skipped(frames, latest, record))
-        except KeyboardInterrupt:
-            pass  # the way to end it
-        except InputError as error:  # what came before is not lost
-            _remark(str(error))
-        finally:
-            latest.close()
-    if not len(record):
-        raise InputError(f"{frames.name}: ended before a frame was labelled")
-    if latest.skipped:
-        _remark(_skipped(frames, latest, record))
-    numbers, seconds, log_p = record.read()
-    return Labelled(frames.name, classes, numbers, seconds, decide(log_p), log_p)
+def _draw(source: str, rate: float, labelled: Labelled, arguments: Label) -> None:
+    """Write the overlay; the frames are read again, as they were not kept."""
+    assert arguments.overlay is not None
+    again = open_source(source, rate=arguments.fps)
+    flags = {"multi": labelled.multi}
+    with Overlay(arguments.overlay, rate, labelled.classes, labelled.spans, **flags) as overlay:
+        for frame in _counted(again):
+            if frame.index < len(labelled.labels):
+                overlay.write(frame, *_numbers(labelled, frame.index))
+    again.close()
+    if overlay.cut:
+        held = "a frame is held for a minute at most"
+        remark(f"{arguments.overlay}: {overlay.cut:.0f} s shorter than the film, as {held}")
 
 
-def _skipped(frames: Frames, latest: Latest, record: Record) -> str:
-    return f"{frames.name}: skipped {latest.skipped} of {latest.skipped + len(record)} frames to keep up"
+def _numbers(labelled: Labelled, frame: int) -> Sequence[int]:
+    """Return the labels of a frame."""
+    if labelled.multi:
+        return labelled.labels[frame].nonzero()[:, 0].tolist()
+    return [int(labelled.labels[frame])]
 
 
 def _finish(labelled: Labelled, source: str, name: str, arguments: Label) -> list[Path]:
@@ -177,23 +163,29 @@ def _finish(labelled: Labelled, source: str, name: str, arguments: Label) -> lis
     written = write(labelled, arguments.kinds, arguments.out / name, media)
     if arguments.timeline:
         title = Path(labelled.name).name
-        replace(arguments.timeline, timeline({"labels": labelled.spans}, labelled.classes, title))
-    return written + [path for path in (arguments.timeline, arguments.overlay) if path]
+        rows = {"labels": labelled.spans}
+        if labelled.multi:
+            rows = {
+                name: [span for span in labelled.spans if span.label == name]
+                for name in labelled.classes
+            }
+        replace(arguments.timeline, timeline(rows, labelled.classes, title))
+    if arguments.review:
+        review.write(arguments.review, labelled, source, arguments.fps)
+    drawn = (arguments.timeline, arguments.overlay, arguments.review)
+    return written + [path for path in drawn if path]
 
 
 def _counted(frames: Frames) -> Iterator[Frame]:
-    """The frames, and on a terminal how many there were so far."""
+    """Yield the frames, and show on a terminal how many there were so far."""
     if not sys.stderr.isatty():
         return frames
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import track
 
-    return iter(track(frames, escape(frames.name), console=Console(stderr=True), transient=True))
-
-
-def _remark(line: str) -> None:
-    print(f"video label: {line}", file=sys.stderr, flush=True)
+    console = Console(stderr=True)
+    return iter(track(frames, escape(frames.name), console=console, transient=True))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
 """From frames to the probabilities of their labels: recordings, and live sources as they come.
 
-A net of one direction is given one frame at a time and carries its state on, in recordings as in live streams. So
-it does the same sums in both, and says the same of a frame, bit for bit. Frames that share a matrix product would
-be rounded otherwise, in the seventh digit, which a net can make more of over time. A net of two directions begins
-when the last frame is there; until then what the encoder saw in each is kept.
+A net of one direction is given one frame at a time and carries its state on, in recordings as in
+live streams. So it does the same sums in both, and says the same of a frame, bit for bit. Frames
+that share a matrix product would be rounded otherwise, in the seventh digit, which a net can make
+more of over time. A net of two directions begins when the last frame is there; until then the
+features of each are kept.
 """
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from PIL import Image
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from video.reader import Frame
+from video.frames import Frame
+from video.preparation import Preparation
 from video.trained import Trained
 
 
@@ -23,7 +24,8 @@ class Record:
     """Number, time (seconds) and log p of the frames labelled so far: some bytes for each."""
 
     def __init__(self, classes: int):
-        self._classes, self._rows = classes, array("d")
+        self._classes = classes
+        self._rows = array("d")
 
     def add(self, index: int, seconds: float, log_p: Float[Tensor, " classes"]) -> None:
         """Add the next frame; Ctrl-C comes before or after, never between its numbers."""
@@ -35,11 +37,8 @@ class Record:
     def read(self) -> tuple[list[int], list[float], Float[Tensor, "frames classes"]]:
         """Return numbers, times and log p of all frames."""
         rows = np.array(self._rows).reshape(len(self), self._classes + 2)
-        return (
-            rows[:, 0].astype(int).tolist(),
-            rows[:, 1].tolist(),
-            torch.from_numpy(rows[:, 2:]).float(),
-        )
+        numbers = rows[:, 0].astype(int).tolist()
+        return numbers, rows[:, 1].tolist(), torch.from_numpy(rows[:, 2:]).float()
 
 
 def label_recording(trained: Trained, frames: Iterable[Frame]) -> Record:
@@ -49,32 +48,67 @@ def label_recording(trained: Trained, frames: Iterable[Frame]) -> Record:
         for frame, log_p in follow(trained, frames):
             record.add(frame.index, frame.seconds, log_p)
         return record
-    places, kept = [], bytearray()  # one block: as many small ones would leave gaps in memory
+    places = []
+    kept = bytearray()  # one block: as many small ones would leave gaps in memory
+    prepare = trained.preparation()
     for frame in frames:
-        places.append((frame.index, frame.seconds))
-        kept += look(trained, frame).cpu().numpy().tobytes()
-    features = torch.frombuffer(kept, dtype=_precision(trained)).view(len(places), -1)
-    for (index, seconds), log_p in zip(places, trained.label(features)[0].cpu(), strict=True):
-        record.add(index, seconds, log_p)
+        for features in features_of(trained, frame, prepare):
+            kept += features.cpu().numpy().tobytes()
+        places.append((frame.index, frame.seconds, frame.shown))
+    shown = sum(times for _, _, times in places)
+    features = torch.frombuffer(kept, dtype=_precision(trained)).view(shown, -1)
+    log_p = trained.label(features)[0].cpu()
+    last = -1
+    for index, seconds, times in places:
+        last += times
+        record.add(index, seconds, log_p[last])
     return record
 
 
 def follow(
     trained: Trained, frames: Iterable[Frame]
 ) -> Iterator[tuple[Frame, Float[Tensor, " classes"]]]:
-    """Yield each frame as soon as it is labelled, with its log p: for nets that do not look ahead."""
+    """Yield each frame as soon as it is labelled, with its log p: for nets of one direction.
+
+    Of a frame that the net is shown several times it is the last log p.
+    """
     state = None
+    prepare = trained.preparation()
     for frame in frames:
-        log_p, state = trained.label(look(trained, frame), state)
+        *earlier, features = features_of(trained, frame, prepare)
+        for before in earlier:
+            _, state = trained.label(before, state)
+        log_p, state = trained.label(features, state)
         yield frame, log_p[0].cpu()
 
 
-def look(trained: Trained, frame: Frame) -> Float[Tensor, "1 features"]:
-    """Return what the encoder sees in a frame."""
-    pixels = trained.encoder.preprocessing(Image.fromarray(frame.pixels))
-    return trained.features(pixels[None]).to(_precision(trained))
+def features_of(
+    trained: Trained, frame: Frame, prepare: Preparation
+) -> list[Float[Tensor, "1 features"]]:
+    """Return the encoder's features of a frame, as often as the net is shown it."""
+    pixels = prepare(frame.pixels)
+    features = trained.features(pixels[None]).to(_precision(trained))
+    if frame.shown == 1 or not trained.config.motion:
+        return [features] * frame.shown
+    again = trained.features(prepare(frame.pixels)[None]).to(_precision(trained))
+    return [features, *[again] * (frame.shown - 1)]
+
+
+def nearest(numbers: Sequence[int], times: Sequence[float]) -> Int[Tensor, " frames"]:
+    """Return for every frame of a film the row of the labelled frame nearest to it in time.
+
+    Args:
+        numbers: which frames of the film were labelled, in order.
+        times: the time of every frame of the film.
+    """
+    every = torch.tensor(times, dtype=torch.float64)
+    labelled = every[torch.tensor(numbers)]
+    after = torch.searchsorted(labelled, every).clamp(max=len(labelled) - 1)
+    before = (after - 1).clamp(min=0)
+    closer = (every - labelled[before]).abs() < (labelled[after] - every).abs()
+    return torch.where(closer, before, after)
 
 
 def _precision(trained: Trained) -> torch.dtype:
-    """That of the features that the net was trained on: those of a frozen encoder are kept in half precision."""
+    """That of the features that the net was trained on: a frozen encoder's are half precision."""
     return torch.float32 if trained.config.trains_encoder else torch.float16

@@ -1,4 +1,4 @@
-"""Keeps up with a live source: of the frames that came in while the last one was labelled, only the newest.
+"""Keeps up with a live source: of the frames that came in meanwhile, only the newest is given.
 
 for frame in Latest(open_source("rtsp://door/1")): ...
 """
@@ -6,13 +6,14 @@ for frame in Latest(open_source("rtsp://door/1")): ...
 from collections.abc import Iterator
 from threading import Condition, Thread
 
-from video.reader import Frame
+from video.frames import Frame
 
 
 class Latest(Iterator[Frame]):
-    """The newest frame each time one is asked for; what a source brought in between is skipped.
+    """The newest frame each time one is taken; what a source brought in between is skipped.
 
-    A thread reads on and keeps one frame only. Errors of the source appear where the next frame is asked for.
+    A thread reads on and keeps one frame only. Errors of the source are raised where the next
+    frame is taken.
 
     Attributes:
         skipped: how many frames were skipped so far.
@@ -22,7 +23,8 @@ class Latest(Iterator[Frame]):
         self.skipped = 0
         self._frame: Frame | None = None
         self._error: Exception | None = None
-        self._ended = self._closed = False
+        self._ended = False
+        self._closed = False
         self._changed = Condition()
         self._thread = Thread(target=self._read, args=(frames,), daemon=True)
         self._thread.start()
@@ -30,7 +32,8 @@ class Latest(Iterator[Frame]):
     def __next__(self) -> Frame:
         with self._changed:
             self._changed.wait_for(lambda: self._frame or self._ended)
-            frame, self._frame = self._frame, None
+            frame = self._frame
+            self._frame = None
         if frame:
             return frame
         raise self._error or StopIteration

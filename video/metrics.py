@@ -2,12 +2,12 @@
 
     scores([torch.tensor([0, 0, 1, 1])], [torch.tensor([0, 1, 1, 1])], ("rest", "walk"))["accuracy"]    # 75.0
 
-Frame accuracy says little about flicker, which costs few frames and makes a timeline useless; the edit score
-(Lea et al. 2016) and F1@k (Lea et al. 2017) do, and are those that MS-TCN (Abu Farha and Gall 2019) made the
-custom. All figures are percentages, as in the tables of that literature.
+Frame accuracy says little about flicker, which costs few frames and makes a timeline useless; the
+edit score (Lea et al. 2016) and F1@k (Lea et al. 2017) do, and are those that MS-TCN (Abu Farha and
+Gall 2019) made the custom. All figures are percentages, as in the tables of that literature.
 
-One thing differs from the scripts that circulate with those papers: many of them let the last segment of a clip
-end one frame early. Here it has all its frames.
+One thing differs from the scripts that circulate with those papers: many of them let the last
+segment of a clip end one frame early. Here it has all its frames.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,18 +33,19 @@ def scores(
 ) -> dict[str, float]:
     """Return accuracy, balanced accuracy, edit score, F1@10, F1@25 and F1@50 of a set of clips.
 
-    Accuracies are over the frames of all clips, F1 is of the matches counted over all clips, and the edit score
-    is the mean over clips: as MS-TCN reports them.
+    Accuracies are over the frames of all clips, F1 is of the matches counted over all clips, and
+    the edit score is the mean over clips: as MS-TCN reports them.
 
     Args:
         predicted: labels of each clip, indices into `classes`.
         truth: labels of the same clips.
         classes: names of the labels.
-        background: name of the class whose segments do not count in edit score and F1, if there is one.
+        background: name of the class whose segments do not count in edit score and F1, if there
+            is one.
 
     Raises:
         InputError: no class is called `background`.
-        ValueError: there is no clip or an empty one, or predicted labels are not as many as the true ones.
+        ValueError: there is no clip or an empty one, or predicted and true labels differ in number.
     """
     _require_pairs(predicted, truth)
     matrix = confusion(torch.cat(list(predicted)), torch.cat(list(truth)), len(classes))
@@ -67,7 +68,7 @@ def mean_over_clips(
     classes: Sequence[str],
     background: str | None = None,
 ) -> dict[str, float]:
-    """Return the means of the scores that each clip has by itself, in which a short one counts like a long one.
+    """Return the means over clips of their scores; a short clip counts like a long one.
 
     Arguments and errors are those of `scores`.
     """
@@ -77,7 +78,7 @@ def mean_over_clips(
 
 
 def majority(training: Iterable[Labels], clips: Iterable[Labels]) -> list[Labels]:
-    """Label every frame of `clips` with the most frequent class of `training`: what takes no looking.
+    """Label every frame of `clips` with the most frequent class of `training`.
 
     The scores of these labels belong beside those of every model.
     """
@@ -103,8 +104,9 @@ def balanced_accuracy(matrix: Int[Tensor, "classes classes"]) -> float:
 
 
 def edit_score(predicted: Sequence[Segment], truth: Sequence[Segment]) -> float:
-    """Return 100 (1 - d / n): d insertions, deletions and changes of label between two lists of n segments at most.
+    """Return 100 (1 - d / n), the similarity of two lists of n segments at most.
 
+    d is the number of insertions, deletions and changes of label that turn one into the other.
     Only the order of labels counts, not how long they last. Two empty lists agree: 100.
     """
     longest = max(len(predicted), len(truth))
@@ -117,9 +119,9 @@ def edit_score(predicted: Sequence[Segment], truth: Sequence[Segment]) -> float:
 def f1(clips: Sequence[tuple[Sequence[Segment], Sequence[Segment]]], overlap: float) -> float:
     """Return F1 of the segments found, in percent, their matches counted over all clips.
 
-    A predicted segment matches the true one of its label with which its intersection over union is the greatest,
-    if that is at least `overlap` and no earlier segment has matched the same. Where there is nothing to find and
-    nothing was found F1 is 100.
+    A predicted segment matches the true one of its label with which its intersection over union is
+    the greatest, if that is at least `overlap` and no earlier segment has matched the same. Where
+    there is nothing to find and nothing was found F1 is 100.
 
     Args:
         clips: (predicted, true) segments of each clip.

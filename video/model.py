@@ -1,16 +1,16 @@
 """The labeller: a label for every frame (synced many-to-many, slide 17).
 
     a_t = relu(A encoder(frame_t))              what frame t shows
-    h_t = core(a_t, h_{t-1})                    what was seen so far; both ways: and what comes
-    p(y_t) = softmax(V h_t)
+    h_t = cell(a_t, h_{t-1})                    what was seen so far; both ways: and what comes
+    p(y_t) = softmax(V h_t)                     or a sigmoid for each behaviour that can occur
 
-In one direction, a net that reads a stream frame by frame carries the same state as one that is given the whole
-sequence.
+In one direction, a net that reads a stream frame by frame carries the same state as one that is
+given the whole sequence.
 """
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from core.cells import State
@@ -18,13 +18,26 @@ from core.recurrent import with_biases
 from core.training import distributed
 from video.config import Config
 
+LARGEST_CHANGE = 4.0  # of log p between two frames, that the smoothing term counts
+
 
 class Labeller(nn.Module):
-    """From what the encoder sees in each frame to the scores of labels."""
+    """From the encoder's features of each frame to the scores of labels.
 
-    def __init__(self, config: Config, features: int, classes: int):
+    Args:
+        config: sizes and cell.
+        features: numbers that describe a frame.
+        classes: labels.
+        multi: whether several labels can occur at once; then `thresholds` has the probability from
+            which on each does.
+    """
+
+    thresholds: Tensor
+
+    def __init__(self, config: Config, features: int, classes: int, *, multi: bool = False):
         super().__init__()
         self.config = config
+        self.multi = multi
         self.frame = nn.Linear(features, config.frame)
         self.recurrent = None
         if config.cell != "none":
@@ -36,7 +49,10 @@ class Labeller(nn.Module):
                 dropout=config.dropout,
                 bidirectional=config.bidirectional,
             )
-        self.V = nn.Linear(self.recurrent.output_size if self.recurrent else config.frame, classes)
+        outputs = self.recurrent.output_size if self.recurrent else config.frame
+        self.V = nn.Linear(outputs, classes)
+        if multi:
+            self.register_buffer("thresholds", torch.full((classes,), 0.5))
 
     def forward(
         self,
@@ -46,22 +62,30 @@ class Labeller(nn.Module):
     ) -> tuple[Float[Tensor, "time batch classes"], State | None]:
         """Return the scores of each frame's labels, and the state to go on from.
 
-        With lengths, what lies beyond a clip's length has no influence: it would on what reads from the end.
+        With lengths, what lies beyond a clip's length has no influence: it would on what reads
+        from the end.
         """
         dropout = self.config.dropout
-        a = F.dropout(
-            F.relu(self.frame(features.to(self.frame.weight.dtype))), dropout, self.training
-        )
+        a = F.relu(self.frame(features.to(self.frame.weight.dtype)))
+        a = F.dropout(a, dropout, self.training)
         if self.recurrent is None:
             return self.V(a), state
         h, state = self.recurrent(a, state, lengths)
         return self.V(F.dropout(h, dropout, self.training)), state
 
 
+def encode(
+    encoder: nn.Module, pixels: UInt8[Tensor, "frames channels size size"], *, whole: bool
+) -> Float[Tensor, "frames features"]:
+    """Return the features of frames, of three channels each, and of their motion if that follows."""
+    pictures = pixels.split(3, 1)
+    return torch.cat([describe(encoder(picture), whole=whole) for picture in pictures], -1)
+
+
 def describe(
     grid: Float[Tensor, "frames cells channels"], *, whole: bool
 ) -> Float[Tensor, "frames features"]:
-    """Return what an encoder's grid says of each frame: the `whole` of it, or the mean and the maximum of the cells.
+    """Return the `whole` of an encoder's grid, or the mean and the maximum of its cells.
 
     A small thing fills few of the cells: it shows in the maximum and is lost in the mean.
     """
@@ -74,21 +98,46 @@ def loss(
     weights: Float[Tensor, " classes"],
     smooth: float,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy, weighted by class, and the truncated smoothing term of MS-TCN (Farha and Gall 2019, eqs. 7-9).
+    """Weighted cross-entropy, and the smoothing term of MS-TCN (Farha and Gall 2019, eqs. 7-9).
 
-    That is the mean square of what log p changes by between two frames, as far as it is below 4: neighbours have
-    the same label nearly always, and where they have not the change should be free. Labels below 0 are padding.
-    Where many processes share a batch, the mean of their losses is that of the batch, however long each one's
-    clips are.
+    That term is the mean square of the change of log p between two frames, truncated at 4:
+    neighbours have the same label nearly always, and where they have not the change should be
+    free. Labels below 0 are padding or were not scored. Where many processes share a batch, the
+    mean of their losses is that of the batch, however long each one's clips are.
     """
     log_p = F.log_softmax(logits, -1)
-    right = F.nll_loss(
-        log_p.flatten(0, 1), labels.flatten(), weights, ignore_index=-1, reduction="sum"
-    )
     valid = labels >= 0
+    targets = labels.clamp(min=-1).flatten()
+    wrong = F.nll_loss(log_p.flatten(0, 1), targets, weights, ignore_index=-1, reduction="sum")
+    total = weights[labels.clamp(min=0)].mul(valid).sum()
+    cross_entropy = wrong / distributed.total(total).clamp(min=1e-8)
     both = valid[1:] & valid[:-1]
-    change = (log_p[1:] - log_p[:-1].detach()).abs().clamp(max=4.0) ** 2
-    seen, pairs = weights[labels.clamp(min=0)].mul(valid).sum(), both.sum()
-    cross_entropy = right / distributed.total(seen).clamp(min=1e-8)
-    smoothing = (change.mean(-1) * both).sum() / distributed.total(pairs).clamp(min=1)
+    smoothing = (_changes(log_p).mean(-1) * both).sum()
+    smoothing = smoothing / distributed.total(both.sum()).clamp(min=1)
     return distributed.world() * (cross_entropy + smooth * smoothing)
+
+
+def behaviours_loss(
+    logits: Float[Tensor, "time batch classes"],
+    labels: Int[Tensor, "time batch classes"],
+    weights: Float[Tensor, "2 classes"],
+    smooth: float,
+) -> Float[Tensor, ""]:
+    """The same for several behaviours at once: a binary cross-entropy for each.
+
+    The weights are those of frames in which each behaviour is absent (row 0) and occurs (row 1).
+    """
+    valid = labels >= 0
+    occurs = labels.clamp(min=0)
+    weight = torch.where(occurs == 1, weights[1], weights[0]) * valid
+    wrong = F.binary_cross_entropy_with_logits(logits, occurs.float(), weight, reduction="sum")
+    cross_entropy = wrong / distributed.total(weight.sum()).clamp(min=1e-8)
+    both = valid[1:] & valid[:-1]
+    smoothing = (_changes(F.logsigmoid(logits)) * both).sum()
+    smoothing = smoothing / distributed.total(both.sum()).clamp(min=1)
+    return distributed.world() * (cross_entropy + smooth * smoothing)
+
+
+def _changes(log_p: Float[Tensor, "time batch classes"]) -> Float[Tensor, "time_1 batch classes"]:
+    """Return the truncated square of what changes from each frame to the next."""
+    return (log_p[1:] - log_p[:-1].detach()).abs().clamp(max=LARGEST_CHANGE) ** 2

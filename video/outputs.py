@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -14,15 +14,19 @@ from torch import Tensor
 
 from core.files import replace
 from core.training.cli import say
-from video import formats
+from video import annotation_tools, formats
 from video.formats import Span
 
 KINDS = {
     "csv": ".frames.csv",
     "segments": ".segments.csv",
+    "onehot": ".onehot.csv",
+    "probabilities": ".probabilities.csv",
+    "boris": ".boris.csv",
+    "eaf": ".eaf",
     "srt": ".srt",
     "vtt": ".vtt",
-    "eaf": ".eaf",
+    "json": ".json",
 }
 """How the names of the files of each kind end."""
 
@@ -33,53 +37,89 @@ class Labelled:
 
     name: str
     classes: Sequence[str]
-    frames: Sequence[int]
-    """Number of each frame in the source; a stride, or keeping up, leaves some out."""
     seconds: Sequence[float]
-    labels: Int[Tensor, " frames"]
+    """The time of each frame."""
+    labels: Int[Tensor, " frames"] | Int[Tensor, "frames classes"]
+    """One label a frame, or 0 and 1 for each behaviour."""
     log_p: Float[Tensor, "frames classes"]
+    background: str = "background"
+
+    @property
+    def multi(self) -> bool:
+        """Whether several behaviours can occur at once."""
+        return self.labels.ndim == 2
 
     @cached_property
     def spans(self) -> list[Span]:
-        """The segments in time."""
+        """The segments in time, of all behaviours."""
         return formats.spans(self.labels, self.seconds, self.classes)
 
+    @property
+    def end(self) -> float:
+        """When the last frame ends, in seconds."""
+        return formats.end(self.seconds)
+
     def summary(self) -> str:
-        """How long it is, and how much of it has each label."""
-        shares = torch.bincount(self.labels, minlength=len(self.classes)) / len(self.labels)
+        """Return how long it is, and how much of it has each label."""
+        if self.multi:
+            shares = self.labels.double().mean(0)
+        else:
+            shares = torch.bincount(self.labels, minlength=len(self.classes)) / len(self.labels)
         order = shares.argsort(descending=True, stable=True).tolist()
-        found = ", ".join(f"{self.classes[n]} {100 * shares[n]:.0f} %" for n in order if shares[n])
-        length = self.spans[-1].end - self.spans[0].start
-        return f"{len(self.labels)} frame{'s' * (len(self.labels) > 1)}, {length:.1f} s: {found}"
+        found = [f"{self.classes[n]} {100 * shares[n]:.0f} %" for n in order if shares[n]]
+        frames = len(self.labels)
+        length = self.end - self.seconds[0]
+        told = ", ".join(found) or "nothing"
+        return f"{frames} frame{'s' * (frames > 1)}, {length:.1f} s: {told}"
 
     def text(self, kind: str, media: Path | None) -> str:
-        """The content of a file of one of `KINDS`; `media` is the video, if it is a file."""
-        each = self.labels, self.seconds, self.classes
-        if kind == "csv":
-            probabilities = self.log_p.gather(1, self.labels[:, None])[:, 0].exp()
-            return formats.frames_csv(*each, probabilities, self.frames)
-        if kind == "eaf":
-            return formats.eaf(*each, media)
-        return {"segments": formats.segments_csv, "srt": formats.srt, "vtt": formats.vtt}[kind](
-            *each
-        )
+        """Return the content of a file of one of `KINDS`; `media` is the video, if it is a file."""
+        writers: dict[str, Callable[[], str]] = {
+            "csv": lambda: formats.frames_csv(self.labels, self.seconds, self.classes, self.log_p),
+            "segments": lambda: formats.segments_csv(self.spans),
+            "onehot": lambda: formats.onehot_csv(self.labels, self.seconds, self.classes),
+            "probabilities": lambda: formats.probabilities_csv(
+                self.seconds, self.classes, self.log_p
+            ),
+            "boris": lambda: annotation_tools.boris_csv(
+                self._bouts, self.seconds, media, self.name
+            ),
+            "eaf": lambda: annotation_tools.eaf(self.spans, self.classes, media, self.multi),
+            "srt": lambda: annotation_tools.srt(self.spans),
+            "vtt": lambda: annotation_tools.vtt(self.spans),
+            "json": lambda: formats.to_json(self.name, self.spans, self.classes, self.end),
+        }
+        return writers[kind]()
+
+    @property
+    def _bouts(self) -> list[Span]:
+        """The segments that are behaviours."""
+        return [span for span in self.spans if span.label != self.background]
+
+
+def paths(kinds: Sequence[str], stem: Path) -> list[Path]:
+    """Return the paths of files of these `KINDS`: `stem` and what the kind adds."""
+    return [stem.with_name(stem.name + KINDS[kind]) for kind in kinds]
 
 
 def write(labelled: Labelled, kinds: Sequence[str], stem: Path, media: Path | None) -> list[Path]:
-    """Write files of these `KINDS`, each whole or not at all; return their paths: `stem` and what the kind adds."""
-    paths = [stem.with_name(stem.name + KINDS[kind]) for kind in kinds]
-    for kind, path in zip(kinds, paths, strict=True):
+    """Write files of these `KINDS`, each whole or not at all; return their paths."""
+    for kind, path in zip(kinds, paths(kinds, stem), strict=True):
         replace(path, labelled.text(kind, media).encode(errors="replace"))
-    return paths
+    return paths(kinds, stem)
 
 
 def name_outputs(sources: Iterable[str]) -> dict[str, str]:
-    """Return for each source a name for its files; no two are the same, nor differ in upper and lower case alone."""
-    names, taken = dict[str, str](), set[str]()
+    """Return for each source a name for its files.
+
+    No two are the same, nor differ in upper and lower case alone.
+    """
+    names = dict[str, str]()
+    taken = set[str]()
     for source in dict.fromkeys(sources):
         stem = _stem(source)
         numbered = (f"{stem}-{n}" if n > 1 else stem for n in count(1))
-        names[source] = next(each for each in numbered if each.lower() not in taken)
+        names[source] = next(name for name in numbered if name.lower() not in taken)
         taken.add(names[source].lower())
     return names
 
@@ -91,11 +131,10 @@ def tell(spans: Iterable[Span]) -> None:
 
 
 def _stem(source: str) -> str:
-    """film for film.mp4, camera-0 for a camera, cam.example-door for rtsp://cam.example/door."""
+    """Return film for film.mp4, camera-0 for a camera, cam.example-door for rtsp://cam.example/door."""
     if "://" in source and not os.path.exists(source):
-        address = re.sub("^.*://([^/@]*@)?", "", source).partition("?")[
-            0
-        ]  # a password is not for names
+        without_password = re.sub("^.*://([^/@]*@)?", "", source)
+        address = without_password.partition("?")[0]
         return re.sub(r"[^\w.-]+", "-", address).strip("-.") or "stream"
     if source.isdecimal() and not os.path.exists(source):
         return f"camera-{int(source)}"

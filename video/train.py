@@ -1,106 +1,193 @@
 """Train a labeller of video frames, and report it beside the majority class.
 
 uv run video train                                  # moving sprites, nothing to download
-uv run video train --preset videos --data FOLDER    # your own labelled videos, with the lite0 encoder
+uv run video train --preset videos --data FOLDER    # your own labelled videos, with lite0
+uv run video train --start RUN --add LABELS         # go on from a run, with what was labelled since
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from rich.console import Console
 from torch import Tensor, nn
 
-from core.training import cli, devices
+from core.errors import InputError
+from core.training import checkpoint, cli, devices
 from core.training.arguments import TrainArguments
 from core.training.config import to_dict
 from core.training.loop import fit
 from core.training.tables import scores_table
 from core.training.tbptt import CarriedState
 from datasets import videos
-from video.config import Config
-from video.data import Read, TrainingBatches, read, resident
-from video.evaluate import compare, measure
-from video.model import describe, loss
+from datasets.clips import VideoSplits, merged, renumbered
+from video.config import PRESETS, Config
+from video.data import PADDING, TrainingBatches, resident
+from video.evaluate import compare, measure, set_thresholds
+from video.model import behaviours_loss, encode, loss
+from video.reading import LoadedClip, read, training_rate
 from video.trained import Trained, build, encoder_of, open_model
 
 
 class Learner(nn.Module):
-    """The labeller together with what it learns from, and the state that one window hands to the next."""
+    """The labeller together with what it learns from, and the carried state of truncated BPTT."""
 
     def __init__(self, trained: Trained, weights: Tensor, batch: int):
         super().__init__()
-        self.config, self.labeller = trained.config, trained.labeller
-        self.encoder = (
-            trained.encoder if self.config.trains_encoder else None
-        )  # a frozen one is no weight of ours
+        self.config = trained.config
+        self.labeller = trained.labeller
         trained.encoder.requires_grad_(self.config.trains_encoder)
+        self.encoder = trained.encoder if self.config.trains_encoder else None
         self.register_buffer("weights", weights)
-        core = None if self.config.bidirectional else self.labeller.recurrent
-        self.carried = CarriedState(core.initial_state(batch)) if core else None
+        recurrent = None if self.config.bidirectional else self.labeller.recurrent
+        self.carried = CarriedState(recurrent.initial_state(batch)) if recurrent else None
 
     def forward(
         self,
         frames: Shaped[Tensor, "time batch *shape"],
-        labels: Int[Tensor, "time batch"],
+        labels: Int[Tensor, "time batch *classes"],
         first: Bool[Tensor, ""],
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Learn from a window; return the loss and what to log."""
         if self.encoder:
-            grid = self.encoder(frames.flatten(0, 1))
-            frames = describe(grid, whole=True).unflatten(0, labels.shape)
-        valid = labels >= 0
-        lengths = (
-            valid.sum(0) if self.config.bidirectional else None
-        )  # one direction meets padding last
-        logits, state = self.labeller(
-            frames, self.carried.before(first) if self.carried else None, lengths
-        )
+            features = encode(self.encoder, frames.flatten(0, 1), whole=True)
+            frames = features.unflatten(0, labels.shape[:2])
+        lengths = None  # in one direction the padding comes last
+        if self.config.bidirectional:
+            inside = labels != PADDING
+            lengths = (inside[..., 0] if self.labeller.multi else inside).sum(0)
+        before = self.carried.before(first) if self.carried else None
+        logits, state = self.labeller(frames, before, lengths)
         if self.carried:
             self.carried.keep(state)
-        accuracy = ((logits.argmax(-1) == labels) & valid).sum() / valid.sum().clamp(min=1)
-        return loss(logits, labels, self.get_buffer("weights"), self.config.smooth), {
-            "accuracy": accuracy
-        }
+        error = behaviours_loss if self.labeller.multi else loss
+        value = error(logits, labels, self.get_buffer("weights"), self.config.smooth)
+        return value, {"accuracy": _accuracy(logits, labels)}
 
 
-def class_weights(clips: Sequence[Read], classes: int) -> Tensor:
-    """Return the inverse of each class's share of the frames, 1 on average over frames; 0 for those without any."""
-    counts = torch.bincount(torch.cat([clip.labels for clip in clips]), minlength=classes).float()
+def _accuracy(logits: Tensor, labels: Tensor) -> Float[Tensor, ""]:
+    """Return the share of the scored labels that are right; of several behaviours, from p = 1/2."""
+    scored = labels >= 0
+    guesses = (logits > 0).long() if labels.ndim == 3 else logits.argmax(-1)
+    return ((guesses == labels) & scored).sum() / scored.sum().clamp(min=1)
+
+
+def class_weights(clips: Sequence[LoadedClip], classes: int) -> Float[Tensor, " classes"]:
+    """Return the inverse of each class's share of the frames, 1 on average over frames.
+
+    A class without frames has 0.
+    """
+    labels = torch.cat([clip.labels for clip in clips])
+    counts = torch.bincount(labels[labels >= 0], minlength=classes).float()
     present = counts > 0
-    return torch.where(present, counts.sum() / (counts.clamp(min=1) * present.sum()), 0.0)
+    weights = counts.sum() / (counts.clamp(min=1) * present.sum())
+    return torch.where(present, weights, 0.0)
+
+
+def behaviour_weights(clips: Sequence[LoadedClip]) -> Float[Tensor, "2 classes"]:
+    """Return the weights of absence and occurrence of each behaviour: half of their inverse share.
+
+    One that never occurs, or always does, has 1 for what there is and 0 for what is not.
+    """
+    labels = torch.cat([clip.labels for clip in clips])
+    counts = torch.stack([(labels == 0).sum(0), (labels == 1).sum(0)]).float()
+    present = counts > 0
+    weights = counts.sum(0) / (counts.clamp(min=1) * present.sum(0).clamp(min=1))
+    return torch.where(present, weights, 0.0)
+
+
+def load_data(config: Config) -> VideoSplits:
+    """Return the clips that a configuration names, with those that were added."""
+    flags: dict[str, Any] = {"background": config.background, "split": config.split}
+    splits = videos.load(config.data, **flags, multi=config.multi)
+    for source in config.add:
+        added = videos.read_labels(source, **flags, multi=splits.multi)
+        splits = merged(splits, added.everything())
+    return splits
+
+
+def continued(config: Config, old: Config) -> Config:
+    """Return the configuration to go on with from that of an old run: with more labels.
+
+    The training loop is the new one, where it is not that of a preset.
+    """
+    loop = config.loop
+    if loop in [preset.loop for preset in PRESETS.values()]:
+        loop = old.loop
+    return replace(old, add=(*old.add, *config.add), start=config.start, loop=loop)
+
+
+def adopt(trained: Trained, old: Trained, saved: Mapping[str, Any]) -> None:
+    """Give a net the weights of another, whose classes are the first of its own.
+
+    Raises:
+        InputError: the other has behaviours at once and this one has not, or its other classes.
+    """
+    count = len(old.classes)
+    if trained.classes[:count] != old.classes or trained.multi != old.multi:
+        raise InputError(f"{trained.config.start} was trained on other labels: train a new run")
+    weights = checkpoint.part(saved["weights"], "labeller")
+    with torch.no_grad():
+        for name, value in trained.labeller.state_dict().items():
+            given = weights[name]
+            if given.shape == value.shape:
+                value.copy_(given)
+            else:  # more classes now: those known keep their rows
+                value[:count] = given
+    trained.encoder.load_state_dict(old.encoder.state_dict())
+
+
+def _in_old_order(splits: VideoSplits, old: Trained) -> VideoSplits:
+    """Return splits whose classes begin with those of a net."""
+    new = [name for name in splits.classes if name not in old.classes]
+    classes = (*old.classes, *new)
+    numbers = [classes.index(name) for name in splits.classes]
+    train, validation, test = (
+        tuple(renumbered(clip, numbers, len(classes)) for clip in part)
+        for part in (splits.train, splits.validation, splits.test)
+    )
+    return VideoSplits(train, validation, test, classes, splits.multi)
 
 
 def main(arguments: TrainArguments[Config]) -> None:
-    """Train, judge by the validation clips, report."""
+    """Train, keep the best on the validation clips, report."""
     config, session, run = arguments.start()
     device = devices.select(session.device, session.threads)
-    splits = videos.load(config.data, background=config.background, split=config.split)
-    for line in videos.suspects((*splits.train, *splits.validation, *splits.test)):
+    old = None
+    saved: dict[str, Any] = {}
+    if config.start:
+        old, saved = open_model(config.start, device)
+        if not session.resume:
+            config = continued(config, old.config)
+            run.config = config
+    splits = load_data(config)
+    if old:
+        splits = _in_old_order(splits, old)
+    for line in videos.suspects(splits.clips):
         print(f"warning: {line}", file=sys.stderr)
+    rate = old.rate if old else training_rate(config, splits.train)
     encoder = encoder_of(config).to(device)
-    train, validation = (
-        read(config, encoder, splits.train),
-        read(config, encoder, splits.validation),
-    )
-    trained = build(config, encoder, splits.classes)
+    trained = build(config, encoder, splits.classes, rate=rate, multi=splits.multi)
     trained.labeller.to(device)
-    weights = (
-        class_weights(train, len(splits.classes))
-        if config.weighted
-        else torch.ones(len(splits.classes))
-    )
-    learner = Learner(trained, weights, config.loop.batch).to(device)
+    if old and not session.resume:
+        adopt(trained, old, saved)
+    train = read(config, encoder, splits.train, rate, quiet=session.quiet)
+    validation = read(config, encoder, splits.validation, rate, quiet=session.quiet)
+    learner = Learner(trained, _weights(train, splits, config), config.loop.batch).to(device)
     fit(
         learner,
         TrainingBatches(resident(train, device), config, device),
-        lambda: measure(trained, validation),
+        lambda: _validate(trained, validation),
         run,
         config.loop,
-        monitor="balanced accuracy",
+        monitor="mean average precision" if splits.multi else "balanced accuracy",
         extras={
             "classes": list(splits.classes),
+            "multi": splits.multi,
+            "rate": rate,
             "preprocessing": to_dict(encoder.preprocessing),
             "fingerprint": "" if config.trains_encoder else encoder.fingerprint,
         },
@@ -109,11 +196,25 @@ def main(arguments: TrainArguments[Config]) -> None:
     if run.writes:
         best, _ = open_model(run.directory, device)
         name = "test" if splits.test else "validation"
-        clips = read(config, best.encoder, splits.test) if splits.test else validation
-        Console().print(
-            scores_table(compare(best, train, clips), f"{name}: {len(clips)} clips, %", "labels by")
-        )
+        clips = read(config, best.encoder, splits.test, rate) if splits.test else validation
+        heading = "behaviour" if splits.multi else "labels by"
+        title = f"{name}: {len(clips)} clips, %"
+        Console().print(scores_table(compare(best, train, clips), title, heading))
         print(f"{run.directory} holds the run; now: video label VIDEO --run {run.directory}")
+
+
+def _weights(train: Sequence[LoadedClip], splits: VideoSplits, config: Config) -> Tensor:
+    """Return the weights of the classes in the loss."""
+    if splits.multi:
+        return behaviour_weights(train) if config.weighted else torch.ones(2, len(splits.classes))
+    classes = len(splits.classes)
+    return class_weights(train, classes) if config.weighted else torch.ones(classes)
+
+
+def _validate(trained: Trained, validation: Sequence[LoadedClip]) -> dict[str, float]:
+    if trained.multi:
+        set_thresholds(trained, validation)
+    return measure(trained, validation)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import torch
 
 from core.training.config import LoopConfig
 from video.config import Config
-from video.data import Read, TrainingBatches
+from video.data import TrainingBatches
+from video.reading import LoadedClip
 
 LENGTHS = {"train": (23, 9, 16, 12, 8), "val": (9,), "test": (10, 7)}
 
@@ -43,7 +44,7 @@ def batches_of(
 ) -> TrainingBatches:
     """Batches of clips whose frames say which frame of which clip they are, from 1."""
     made = [
-        Read(
+        LoadedClip(
             str(clip),
             torch.stack([torch.full((length,), clip + 1), torch.arange(length) + 1], 1),
             [0.0] * length,

@@ -11,11 +11,11 @@ from core.training import checkpoint, cli
 from core.training.config import to_dict
 from datasets import sprites
 from video.config import Config
-from video.labelling import look
-from video.reader import Frame
+from video.frames import Frame
+from video.labelling import features_of
 from video.trained import Trained, build, encoder_of
 
-CONFIG = Config(side=32, frame=16, hidden=16)
+CONFIG = Config(frame_size=32, frame=16, hidden=16)
 CLASSES = ("klid", "běh & <skok>", "pád")
 
 
@@ -30,13 +30,14 @@ def make_trained(config: Config = CONFIG) -> Trained:
                 weight.normal_(std=1.5 * weight.shape[1] ** -0.5)
             elif name.startswith("V"):
                 weight.zero_()
-        seen = torch.cat([look(made, frame) for frame in drawn()])
+        prepare = made.preparation()
+        seen = torch.cat([features_of(made, frame, prepare)[0] for frame in drawn()])
         made.labeller.frame.weight /= seen.std(0) + 0.1
         made.labeller.frame.bias.copy_(-made.labeller.frame.weight @ seen.mean(0))
     return made
 
 
-def save_run(folder: Path, config: Config = CONFIG) -> Path:
+def save_run(folder: Path, config: Config = CONFIG, rate: float | None = None) -> Path:
     folder.mkdir()
     made = make_trained(config)
     parts = (("labeller", made.labeller), ("encoder", made.encoder))
@@ -47,6 +48,8 @@ def save_run(folder: Path, config: Config = CONFIG) -> Path:
         "classes": list(CLASSES),
         "preprocessing": to_dict(made.encoder.preprocessing),
         "fingerprint": "",
+        "rate": rate,
+        "multi": False,
     }
     payload = {
         "config": to_dict(config),

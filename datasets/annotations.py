@@ -1,0 +1,100 @@
+"""Reads annotations beside videos: ELAN documents (.eaf), and subtitles (.srt, .vtt).
+
+NAME.eaf           the tiers of ELAN; the label is an annotation's text, or else its tier's name
+NAME.srt, .vtt     a cue a bout; several labels of one cue stand on lines of their own
+"""
+
+import html
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+from core.errors import InputError
+from datasets.bouts import Bout, Film
+from datasets.text_files import Line, read_text
+from datasets.video_files import find_video
+
+SUFFIXES = (".eaf", ".srt", ".vtt")
+_CUE = re.compile(r"(\S+)\s+-->\s+(\S+)")
+
+
+def read(file: Path, root: Path) -> Film:
+    """Return the film that a document annotates, looked for by the document's own name.
+
+    Raises:
+        InputError: the document is damaged, or no video has its name (or that which ELAN noted).
+    """
+    line = Line(file, 1)
+    name = file.name.removesuffix(file.suffix)
+    if file.suffix.lower() != ".eaf":
+        return Film(name, "all", line, list(_cues(file)), find_video(root, name, line))
+    document = _document(file)
+    return Film(name, "all", line, list(_annotations(document, file)), _video(document, root, file))
+
+
+def _document(file: Path) -> ElementTree.Element:
+    text = read_text(file)
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:  # may unfold to any size
+        raise InputError(f"{file}: a document type is declared, which ELAN does not do")
+    try:
+        return ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise InputError(f"{file}: not the XML of an ELAN document ({error})") from None
+
+
+def _video(document: ElementTree.Element, root: Path, file: Path) -> Path:
+    """Return the video that has the document's name, or the name that the document states."""
+    names = [file.stem]
+    for media in document.iter("MEDIA_DESCRIPTOR"):
+        for attribute in ("RELATIVE_MEDIA_URL", "MEDIA_URL"):
+            names.append(media.get(attribute, "").rpartition("/")[2])
+    for name in filter(None, names):
+        try:
+            return find_video(root, name, Line(file, 1))
+        except InputError:
+            continue
+    return find_video(root, file.stem, Line(file, 1))
+
+
+def _annotations(document: ElementTree.Element, file: Path) -> Iterator[Bout]:
+    """Yield the annotations that have times, of all tiers."""
+    slots = {
+        slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE") for slot in document.iter("TIME_SLOT")
+    }
+    for tier in document.iter("TIER"):
+        name = tier.get("TIER_ID", "")
+        for annotation in tier.iter("ALIGNABLE_ANNOTATION"):
+            label = (annotation.findtext("ANNOTATION_VALUE") or "").strip() or name
+            times = [slots.get(annotation.get(f"TIME_SLOT_REF{n}")) for n in (1, 2)]
+            where = f"{file}: annotation {annotation.get('ANNOTATION_ID')} of tier {name}"
+            if not all(time and time.isdecimal() for time in times):
+                raise InputError(f"{where}: has no times; set them in ELAN")
+            start, end = (int(time or 0) / 1000 for time in times)
+            if end < start:
+                raise InputError(f"{where}: ends at {end:g} and begins at {start:g}")
+            yield Bout(start, end, label, Line(file, 1))
+
+
+def _cues(file: Path) -> Iterator[Bout]:
+    """Yield a bout for each line of each subtitle."""
+    lines = read_text(file).split("\n")
+    for number, text in enumerate(lines, 1):
+        found = _CUE.search(text)
+        if not found:
+            continue
+        line = Line(file, number)
+        start, end = (_clock(each, line) for each in found.groups())
+        for label in lines[number:]:
+            if not label.strip():
+                break
+            plain = html.unescape(label.strip()) if file.suffix.lower() == ".vtt" else label.strip()
+            yield Bout(start, end, plain, line)
+
+
+def _clock(text: str, line: Line) -> float:
+    try:
+        parts = [float(part) for part in text.replace(",", ".").split(":")]
+    except ValueError:
+        raise line.error(f"{text!r} is not a time, as in 00:01:02,500") from None
+    return sum(part * 60**power for power, part in enumerate(reversed(parts)))

@@ -1,0 +1,113 @@
+"""Bout statistics, agreement of scorers, and what to label next."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from labeller import call, rows, save_run, write
+from sklearn.metrics import cohen_kappa_score
+
+from datasets import videos
+from video.bouts import cohens_kappa
+from video.next import Stretch, doubt, first_minutes, rank, worth
+
+HEAD = "clip,start_s,end_s,label"
+
+
+@pytest.fixture
+def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        write(f"{name}.mp4", 40)
+    lines = ["a.mp4,0.5,1.5,walk", "a.mp4,1.5,2,sit", "a.mp4,3,3.5,walk", "b.mp4,1,2,sit"]
+    Path("ours.csv").write_text("\n".join([HEAD, *lines]))
+    lines = ["a.mp4,0.7,1.5,walk", "a.mp4,1.5,2,sit", "b.mp4,1,2,walk"]
+    Path("theirs.csv").write_text("\n".join([HEAD, *lines]))
+    return tmp_path
+
+
+def test_bouts_are_counted_and_measured(films: Path):
+    flags = ["--csv", "bouts.csv", "--transitions", "next.csv", "--ethogram", "e.png"]
+    assert call("ours.csv", *flags, command="video bouts") == 0
+    found = {(row["film"], row["behaviour"]): row for row in rows("bouts.csv")}
+    walk = found["a", "walk"]
+    assert (walk["bouts"], walk["total_s"], walk["mean_s"]) == ("2", "1.500", "0.750")
+    assert (walk["latency_s"], walk["share"]) == ("0.500", "0.3750")
+    nothing = found["b", "walk"]
+    assert (nothing["bouts"], nothing["mean_s"], nothing["latency_s"]) == ("0", "", "")
+    counts = [tuple(row.values()) for row in rows("next.csv")]
+    assert counts == [("a", "sit", "walk", "1"), ("a", "walk", "sit", "1")]
+    assert call("ours.csv", *flags, command="video bouts") == 2, "they exist now"
+    assert call("ours.csv", "--csv", "ours.csv", "--overwrite", command="video bouts") == 2
+
+
+def test_two_scorers(films: Path, capsys):
+    assert call("ours.csv", "--against", "theirs.csv", command="video bouts") == 0
+    out = capsys.readouterr().out
+    ours = torch.zeros(80, dtype=torch.int64)
+    theirs = ours.clone()
+    ours[5:15] = ours[30:35] = 1
+    theirs[7:15] = theirs[50:60] = 1
+    kappa = cohen_kappa_score(ours.numpy(), theirs.numpy())
+    row = next(line for line in out.splitlines() if "walk" in line)
+    assert f"{kappa:.3f}" in row
+    assert f"{200 * 8 / (15 + 18):.1f}" in row
+    assert "50.0" in row, "one of two bouts each is found by the other"
+
+
+def test_cohens_kappa_is_that_of_scikit_learn():
+    torch.manual_seed(0)
+    one = torch.randint(0, 3, (100,)).numpy()
+    two = torch.where(torch.rand(100) < 0.6, torch.from_numpy(one), torch.randint(0, 3, (100,)))
+    assert cohens_kappa(one, two.numpy()) == pytest.approx(cohen_kappa_score(one, two.numpy()))
+    assert cohens_kappa(one, one) == pytest.approx(1)
+
+
+def test_doubt_is_the_probability_to_be_wrong():
+    p = torch.tensor([[0.7, 0.3], [0.5, 0.5]])
+    assert doubt(p.log(), several=False).tolist() == pytest.approx([0.3, 0.5])
+    p = torch.tensor([[0.9, 0.4], [0.99, 0.02]])
+    assert doubt(p.log(), several=True).tolist() == pytest.approx([0.4, 0.02], abs=1e-6)
+
+
+def stretch(doubt: float, place: float, seconds: float = 10.0) -> Stretch:
+    return Stretch("film", 0.0, seconds, doubt, torch.tensor([place, 0.0]))
+
+
+def test_doubtful_stretches_come_first_but_not_those_like_what_is_labelled():
+    stretches = [stretch(0.3, 0.0), stretch(0.3, 5.0), stretch(0.29, 5.01), stretch(0.1, 9.0)]
+    ranked = rank(stretches, torch.tensor([[0.0, 0.0]]))
+    assert [float(each.features[0]) for each in ranked[:2]] == [5.0, 9.0]
+    assert ranked[-1].score == 0, "one that is labelled already teaches nothing"
+    assert len(rank(stretches, torch.zeros(0, 2))) == 4
+    assert rank([], torch.zeros(0, 2)) == []
+
+
+def test_so_many_minutes_are_chosen():
+    ranked = [stretch(0.5, n, 30) for n in range(10)]
+    assert len(first_minutes(ranked, 2.0)) == 4
+    assert len(first_minutes(ranked, 0.1)) == 1
+    line = worth([stretch(0.9, 0, 60), *(stretch(0.1, n, 60) for n in range(9))])
+    assert line.startswith("half of the doubtful frames are in 1.0 of 10.0 minutes")
+
+
+def test_next_writes_tables_that_open_again(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = save_run(tmp_path / "run", rate=10.0)
+    for name in "ab":
+        write(f"{name}.mp4", 60)
+    monkeypatch.setattr("video.next.LABELLED_CLIPS", 2)
+    flags = ["--minutes", "0.1", "--stretch", "2"]
+    assert call(run, "a.mp4", "b.mp4", "none.mp4", *flags, command="video next") == 1
+    told = capsys.readouterr()
+    assert "none.mp4" in told.err
+    chosen = rows("next/next.csv")
+    assert len(chosen) == 3
+    assert sum(float(row["end_seconds"]) - float(row["start_seconds"]) for row in chosen) == 6
+    doubts = [float(row["doubt"]) for row in chosen]
+    assert all(0 < value < 1 for value in doubts)
+    parts = videos.read_labels("next/next.boris.csv", films=Path())
+    assert parts.classes[1] == "to score"
+    for name in {row["film"] for row in chosen}:
+        clip = videos.read_labels(f"next/{Path(name).stem}.next.eaf", films=Path())
+        assert clip.everything().clips[0].source == Path(name)

@@ -1,0 +1,250 @@
+"""Labels as BORIS, ELAN, DeepEthogram and subtitles have them."""
+
+import pytest
+import torch
+from pympi.Elan import Eaf
+from videos import put, text
+
+from core.errors import InputError
+from datasets import videos
+from datasets.clips import merged
+
+RATE = 10.0
+AGGREGATED = (
+    "Observation id,Media file,Total length,FPS,Subject,Behavior,Behavior type,Start (s),Stop (s)"
+)
+TABULAR = "Time\tMedia file path\tTotal length\tFPS\tSubject\tBehavior\tComment\tStatus"
+
+
+def films(folder, frames=20, names="abc"):
+    for name in names:
+        put(folder / f"{name}.mp4", frames, RATE)
+
+
+def labels(splits, name, frames=20):
+    clip = next(clip for clip in splits.clips if clip.name.startswith(name))
+    return clip.labels([n / RATE for n in range(frames)])
+
+
+def written(splits, name, frames=20):
+    """The first letter of each frame's label, or those of all behaviours of a frame."""
+    found = labels(splits, name, frames)
+    if found.ndim == 1:
+        return "".join("?" if n < 0 else splits.classes[n][0] for n in found)
+    rows = [[c[0] for c, n in zip(splits.classes, row, strict=True) if n > 0] for row in found]
+    return " ".join("".join(row) or "-" for row in rows)
+
+
+def test_aggregated_events_of_boris(tmp_path):
+    films(tmp_path)
+    rows = [
+        "o1,C:\\films\\a.mp4,2.0,10,ann,walk,STATE,0.500,1.000",
+        "o1,C:\\films\\a.mp4,2.0,10,ann,sit,STATE,1.000,1.500",
+        "o2,/films/b.mp4,2.0,10,ann,walk,STATE,0.201,0.4",
+        "o2,/films/b.mp4,2.0,10,ann,jump,POINT,1.23,NA",
+        "o3,c.mp4,2.0,10,NA,NA,NA,NA,NA",
+    ]
+    text(tmp_path / "events.csv", "\n".join([AGGREGATED, *rows]))
+    splits = videos.load(tmp_path)
+    assert (splits.classes, splits.multi) == (("background", "jump", "sit", "walk"), False)
+    assert written(splits, "a") == "bbbbbwwwwwsssssbbbbb"
+    assert written(splits, "b") == "bbbwbbbbbbbbjbbbbbbb", "a point labels the nearest frame"
+    assert written(splits, "c") == "b" * 20
+
+
+def test_tabular_events_of_boris_below_lines_about_the_observation(tmp_path):
+    films(tmp_path)
+    head = ["Observation id\to1", "", "Media file(s)", "Player #1\ta.mp4", "", TABULAR]
+    rows = [f"{t}\ta.mp4\t2\t10\tx\t{b}\t\t{s}" for t, b, s in (
+        (0.3, "walk", "START"), (0.5, "groom", "START"), (0.8, "walk", "STOP"),
+        (1.0, "groom", "STOP"), (1.4, "nod", "POINT"))]  # fmt: skip
+    others = [f"0\t{name}.mp4\t2\t10\tx\twalk\t\tPOINT" for name in "bc"]
+    text(tmp_path / "o1.tsv", "\n".join([*head, *rows, *others]))
+    splits = videos.load(tmp_path)
+    assert splits.multi, "walk and groom overlap"
+    expected = "- - - w w gw gw gw g g - - - - n - - - - -"
+    assert written(splits, "a") == expected
+    assert labels(splits, "b").sum(0).tolist() == [0, 0, 1]
+
+
+def test_several_media_of_one_observation_of_boris(tmp_path):
+    films(tmp_path, names="abcdefg")
+    rows = [
+        "o1,a.mp4;b.mp4,4.0,10;10,x,walk,STATE,1.5,2.4",
+        "o1,a.mp4;b.mp4,4.0,10;10,x,nod,POINT,3.0,3.0",
+        "o2,c.mp4;d.mp4,2.0,10;10,x,walk,STATE,0.5,0.7",
+        "o3,e.mp4,2.0,10,x,sit,STATE,0.5,0.7",
+    ]
+    text(tmp_path / "events.csv", "\n".join([AGGREGATED, *rows]))
+    splits = videos.load(tmp_path)
+    assert written(splits, "a") == "b" * 15 + "w" * 5, "one after another"
+    assert written(splits, "b") == "wwwwbbbbbbnbbbbbbbbb"
+    assert written(splits, "c") == written(splits, "d") == "bbbbbwwbbbbbbbbbbbbb"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["o,a.mp4,2,10,x,walk,STATE,0.5,NA"], "line 2: the state 'walk' has no end: close it"),
+        (["o,a.mp4,2,10,x,walk,STATE,x,1"], "line 2: start_s is 'x', not a time in seconds"),
+        (["o,a.mp4,2,10,x,walk,STATE,2,1"], "line 2: the bout ends at 1 and begins at 2"),
+        (["o,NA,2,10,x,walk,STATE,1,2"], "line 2: no media file is named"),
+        (["o,z.mp4,2,10,x,walk,STATE,1,2"], "line 2: there is no video 'z.mp4'"),
+        (["o,a.mp4,2,10,x,walk,STATE,1"], "line 2: 8 fields, but the heading names 9 columns"),
+    ],
+)
+def test_what_is_wrong_in_aggregated_events_is_one_line(tmp_path, rows, message):
+    films(tmp_path)
+    file = text(tmp_path / "events.csv", "\n".join([AGGREGATED, *rows]))
+    with pytest.raises(InputError) as caught:
+        videos.load(tmp_path)
+    assert str(caught.value).startswith(f"{file}: {message}")
+
+
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        ([(1, "START")], "line 2: the state 'walk' has no end: close it in BORIS"),
+        ([(1, "STOP")], "line 2: 'walk' stops, but did not start"),
+        ([(1, "START"), (2, "START")], "line 3: 'walk' starts, but did not stop since line 2"),
+        ([(1, "PAUSE")], "line 2: the type of an event is START, STOP or POINT, not 'PAUSE'"),
+    ],
+)
+def test_what_is_wrong_in_tabular_events_is_one_line(tmp_path, events, message):
+    films(tmp_path)
+    rows = [f"{time}\ta.mp4\t2\t10\tx\twalk\t\t{kind}" for time, kind in events]
+    file = text(tmp_path / "events.tsv", "\n".join([TABULAR, *rows]))
+    with pytest.raises(InputError) as caught:
+        videos.load(tmp_path)
+    assert str(caught.value).startswith(f"{file}: {message}")
+
+
+def test_tiers_of_elan(tmp_path):
+    films(tmp_path)
+    for name in "abc":
+        document = Eaf()
+        for tier, start, end, value in (
+            ("walk", 500, 1000, ""),
+            ("head", 800, 1200, "nod"),
+            ("head", 1200, 1300, "shake"),
+        ):
+            if tier not in document.get_tier_names():
+                document.add_tier(tier)
+            document.add_annotation(tier, start, end, value)
+        document.to_file(str(tmp_path / f"{name}.eaf"))
+    splits = videos.load(tmp_path)
+    assert (splits.classes, splits.multi) == (("nod", "shake", "walk"), True)
+    assert written(splits, "a") == "- - - - - w w w nw nw n n s - - - - - - -"
+
+
+def test_damaged_documents_of_elan_are_one_line(tmp_path):
+    films(tmp_path)
+    for content, message in (
+        ("<ANNOTATION_DOCUMENT>", "not the XML of an ELAN document"),
+        ('<!DOCTYPE x [<!ENTITY y "z">]><x>&y;</x>', "a document type is declared"),
+    ):
+        text(tmp_path / "a.eaf", content)
+        with pytest.raises(InputError, match=message):
+            videos.load(tmp_path / "a.eaf")
+
+
+@pytest.mark.parametrize("suffix", ["srt", "vtt"])
+def test_subtitles(tmp_path, suffix):
+    films(tmp_path)
+    point = "," if suffix == "srt" else "."
+    head = "WEBVTT\n\n" if suffix == "vtt" else ""
+    for name in "abc":
+        cues = f"{head}1\n00:00:00{point}500 --> 00:00:01{point}000\nwalk\n\n"
+        cues += f"2\n00:00:01{point}000 --> 00:00:01{point}200\nrest & sit\n"
+        text(tmp_path / f"{name}.{suffix}", cues.replace("&", "&amp;" if suffix == "vtt" else "&"))
+    splits = videos.load(tmp_path)
+    assert splits.classes == ("background", "rest & sit", "walk")
+    assert written(splits, "a") == "bbbbbwwwwwrrbbbbbbbb"
+
+
+def test_columns_of_zero_and_one_for_each_behaviour(tmp_path):
+    films(tmp_path, 4)
+    for name, rows in (
+        ("a", ["0,1,0,0", "1,0,1,0", "2,0,1,1", "3,-1,-1,-1"]),
+        ("b", ["0,1,0,0", "1,1,0,0", "2,0,0,1", "3,0,1,0"]),
+        ("c", ["0,1,0,0", "1,1,0,0", "2,1,0,0", "3,0,1,0"]),
+    ):
+        text(tmp_path / f"{name}_labels.csv", "\n".join([",background,Face Groom,walk", *rows]))
+    splits = videos.load(tmp_path)
+    assert (splits.classes, splits.multi) == (("Face Groom", "walk"), True)
+    assert labels(splits, "a", 4).tolist() == [[0, 0], [1, 0], [1, 1], [-1, -1]]
+    assert labels(splits, "b", 4).tolist() == [[0, 0], [0, 0], [0, 1], [1, 0]]
+
+
+def test_columns_that_exclude_each_other_are_one_label_a_frame(tmp_path):
+    films(tmp_path, 4)
+    rows = [f"{name}.mp4,{n},{n % 2},{int(n == 2)}" for name in "abc" for n in range(4)]
+    text(tmp_path / "labels.csv", "\n".join(["clip,frame,walk,sit", *rows]))
+    splits = videos.load(tmp_path)
+    assert (splits.classes, splits.multi) == (("background", "walk", "sit"), False)
+    assert labels(splits, "a", 4).tolist() == [0, 1, 2, 1]
+    assert videos.load(tmp_path, multi=True).multi
+
+
+@pytest.mark.parametrize("column", ["behavior", "Behaviour"])
+def test_the_column_of_labels_may_be_called_a_behaviour(tmp_path, column):
+    films(tmp_path)
+    rows = [f"{name}.mp4,0.5,1.0,walk" for name in "abc"]
+    text(tmp_path / "labels.csv", "\n".join([f"clip,start_s,stop_s,{column}", *rows]))
+    assert written(videos.load(tmp_path), "a") == "bbbbbwwwwwbbbbbbbbbb"
+
+
+def test_segments_that_overlap_are_several_behaviours(tmp_path):
+    films(tmp_path)
+    rows = [f"{name}.mp4,0.5,1.0,walk\n{name}.mp4,1.0,1.5,sit" for name in "abc"]
+    text(tmp_path / "labels.csv", "\n".join(["clip,start,end,label", *rows, "a.mp4,0.8,1.2,nod"]))
+    splits = videos.load(tmp_path)
+    assert (splits.classes, splits.multi) == (("nod", "sit", "walk"), True)
+    assert written(splits, "a").split()[4:16] == [
+        "-",
+        "w",
+        "w",
+        "w",
+        "nw",
+        "nw",
+        "ns",
+        "ns",
+        "s",
+        "s",
+        "s",
+        "-",
+    ]
+    assert labels(splits, "b").sum(0).tolist() == [0, 5, 5]
+
+
+def test_unlabelled_is_not_background(tmp_path):
+    films(tmp_path)
+    rows = [f"{name}.mp4,0.5,1.0,walk" for name in "abc"]
+    extra = "a.mp4,1.5,2.0,unlabelled"
+    text(tmp_path / "labels.csv", "\n".join(["clip,start,end,label", *rows, extra]))
+    splits = videos.load(tmp_path)
+    assert splits.classes == ("background", "walk")
+    assert written(splits, "a") == "bbbbbwwwwwbbbbb?????"
+    whole = videos.load(tmp_path, background="unlabelled", multi=True)
+    found = labels(whole, "a")[:, 0].tolist()
+    assert found == [-1] * 5 + [1] * 5 + [-1] * 10
+
+
+def test_labels_added_to_a_data_set_replace_those_of_the_same_film(tmp_path):
+    films(tmp_path, names="abcd")
+    rows = [f"{name}.mp4,0.5,1.0,walk" for name in "abc"]
+    text(tmp_path / "old" / "labels.csv", "\n".join(["clip,start,end,label", *rows]))
+    for name in "abcd":
+        (tmp_path / "old" / f"{name}.mp4").symlink_to(tmp_path / f"{name}.mp4")
+    base = videos.load(tmp_path / "old")
+    rows = ["a.mp4,0.0,0.3,sit", "d.mp4,0.0,0.5,walk"]
+    text(tmp_path / "old" / "new" / "more.csv", "\n".join(["clip,start,end,label", *rows]))
+    for name in "ad":
+        (tmp_path / "old" / "new" / f"{name}.mp4").symlink_to(tmp_path / f"{name}.mp4")
+    added = videos.read_labels(tmp_path / "old" / "new").everything()
+    both = merged(base, added)
+    assert both.classes == ("background", "walk", "sit")
+    assert len(both.clips) == 4
+    assert written(both, "a") == "sss" + "b" * 17
+    assert written(both, "d") == "wwwww" + "b" * 15
+    assert torch.equal(labels(both, "b"), labels(base, "b"))

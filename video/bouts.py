@@ -1,0 +1,187 @@
+"""Bout statistics of labelled films, an ethogram, and the agreement of two scorers.
+
+    uv run video bouts labels/*.boris.csv                         # a table
+    uv run video bouts DATA --csv bouts.csv --ethogram bouts.png
+    uv run video bouts ours.csv --against theirs.csv              # Cohen's kappa and F1
+
+Labels are in any of the forms that `video train --data` takes. The films are read for the times of
+their frames, nothing else. A behaviour's latency is the time until its first bout; transitions are
+counted from each bout to the next of the film, the background left out.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from core.errors import InputError
+from core.files import replace, require_apart, require_free
+from core.training import cli
+from core.training.config import require_positive
+from datasets import videos
+from datasets.clips import Clip, VideoSplits
+from video.arguments import Bouts
+from video.behaviours import lanes
+from video.drawing import timeline
+from video.formats import Span, csv_text, end, spans
+from video.metrics import f1
+from video.reader import open_source
+
+COLUMNS = ("film", "behaviour", "bouts", "total_s", "mean_s", "latency_s", "share")
+
+
+def main(arguments: Bouts) -> None:
+    """Read the labels, print and write what was asked for."""
+    require_positive(arguments, "fps")
+    outputs = [path for path in (arguments.csv, arguments.transitions, arguments.ethogram) if path]
+    for path in outputs:
+        require_apart(path, arguments.labels)
+        require_free(path, arguments.overwrite)
+    films = [film for source in arguments.labels for film in _films(source, arguments)]
+    rows = [row for film in films for row in film.rows()]
+    if arguments.csv:
+        replace(arguments.csv, csv_text(COLUMNS, rows).encode())
+    if arguments.transitions:
+        replace(arguments.transitions, _transitions(films).encode())
+    if arguments.ethogram:
+        replace(arguments.ethogram, _ethogram(films))
+    if arguments.against:
+        theirs = {film.name: film for film in _films(arguments.against, arguments)}
+        Console().print(_agreement(films, theirs, arguments))
+    elif not outputs:
+        Console().print(_table(COLUMNS, rows, "bouts"))
+    for path in outputs:
+        cli.say(f"written: {path}")
+
+
+class _Film:
+    """A film and its labels."""
+
+    def __init__(self, clip: Clip, splits: VideoSplits, background: str, fps: float | None):
+        if not isinstance(clip.source, Path):
+            raise InputError(f"{clip.name}: a drawn clip is no film")
+        source = open_source(clip.source, rate=fps)
+        for _ in source:
+            pass
+        self.name = clip.source.stem
+        self.seconds = source.times.tolist()
+        self.classes = splits.classes
+        self.labels = clip.labels(self.seconds)
+        self.scored = self.labels if self.labels.ndim == 1 else self.labels[:, 0]
+        self.behaviours = [name for name in splits.classes if name != background]
+        shown = self.labels.clamp(min=0)
+        self.spans = [
+            span for span in spans(shown, self.seconds, self.classes) if span.label != background
+        ]
+
+    def columns(self, behaviours: Sequence[str]) -> torch.Tensor:
+        """Return 0 and 1 for each behaviour in each frame, -1 where nobody scored."""
+        columns = torch.zeros(len(self.seconds), len(behaviours), dtype=torch.int64)
+        for n, name in enumerate(behaviours):
+            if name in self.classes:
+                number = self.classes.index(name)
+                single = self.labels.ndim == 1
+                columns[:, n] = self.labels == number if single else self.labels[:, number]
+        columns[self.scored < 0] = -1
+        return columns
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """Return for each behaviour the values of `COLUMNS`."""
+        length = end(self.seconds) - self.seconds[0]
+        rows = []
+        for name in self.behaviours:
+            bouts = [span for span in self.spans if span.label == name]
+            total = sum(span.end - span.start for span in bouts)
+            mean = f"{total / len(bouts):.3f}" if bouts else ""
+            latency = f"{bouts[0].start:.3f}" if bouts else ""
+            share = f"{total / length:.4f}"
+            rows.append((self.name, name, len(bouts), f"{total:.3f}", mean, latency, share))
+        return rows
+
+
+def _films(source: Path, arguments: Bouts) -> list[_Film]:
+    flags = {"background": arguments.background, "films": arguments.films}
+    parts = videos.read_labels(source, **flags)
+    splits = parts.everything()
+    return [_Film(clip, splits, arguments.background, arguments.fps) for clip in splits.clips]
+
+
+def _transitions(films: Sequence[_Film]) -> str:
+    """Return a table of how often each behaviour follows each other one, film by film."""
+    counts = Counter[tuple[str, str, str]]()
+    for film in films:
+        for before, after in pairwise(film.spans):
+            counts[film.name, before.label, after.label] += 1
+    rows = [(*key, count) for key, count in sorted(counts.items())]
+    return csv_text(("film", "from", "to", "count"), rows)
+
+
+def _ethogram(films: Sequence[_Film]) -> bytes:
+    """Return a picture with a row for each film, or for each of its behaviours that overlap."""
+    classes = list(dict.fromkeys(name for film in films for name in film.behaviours))
+    rows: dict[str, list[Span]] = {}
+    for film in films:
+        if film.labels.ndim == 1:
+            rows[film.name] = film.spans
+            continue
+        for name in film.behaviours:
+            own = [span for span in film.spans if span.label == name]
+            rows[f"{film.name}: {name}"] = own
+    return timeline(rows, classes, "Ethogram")
+
+
+def _agreement(films: Sequence[_Film], theirs: dict[str, _Film], arguments: Bouts) -> Table:
+    """Return how far two scorers agree on the films that both scored, behaviour by behaviour."""
+    shared = [film for film in films if film.name in theirs]
+    if not shared:
+        raise InputError(f"{arguments.against} labels none of the same films")
+    others = [theirs[film.name] for film in shared]
+    names = list(dict.fromkeys(n for film in (*shared, *others) for n in film.behaviours))
+    ours = [film.columns(names) for film in shared]
+    second = [film.columns(names) for film in others]
+    rows = []
+    for n, name in enumerate(names):
+        one = torch.cat([each[:, n] for each in ours])
+        two = torch.cat([each[:, n] for each in second])
+        scored = (one >= 0) & (two >= 0)
+        pairs = [
+            (lanes(a[:, n : n + 1], b[:, n : n + 1]), lanes(b[:, n : n + 1], a[:, n : n + 1]))
+            for a, b in zip(ours, second, strict=True)
+        ]
+        both = int(((one == 1) & (two == 1) & scored).sum())
+        either = int((one[scored] == 1).sum() + (two[scored] == 1).sum())
+        frames = 200 * both / either if either else 100.0
+        kappa = cohens_kappa(one[scored].numpy(), two[scored].numpy())
+        row = (name, f"{kappa:.3f}", f"{frames:.1f}", f"{f1(pairs, 0.5):.1f}")
+        rows.append(row)
+    columns = ("behaviour", "Cohen's kappa", "frame F1, %", "bout F1@50, %")
+    return _table(columns, rows, f"agreement on {len(shared)} films")
+
+
+def cohens_kappa(one: np.ndarray, two: np.ndarray) -> float:
+    """Return (p_o - p_e) / (1 - p_e): agreement beyond what the shares of labels give by chance.
+
+    1 where both scorers use one and the same label alone (Cohen 1960).
+    """
+    labels = np.union1d(one, two)
+    observed = float(np.mean(one == two))
+    expected = float(sum(np.mean(one == label) * np.mean(two == label) for label in labels))
+    return 1.0 if expected == 1 else (observed - expected) / (1 - expected)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str) -> Table:
+    table = Table(title=title)
+    for n, column in enumerate(columns):
+        table.add_column(column, justify="left" if n == 0 else "right")
+    for row in rows:
+        table.add_row(*map(str, row))
+    return table
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.script("video bouts"))

@@ -1,0 +1,227 @@
+"""What to label next: the stretches of films of which the net is least sure.
+
+    uv run video next runs/video/videos films/*.mp4
+
+A stretch's doubt is the mean over its frames of 1 - max p (of several behaviours at once, of the
+least certain one), times how unlike it is to what was labelled: the distance of its mean features
+to the nearest labelled clip's stretch, over the typical one between neighbours. Stretches are taken
+in that order, but one that is like a stretch taken before counts less. The tables open in BORIS and
+ELAN, and tell where to look; what you label there goes to `video train --start RUN --add LABELS`.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from core import files
+from core.errors import InputError
+from core.training import cli, devices
+from core.training.config import require_positive
+from datasets import videos
+from video import annotation_tools
+from video.arguments import Next
+from video.formats import Span, csv_text
+from video.labelling import features_of
+from video.reader import open_source
+from video.reading import read
+from video.trained import Trained, open_model
+
+LABELLED_CLIPS = 200  # of the training data that are compared with, at most
+TO_SCORE = "to score"
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """Some seconds of a film."""
+
+    film: str
+    start: float
+    end: float
+    doubt: float
+    """Mean probability that the label of a frame is wrong, by the net's own account."""
+    features: Float[Tensor, " features"]
+    """Mean features of its frames."""
+    score: float = 0.0
+    """Doubt, times how unlike it is to what was labelled."""
+
+
+def main(arguments: Next) -> None:
+    """Rank the stretches of all films, print them, and write tables of the first ones."""
+    require_positive(arguments, "minutes", "stretch", "fps")
+    outputs = _outputs(arguments)
+    for path in outputs.values():
+        files.require_apart(path, arguments.films)
+        files.require_free(path, arguments.overwrite)
+    device = devices.select(arguments.device, arguments.threads)
+    trained, _ = open_model(arguments.run, device)
+    stretches: list[Stretch] = []
+
+    def collect(film: Path) -> None:
+        stretches.extend(stretches_of(trained, film, arguments.stretch, arguments.fps))
+
+    status = 0
+    try:
+        cli.for_each("video next", arguments.films, collect)
+    except SystemExit as failed:
+        status = int(failed.code or 0)
+        if not stretches:
+            raise
+    known = labelled_features(trained, arguments.stretch)
+    ranked = rank(stretches, known)
+    chosen = first_minutes(ranked, arguments.minutes)
+    _write(chosen, outputs, {film.name: film for film in arguments.films})
+    for stretch in chosen:
+        place = f"{stretch.start:8.1f} to {stretch.end:8.1f} s"
+        cli.say(f"{stretch.film}  {place}  doubt {100 * stretch.doubt:.0f} %")
+    cli.say(worth(ranked))
+    cli.say(f"written: {', '.join(map(str, outputs.values()))}")
+    if status:
+        raise SystemExit(status)
+
+
+def stretches_of(
+    trained: Trained, film: Path, seconds: float, fps: float | None = None
+) -> list[Stretch]:
+    """Return a film in stretches of so many seconds, with the net's doubt in each."""
+    stride = trained.config.stride
+    source = open_source(film, stride=stride, shown_rate=trained.rate, rate=fps)
+    prepare = trained.preparation()
+    times: list[float] = []
+    features: list[Tensor] = []
+    for frame in source:
+        features.append(features_of(trained, frame, prepare)[-1].cpu())
+        times.append(frame.seconds)
+    shown = torch.cat(features)
+    log_p = trained.label(shown)[0].cpu()
+    doubts = doubt(log_p, several=trained.multi)
+    numbers = (torch.tensor(times, dtype=torch.float64) / seconds).floor().long()
+    stretches = []
+    for number in numbers.unique().tolist():
+        inside = numbers == number
+        end = min((number + 1) * seconds, source.times[-1] + 1 / source.rate)
+        mean = shown[inside].float().mean(0)
+        stretch = Stretch(film.name, number * seconds, end, float(doubts[inside].mean()), mean)
+        stretches.append(stretch)
+    return stretches
+
+
+def doubt(log_p: Float[Tensor, "frames classes"], *, several: bool) -> Float[Tensor, " frames"]:
+    """Return for each frame the probability that its label is wrong, by the net's own account."""
+    p = log_p.exp()
+    return torch.minimum(p, 1 - p).amax(1) if several else 1 - p.amax(1)
+
+
+def labelled_features(trained: Trained, seconds: float) -> Float[Tensor, "stretches features"]:
+    """Return the mean features of the stretches of the training clips; none if they are gone."""
+    config = trained.config
+    try:
+        flags = {"background": config.background, "split": config.split}
+        splits = videos.load(config.data, **flags, multi=config.multi)
+        clips = read(config, trained.encoder, splits.train[:LABELLED_CLIPS], trained.rate)
+    except InputError as error:
+        reason = "what is unlike the labelled films counts no more"
+        print(f"warning: {error}; {reason}", file=sys.stderr)
+        return torch.zeros(0, 1)
+    means = []
+    for clip in clips:
+        features = trained.features(clip.frames) if config.trains_encoder else clip.frames
+        numbers = (torch.tensor(clip.seconds, dtype=torch.float64) / seconds).floor().long()
+        for number in numbers.unique():
+            means.append(features[numbers == number].float().mean(0).cpu())
+    return torch.stack(means)
+
+
+def rank(stretches: Sequence[Stretch], known: Float[Tensor, "labelled features"]) -> list[Stretch]:
+    """Return the stretches in the order in which to label them, with their scores.
+
+    Each time the stretch with the greatest score is taken, and the others count by the distance to
+    it too, as if it were labelled already.
+    """
+    if not stretches:
+        return []
+    features = torch.stack([stretch.features for stretch in stretches])
+    doubts = torch.tensor([stretch.doubt for stretch in stretches])
+    distances = torch.full((len(stretches),), torch.inf)
+    if len(known):
+        distances = torch.cdist(features, known).amin(1)
+    among = torch.cdist(features, features)
+    among.fill_diagonal_(torch.inf)
+    usual = float(among.amin(1).median()) if len(stretches) > 1 else 1.0
+    usual = max(usual, 1e-6)
+    left = list(range(len(stretches)))
+    ranked = []
+    while left:
+        unlike = (distances / usual).clamp(max=2.0)
+        scores = doubts * unlike
+        best = max(left, key=lambda n: float(scores[n]))
+        left.remove(best)
+        ranked.append(replace(stretches[best], score=float(scores[best])))
+        distances = torch.minimum(distances, among[best])
+    return ranked
+
+
+def first_minutes(ranked: Sequence[Stretch], minutes: float) -> list[Stretch]:
+    """Return the first stretches, of so many minutes together, and one at least."""
+    chosen: list[Stretch] = []
+    for stretch in ranked:
+        seconds = sum(each.end - each.start for each in (*chosen, stretch))
+        if chosen and seconds > 60 * minutes + 1e-6:
+            break
+        chosen.append(stretch)
+    return chosen
+
+
+def worth(ranked: Sequence[Stretch]) -> str:
+    """Say in a line how many minutes hold half of the doubt, of how many."""
+    lengths = [stretch.end - stretch.start for stretch in ranked]
+    wrong = [stretch.doubt * length for stretch, length in zip(ranked, lengths, strict=True)]
+    order = sorted(range(len(ranked)), key=lambda n: -ranked[n].doubt)
+    minutes = 0.0
+    found = 0.0
+    for n in order:
+        minutes += lengths[n] / 60
+        found += wrong[n]
+        if found >= sum(wrong) / 2:
+            break
+    whole = sum(lengths) / 60
+    return f"half of the doubtful frames are in {minutes:.1f} of {whole:.1f} minutes: label those"
+
+
+def _outputs(arguments: Next) -> dict[str, Path]:
+    """Return the files to write: a table, one for BORIS, and a document of ELAN for each film."""
+    outputs = {
+        "table": arguments.out / "next.csv",
+        "boris": arguments.out / "next.boris.csv",
+    }
+    for film in arguments.films:
+        outputs[film.name] = arguments.out / f"{film.stem}.next.eaf"
+    return outputs
+
+
+def _write(chosen: Sequence[Stretch], outputs: dict[str, Path], films: dict[str, Path]) -> None:
+    rows = [
+        (stretch.film, f"{stretch.start:.3f}", f"{stretch.end:.3f}", f"{stretch.doubt:.4f}")
+        for stretch in chosen
+    ]
+    table = csv_text(("film", "start_seconds", "end_seconds", "doubt"), rows)
+    with files.writing(outputs["table"]):
+        outputs["table"].parent.mkdir(parents=True, exist_ok=True)
+    files.replace(outputs["table"], table.encode())
+    by_film: dict[str, list[Span]] = {}
+    for stretch in sorted(chosen, key=lambda each: each.start):
+        span = Span(stretch.start, stretch.end, TO_SCORE)
+        by_film.setdefault(stretch.film, []).append(span)
+    text = annotation_tools.boris_table(by_film)
+    files.replace(outputs["boris"], text.encode())
+    for film, path in list(outputs.items())[2:]:
+        document = annotation_tools.eaf(by_film.get(film, []), (TO_SCORE,), films[film])
+        files.replace(path, document.encode())
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.script("video next"))
