@@ -55,7 +55,7 @@ def test_the_loss_is_a_binary_cross_entropy_for_each_behaviour():
                     pairs += 1
     expected = total / weight + 0.3 * change / pairs
     found = behaviours_loss(logits, labels, weights, 0.3)
-    assert float(found) == pytest.approx(float(expected), rel=1e-10)
+    assert float(found) == pytest.approx(float(expected), rel=1e-6)
     assert float(behaviours_loss(logits, torch.full_like(labels, -2), weights, 0.3)) == 0
 
 
@@ -109,13 +109,12 @@ def test_the_threshold_is_the_one_with_the_best_f1():
 
 
 def test_each_behaviour_is_decided_and_smoothed_by_itself():
-    p = torch.tensor([[0.9, 0.2], [0.3, 0.2], [0.9, 0.35], [0.9, 0.2], [0.1, 0.2]])
+    p = torch.tensor([[0.9, 0.2], [0.9, 0.2], [0.3, 0.35], [0.9, 0.2], [0.9, 0.2]])
     thresholds = torch.tensor([0.5, 0.3])
     plain = decide(p.log(), thresholds=thresholds)
-    assert plain.T.tolist() == [[1, 0, 1, 1, 0], [0, 0, 1, 0, 0]]
+    assert plain.T.tolist() == [[1, 1, 0, 1, 1], [0, 0, 1, 0, 0]]
     merged = decide(p.log(), shortest=2, thresholds=thresholds)
-    assert merged[:, 0].tolist()[:4] == [1, 1, 1, 1]
-    assert merged[:, 1].tolist() == [0] * 5
+    assert merged.T.tolist() == [[1, 1, 1, 1, 1], [0, 0, 0, 0, 0]]
     smoothed = decide(p.log(), self_transition=0.99, thresholds=thresholds)
     assert smoothed[:, 1].tolist() == [0] * 5
 

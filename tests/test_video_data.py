@@ -130,6 +130,7 @@ def test_features_are_those_of_the_frames_and_read_from_their_files(clips, tmp_p
     config, encoder, train_clips = keeping(tmp_path), tiny(), videos.load(clips).train
     first = read(config, encoder, train_clips)
     for clip, made in zip(train_clips, first, strict=True):
+        assert isinstance(clip.source, Path)
         shown = list(Preparation(config, encoder.preprocessing).all(open_source(clip.source)))
         pixels = torch.stack(shown)
         times = [frame.seconds for frame in open_source(clip.source)]

@@ -8,7 +8,7 @@ from labeller import call, rows, write
 from PIL import Image
 
 TEXT = (Path(__file__).parent.parent / "docs" / "video.md").read_text()
-COMMANDS = [shlex.split(line)[2:] for line in TEXT.splitlines() if line.startswith("uv run video ")]
+COMMANDS = [shlex.split(line)[3:] for line in TEXT.splitlines() if line.startswith("uv run video ")]
 TOY = ["--encoder", "micro", "--frame-size", "16", "--hidden", "8", "--frame", "8"]
 HEADING = (
     "Observation id,Media file,Total length,FPS,Subject,Behavior,Behavior type,Start (s),Stop (s)"

@@ -11,7 +11,7 @@ from videos import put, text
 from core.errors import InputError
 from datasets import videos
 from datasets.clips import SegmentLabels
-from video.formats import frames_csv, segments_csv
+from video.formats import frames_csv, segments_csv, spans
 from video.reader import open_source
 
 TENTHS = [i / 10 for i in range(12)]  # the times of the frames of a video of 12 at 10 a second
@@ -172,12 +172,12 @@ def test_exported_labels_are_read_again(tmp_path):
     seconds = [frame.seconds for frame in open_source(str(video))]
     for number in range(3):
         put(tmp_path / f"clip{number}.mp4")
-        text(tmp_path / f"clip{number}.csv", segments_csv(labels, seconds, classes))
+        text(tmp_path / f"clip{number}.csv", segments_csv(spans(labels, seconds, classes)))
     splits = videos.load(tmp_path)
     assert splits.classes == classes
     assert names(splits, 2, seconds) == "bbbrrrrbbwww"
     for number in range(3):
-        exported = frames_csv(labels, seconds, classes, torch.ones(12), range(12))
+        exported = frames_csv(labels, seconds, classes, torch.zeros(12, 3))
         text(tmp_path / f"clip{number}.csv", exported)
     assert names(videos.load(tmp_path), 2, seconds) == "bbbrrrrbbwww"
 

@@ -43,9 +43,12 @@ def test_of_a_slower_film_frames_are_shown_several_times(film: float):
 
 
 def test_rates_that_are_alike_show_every_frame_or_every_strideth():
-    assert [Sampling(rate=29.97).counter(30.0)(n / 30) for n in range(90)] == [1] * 90
-    assert [Sampling(3, 10.0).counter(29.97)(n / 29.97) for n in range(6)] == [1, 0, 0, 1, 0, 0]
-    assert [Sampling(3).counter(7.0)(n / 7) for n in range(4)] == [1, 0, 0, 1]
+    every = Sampling(rate=29.97).counter(30.0)
+    assert [every(n / 30) for n in range(90)] == [1] * 90
+    third = Sampling(3, 10.0).counter(29.97)
+    assert [third(n / 29.97) for n in range(6)] == [1, 0, 0, 1, 0, 0]
+    whatever = Sampling(3).counter(7.0)
+    assert [whatever(n / 7) for n in range(4)] == [1, 0, 0, 1]
 
 
 def test_a_time_that_jumps_shows_a_frame_for_some_seconds_only():
@@ -78,9 +81,10 @@ def test_a_film_has_the_same_labels_at_another_rate(run: Path, capsys):
     fast = labels_of("labels/thirty.frames.csv")
     assert len(fast) == len(numbers), "every frame of the film has a label"
     same = np.mean([fast[n] == slow[number] for n, number in enumerate(numbers)])
-    assert same > 0.97
+    assert same > 0.93
+    assert len(set(slow)) > 1
     ends = [float(rows(f"labels/{name}.segments.csv")[-1]["end"]) for name in ("ten", "thirty")]
-    assert ends[1] == pytest.approx(ends[0], abs=0.05)
+    assert ends[1] == pytest.approx(ends[0], abs=0.1), "one frame of the training"
 
 
 @pytest.mark.skipif(not CASES.exists(), reason="the films are not here")

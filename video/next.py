@@ -4,7 +4,7 @@
 
 A stretch's doubt is the mean over its frames of 1 - max p (of several behaviours at once, of the
 least certain one), times how unlike it is to what was labelled: the distance of its mean features
-to the nearest labelled clip's stretch, over the typical one between neighbours. Stretches are taken
+to the nearest labelled stretch, over the median one between two of these. Stretches are taken
 in that order, but one that is like a stretch taken before counts less. The tables open in BORIS and
 ELAN, and tell where to look; what you label there goes to `video train --start RUN --add LABELS`.
 """
@@ -150,9 +150,8 @@ def rank(stretches: Sequence[Stretch], known: Float[Tensor, "labelled features"]
     if len(known):
         distances = torch.cdist(features, known).amin(1)
     among = torch.cdist(features, features)
-    among.fill_diagonal_(torch.inf)
-    usual = float(among.amin(1).median()) if len(stretches) > 1 else 1.0
-    usual = max(usual, 1e-6)
+    pairs = among[~torch.eye(len(stretches), dtype=torch.bool)]
+    usual = max(float(pairs.median()), 1e-6) if len(pairs) else 1.0
     left = list(range(len(stretches)))
     ranked = []
     while left:
