@@ -7,7 +7,8 @@ Prints a table for samples of the run, of a 6-gram model, and for pieces of the 
 prepared in the same way. Without --run there are only the last two.
 
 LaTeX. Lines that begin or end a document or read other files are left out; the rest stands in a
-document with the packages and theorem environments of `LATEX_PROLOGUE`. TeX mends what is wrong by
+document with the packages and theorem environments of
+`samples_prologues.LATEX`. TeX mends what is wrong by
 itself (it inserts a missing $ or }, skips an undefined command) and reports each repair as an
 error: a sample compiles after at most N repairs if there are at most N errors and a PDF.
 
@@ -28,6 +29,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import samples_prologues
 from core.errors import InputError
 from datasets.corpora import open_corpus
 from sequences.charlm.closing import counted_pieces, real_pieces
@@ -39,174 +41,14 @@ from sequences.charlm.writing import texts
 
 REPAIRS = (0, 5, 10, 20, 50)
 SECONDS = 60  # that a compiler may take
+ROUNDS = 20  # of gcc on one sample: each may name types that hid behind others
 COUNTED = 8_000_000  # characters that the n-gram model counts, at most
 
-THEOREMS = [
-    "theorem",
-    "proposition",
-    "lemma",
-    "definition",
-    "example",
-    "exercise",
-    "situation",
-    "remark",
-    "remarks",
-    "slogan",
-]
-OPERATORS = [
-    "Spec",
-    "Hom",
-    "Ext",
-    "Tor",
-    "Mor",
-    "Ob",
-    "Sh",
-    "Sch",
-    "Sets",
-    "Mod",
-    "QCoh",
-    "Coh",
-    "Ker",
-    "Im",
-    "Coker",
-    "Aut",
-    "Proj",
-    "colim",
-    "Gal",
-    "Pic",
-    "Frac",
-    "Ann",
-    "depth",
-    "length",
-    "codim",
-    "trdeg",
-    "rank",
-    "Tr",
-    "Norm",
-    "id",
-    "pr",
-    "sHom",
-    "SheafHom",
-    "Spf",
-    "Cov",
-    "Ab",
-    "Rings",
-    "Tot",
-    "Sym",
-]
-LATEX_PROLOGUE = "\n".join(
-    [
-        r"\documentclass{amsart}",
-        r"\usepackage{amssymb}\usepackage[all]{xy}\usepackage{hyperref}",
-        *(rf"\newtheorem{{{name}}}{{{name.capitalize()}}}" for name in THEOREMS),
-        *(
-            rf"\providecommand{{\{name}}}{{\mathop{{\mathrm{{{name}}}}}\nolimits}}"
-            for name in OPERATORS
-        ),
-        r"\begin{document}",
-    ]
-)
 NOT_BODY = re.compile(
     r"\\(documentclass|usepackage|input|include|bibliography|bibliographystyle|maketitle|title"
     r"|tableofcontents|(begin|end)\{document\})"
 )
 
-C_TYPES = [
-    "u8",
-    "u16",
-    "u32",
-    "u64",
-    "s8",
-    "s16",
-    "s32",
-    "s64",
-    "__u32",
-    "__u64",
-    "__s32",
-    "bool",
-    "size_t",
-    "ssize_t",
-    "loff_t",
-    "off_t",
-    "pid_t",
-    "uid_t",
-    "gid_t",
-    "gfp_t",
-    "ktime_t",
-    "atomic_t",
-    "atomic64_t",
-    "spinlock_t",
-    "raw_spinlock_t",
-    "cpumask_t",
-    "time64_t",
-    "va_list",
-    "umode_t",
-    "cycles_t",
-    "sector_t",
-    "dma_addr_t",
-    "phys_addr_t",
-    "uintptr_t",
-    "intptr_t",
-    "wait_queue_head_t",
-    "kuid_t",
-    "kgid_t",
-    "rwlock_t",
-    "atomic_long_t",
-    "clockid_t",
-    "cputime_t",
-    "irqreturn_t",
-    "cpumask_var_t",
-]
-C_EMPTY = [
-    "__init",
-    "__exit",
-    "__initdata",
-    "__user",
-    "__rcu",
-    "__percpu",
-    "__read_mostly",
-    "__always_inline",
-    "__sched",
-    "noinline",
-    "notrace",
-    "__must_check",
-    "asmlinkage",
-    "__weak",
-    "__cold",
-    "__maybe_unused",
-    "__ref",
-    "__net_init",
-    "__kprobes",
-    "__iomem",
-    "__force",
-    "noinline_for_stack",
-    "__visible",
-    "__used",
-    "____cacheline_aligned_in_smp",
-    "__printf_",
-]
-C_EMPTY_CALLS = [
-    "__acquires",
-    "__releases",
-    "__must_hold",
-    "__printf",
-    "__aligned",
-    "__section",
-    "__attribute__",
-    "__setup",
-    "early_param",
-    "module_param",
-    "core_initcall",
-    "late_initcall",
-    "fs_initcall",
-    "device_initcall",
-    "subsys_initcall",
-    "early_initcall",
-    "postcore_initcall",
-    "module_init",
-    "module_exit",
-    "pure_initcall",
-]
 SYNTAX = re.compile(
     r"error: (expected|stray|missing terminating|unterminated|'else' without|unknown type name)"
 )
@@ -219,7 +61,7 @@ def repairs_of(text: str, folder: Path) -> int | None:
         InputError: there is no pdflatex.
     """
     lines = [line for line in text.splitlines() if not NOT_BODY.search(line)]
-    document = "\n".join([LATEX_PROLOGUE, *lines, r"\end{document}", ""])
+    document = "\n".join([samples_prologues.LATEX, *lines, r"\end{document}", ""])
     (folder / "sample.tex").write_text(document, encoding="utf-8")
     (folder / "sample.pdf").unlink(missing_ok=True)
     command = ["pdflatex", "-interaction=nonstopmode", "-no-shell-escape", "sample.tex"]
@@ -250,17 +92,11 @@ def syntax_errors(text: str, folder: Path) -> list[str]:
     code = declarations(text)
     loops = sorted(set(re.findall(r"\b\w*for_each\w*(?=\()", code)))
     calls = sorted(set(re.findall(r"^(?:static )?([A-Z][A-Z0-9_]+)(?=\()", code, re.MULTILINE)))
-    types = list(C_TYPES)
+    types: list[str] = []
     reported: list[str] = []
-    for _ in range(20):  # each round may name types that hid behind others
-        prologue = [
-            *(f"typedef int {name};" for name in types),
-            *(f"#define {name}" for name in C_EMPTY),
-            *(f"#define {name}(...)" for name in C_EMPTY_CALLS),
-            *(f"#define {name}(...) for (;;)" for name in loops),
-            *(_file_level(name) for name in calls),
-        ]
-        (folder / "sample.c").write_text("\n".join([*prologue, code, ""]), encoding="utf-8")
+    for _ in range(ROUNDS):
+        prologue = samples_prologues.c_prologue(types, loops, calls)
+        (folder / "sample.c").write_text(f"{prologue}\n{code}\n", encoding="utf-8")
         command = ["gcc", "-fsyntax-only", "-w", "-fmax-errors=0", "-std=gnu11", "sample.c"]
         output = _run(command, folder)
         if output is None:
@@ -272,13 +108,6 @@ def syntax_errors(text: str, folder: Path) -> list[str]:
             break
         types += unknown
     return reported
-
-
-def _file_level(name: str) -> str:
-    """Define a macro in capitals: a system call begins a function, all else is empty."""
-    if "SYSCALL_DEFINE" in name:
-        return f"#define {name}(name, ...) long name(void)"
-    return f"#define {name}(...)"
 
 
 def _run(command: list[str], folder: Path) -> str | None:

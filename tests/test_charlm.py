@@ -163,6 +163,7 @@ def test_binary_junk_is_learned_as_bytes_and_a_line_of_100_000_characters_too(pl
         (["evaluate", "RUN", "text.txt"], "text.txt has characters that the model has never seen"),
         (["evaluate", "RUN", "--pieces", "0"], "pieces must be at least 1"),
         (["train", "--preset", "shakespeare"], "which text?"),
+        (["train", ""], "the name of the text file is empty"),
         (["train", "nowhere.txt"], "cannot read nowhere.txt"),
         (["train", "text.txt", "--tied", "--embedding", "3"], "tied embeddings"),
     ],

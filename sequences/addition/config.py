@@ -4,7 +4,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from core.errors import InputError
-from core.training.config import LoopConfig, require_at_least
+from core.training.config import LoopConfig, require_at_least, require_within
+
+LONGEST = 10_000  # bits: a thousand such pairs are added at a time
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,16 @@ class Config:
     """The training loop."""
 
     def __post_init__(self):
-        require_at_least(1, self, "hidden", "candidates", "feedforward", "validation_bits", "pairs")
+        require_at_least(1, self, "hidden", "candidates", "feedforward", "pairs")
         if not 2 <= self.bits <= 10:
             hint = "as all pairs are listed"
             raise InputError(f"bits must be from 2 to 10, {hint}, not {self.bits}")
         if self.width < self.bits:
             hint = "the feed-forward net must take the training numbers"
             raise InputError(f"width {self.width} is below bits {self.bits}: {hint}")
-        if min(self.lengths, default=0) < 1:
-            raise InputError("lengths must be one or more numbers of bits, each at least 1")
+        if not self.lengths or not all(1 <= bits <= LONGEST for bits in self.lengths):
+            raise InputError(f"lengths must be one or more numbers of bits from 1 to {LONGEST}")
+        require_within(1, LONGEST, self, "validation_bits")
 
 
 THREE_UNITS = Config(

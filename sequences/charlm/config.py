@@ -54,6 +54,8 @@ class Config:
     """The training loop; a batch counts rows, each of which reads its own stretch of the text."""
 
     def __post_init__(self):
+        if self.file == "":
+            raise InputError("the name of the text file is empty")
         require_at_least(1, self, "hidden", "layers", "window")
         require_at_least(0, self, "embedding")
         if self.tied and self.embedding:
