@@ -211,7 +211,7 @@ def _content(
     line: Input, folder: Path, place: Path, commands: Commands, chance: random.Random
 ) -> Input:
     """Exchange a file of the line, or standard input, for a copy of which some bytes are others."""
-    candidates = [word for word in line.words if Path(word).is_file()]
+    candidates = [word for word in line.words if os.path.isfile(word)]
     if not candidates:
         return Input(line.prog, line.words, _damage(line.stdin * 3 or b"x", chance))
     word = chance.choice(candidates)
@@ -225,7 +225,7 @@ def _run(
     line: Input, folder: Path, place: Path, commands: Commands, chance: random.Random
 ) -> Input:
     """Exchange the run of the line for one whose checkpoint or configuration was altered."""
-    runs = [word for word in line.words if (Path(word) / "last.pt").exists()]
+    runs = [word for word in line.words if os.path.exists(os.path.join(word, "last.pt"))]
     if not runs:
         return _flag(line, folder, place, commands, chance)
     saved = torch.load(Path(runs[0]) / "best.pt", weights_only=True)
