@@ -1,11 +1,17 @@
-"""Opens one picture of any format Pillow reads, or says in one line why it cannot; finds and names files."""
+"""Opens one picture of any format Pillow reads, or says in one line why it cannot; finds pictures.
 
+HEIC, the format of many phones, is read where the extra `heic` (pillow-heif) is installed.
+"""
+
+import functools
 import io
 import os
+import sys
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,10 +24,21 @@ from torch import Tensor
 
 from core.errors import InputError
 
+HEIC = (".heic", ".heif")
+HAS_HEIC = find_spec("pillow_heif") is not None
 SUFFIXES = (
     *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm"),
     *(".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+    *(HEIC if HAS_HEIC else ()),
 )
+INSTALL_HEIC = 'install the extra "heic"'
+UNREADABLE = {suffix: INSTALL_HEIC for suffix in HEIC} | {
+    suffix: "a format that is not read; convert it to JPEG or PNG"
+    for suffix in (".arw", ".cr2", ".cr3", ".dng", ".jxl", ".nef", ".orf", ".psd", ".raw", ".svg")
+}
+"""Suffixes of pictures that are left out of folders, with the reason."""
+ORIENTATION = 0x0112  # the EXIF tag, and its values for pictures that lie on their side:
+SIDEWAYS = (5, 6, 7, 8)
 DRAWN = (".caption", ".scanpath")  # before the suffix of what our commands draw
 _DEEP = {"I", "I;16", "I;16L", "I;16B", "I;16N"}
 _GREY = {"1", "L", "LA", "La"}
@@ -35,11 +52,23 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
     - 16-bit grey is scaled, 65535 to 255 (Pillow's own conversion clips at 255).
     - Grey files give grey pictures, by mode or palette; all others give RGB, even if no pixel has a colour.
 
-    Raises InputError, naming the file, if it is missing, a folder, empty, truncated, no picture, or has more
-    pixels than Pillow's limit against decompression bombs (`PIL.Image.MAX_IMAGE_PIXELS`, about 89 million).
+    Raises InputError, naming the file, if it is missing, a folder, empty, truncated, no picture, or
+    has more pixels than Pillow's limit against decompression bombs (`PIL.Image.MAX_IMAGE_PIXELS`,
+    about 89 million).
     """
     with _opened(path) as source:
         return _flatten(ImageOps.exif_transpose(source))
+
+
+def picture_header(path: str | os.PathLike[str]) -> tuple[int, int, bool]:
+    """Return height and width of the upright picture and whether it is grey, without decoding it.
+
+    Raises InputError as `open_picture` does, except for broken pixels.
+    """
+    with _opened(path) as source:
+        sideways = source.getexif().get(ORIENTATION, 1) in SIDEWAYS
+        height, width = source.size if sideways else source.size[::-1]
+        return height, width, source.mode in _DEEP | _GREY or _has_grey_palette(source)
 
 
 def to_tensor(picture: Image.Image) -> UInt8[Tensor, "channels height width"]:
@@ -58,24 +87,40 @@ def encode(picture: Image.Image, form: str, **options: Any) -> bytes:
 def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Return files as they are given, and for each folder the sorted pictures in it and in its sub-folders.
 
-    In folders a picture is a file with one of `SUFFIXES` whose name does not begin with a dot, and none that was
-    drawn by commands of this project, as NAME.caption.png. Raises InputError for a path that does not exist and for
-    a folder without pictures.
+    In folders a picture is a file with one of `SUFFIXES` whose name does not begin with a dot, and
+    none that was drawn by commands of this project, as NAME.caption.png. A line on standard error
+    says what is left out and why.
+
+    Raises InputError for a path that does not exist and for a folder without pictures.
     """
     found: list[Path] = []
     for path in map(Path, paths):
-        inside = pictures_in(path) if os.path.isdir(path) else [_existing(path)]
+        if not os.path.isdir(path):
+            found.append(_existing(path))
+            continue
+        inside = pictures_in(path)
+        left_out = unreadable_in(path)
         if not inside:
-            raise InputError(f"{path}: no picture in this folder (of {' '.join(SUFFIXES)})")
+            reason = left_out or f"no picture in this folder (of {' '.join(SUFFIXES)})"
+            raise InputError(f"{path}: {reason}")
+        if left_out:
+            print(f"{path}: left out {left_out}", file=sys.stderr)
         found += inside
     return found
 
 
-def name_outputs(files: Iterable[Path], out: Path, kind: str) -> Iterator[tuple[Path, Path]]:
-    """Pair each file NAME with the PNG to write for it, out/NAME.kind.png: never one of the files, no two the same.
+def unreadable_in(folder: Path) -> str:
+    """Return how many pictures of a folder cannot be read and why: '3 .heic: install ...', or ''."""
+    suffixes = [file.suffix.lower() for file in folder.rglob("*") if file.name[0] != "."]
+    counts = Counter(each for each in suffixes if each in UNREADABLE and each not in SUFFIXES)
+    return "; ".join(f"{n} {suffix}: {UNREADABLE[suffix]}" for suffix, n in sorted(counts.items()))
 
-    Nor do two differ in upper and lower case alone, which some file systems take for the same. A GIF of the same
-    name can be written beside it.
+
+def name_outputs(files: Iterable[Path], out: Path, kind: str) -> Iterator[tuple[Path, Path]]:
+    """Pair each file NAME with the PNG to write for it, out/NAME.kind.png.
+
+    It is never one of the files, and no two are the same, also on file systems that take upper and
+    lower case for the same. A GIF of the same name can be written beside it.
     """
     files = list(files)
     taken = {str(file.resolve()).lower() for file in files}
@@ -130,10 +175,17 @@ def _existing(path: str | os.PathLike[str]) -> Path:
     if os.path.isdir(path):  # unlike Path.is_dir, no error for what cannot be a name
         raise InputError(f"{path}: is a folder, not a picture")
     if not os.path.isfile(path):
-        raise InputError(
-            f"{path}: {'neither a file nor a link to one' if os.path.lexists(path) else 'no such file'}"
-        )
+        reason = "neither a file nor a link to one" if os.path.lexists(path) else "no such file"
+        raise InputError(f"{path}: {reason}")
     return path
+
+
+@functools.cache
+def _register_heic() -> None:
+    if HAS_HEIC:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
 
 
 @contextmanager
@@ -141,11 +193,10 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """Open the picture in `path`; whatever goes wrong with it becomes one InputError that names the file."""
     if not _existing(path).stat().st_size:
         raise InputError(f"{path}: the file is empty")
+    _register_heic()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # Pillow's remarks on odd files that it reads all the same
+            warnings.simplefilter("ignore")  # about odd files that Pillow reads all the same
             # Given a path, Pillow maps plain TIFF into memory, and garbles it if EXIF turns it sideways.
             with open(path, "rb") as file, Image.open(file) as picture:
                 yield picture
@@ -155,9 +206,9 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         reason = str(error).partition(", could be")[0]
         raise InputError(f"{path}: {reason}; make it smaller") from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{path}: not a picture that Pillow can read") from error
-    except (
-        Exception
-    ) as error:  # a decoder on bad data may raise anything: struct.error, KeyError, ...
+        needs_heic = Path(path).suffix.lower() in HEIC and not HAS_HEIC
+        reason = INSTALL_HEIC if needs_heic else "not a picture that Pillow can read"
+        raise InputError(f"{path}: {reason}") from error
+    except Exception as error:  # decoders may raise anything: struct.error, KeyError, ...
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: the picture is broken ({reason})") from error

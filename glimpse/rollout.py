@@ -66,8 +66,7 @@ class Network(NamedTuple):
         patches = torch.empty(glimpses, batch, images.channels, scales, size, size)
         parts = torch.empty(glimpses, batch, what_units + where_units)
         g = torch.empty(glimpses, batch, len(self.combine[1]))
-        start = tape.start[0]
-        h = start
+        h = tape.start[0]
         with torch.no_grad():
             steps = compiled.Steps(
                 weights, images, self.edges, self.location_scale, self.input_scale
@@ -86,11 +85,23 @@ class Network(NamedTuple):
                 h = tape.advance()
         g = self._attach(patches.flatten(2), locations, parts, g)
         h = bptt.replay(self.cell, g, tape)
-        before = torch.cat((start[None], h[:-1]))
-        scaled = self.location_scale * F.linear(before, *self.location)
-        baselines = F.linear(before.detach(), *self.baseline)
-        logits = F.linear(h, *self.action)
-        return locations, sampled, torch.tanh(scaled), baselines, logits, patches
+        return (locations, sampled, *self._heads(h), patches)
+
+    def _heads(self, h: Float[Tensor, "glimpses batch hidden"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return means, baselines and logits from h_1 .. h_T, as in `RecurrentAttention.rollout`.
+
+        Means and baselines belong to the state before their glimpse, h_0 = 0 .. h_{T-1}: they are
+        moved by a step, as that copies less than moving h.
+        """
+        classes = len(self.action[1])
+        weights = torch.cat((self.action[0], self.location[0]))
+        biases = torch.cat((self.action[1], self.location[1]))
+        logits, located = F.linear(h, weights, biases).split((classes, 2), -1)
+        baselines = F.linear(h.detach(), *self.baseline)
+        first = self.location[1].expand(1, h.shape[1], -1)
+        means = torch.tanh(self.location_scale * torch.cat((first, located[:-1])))
+        first = self.baseline[1].expand(1, h.shape[1], -1)
+        return means, torch.cat((first, baselines[:-1])), logits
 
     def _attach(
         self,
