@@ -28,7 +28,7 @@ from benchmarks import gpu
 from core.training import cli, devices
 from core.training.loop import fit
 from core.training.run import Run
-from datasets.splits import Images
+from datasets.splits import Labelled
 from glimpse.config import MNIST28, Config
 from glimpse.data import TrainingBatches, load
 from glimpse.evaluate import accuracy, probabilities
@@ -74,9 +74,9 @@ class Stopwatch:
         self.seconds += self.clock() - self.since
 
 
-def error(model: Learner, images: Images, glimpses: int) -> float:
+def error(model: Learner, images: Labelled, glimpses: int) -> float:
     """Return the error in percent after the last glimpse."""
-    p = probabilities(model, images.images, glimpses, greedy)
+    p = probabilities(model, images, glimpses, greedy)
     return 100 * (1 - accuracy(p, images.labels)[-1])
 
 
@@ -85,7 +85,7 @@ def learn(config: Config, device: torch.device, *, graph: bool) -> tuple[Stopwat
     splits = load(config, device)
     watch = Stopwatch(device)
     torch.manual_seed(config.loop.seed)
-    model = Learner(config, splits.train.images.shape[1], len(splits.train.classes)).to(device)
+    model = Learner(config, splits.train.channels, len(splits.train.classes)).to(device)
 
     def validate() -> dict[str, float]:
         watch.stop()

@@ -1,67 +1,194 @@
 """The user's own pictures: one sub-folder per class, the layout of torchvision's ImageFolder.
 
-Either classes alone, `pets/cat/*.jpg` and `pets/dog/*.jpg`, split here 70 / 15 / 15%; or the user's own
-splits, `pets/train/cat/*.jpg` ... `pets/test/dog/*.jpg`, where validation/ (or val/) may be missing and is
-then 15% of train.
+Either classes alone, `pets/cat/*.jpg` and `pets/dog/*.jpg`, split here 70 / 15 / 15%; or the user's
+own splits, `pets/train/cat/*.jpg` ... `pets/test/dog/*.jpg`, where validation/ (or val/) may be
+missing and is then 15% of train. Pictures keep their native sizes unless a size is asked for.
 """
 
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import torch
 from PIL import Image
 
 from core.errors import InputError
-from datasets.pictures import open_picture, pictures_in, to_tensor
-from datasets.splits import Images, Splits, hold_out, name_hash
+from datasets.image_files import ImageFiles
+from datasets.picture_store import GIGABYTE, InMemory, PictureFile, decoder, open_store
+from datasets.pictures import picture_header, pictures_in, unreadable_in
+from datasets.splits import Images, Labelled, Splits, hold_out, name_hash
 
-LONGEST_SIDE = 128
+MEMORY = 2.0
 _SHARE = 0.15
 
 
-def load(folder: str | Path, *, size: tuple[int, int] | None = None) -> Splits:
-    """Load pictures in class folders as one tensor, grey if all of them are grey and RGB otherwise.
+def load(
+    folder: str | Path,
+    *,
+    size: tuple[int, int] | None = None,
+    memory: float = MEMORY,
+    workers: int = 2,
+) -> Splits:
+    """Load pictures in class folders, grey if all of them are grey and RGB otherwise.
 
-    All are brought to `size` (height, width), keeping their aspect and padding with zeros. By default no
-    side is longer than `LONGEST_SIDE` pixels, and the size is what is then the most common one.
+    Without given splits each class is split in the order of a hash of the file names: the same in
+    every run and on every machine; a picture added later moves few others across a border.
+    Pictures that cannot be read are left out and named in one warning line.
 
-    Without given splits each class is split in the order of a hash of the file names: the same in every run
-    and on every machine; a picture added later moves few others across a border.
+    Args:
+        folder: of class folders, or of splits with class folders.
+        size: height and width to which all are brought, keeping their aspect and padding with
+            zeros. By default pictures keep their native sizes: if all are the same and fit the
+            memory, the splits hold one tensor (`Images`), else `ImageFiles`.
+        memory: gigabytes of decoded pictures that may be held (see `datasets.picture_store`).
+        workers: threads that decode.
 
-    Pictures that cannot be read are left out and named in one warning line. Raises InputError if there are
-    no class folders, one class alone, or too few pictures in a class.
+    Raises:
+        InputError: there are no class folders, one class alone, or too few pictures in a class.
     """
-    if size and min(size) < 1:
-        raise InputError(f"a picture size must be at least 1x1, not {size[0]}x{size[1]}")
     folder = Path(folder)
     parts = _given_splits(folder) or {"all": folder}
     classes = _classes(parts.get("train", folder))
-    labels = {
-        file: label for part in parts.values() for file, label in _labelled(part, classes).items()
-    }
-    files = sorted(labels, key=lambda file: name_hash(file.relative_to(folder).as_posix()))
-    pictures = _open_all(folder, files, size)
-    box = size or _most_common_size(pictures)
-    mode = "L" if all(picture.mode == "L" for picture in pictures.values()) else "RGB"
-
-    def images(part: str, least: int) -> Images:
-        rows = [file for file in pictures if file.is_relative_to(parts[part])]
-        _check_counts(parts[part], classes, Counter(labels[file] for file in rows), least)
-        pixels = torch.stack(
-            [to_tensor(letterbox(pictures[file], box).convert(mode)) for file in rows]
-        )
-        return Images(pixels, torch.tensor([labels[file] for file in rows]), classes)
-
+    images = _open(folder, parts, classes, size, memory, workers)
+    for part in parts:
+        least = 1 if part == "train" else 0
+        if part == "all":
+            least = 3
+        elif part == "train" and "validation" not in parts:
+            least = 2
+        counts = Counter(images[part].labels.tolist())
+        _check_counts(parts[part], classes, counts, least)
     if "all" in parts:
-        test, rest = hold_out(images("all", 3), _SHARE)
+        test, rest = hold_out(images["all"], _SHARE)
         validation, train = hold_out(rest, _SHARE / (1 - _SHARE))
-    elif "validation" in parts:
-        train, validation, test = images("train", 1), images("validation", 0), images("test", 0)
-    else:
-        validation, train = hold_out(images("train", 2), _SHARE)
-        test = images("test", 0)
-    return Splits(train, validation, test)
+        return Splits(train, validation, test)
+    if "validation" in parts:
+        return Splits(images["train"], images["validation"], images["test"])
+    validation, train = hold_out(images["train"], _SHARE)
+    return Splits(train, validation, images["test"])
+
+
+def load_all(
+    folder: str | Path,
+    classes: tuple[str, ...],
+    *,
+    grey: bool,
+    size: tuple[int, int] | None = None,
+    memory: float = MEMORY,
+    workers: int = 2,
+) -> Labelled:
+    """Return all pictures in class folders, whatever the splits, labelled by the given classes.
+
+    Args:
+        folder: as that of `load`; some classes may have no folder or no picture.
+        classes: all that there may be.
+        grey: whether the pictures are brought to grey, or else to RGB.
+        size: as that of `load`, as are `memory` and `workers`.
+
+    Raises:
+        InputError: there is a class that is not one of these, or no picture.
+    """
+    folder = Path(folder)
+    parts = _given_splits(folder) or {"all": folder}
+    images = _open(folder, parts, classes, size, memory, workers, grey)
+    return join(list(images.values()))
+
+
+def join(parts: list[Labelled]) -> Labelled:
+    """Return all images of several parts of one data set."""
+    labels = torch.cat([part.labels for part in parts])
+    first = parts[0]
+    if isinstance(first, ImageFiles):
+        rows = torch.cat([part.rows for part in parts if isinstance(part, ImageFiles)])
+        return ImageFiles(first.store, first.files, rows, labels, first.classes, first.device)
+    pixels = [part.images for part in parts if isinstance(part, Images)]
+    return Images(torch.cat(pixels), labels, first.classes)
+
+
+def describe_sizes(sizes: list[tuple[int, int]]) -> str:
+    """Return "28x28", or "10x20 to 30x40" for a range, height x width."""
+    heights = [height for height, _ in sizes]
+    widths = [width for _, width in sizes]
+    smallest, largest = f"{min(heights)}x{min(widths)}", f"{max(heights)}x{max(widths)}"
+    return smallest if smallest == largest else f"{smallest} to {largest}"
+
+
+def _open(
+    folder: Path,
+    parts: dict[str, Path],
+    classes: tuple[str, ...],
+    size: tuple[int, int] | None,
+    memory: float,
+    workers: int,
+    grey: bool | None = None,
+) -> dict[str, Labelled]:
+    """Return the images of each part in the order of the hash of their names."""
+    if size and min(size) < 1:
+        raise InputError(f"a picture size must be at least 1x1, not {size[0]}x{size[1]}")
+    labels: dict[Path, int] = {}
+    for part in parts.values():
+        labels |= _labelled(part, classes)
+    if left_out := unreadable_in(folder):
+        print(f"{folder}: left out {left_out}", file=sys.stderr)
+    paths = sorted(labels, key=lambda file: name_hash(file.relative_to(folder).as_posix()))
+    files, broken = _read_headers(paths, size, grey)
+    key = f"{size} {grey}"
+    store, readable = open_store(files, key, memory * GIGABYTE, workers)
+    broken += [file.path for n, file in enumerate(files) if n not in set(readable)]
+    _tell_broken(folder, broken, len(paths))
+    if not readable:
+        raise InputError(f"{folder}: not one readable picture in its class folders")
+
+    def images(part: Path) -> Labelled:
+        rows = [n for n in readable if files[n].path.is_relative_to(part)]
+        chosen = torch.tensor([labels[files[n].path] for n in rows], dtype=torch.int64)
+        numbers = torch.tensor(rows, dtype=torch.int64)
+        held = ImageFiles(store, files, numbers, chosen, classes)
+        sizes = {(files[n].height, files[n].width) for n in readable}
+        if isinstance(store, InMemory) and len(sizes) == 1:
+            pixels = held.fetch(torch.arange(len(held)))
+            height, width = sizes.pop()
+            empty = torch.empty(0, held.channels, height, width, dtype=torch.uint8)
+            return Images(torch.stack(pixels) if pixels else empty, chosen, classes)
+        return held
+
+    return {name: images(part) for name, part in parts.items()}
+
+
+def _read_headers(
+    paths: list[Path], size: tuple[int, int] | None, grey: bool | None
+) -> tuple[list[PictureFile], list[Path]]:
+    """Return the pictures whose headers can be read, and the paths of the others."""
+    headers: dict[Path, tuple[int, int, bool]] = {}
+    broken: list[Path] = []
+    for path in paths:
+        try:
+            headers[path] = picture_header(path)
+        except InputError:
+            broken.append(path)
+    if grey is None:
+        grey = all(is_grey for _, _, is_grey in headers.values())
+    fit = None if size is None else partial(letterbox, size=size)
+    decode = decoder(grey, fit)
+    files = []
+    for path, (height, width, _) in headers.items():
+        height, width = size or (height, width)
+        files.append(PictureFile(path, height, width, 1 if grey else 3, decode))
+    return files, broken
+
+
+def _tell_broken(folder: Path, broken: list[Path], count: int) -> None:
+    """Name the pictures that cannot be read, in one line."""
+    if not broken:
+        return
+    names = ", ".join(str(path.relative_to(folder)) for path in broken[:3])
+    more = ", ..." if len(broken) > 3 else ""
+    print(
+        f"warning: {len(broken)} of {count} pictures in {folder} cannot be read and are left out: "
+        f"{names}{more}",
+        file=sys.stderr,
+    )
 
 
 def _given_splits(folder: Path) -> dict[str, Path]:
@@ -100,13 +227,14 @@ def _labelled(folder: Path, classes: tuple[str, ...]) -> dict[Path, int]:
     unknown = [path.name for path in _subfolders(folder) if path.name not in classes]
     if unknown:
         raise InputError(f"{folder / unknown[0]}: there is no class {unknown[0]} to train on")
-    return {
-        file: label for label, name in enumerate(classes) for file in pictures_in(folder / name)
-    }
+    labels: dict[Path, int] = {}
+    for label, name in enumerate(classes):
+        labels |= dict.fromkeys(pictures_in(folder / name), label)
+    return labels
 
 
 def _check_counts(folder: Path, classes: tuple[str, ...], counts: Counter[int], least: int) -> None:
-    """Demand `least` pictures of each class, one for each split made of them, and at least one in all."""
+    """Require `least` pictures of each class, and at least one in all."""
     if not counts:
         raise InputError(f"{folder}: not one readable picture in its class folders")
     for label, name in enumerate(classes):
@@ -116,42 +244,8 @@ def _check_counts(folder: Path, classes: tuple[str, ...], counts: Counter[int], 
             )
 
 
-def _open_all(
-    folder: Path, files: list[Path], size: tuple[int, int] | None
-) -> dict[Path, Image.Image]:
-    """Return all readable pictures, at `size` or within `LONGEST_SIDE`; one line names the others."""
-    pictures, broken = {}, []
-    for file in files:
-        try:
-            picture = open_picture(file)
-        except InputError:
-            broken.append(str(file.relative_to(folder)))
-            continue
-        if size:
-            picture = letterbox(picture, size)
-        else:
-            picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))  # shrinks what is larger, in place
-        pictures[file] = picture
-    if broken:
-        names = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
-        count = f"{len(broken)} of {len(files)} pictures"
-        print(
-            f"warning: {count} in {folder} cannot be read and are left out: {names}",
-            file=sys.stderr,
-        )
-    if not pictures:
-        raise InputError(f"{folder}: not one readable picture in its class folders")
-    return pictures
-
-
-def _most_common_size(pictures: dict[Path, Image.Image]) -> tuple[int, int]:
-    return Counter((picture.height, picture.width) for picture in pictures.values()).most_common(1)[
-        0
-    ][0]
-
-
 def letterbox(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Return the picture scaled to fit into `size` (height, width), centred on black; its aspect is kept."""
+    """Return the picture scaled to fit into `size` (height, width), on black; keep its aspect."""
     height, width = size
     scale = min(height / picture.height, width / picture.width)
     inner = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))

@@ -32,9 +32,11 @@ SUFFIXES = (
     *(HEIC if HAS_HEIC else ()),
 )
 INSTALL_HEIC = 'install the extra "heic"'
-UNREADABLE = {suffix: INSTALL_HEIC for suffix in HEIC} | {
-    suffix: "a format that is not read; convert it to JPEG or PNG"
-    for suffix in (".arw", ".cr2", ".cr3", ".dng", ".jxl", ".nef", ".orf", ".psd", ".raw", ".svg")
+CONVERT = "a format that is not read; convert it to JPEG or PNG"
+UNREADABLE: dict[str, str] = {
+    **dict.fromkeys(HEIC, INSTALL_HEIC),
+    **dict.fromkeys((".arw", ".cr2", ".cr3", ".dng", ".jxl", ".nef", ".orf"), CONVERT),
+    **dict.fromkeys((".psd", ".raw", ".svg"), CONVERT),
 }
 """Suffixes of pictures that are left out of folders, with the reason."""
 ORIENTATION = 0x0112  # the EXIF tag, and its values for pictures that lie on their side:
@@ -66,7 +68,7 @@ def picture_header(path: str | os.PathLike[str]) -> tuple[int, int, bool]:
     Raises InputError as `open_picture` does, except for broken pixels.
     """
     with _opened(path) as source:
-        sideways = source.getexif().get(ORIENTATION, 1) in SIDEWAYS
+        sideways = _orientation(source) in SIDEWAYS
         height, width = source.size if sideways else source.size[::-1]
         return height, width, source.mode in _DEEP | _GREY or _has_grey_palette(source)
 
@@ -165,7 +167,16 @@ def _flatten(picture: Image.Image) -> Image.Image:
     return picture.convert(mode)
 
 
+def _orientation(source: Image.Image) -> int:
+    """Return the EXIF orientation. Pillow would decode a PNG to look for EXIF behind its pixels."""
+    if source.format == "PNG" and not source.info.keys() & {"exif", "Raw profile type exif"}:
+        return 1
+    return source.getexif().get(ORIENTATION, 1)
+
+
 def _has_grey_palette(picture: Image.Image) -> bool:
+    if picture.mode not in ("P", "PA"):
+        return False  # Pillow would decode the picture to find that out
     colours = picture.getpalette()
     return colours is not None and colours[0::3] == colours[1::3] == colours[2::3]
 

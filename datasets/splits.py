@@ -1,28 +1,33 @@
-"""Labelled images as one tensor, and the rules that hold a part of them out."""
+"""Labelled images, and the rules that hold a part of them out."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
+from datasets.image_files import ImageFiles
+
 
 def name_hash(name: str) -> bytes:
     """Return the key to sort files by before a part of them is held out.
 
-    The order is the same in every run and on every machine; a file added later moves few others across a border.
+    The order is the same in every run and on every machine; a file added later moves few others
+    across a border.
     """
     return hashlib.sha256(os.fsencode(name)).digest()
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Labelled images of one size, held whole so that a batch is one indexing operation."""
+    """Labelled images of one size, held in one tensor: a batch is one indexing operation."""
 
     images: UInt8[Tensor, "count channels height width"]
     labels: Int[Tensor, " count"]  # int64, indices into `classes`
@@ -35,18 +40,43 @@ class Images:
         """Return the images and labels of these rows."""
         return Images(self.images[rows], self.labels[rows], self.classes)
 
+    @property
+    def channels(self) -> int:
+        """Return 1 for grey images and 3 for RGB."""
+        return self.images.shape[1]
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Return height and width of the images."""
+        return [(self.images.shape[2], self.images.shape[3])]
+
+    def fetch(self, rows: Int[Tensor, " rows"]) -> UInt8[Tensor, "rows channels height width"]:
+        """Return the images of these rows."""
+        return self.images.index_select(0, rows)
+
+    def in_order(self, most: int) -> Iterator[Int[Tensor, " rows"]]:
+        """Yield all rows in order, at most so many at once."""
+        yield from torch.arange(len(self), device=self.labels.device).split(most)
+
+    def prefetch(self, rows: Int[Tensor, " rows"]) -> None:
+        """Do nothing: all images are held."""
+
     def to(self, device: torch.device | str) -> Images:
         """Return the same images on `device`."""
         return Images(self.images.to(device), self.labels.to(device), self.classes)
+
+
+Labelled = Images | ImageFiles
+"""Images of one size as a tensor, or pictures in files, each of a size of its own."""
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
     """Train on `train`, choose the model on `validation`, report once on `test`."""
 
-    train: Images
-    validation: Images
-    test: Images
+    train: Labelled
+    validation: Labelled
+    test: Labelled
 
     def to(self, device: torch.device | str) -> Splits:
         """Return the same splits on `device`."""
@@ -59,11 +89,19 @@ def shuffled(images: Images) -> Images:
     return images[torch.from_numpy(np.random.RandomState(0).permutation(len(images)))]
 
 
-def hold_out(images: Images, share: float) -> tuple[Images, Images]:
+@overload
+def hold_out(images: Images, share: float) -> tuple[Images, Images]: ...
+
+
+@overload
+def hold_out(images: Labelled, share: float) -> tuple[Labelled, Labelled]: ...
+
+
+def hold_out(images: Labelled, share: float) -> tuple[Labelled, Labelled]:
     """Split into (held out, rest): of each class the first `share`, and at least one image.
 
-    Held out are round(share * count) images in all, unless a class is too small for its share. Both parts
-    keep the order they had.
+    Held out are round(share * count) images in all, unless a class is too small for its share. Both
+    parts keep the order they had.
     """
     labels = images.labels.numpy()
     order = np.argsort(labels, kind="stable")

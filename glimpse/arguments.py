@@ -14,16 +14,18 @@ from core.training.cli import Computing
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Computing):
-    """Measure a trained model on its own data."""
+    """Measure a trained model on its own data, or on other data."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run directory or checkpoint."""
-    split: Literal["test", "validation"] = "test"
-    """Part of the data set."""
+    data: str | None = None
+    """Another data set or class folder; all of it is measured unless --split picks a part."""
+    split: Literal["train", "validation", "test"] | None = None
+    """Part of the data set; by default the test part of the data of training."""
     glimpses: int | None = None
-    """Glimpses at each image; by default as in training. Errors are told for up to twice as many."""
+    """Glimpses at each image; by default as in training. Up to twice as many are reported."""
     samples: int = 1
-    """Looks at each image with the noisy policy; the mean of their probabilities is measured too."""
+    """Rollouts of each image with the noisy policy; the mean of their probabilities is measured."""
     root: str | None = None
     """Folder of the data sets, if it is not where it was in training."""
     json: bool = False
@@ -39,14 +41,14 @@ class Show(Computing):
     images: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE...")]
     """Pictures of any format Pillow reads, and folders of them."""
     out: Path = Path("scanpaths")
-    """Folder for what is drawn: NAME.scanpath.png for each picture NAME."""
+    """Folder of the drawings: NAME.scanpath.png for each picture NAME."""
     gif: bool = False
-    """Draw NAME.scanpath.gif too, the looking glimpse by glimpse."""
+    """Draw NAME.scanpath.gif too, one glimpse after another."""
     json: bool = False
     """Print locations and probabilities as JSON."""
     glimpses: int | None = None
     """Glimpses at each picture; by default as in training."""
     native: bool = False
-    """Look at pictures in their own size, not in that of the training images."""
+    """Keep the pictures' own sizes: do not bring them to that of the training images."""
     invert: bool = False
     """Exchange dark and light."""

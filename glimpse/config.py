@@ -18,7 +18,11 @@ class Config:
     download: bool = field(default=False, metadata={"place": True})
     """Fetch the data set into `root` if it is not there."""
     image_size: tuple[int, int] | None = None
-    """Height and width to which the images of a class folder are brought; none: their most common size."""
+    """Height and width to which the images of a class folder are brought; none: native sizes."""
+    memory: float = field(default=2.0, metadata={"place": True})
+    """Gigabytes of decoded images that may be held; more are read from a cache on the disk."""
+    workers: int = field(default=2, metadata={"place": True})
+    """Threads that decode the images of a class folder."""
 
     shift: int = 0
     """Training images are moved by up to so many pixels in each direction, at random (no canvas)."""
@@ -76,6 +80,8 @@ class Config:
             "hidden",
         )
         require_positive(self, "std", "std_decay", "input_scale", "factor", "location_scale")
+        require_at_least(1, self, "workers")
+        require_positive(self, "memory")
         require_at_least(0, self, "shift")
         if self.canvas is None and self.clutter:
             raise InputError("clutter needs a canvas: add --canvas HEIGHT WIDTH")

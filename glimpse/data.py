@@ -1,42 +1,76 @@
-"""Images as the network meets them: moved about or on canvases, each batch a function of (seed, step)."""
+"""Images as the network sees them: shifted or on canvases, each batch a function of (seed, step)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from core import rng
 from core.errors import InputError
 from core.training import batches
-from datasets import digits
+from datasets import digits, folders
 from datasets.canvases import Canvas, shift
-from datasets.splits import Images, Splits
+from datasets.splits import Images, Labelled, Splits
 from glimpse.config import Config
+from glimpse.sensor import Batch
 
-VALIDATION_SEED, TEST_SEED = 1, 2  # of the canvases that every model is judged on
+VALIDATION_SEED = 1  # of the canvases on which every model is evaluated
+TEST_SEED = 2
+TRAIN_SEED = 3
 
 
 def load(config: Config, device: torch.device | str) -> Splits:
-    """Return the splits on `device`; training images as they are, the others on canvases of their own.
+    """Return the splits on `device`; training images as they are, the others on canvases.
 
     Raises `InputError` where the data set is missing or does not fit the canvas.
     """
     splits = digits.load(
-        config.data, root=config.root, download=config.download, size=config.image_size
-    )
-    splits = splits.to(device)
+        config.data,
+        root=config.root,
+        download=config.download,
+        size=config.image_size,
+        memory=config.memory,
+        workers=config.workers,
+    ).to(device)
     canvas = make_canvas(config)
     if canvas is None:
         return splits
-    try:
-        validation = _on_canvases(splits.validation, canvas, VALIDATION_SEED)
-        test = _on_canvases(splits.test, canvas, TEST_SEED)
-    except InputError as error:
-        raise InputError(
-            f"{error}; --preset images (class folders) and mnist28 have no canvas"
-        ) from None
-    return Splits(splits.train, validation, test)
+    validation = _on_canvases(splits.validation, canvas, VALIDATION_SEED)
+    test = _on_canvases(splits.test, canvas, TEST_SEED)
+    return Splits(_of_one_size(splits.train), validation, test)
+
+
+def load_own(
+    config: Config, extras: Mapping[str, Any], data: str, device: torch.device | str
+) -> Labelled:
+    """Return all images of another data set or class folder, prepared for a trained model.
+
+    Images of a folder are brought to the size and the channels of the training images.
+    Raises `InputError` where the data set is missing or has other classes.
+    """
+    if data in digits.NAMES:
+        config = replace(config, data=data)
+        splits = load(config, device)
+        canvas = make_canvas(config)
+        train = splits.train
+        if canvas is not None:
+            train = _on_canvases(train, canvas, TRAIN_SEED)
+        return folders.join([train, splits.validation, splits.test])
+    channels, height, width = extras["image_shape"]
+    if not Path(data).is_dir():
+        raise InputError(f"no data set or folder is called {data!r}")
+    return folders.load_all(
+        data,
+        tuple(extras["classes"]),
+        grey=channels == 1,
+        size=None if height is None else (height, width),
+        memory=config.memory,
+        workers=config.workers,
+    ).to(device)
 
 
 def make_canvas(config: Config) -> Canvas | None:
@@ -48,46 +82,67 @@ def make_canvas(config: Config) -> Canvas | None:
 
 @dataclass(frozen=True)
 class TrainingBatches:
-    """Makes the batch of a step: images, labels, the noise of the location policy and what part of its std is left.
+    """Makes the batch of a step: images, labels, the policy's noise and the part of its std left.
 
-    The random draws are those of the whole batch whichever rows are asked for, so processes that share a batch
-    train as one would; only the rows asked for are painted.
+    The random draws are those of the whole batch whichever rows are asked for, so processes that
+    share a batch train as one would; only the rows asked for are painted.
     """
 
-    source: Images
+    source: Labelled
     config: Config
 
     def __call__(
         self, step: int, rows: slice
-    ) -> tuple[
-        UInt8[Tensor, "batch channels height width"],
-        Int[Tensor, " batch"],
-        Float[Tensor, "glimpses batch 2"],
-        Float[Tensor, ""],
-    ]:
+    ) -> tuple[Batch, Int[Tensor, " batch"], Float[Tensor, "glimpses batch 2"], Float[Tensor, ""]]:
         """Return the rows `rows` of the batch of step `step`."""
-        loop, source, device = self.config.loop, self.source, self.source.images.device
-        chosen = batches.indices(loop.seed, step, len(source), loop.batch, device)[rows]
-        random = rng.generator(device, loop.seed, step, "batch")
-        noise = torch.randn(self.config.glimpses, loop.batch, 2, generator=random, device=device)[
-            :, rows
-        ]
-        left = torch.full((), self.config.std_left(step), device=device)
-        return self._images(chosen, rows, random), source.labels[chosen], noise, left
+        loop, device = self.config.loop, self.source.labels.device
+        indices = self._indices(step)[rows]
+        generator = rng.generator(device, loop.seed, step, "batch")
+        shape = self.config.glimpses, loop.batch, 2
+        noise = torch.randn(shape, generator=generator, device=device)[:, rows]
+        std_left = torch.full((), self.config.std_left(step), device=device)
+        images = self._images(indices, rows, generator)
+        self.source.prefetch(self._indices(step + 1)[rows])
+        return images, self.source.labels[indices], noise, std_left
+
+    def _indices(self, step: int) -> Int[Tensor, " batch"]:
+        """Return which images form the batch of a step."""
+        loop, device = self.config.loop, self.source.labels.device
+        return batches.indices(loop.seed, step, len(self.source), loop.batch, device)
 
     def _images(
-        self, chosen: Int[Tensor, " batch"], rows: slice, random: torch.Generator
-    ) -> UInt8[Tensor, "batch channels height width"]:
-        images, size = self.source.images, self.config.loop.batch
+        self, indices: Int[Tensor, " batch"], rows: slice, generator: torch.Generator
+    ) -> Batch:
+        source, size, most = self.source, self.config.loop.batch, self.config.shift
         canvas = make_canvas(self.config)
         if canvas is not None:
-            return canvas.paint(images, chosen, canvas.draw(images, size, random)[rows])
-        most = self.config.shift
+            images = _of_one_size(source).images
+            return canvas.paint(images, indices, canvas.draw(images, size, generator)[rows])
+        images = source.fetch(indices)
         if not most:
-            return images.index_select(0, chosen)
-        offsets = torch.randint(-most, most + 1, (size, 2), generator=random, device=images.device)
-        return shift(images.index_select(0, chosen), offsets[rows], most)
+            return images
+        device = source.labels.device
+        offsets = torch.randint(-most, most + 1, (size, 2), generator=generator, device=device)
+        if isinstance(images, Tensor):
+            return shift(images, offsets[rows], most)
+        pairs = zip(images, offsets[rows], strict=True)
+        return [shift(image[None], offset[None], most)[0] for image, offset in pairs]
 
 
-def _on_canvases(images: Images, canvas: Canvas, seed: int) -> Images:
-    return Images(canvas.fixed(images.images, seed), images.labels, images.classes)
+def _of_one_size(images: Labelled) -> Images:
+    if isinstance(images, Images):
+        return images
+    raise InputError(
+        "a canvas needs images of one size that fit the memory: add --image-size HEIGHT WIDTH "
+        "or use --preset images, which has no canvas"
+    )
+
+
+def _on_canvases(images: Labelled, canvas: Canvas, seed: int) -> Images:
+    source = _of_one_size(images)
+    try:
+        return Images(canvas.fixed(source.images, seed), source.labels, source.classes)
+    except InputError as error:
+        raise InputError(
+            f"{error}; --preset images (class folders) and mnist28 have no canvas"
+        ) from None

@@ -1,14 +1,17 @@
-"""How well a trained model sees, and whether it is where it looks that helps.
+"""Measure a trained model, and whether it gains from choosing where to look.
 
-    uv run glimpse evaluate runs/glimpse/digits    # test accuracy, greedy, one look at each image
+    uv run glimpse evaluate runs/glimpse/digits                  # error on its test images, greedy
+    uv run glimpse evaluate runs/glimpse/images --data FOLDER    # on all images of a class folder
 
-Beside the accuracy stand those of the same network looking at random places and looking only at the centre.
+Beside the greedy policy stand random locations and the image's centre, with the same weights.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -19,47 +22,40 @@ from core.errors import InputError
 from core.files import to_json
 from core.training import cli, devices
 from core.training.config import require_at_least
-from datasets.splits import Images
+from datasets.splits import Labelled
 from glimpse.arguments import Evaluate
-from glimpse.data import load
+from glimpse.config import Config
+from glimpse.data import load, load_own
 from glimpse.model import Policy, RecurrentAttention, center, greedy, open_model, random
 
-BATCH = 500  # images looked at together
-WIDEST = 20  # classes of a confusion matrix that a terminal has room for; JSON has it always
+BATCH = 500  # images of a rollout
+WIDEST = 20  # classes of a confusion matrix that fits a terminal; JSON always has it
 
 
 @torch.no_grad()
 def probabilities(
-    model: RecurrentAttention,
-    images: UInt8[Tensor, "count channels height width"],
-    glimpses: int,
-    policy: Policy,
+    model: RecurrentAttention, images: Labelled, glimpses: int, policy: Policy
 ) -> Float[Tensor, "glimpses count classes"]:
     """Return p_t for every image after each glimpse."""
-    parts = images.split(BATCH)
-    return torch.cat(
-        [model.rollout(part, glimpses, policy).logits.softmax(-1) for part in parts], 1
-    )
+    parts = []
+    for rows in images.in_order(BATCH):
+        episode = model.rollout(images.fetch(rows), glimpses, policy)
+        parts.append(episode.logits.softmax(-1))
+    return torch.cat(parts, 1)
 
 
 def monte_carlo(
-    model: RecurrentAttention,
-    images: UInt8[Tensor, "count channels height width"],
-    glimpses: int,
-    samples: int,
+    model: RecurrentAttention, images: Labelled, glimpses: int, samples: int
 ) -> Float[Tensor, "glimpses count classes"]:
-    """Return the mean of p_t over `samples` looks with the noisy policy of the end of training."""
-    std, random = (
-        model.config.std * model.config.std_decay,
-        rng.generator(images.device, "monte carlo"),
-    )
+    """Return the mean of p_t over `samples` rollouts with the policy of the end of training."""
+    std = model.config.std * model.config.std_decay
+    generator = rng.generator(images.labels.device, "monte carlo")
 
     def noisy(t: int, mean: Tensor) -> Tensor:
-        return mean + std * torch.randn(mean.shape, generator=random, device=mean.device)
+        return mean + std * torch.randn(mean.shape, generator=generator, device=mean.device)
 
-    return torch.stack(
-        [probabilities(model, images, glimpses, noisy) for _ in range(samples)]
-    ).mean(0)
+    rollouts = [probabilities(model, images, glimpses, noisy) for _ in range(samples)]
+    return torch.stack(rollouts).mean(0)
 
 
 def accuracy(
@@ -84,34 +80,33 @@ class Report:
     """Accuracy after each glimpse by policy, and the confusion matrix of the greedy one."""
 
     accuracies: dict[str, list[float]]
-    confusion: list[
-        list[int]
-    ]  # rows: true class, columns: predicted class, after `glimpses` glimpses
-    glimpses: int  # as trained, or as asked for
+    confusion: list[list[int]]  # [true class][predicted class], after `glimpses` glimpses
+    glimpses: int
     classes: tuple[str, ...]
 
 
-def measure(model: RecurrentAttention, images: Images, glimpses: int, samples: int = 1) -> Report:
+def measure(model: RecurrentAttention, images: Labelled, glimpses: int, samples: int = 1) -> Report:
     """Measure a model on labelled images after 1 to 2 `glimpses` glimpses.
 
-    Policies: greedy, its two baselines on the same weights, and with `samples` > 1 the Monte-Carlo mean.
+    Policies: greedy, two baselines with the same weights (random, center), and with `samples` > 1
+    the Monte-Carlo mean.
     """
-    most, pixels = 2 * glimpses, images.images
-    anywhere = random(rng.generator(pixels.device, "random locations"))
+    most = 2 * glimpses
+    anywhere = random(rng.generator(images.labels.device, "random locations"))
     p = {
-        "greedy": probabilities(model, pixels, most, greedy),
-        "random": probabilities(model, pixels, most, anywhere),
-        "center": probabilities(model, pixels, most, center),
+        "greedy": probabilities(model, images, most, greedy),
+        "random": probabilities(model, images, most, anywhere),
+        "center": probabilities(model, images, most, center),
     }
     matrix = confusion(p["greedy"][glimpses - 1], images.labels).tolist()
     if samples > 1:
-        p[f"mean of {samples}"] = monte_carlo(model, pixels, most, samples)
-    accuracies = {name: accuracy(each, images.labels) for name, each in p.items()}
+        p[f"mean of {samples}"] = monte_carlo(model, images, most, samples)
+    accuracies = {policy: accuracy(values, images.labels) for policy, values in p.items()}
     return Report(accuracies, matrix, glimpses, images.classes)
 
 
 def tables(report: Report, split: str) -> list[Table]:
-    """Lay the report out: errors in percent by number of glimpses, and the confusion matrix."""
+    """Return the errors in percent by number of glimpses, and the confusion matrix."""
     errors = Table(title=f"{split} error, %", caption="columns: where the network looks")
     errors.add_column("glimpses", justify="right")
     for policy in report.accuracies:
@@ -137,19 +132,33 @@ def main(arguments: Evaluate) -> None:
     device = devices.select(arguments.device, arguments.threads)
     require_at_least(1, arguments, "glimpses", "samples")
     model, saved = open_model(arguments.run, device)
-    config = model.config if arguments.root is None else replace(model.config, root=arguments.root)
-    images = getattr(load(config, device), arguments.split)
-    shape, classes = saved["extras"]["image_shape"], saved["extras"]["classes"]
-    if images.images.shape[1] != shape[0] or list(images.classes) != classes:
+    images, part = _images(arguments, model.config, saved["extras"], device)
+    if images.channels != model.channels or list(images.classes) != saved["extras"]["classes"]:
+        data = arguments.data or model.config.data
         raise InputError(
-            f"{config.data} has other channels or classes than {arguments.run} was trained on"
+            f"{data} has other channels or classes than {arguments.run} was trained on"
         )
-    glimpses = config.glimpses if arguments.glimpses is None else arguments.glimpses
+    glimpses = arguments.glimpses or model.config.glimpses
     report = measure(model, images, glimpses, arguments.samples)
     if arguments.json:
         print(to_json(asdict(report)))
     else:
-        Console().print(*tables(report, arguments.split), sep="\n")
+        Console().print(*tables(report, part), sep="\n")
+
+
+def _images(
+    arguments: Evaluate, config: Config, extras: Mapping[str, Any], device: torch.device
+) -> tuple[Labelled, str]:
+    """Return the images to measure and what they are called."""
+    if arguments.root is not None:
+        config = replace(config, root=arguments.root)
+    if arguments.data is None:
+        split = arguments.split or "test"
+        return getattr(load(config, device), split), split
+    if arguments.split is None:
+        return load_own(config, extras, arguments.data, device), arguments.data
+    config = replace(config, data=arguments.data)
+    return getattr(load(config, device), arguments.split), arguments.split
 
 
 if __name__ == "__main__":

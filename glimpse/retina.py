@@ -79,7 +79,7 @@ def _draw_coordinates(page: Page, width: float, height: float) -> None:
 
 def _plane() -> UInt8[Tensor, "1 60 96"]:
     """Some built-in digits on a plane."""
-    images = digits.load("digits").train.images
+    images = digits.load("digits").train.fetch(torch.arange(10))
     plane = Image.new("L", (96, 60))
     for n, corner in ((0, (12, 30)), (1, (52, 12)), (5, (26, 2)), (9, (72, 34))):
         plane.paste(to_picture(images[n]).resize((20, 24), Image.Resampling.BICUBIC), corner)

@@ -1,4 +1,4 @@
-"""What happened while a model looked at one image: what there is to draw and to tell."""
+"""Scanpaths: where a model looked at an image, what it saw there and what it predicted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +10,14 @@ from PIL import Image
 from torch import Tensor
 
 from glimpse.model import RecurrentAttention, greedy
-from glimpse.sensor import half_sizes_of
+from glimpse.sensor import Batch
 
 
 @dataclass(frozen=True, eq=False)
 class Scanpath:
     """One image and a model's glimpses at it, on the CPU."""
 
-    picture: Image.Image  # for the eye, at any resolution
-    size: tuple[int, int]  # height and width of the image looked at, in pixels
+    picture: Image.Image  # the image as the model was shown it
     locations: Float[Tensor, "glimpses 2"]
     corners: Int[Tensor, "glimpses scales 2"]  # top left pixel (x, y) of every patch
     widths: list[int]  # of the patches, in pixels
@@ -29,35 +28,31 @@ class Scanpath:
     def __len__(self) -> int:
         return len(self.locations)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image in pixels."""
+        return self.picture.height, self.picture.width
+
     def best(self, glimpse: int = -1) -> tuple[str, float]:
-        """The most probable class after a glimpse, and its probability."""
+        """Return the most probable class after a glimpse, and its probability."""
         probability, label = self.probabilities[glimpse].max(-1)
         return self.classes[int(label)], float(probability)
 
 
 @torch.no_grad()
 def follow(
-    model: RecurrentAttention,
-    images: Shaped[Tensor, "batch channels height width"],
-    classes: Sequence[str],
-    glimpses: int,
-    pictures: Sequence[Image.Image] | None = None,
+    model: RecurrentAttention, images: Batch, classes: Sequence[str], glimpses: int
 ) -> list[Scanpath]:
-    """Look greedily at images on the model's device, `glimpses` times at each.
-
-    `pictures` are for the eye, perhaps at a higher resolution; by default the images themselves.
-    """
-    pictures = pictures or [to_picture(image) for image in images]
+    """Return the greedy rollouts of images on the model's device, `glimpses` glimpses each."""
     episode = model.rollout(images, glimpses, greedy)
-    height, width = images.shape[-2:]
-    locations, patches = episode.locations.cpu(), episode.patches.cpu()
-    half_sizes = half_sizes_of([(height, width)]).to(locations)
-    corners = [model.retina.corners(half_sizes, location).cpu() for location in episode.locations]
+    locations = episode.locations.cpu()
+    patches = episode.patches.cpu()
     probabilities = episode.logits.float().softmax(-1).cpu()
+    half_sizes = model.retina.prepare(images).half_sizes
+    corners = [model.retina.corners(half_sizes, at).cpu() for at in episode.locations]
     return [
         Scanpath(
-            picture,
-            (height, width),
+            to_picture(image),
             locations[:, n],
             torch.stack([corner[n] for corner in corners]),
             model.retina.widths,
@@ -65,12 +60,15 @@ def follow(
             probabilities[:, n],
             tuple(classes),
         )
-        for n, picture in enumerate(pictures)
+        for n, image in enumerate(images)
     ]
 
 
 def seen_so_far(path: Scanpath, unseen: str, side: int = 240) -> list[Image.Image]:
-    """The image as known after each glimpse, about `side` pixels long: finer patches lie on coarser ones."""
+    """Return the image as known after each glimpse, about `side` pixels long.
+
+    Finer patches lie on coarser ones.
+    """
     height, width = path.size
     scale = side / max(path.size)
     scale = round(scale) if scale >= 1 else scale  # whole, so that pixels stay equally wide
@@ -93,7 +91,7 @@ def seen_so_far(path: Scanpath, unseen: str, side: int = 240) -> list[Image.Imag
 
 
 def to_picture(image: Shaped[Tensor, "channels height width"]) -> Image.Image:
-    """A grey or RGB image of bytes, or of numbers from 0 to 1, for the eye."""
+    """Return a grey or RGB image of bytes, or of numbers from 0 to 1, as a picture."""
     if image.is_floating_point():
         image = (image.clamp(0, 1) * 255).round().to(torch.uint8)
     pixels = image.cpu().numpy()

@@ -1,15 +1,16 @@
-"""Where a trained model looks at your own pictures, and what it makes of them.
+"""Draw where a trained model looks at pictures, and print what it predicts.
 
     uv run glimpse show runs/glimpse/digits three.png letters/    # scanpaths/three.scanpath.png, ...
 
-A retina measures in pixels, so a picture is first brought to the size of the training images, its own aspect
-kept, black where that leaves room: as the pictures of class folders are for training. With --native it stays as
-it is, which suits pictures of many sizes whose things are as large as in training. Models of light digits on
-black want --invert for ink on paper.
+The retina measures in pixels, so a picture is first brought to the size of the training images: its
+own aspect is kept, and the rest is black, as for class folders in training. With --native it keeps
+its own size, which suits pictures whose objects are as large as in training. Models of light digits
+on black want --invert for ink on paper. The drawing shows the picture as the model was shown it.
 """
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,37 +26,57 @@ from glimpse.arguments import Show
 from glimpse.model import RecurrentAttention, open_model
 from glimpse.scanpath import Scanpath, follow
 
-MOST_GLIMPSES = 64  # that a picture can show legibly
+MOST_GLIMPSES = 64  # that can be drawn legibly
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A picture, what the model was shown of it, and its scanpath."""
+
+    file: Path
+    size: tuple[int, int]  # width and height of the upright picture
+    path: Scanpath
+    change: str  # what was done to the picture before, or ''
 
 
 def main(arguments: Show) -> None:
-    """Look at every picture; exit with code 1 at the end if some could not be looked at, 2 if none could."""
+    """Draw every picture; exit with code 1 at the end if some could not be drawn, 2 if none."""
     require_within(1, MOST_GLIMPSES, arguments, "glimpses")
     model, saved = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
-    glimpses = model.config.glimpses if arguments.glimpses is None else arguments.glimpses
-    found, failed = _find(arguments.images)
-    done, told = 0, []
-    for file, target in name_outputs(found, arguments.out, "scanpath"):
-        try:
-            path, size = look_at(file, model, saved["extras"], glimpses, arguments)
-            drawn = _draw(path, file, target, gif=arguments.gif)
-        except InputError as error:
-            failed = True
-            _complain(error)
-            continue
-        done += 1
+    glimpses = arguments.glimpses or model.config.glimpses
+    files, missing = _find(arguments.images)
+    known = describe_classes(saved["extras"]["classes"])
+    told: list[dict[str, Any]] = []
+
+    def show(pair: tuple[Path, Path]) -> None:
+        file, target = pair
+        looked = look_at(file, model, saved["extras"], glimpses, arguments)
+        drawn = _draw(looked.path, file, target, gif=arguments.gif)
+        if looked.change:
+            print(f"{file}: {looked.change}; the model knows {known} only", file=sys.stderr)
         if arguments.json:
-            told.append(
-                {"file": str(file), "drawn": [str(each) for each in drawn]} | tell(path, size)
-            )
-        else:
-            name, probability = path.best()
-            line = f"{file}: {name} ({100 * probability:.1f} %), drawn in {' and '.join(map(str, drawn))}"
-            print(line.encode("utf-8", "replace").decode(), flush=True)
-    if arguments.json:
-        print(to_json(told, indent=1), flush=True)
-    if failed:
-        raise SystemExit(1 if done else 2)
+            told.append({"file": str(file), "drawn": list(map(str, drawn))} | tell(looked))
+            return
+        name, probability = looked.path.best()
+        names = " and ".join(map(str, drawn))
+        cli.say(f"{file}: {name} ({100 * probability:.1f} %), drawn in {names}")
+
+    try:
+        cli.for_each("glimpse show", name_outputs(files, arguments.out, "scanpath"), show)
+    finally:
+        if arguments.json:
+            print(to_json(told, indent=1), flush=True)
+    if missing:
+        raise SystemExit(1 if files else 2)
+
+
+def describe_classes(classes: Sequence[str]) -> str:
+    """Return what a model knows in a few words."""
+    if list(classes) == list("0123456789"):
+        return "the digits 0 to 9"
+    names = list(classes[:6])
+    more = f" and {len(classes) - 6} more classes" if len(classes) > 6 else ""
+    return ", ".join(names) + more
 
 
 def look_at(
@@ -64,77 +85,93 @@ def look_at(
     extras: dict[str, Any],
     glimpses: int,
     arguments: Show,
-) -> tuple[Scanpath, tuple[int, int]]:
-    """Look at the picture in a file, with the channels the model was trained on; return its size too.
+) -> Looked:
+    """Look at the picture in a file, brought to the size and channels of the training images.
 
     Raises `InputError`, naming the file, for what is no picture or too small to look at.
     """
     channels, height, width = extras["image_shape"]
-    picture = open_picture(file).convert("L" if channels == 1 else "RGB")
-    if min(picture.size) < 2:
-        raise InputError(
-            f"{file}: {picture.width} x {picture.height} pixels; looking takes at least 2 x 2"
-        )
-    picture = ImageOps.invert(picture) if arguments.invert else picture
-    framed = picture if arguments.native else frame(picture, height, width)
-    looked_at = framed if arguments.native else framed.resize((width, height))
+    picture = open_picture(file)
+    size = picture.size
+    if min(size) < 2:
+        raise InputError(f"{file}: {size[0]} x {size[1]} pixels; at least 2 x 2 are needed")
+    shown = picture.convert("L" if channels == 1 else "RGB")
+    if arguments.invert:
+        shown = ImageOps.invert(shown)
+    if not (arguments.native or height is None):
+        shown = frame(shown, height, width).resize((width, height))
+    change = _describe_change(picture, shown)
     device = model.action.weight.device
-    (path,) = follow(
-        model, to_tensor(looked_at)[None].to(device), extras["classes"], glimpses, [framed]
-    )
-    return path, picture.size
+    (path,) = follow(model, to_tensor(shown)[None].to(device), extras["classes"], glimpses)
+    return Looked(file, size, path, change)
+
+
+def _describe_change(picture: Image.Image, shown: Image.Image) -> str:
+    """Return to what the picture was brought: 'brought from 451x300 to 20x20 and to grey'."""
+    changes = []
+    if picture.size != shown.size:
+        before, after = (f"{each.width}x{each.height}" for each in (picture, shown))
+        changes.append(f"from {before} to {after}")
+    if picture.mode == "RGB" and shown.mode == "L":
+        changes.append("to grey")
+    return f"brought {' and '.join(changes)}" if changes else ""
+
+
+def frame_size(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
+    """Return width and height of the smallest frame of aspect height x width around a picture."""
+    scale = max(size[1] / height, size[0] / width)
+    return round(width * scale), round(height * scale)
 
 
 def frame(picture: Image.Image, height: int, width: int) -> Image.Image:
-    """The picture at its own size on black of the aspect height x width."""
-    scale = max(picture.height / height, picture.width / width)
-    return letterbox(picture, (round(height * scale), round(width * scale)))
+    """Return the picture at its own size on black of the aspect height x width."""
+    framed = frame_size(picture.size, height, width)
+    return letterbox(picture, (framed[1], framed[0]))
 
 
-def tell(path: Scanpath, size: tuple[int, int]) -> dict[str, Any]:
-    """Return the scanpath on a picture of that size (width, height) as JSON values.
+def tell(looked: Looked) -> dict[str, Any]:
+    """Return the scanpath as JSON values.
 
-    `location` is (x, y) in [-1, 1] of what was looked at, `pixel` the same place in pixels from the top left
-    corner of the upright picture as it is in its file.
+    `location` is (x, y) in [-1, 1] of the glimpse, `pixel` the same place in pixels from the top
+    left corner of the upright picture in the file.
     """
+    path = looked.path
     name, probability = path.best()
-    width, height = path.picture.size
-    left, top = (width - size[0]) // 2, (height - size[1]) // 2
+    height, width = path.size
+    framed = frame_size(looked.size, height, width)
+    left = (framed[0] - looked.size[0]) // 2
+    top = (framed[1] - looked.size[1]) // 2
     glimpses = [
         {
             "location": [x, y],
-            "pixel": [(x + 1) / 2 * width - left, (y + 1) / 2 * height - top],
+            "pixel": [(x + 1) / 2 * framed[0] - left, (y + 1) / 2 * framed[1] - top],
             "probabilities": dict(zip(path.classes, probabilities, strict=True)),
         }
         for (x, y), probabilities in zip(
             path.locations.tolist(), path.probabilities.tolist(), strict=True
         )
     ]
-    sizes = {"size": list(size), "looked_at_size": [path.size[1], path.size[0]]}
+    sizes = {"size": list(looked.size), "looked_at_size": [width, height]}
     return {"prediction": name, "probability": probability, **sizes, "glimpses": glimpses}
 
 
 def _find(images: Sequence[Path]) -> tuple[list[Path], bool]:
-    """All pictures, and whether some paths have none."""
+    """Return all pictures, and whether some paths have none."""
     if not images:
         raise InputError("no picture to look at: name files or folders")
-    found, failed = [], False
+    found: list[Path] = []
+    missing = False
     for path in images:
         try:
             found += find_pictures([path])
         except InputError as error:
-            failed = True
-            _complain(error)
-    return found, failed
-
-
-def _complain(error: InputError) -> None:
-    """Say at once what is wrong with one picture; the others go on."""
-    print(f"glimpse show: {error}", file=sys.stderr)
+            missing = True
+            print(f"glimpse show: {error}", file=sys.stderr)
+    return found, missing
 
 
 def _draw(path: Scanpath, file: Path, target: Path, *, gif: bool) -> list[Path]:
-    from glimpse import drawing  # matplotlib takes seconds to import
+    from glimpse import drawing  # imports matplotlib, which takes seconds
 
     with writing(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ uv run glimpse train --preset mnist28 --root DIRECTORY  # MNIST
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from rich.console import Console
 from torch import Tensor
 
@@ -15,43 +15,45 @@ from core.files import replace
 from core.training import cli, devices
 from core.training.arguments import TrainArguments
 from core.training.loop import fit
-from datasets.splits import Images
+from datasets.folders import describe_sizes
+from datasets.splits import Labelled, Splits
 from glimpse import objective
 from glimpse.config import Config
 from glimpse.data import TrainingBatches, load
 from glimpse.evaluate import accuracy, measure, probabilities, tables
 from glimpse.model import RecurrentAttention, greedy, open_model, stochastic
 from glimpse.scanpath import follow
+from glimpse.sensor import Batch
 
 PICTURES = 6  # validation images whose scanpaths are drawn at the end, one a class
 
 
 class Learner(RecurrentAttention):
-    """The model together with what it learns from."""
+    """The model together with its objective."""
 
     def forward(
         self,
-        images: UInt8[Tensor, "batch channels height width"],
+        images: Batch,
         labels: Int[Tensor, " batch"],
         noise: Float[Tensor, "glimpses batch 2"],
         std_left: Float[Tensor, ""],
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """Look at a batch with the noisy policy; return the loss and what to log."""
+        """Return the loss of a rollout with the noisy policy, and what to log."""
         std = self.config.std * std_left
         episode = self.rollout(images, len(noise), stochastic(noise, std))
         return objective.loss(episode, labels, std=std, weight=self.config.reinforce * std_left**2)
 
 
 def main(arguments: TrainArguments[Config]) -> None:
-    """Train, test once, draw."""
+    """Train, measure the best model on the test images, draw scanpaths."""
     config, session, run = arguments.start()
     device = devices.select(session.device, session.threads)
     splits = load(config, device)
-    shape, classes = tuple(splits.validation.images.shape[1:]), splits.train.classes
-    model = Learner(config, shape[0], len(classes)).to(device)
+    classes = splits.train.classes
+    model = Learner(config, splits.train.channels, len(classes)).to(device)
 
     def validate() -> dict[str, float]:
-        p = probabilities(model, splits.validation.images, config.glimpses, greedy)
+        p = probabilities(model, splits.validation, config.glimpses, greedy)
         return {"accuracy": accuracy(p, splits.validation.labels)[-1]}
 
     fit(
@@ -60,28 +62,44 @@ def main(arguments: TrainArguments[Config]) -> None:
         validate,
         run,
         config.loop,
-        extras={"classes": list(classes), "image_shape": list(shape)},
+        extras={"classes": list(classes), "image_shape": image_shape(splits.validation)},
         graph=session.graph,
     )
     if run.writes:
         best, _ = open_model(run.directory, device)
         report = measure(best, splits.test, config.glimpses)
         Console().print(tables(report, "test")[0])
-        print(
-            f"{run.directory} holds the run; where it looked: {draw(best, splits.validation, run.directory)}"
-        )
+        print(f"images: {describe(splits, config)}")
+        drawing = draw(best, splits.validation, run.directory)
+        print(f"{run.directory} holds the run; where it looked: {drawing}")
 
 
-def draw(model: RecurrentAttention, images: Images, folder: Path) -> Path:
-    """Write the scanpaths on a few images, the first of as many classes as there are, and return the file."""
-    from glimpse import drawing  # brings matplotlib, which training can do without
+def image_shape(images: Labelled) -> list[int | None]:
+    """Return channels, height and width of the images; None for sizes that differ."""
+    sizes = set(images.sizes)
+    height, width = sizes.pop() if len(sizes) == 1 else (None, None)
+    return [images.channels, height, width]
 
-    order = images.labels.argsort(stable=True)
-    firsts = torch.searchsorted(
-        images.labels[order], torch.arange(len(images.classes), device=order.device)
-    )
-    few = images[order[firsts.clamp(max=len(order) - 1)[:PICTURES]]]
-    paths = follow(model, few.images, few.classes, model.config.glimpses)
+
+def describe(splits: Splits, config: Config) -> str:
+    """Return at which size (height x width) the images were used."""
+    sizes = describe_sizes(splits.train.sizes)
+    if config.canvas is not None:
+        return f"{sizes} pixels, on canvases of {config.canvas[0]}x{config.canvas[1]}"
+    if config.image_size is None:
+        return f"used at their native size, {sizes} pixels"
+    return f"brought to {sizes} pixels (--image-size)"
+
+
+def draw(model: RecurrentAttention, images: Labelled, folder: Path) -> Path:
+    """Write the scanpaths on the first image of each of a few classes; return the file."""
+    from glimpse import drawing  # imports matplotlib
+
+    labels = images.labels.tolist()
+    firsts = [labels.index(label) for label in sorted(set(labels))][:PICTURES]
+    few = images[torch.tensor(firsts, device=images.labels.device)]
+    pixels = few.fetch(torch.arange(len(few), device=images.labels.device))
+    paths = follow(model, pixels, few.classes, model.config.glimpses)
     replace(folder / "scanpaths.png", drawing.contact_sheet(paths, few.labels.tolist()))
     return folder / "scanpaths.png"
 

@@ -40,11 +40,9 @@ def test_report_holds_twice_the_glimpses_and_its_baselines(untrained):
 
 def test_the_batch_of_evaluation_does_not_matter(untrained, monkeypatch):
     model, images = untrained
-    whole = evaluate.probabilities(model, images.images, 3, evaluate.greedy)
+    whole = evaluate.probabilities(model, images, 3, evaluate.greedy)
     monkeypatch.setattr(evaluate, "BATCH", 7)
-    torch.testing.assert_close(
-        evaluate.probabilities(model, images.images, 3, evaluate.greedy), whole
-    )
+    torch.testing.assert_close(evaluate.probabilities(model, images, 3, evaluate.greedy), whole)
 
 
 def test_monte_carlo_is_the_mean_of_probabilities(untrained, monkeypatch):
@@ -56,7 +54,7 @@ def test_monte_carlo_is_the_mean_of_probabilities(untrained, monkeypatch):
         return calls[-1]
 
     monkeypatch.setattr(evaluate, "probabilities", counted)
-    assert (evaluate.monte_carlo(model, images.images, 3, 4) == 1.5).all()
+    assert (evaluate.monte_carlo(model, images, 3, 4) == 1.5).all()
 
 
 def test_tables_and_json_say_the_same(untrained):

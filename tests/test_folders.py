@@ -8,8 +8,10 @@ import torch
 from PIL import Image
 
 from core.errors import InputError
-from datasets import digits
-from datasets.folders import letterbox, load
+from datasets import digits, pictures
+from datasets.folders import letterbox, load, load_all
+from datasets.image_files import ImageFiles
+from datasets.picture_store import Decoding, InMemory, Mapped
 
 
 def picture(folder, name, value, shape=(6, 8)):
@@ -84,26 +86,127 @@ def test_without_validation_it_is_held_out_of_train(tmp_path):
     assert sorted(values(splits.test)) == [40, 41, 140, 141]
 
 
-def test_the_most_common_size_is_taken_and_others_are_letterboxed(tmp_path):
+def test_pictures_keep_their_sizes_unless_one_is_asked_for(tmp_path):
     make(tmp_path, 10, 10)
-    picture(tmp_path / "cat", "tall.png", 200, (12, 4))
+    picture(tmp_path / "cat", "tall.png", 200, (300, 4))
     splits = load(tmp_path)
-    everything = torch.cat([splits.train.images, splits.validation.images, splits.test.images])
-    assert everything.shape == (21, 1, 6, 8)
-    tall = everything[everything.amax((1, 2, 3)) == 200]
-    assert (tall[0, 0, :, 3:5] == 200).all()
-    assert tall.sum() == 200 * 6 * 2
-    assert load(tmp_path, size=(12, 10)).train.images.shape[1:] == (1, 12, 10)
+    parts = splits.train, splits.validation, splits.test
+    everything = [image for part in parts for image in part.fetch(torch.arange(len(part)))]
+    assert sum(len(part) for part in parts) == len(everything) == 21
+    shapes = sorted(tuple(image.shape) for image in everything)
+    assert shapes == [(1, 6, 8)] * 20 + [(1, 300, 4)]
+    (tall,) = (image for image in everything if image.shape[1] == 300)
+    assert (tall == 200).all()
+    fitted = load(tmp_path, size=(12, 10)).train.images
+    assert fitted.shape[1:] == (1, 12, 10)
     with pytest.raises(InputError, match="at least 1x1, not 0x5"):
         load(tmp_path, size=(0, 5))
 
 
-def test_large_pictures_are_scaled_down(tmp_path):
+def mixed_sizes(folder, count=12):
+    """RGB pictures of many sizes, some lying on their side by EXIF."""
+    random = np.random.default_rng(0)
     for name in ("cat", "dog"):
-        for number in range(3):
-            picture(tmp_path / name, f"{number}.png", 9, (300, 200))
-    assert load(tmp_path).train.images.shape[1:] == (1, 128, 85)
-    assert load(tmp_path, size=(300, 200)).train.images.shape[1:] == (1, 300, 200)
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            shape = (*random.integers(5, 90, 2), 3)
+            pixels = Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8))
+            exif = Image.Exif()
+            exif[0x0112] = 6 if number % 3 else 1
+            pixels.save(folder / name / f"{number}.jpg", exif=exif)
+    return folder
+
+
+def store(splits):
+    """Where the pictures are held."""
+    assert isinstance(splits.train, ImageFiles)
+    return splits.train.store
+
+
+def fetched(images):
+    return list(images.fetch(torch.arange(len(images))))
+
+
+def test_pictures_are_the_same_wherever_they_are_held(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = mixed_sizes(tmp_path / "pets")
+    noise = np.random.default_rng(1).integers(0, 256, (60, 60, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "cat" / "broken.png")
+    whole = (folder / "cat" / "broken.png").read_bytes()
+    (folder / "cat" / "broken.png").write_bytes(whole[: len(whole) // 2])
+    held = load(folder)
+    assert type(store(held)) is InMemory
+    capsys.readouterr()
+    mapped = load(folder, memory=1e-4)
+    assert type(store(mapped)) is Mapped
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first.startswith("decoding 25 pictures once")
+    assert "1 of 25 pictures" in others[0]
+    again = load(folder, memory=1e-4, workers=3)
+    assert "decoding" not in capsys.readouterr().err
+    for splits in (mapped, again):
+        assert_same_pictures(splits, held)
+    (folder / "cat" / "broken.png").unlink()
+    monkeypatch.setattr("datasets.picture_store.SHARE_OF_DISK", 0)
+    decoded = load(folder, memory=1e-4, workers=1)
+    assert type(store(decoded)) is Decoding
+    decoded.train.prefetch(torch.tensor([0, 1, 0]))
+    assert_same_pictures(decoded, load(folder))
+
+
+def assert_same_pictures(splits, expected):
+    for part in ("train", "validation", "test"):
+        images = getattr(splits, part)
+        others = getattr(expected, part)
+        assert images.labels.equal(others.labels)
+        for one, other in zip(fetched(images), fetched(others), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_a_changed_picture_is_decoded_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = mixed_sizes(tmp_path / "pets")
+    assert type(store(load(folder, memory=1e-4))) is Mapped
+    for name in ("cat", "dog"):
+        for number in range(12):
+            Image.new("RGB", (30, 40 + number), (7, 8, 9)).save(folder / name / f"{number}.png")
+            (folder / name / f"{number}.jpg").unlink()
+    images = fetched(load(folder, memory=1e-4).train)
+    assert all((image.amax((1, 2)) == torch.tensor([7, 8, 9])).all() for image in images)
+
+
+def test_a_picture_larger_than_the_memory_is_named(tmp_path):
+    folder = mixed_sizes(tmp_path / "pets")
+    Image.new("RGB", (400, 300)).save(folder / "cat" / "huge.png")
+    with pytest.raises(InputError, match=r"huge.png: 300 x 400 pixels .*--memory 0.0005"):
+        load(folder, memory=5e-4)
+
+
+def test_all_pictures_of_all_splits(tmp_path):
+    make(tmp_path / "train", 4, 4)
+    make(tmp_path / "test", 0, 3, first=40)
+    everything = load_all(tmp_path, ("ant", "cat", "dog"), grey=False)
+    assert everything.classes == ("ant", "cat", "dog")
+    assert everything.labels.bincount().tolist() == [0, 4, 7]
+    assert everything.images.shape == (11, 3, 6, 8)
+    with pytest.raises(InputError, match="no class dog"):
+        load_all(tmp_path, ("cat", "cow"), grey=True)
+
+
+def test_what_is_left_out_is_told_once(tmp_path, monkeypatch, capsys):
+    make(tmp_path, 6, 6)
+    for name in ("a.HEIC", "b.heic", "c.cr2", "notes.txt"):
+        (tmp_path / "cat" / name).write_bytes(b"")
+    shown = tuple(each for each in pictures.SUFFIXES if each not in pictures.HEIC)
+    monkeypatch.setattr(pictures, "SUFFIXES", shown)
+    load(tmp_path)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(
+        "1 .cr2: a format that is not read; convert it to JPEG or PNG; "
+        '2 .heic: install the extra "heic"'
+    )
+    assert len(pictures.find_pictures([tmp_path])) == 12
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_letterbox_keeps_thin_pictures():

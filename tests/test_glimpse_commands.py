@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 
 from core.training import checkpoint, cli
 from glimpse.__main__ import COMMANDS
+from glimpse.data import TrainingBatches
 from glimpse.model import greedy, open_model
 
 ROOT = Path(__file__).parent.parent
@@ -81,39 +83,93 @@ def test_show(run, tmp_path, capfd):
     assert (tmp_path / "out" / "grey.scanpath.png").exists()
 
 
-def test_class_folder(tmp_path, capfd):
+def dark_and_light(folder, sizes=((14, 10),)):
+    """Twelve RGB pictures of each class."""
     random = torch.Generator().manual_seed(0)
     for name, level in (("dark", 40), ("light", 200)):
-        (tmp_path / "pictures" / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True)
         for n in range(12):
-            pixels = (torch.rand(14, 10, 3, generator=random) * 40 + level).byte()
-            Image.fromarray(pixels.numpy()).save(tmp_path / "pictures" / name / f"{n}.png")
+            pixels = (torch.rand(*sizes[n % len(sizes)], 3, generator=random) * 40 + level).byte()
+            Image.fromarray(pixels.numpy()).save(folder / name / f"{n}.png")
+
+
+def test_class_folder(tmp_path, capfd):
+    dark_and_light(tmp_path / "pictures")
     own = ["--preset", "images", "--data", tmp_path / "pictures", "--warm-up", 0]
     assert glimpse("train", *own, *TOY, "--runs", tmp_path) == 0
     _, saved = open_model(tmp_path / "glimpse" / "images", "cpu")
     assert saved["extras"] == {"classes": ["dark", "light"], "image_shape": [3, 14, 10]}
     assert saved["metrics"]["accuracy"] == 1.0
+    assert "images: used at their native size, 14x10 pixels" in capfd.readouterr().out
 
 
-def test_resume_to_the_same_bits(run, tmp_path):
-    """Stopped in the middle and resumed, the run ends with the weights of the unbroken one."""
+def test_pictures_of_many_sizes_from_a_cache_and_resumed(tmp_path, capfd, monkeypatch):
+    """With little memory, killed and resumed, the bits are those of a run with all in memory."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    dark_and_light(tmp_path / "pictures", ((14, 10), (30, 44), (9, 70)))
+    own = ["--preset", "images", "--data", tmp_path / "pictures", "--warm-up", 0, "--shift", 1]
+    assert glimpse("train", *own, *TOY, "--runs", tmp_path / "a") == 0
+    assert "used at their native size, 9x10 to 30x70 pixels" in capfd.readouterr().out
+    run = tmp_path / "b" / "glimpse" / "images"
+    little = ["--memory", 3e-5, "--workers", 3]
+    with stopped_at(30):
+        glimpse("train", *own, *TOY, *little, "--runs", tmp_path / "b")
+    assert "decoding 24 pictures once" in capfd.readouterr().err
+    assert glimpse("train", "--resume", run, "--quiet") == 0
+    ends = [
+        checkpoint.load(each / "last.pt", "glimpse")
+        for each in (tmp_path / "a/glimpse/images", run)
+    ]
+    assert [end["extras"]["image_shape"] for end in ends] == [[3, None, None]] * 2
+    for name, weight in ends[0]["weights"].items():
+        assert torch.equal(weight, ends[1]["weights"][name]), name
+    assert glimpse("evaluate", run, "--json") == 0
+    capfd.readouterr()
+    assert glimpse("show", run, tmp_path / "pictures" / "dark", "--out", tmp_path / "out") == 0
+    assert capfd.readouterr().err == ""
 
-    class StoppedError(Exception):
-        pass
 
-    from glimpse.data import TrainingBatches
+def test_evaluate_measures_all_of_other_data(run, tmp_path, capfd):
+    for n in range(10):
+        (tmp_path / "own" / str(n)).mkdir(parents=True)
+    for n in range(3):
+        for name in ("1", "7"):
+            Image.new("RGB", (30 + n, 20), (255, 0, 0)).save(tmp_path / "own" / name / f"{n}.png")
+    assert glimpse("evaluate", run, "--data", tmp_path / "own", "--json") == 0
+    report = json.loads(capfd.readouterr().out)
+    assert [sum(row) for row in report["confusion"]] == [0, 3, 0, 0, 0, 0, 0, 3, 0, 0]
+    assert glimpse("evaluate", run, "--data", "digits", "--json") == 0
+    assert sum(map(sum, json.loads(capfd.readouterr().out)["confusion"])) == 1797
+    (tmp_path / "own" / "eleven").mkdir()
+    assert glimpse("evaluate", run, "--data", tmp_path / "own") == 2
+    assert "eleven" in refused(capfd)
 
+
+class StoppedError(Exception):
+    """A run was killed."""
+
+
+@contextmanager
+def stopped_at(last):
+    """Kill the training in this block when it asks for the batch of step `last`."""
     original = TrainingBatches.__call__
 
     def stopping(self, step, rows):
-        if step == 30:
+        if step == last:
             raise StoppedError
         return original(self, step, rows)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrainingBatches, "__call__", stopping)
         with pytest.raises(StoppedError):
-            glimpse("train", *TOY, "--runs", tmp_path)
+            yield
+
+
+def test_resume_to_the_same_bits(run, tmp_path):
+    """Stopped in the middle and resumed, the run ends with the weights of the unbroken one."""
+
+    with stopped_at(30):
+        glimpse("train", *TOY, "--runs", tmp_path)
     assert checkpoint.load(tmp_path / "glimpse" / "digits" / "last.pt", "glimpse")["step"] == 20
     assert glimpse("train", "--resume", tmp_path / "glimpse" / "digits", "--quiet") == 0
     ends = [

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from core.errors import InputError
-from datasets.pictures import find_pictures, open_picture, to_tensor
+from datasets.pictures import find_pictures, open_picture, picture_header, to_tensor
 
 RAMP = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
 
@@ -221,3 +221,33 @@ def test_find_pictures_expands_folders_in_order(tmp_path):
         find_pictures([tmp_path / "other"])
     with pytest.raises(InputError, match="gone: no such file"):
         find_pictures([tmp_path / "gone"])
+
+
+def test_heic_is_read_as_other_formats_are(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pixels = np.full((40, 60, 3), (200, 60, 20), dtype=np.uint8)
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(tmp_path / "IMG_0001.HEIC", quality=-1)
+    (file,) = find_pictures([tmp_path])
+    picture = open_picture(file)
+    assert (picture.mode, picture.size) == ("RGB", (60, 40))
+    assert np.abs(np.array(picture).astype(int) - pixels).max() < 8
+    assert picture_header(file) == (40, 60, False)
+
+
+def test_headers_tell_what_decoding_gives(tmp_path):
+    grey = Image.fromarray(np.zeros((5, 9), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    saved = {
+        "grey.png": (grey, {}),
+        "sideways.jpg": (grey.convert("RGB"), {"exif": exif}),
+        "palette.gif": (grey, {}),
+        "deep.png": (Image.fromarray(np.zeros((5, 9), dtype=np.uint16)), {}),
+        "cmyk.tif": (grey.convert("CMYK"), {}),
+        "alpha.png": (grey.convert("LA"), {}),
+    }
+    for name, (picture, options) in saved.items():
+        picture.save(tmp_path / name, **options)
+        opened = open_picture(tmp_path / name)
+        header = picture_header(tmp_path / name)
+        assert header == (opened.height, opened.width, opened.mode == "L"), name

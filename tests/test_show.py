@@ -15,6 +15,7 @@ from looker import CLASSES, SIDE, call, episode, random_picture, save_run
 from PIL import Image
 
 from datasets.pictures import name_outputs
+from glimpse.show import describe_classes
 
 
 @pytest.fixture
@@ -64,6 +65,34 @@ def test_sizes_and_inversion(run: Path, capsys: pytest.CaptureFixture[str]):
     assert told["looked_at_size"] == [90, 30]
     inverted = episode(Image.fromarray(255 - np.array(wide))).locations[-1, 0]
     assert told["glimpses"][-1]["location"] == pytest.approx(inverted.tolist())
+
+
+def test_what_a_picture_was_brought_to_is_told_in_a_line(
+    run: Path, capsys: pytest.CaptureFixture[str]
+):
+    random_picture(30, 45, mode="RGB").save("cat.png")
+    random_picture().save("as trained.png")
+    assert call(run, "cat.png", "as trained.png") == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"cat.png: brought from 45x30 to {SIDE}x{SIDE} and to grey; "
+        f"the model knows {', '.join(CLASSES)} only"
+    )
+    assert call(run, "cat.png", "--native") == 0
+    assert "brought to grey; the model knows" in capsys.readouterr().err
+    assert describe_classes([*"0123456789"]) == "the digits 0 to 9"
+    assert describe_classes([*"abcdefgh"]) == "a, b, c, d, e, f and 2 more classes"
+
+
+def test_the_drawing_shows_what_the_model_was_shown(run: Path, monkeypatch: pytest.MonkeyPatch):
+    shown = []
+    monkeypatch.setattr("glimpse.drawing.still", lambda path, name: shown.append(path) or b"")
+    sharp = random_picture(90, 90)
+    sharp.save("sharp.png")
+    assert call(run, "sharp.png") == 0
+    (path,) = shown
+    assert path.picture.size == (SIDE, SIDE)
+    assert np.array_equal(np.array(path.picture), np.array(sharp.resize((SIDE, SIDE))))
 
 
 def png_claiming(width: int, height: int) -> bytes:

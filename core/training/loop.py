@@ -31,7 +31,7 @@ from core.training.sums import Sums
 class MakeBatch(Protocol):
     """Makes the rows `rows` of the global batch of step `step`: the arguments of the model."""
 
-    def __call__(self, step: int, rows: slice) -> tuple[Tensor, ...]:
+    def __call__(self, step: int, rows: slice) -> tuple[Any, ...]:
         """Make them."""
         ...
 
