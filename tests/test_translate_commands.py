@@ -97,6 +97,14 @@ def test_train_reports_baselines_and_evaluate_agrees(files, tmp_path, capsys):
     }
 
 
+def test_a_split_can_be_measured(trained, capsys):
+    counts = {}
+    for split in ("train", "validation"):
+        assert run(evaluate, trained, "--json", "--split", split, "--no-baselines") == 0
+        counts[split] = json.loads(capsys.readouterr().out)["pairs"]
+    assert counts == {"train": 76, "validation": 4}
+
+
 def test_lines(trained, monkeypatch, capsys, tmp_path):
     given(monkeypatch, "\ufeffToday Petr saw one dog.\r\n\nřeka 漢字 🐕 <end> $x$\n".encode())
     assert run(lines, trained, "--attention", tmp_path / "new/seen.png") == 0
@@ -150,6 +158,7 @@ def test_a_long_line_is_cut_and_told_of(trained, monkeypatch, capsys):
         (train, ["--input-feeding", "--no-attention"], "it needs attention"),
         (train, ["--dropout", "1"], "dropout must be"),
         (evaluate, ["{1}", "--beam", "0"], "beam must be"),
+        (evaluate, ["{1}", "--split", "train", "--data", "{0}/val"], "files have no splits"),
         (evaluate, ["{0}"], "holds neither best.pt nor last.pt"),
         (lines, ["{1}", "--n-best", "0"], "n_best must be"),
         (lines, ["{1}", "--attention", "a.txt"], "such as attention.png"),

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from core.errors import InputError
 from core.training.cli import Computing
 from core.training.config import WIDEST_BEAM, require_at_least, require_within
 
@@ -43,6 +44,8 @@ class Evaluate(Computing):
     """Run directory or checkpoint."""
     data: tuple[str, ...] = ()
     """Other pairs, all of which are measured: two files, or what their names begin with."""
+    split: Literal["train", "validation"] | None = None
+    """The split of the run's own pairs to measure; by default validation."""
     beam: int | None = None
     """Beam width; by default as in the configuration of the run."""
     baselines: bool = True
@@ -56,3 +59,5 @@ class Evaluate(Computing):
 
     def __post_init__(self):
         require_within(1, WIDEST_BEAM, self, "beam")
+        if self.data and self.split:
+            raise InputError("two parallel files have no splits: leave out --split or --data")

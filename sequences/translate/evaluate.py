@@ -88,7 +88,8 @@ def main(arguments: Evaluate) -> None:
     trained, _ = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
     config = trained.config
     own = load(config) if arguments.baselines or not arguments.data else None
-    pairs = own.validation if own else []
+    split = arguments.split or "validation"
+    pairs = getattr(own, split, [])
     if arguments.data:
         pairs = parallel.load(arguments.data, config.source, config.target)
     metrics = Metrics(arguments.tokenize, lowercase=arguments.lowercase)
@@ -101,7 +102,7 @@ def main(arguments: Evaluate) -> None:
         told = {"pairs": len(pairs), "beam": beam, "scores": results, "signatures": signatures}
         print(to_json(told))
     else:
-        name = " ".join(arguments.data) or "validation"
+        name = " ".join(arguments.data) or split
         report(results, metrics, f"{name}: {len(pairs)} pairs, beam {beam}")
 
 
