@@ -110,7 +110,7 @@ def jobs(made: Trained, film: Path) -> dict[str, Callable[[], object]]:
 
 
 def latency(made: Trained, film: Path, rounds: int) -> tuple[float, float]:
-    """CPU ms from a decoded frame to its label, in a stream: the median, and the 95th percentile."""
+    """Return the median and 95th percentile of the CPU ms from a decoded frame to its label."""
     frames = list(open_source(film))
     times = []
 

@@ -137,7 +137,7 @@ def _length(video: Path) -> float:
 
 
 def _media(row: Line) -> list[str]:
-    """Return the file names of the media of a row, without folders, which are of another machine."""
+    """Return the file names of the media of a row; folders are those of another machine."""
     text = next((row.values[name] for name in _MEDIA if row.values.get(name)), "")
     names = [
         re.sub(r"^player #\d+:", "", part.strip(), flags=re.I) for part in re.split("[;|]", text)

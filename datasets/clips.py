@@ -12,7 +12,6 @@ stands for what nobody scored, which is neither learned from nor measured.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import sys
 from collections import defaultdict
@@ -175,7 +174,7 @@ class Clip:
 
 @dataclass(frozen=True, eq=False)
 class VideoSplits:
-    """Train on `train`, choose the model on `validation`, report once on `test`; it may be empty."""
+    """Train on `train`, choose the model on `validation`, report on `test`, which may be empty."""
 
     train: Sequence[Clip]
     validation: Sequence[Clip]
@@ -236,58 +235,6 @@ class Parts(NamedTuple):
         elif not validation:
             validation, train = _hold_out(self.where, train, _SHARE)
         return VideoSplits(train, validation, test, tuple(self.classes), self.multi)
-
-
-def merged(base: VideoSplits, added: VideoSplits) -> VideoSplits:
-    """Return splits with clips added to `train`; one that is there already gets the new labels.
-
-    Classes that are new follow the others. Labels of both must be of one kind: one class at a
-    time, or several.
-
-    Raises:
-        InputError: they are not.
-    """
-    if base.multi != added.multi:
-        raise InputError(
-            "the labels to add are of another kind: several behaviours at once, or not"
-        )
-    new = [name for name in added.classes if name not in base.classes]
-    classes = (*base.classes, *new)
-    numbers = [classes.index(name) for name in added.classes]
-    relabelled = [renumbered(clip, numbers, len(classes)) for clip in added.clips]
-    fresh = {_place(clip): clip for clip in relabelled}
-    same = range(len(base.classes))
-    parts: list[list[Clip]] = []
-    for part in (base.train, base.validation, base.test):
-        widened = (renumbered(clip, same, len(classes)) for clip in part)
-        parts.append([fresh.pop(_place(clip), clip) for clip in widened])
-    train, validation, test = parts
-    return VideoSplits((*train, *fresh.values()), validation, test, classes, base.multi)
-
-
-def _place(clip: Clip) -> object:
-    """Return what tells whether two clips show the same video."""
-    return clip.source.resolve() if isinstance(clip.source, Path) else clip.name
-
-
-def renumbered(clip: Clip, numbers: Sequence[int], classes: int) -> Clip:
-    """Return a clip whose label n is now numbers[n], of so many classes."""
-    given = clip.given
-    if isinstance(given, OneLabel):
-        given = OneLabel(numbers[given.label])
-    elif isinstance(given, SegmentLabels):
-        labels = [label if label < 0 else numbers[label] for label in given.labels]
-        rest = given.rest if given.rest < 0 else numbers[given.rest]
-        behaviours = classes if given.behaviours else 0
-        given = dataclasses.replace(given, labels=labels, rest=rest, behaviours=behaviours)
-    elif given.each.ndim == 2:
-        each = given.each.new_full((len(given.each), classes), UNLABELLED)
-        each[:, list(numbers)] = given.each
-        given = FrameLabels(each, given.file)
-    else:
-        each = torch.tensor([*numbers, UNLABELLED])[given.each]  # the last serves UNLABELLED, -1
-        given = FrameLabels(each, given.file)
-    return dataclasses.replace(clip, given=given)
 
 
 def _hold_out(

@@ -3,10 +3,14 @@
     splits = load()                                     # 4,000 clips to train on, 100 and 200 more
     write(Path("sample.mp4"), seed=0, number=100)       # the first one of the test as a video file
 
-A clip shows one sprite, a disc, square, diamond or ring, that does three things one after another, each from a
-place and in a size of its own. Right is left played backwards, shrink is grow and anticlockwise is clockwise
-played backwards: so no single frame can tell which of the two it is from. The other actions pass through the same
-places and sizes too. Who knows all three of a frame, x, y and size, guesses 17% of the eight actions.
+A clip shows one sprite, a disc, square, diamond or ring, that does three things one after another,
+each from a place and in a size of its own. Right is left played backwards, shrink is grow and
+anticlockwise is clockwise played backwards: so no single frame can tell which of the two it is
+from. The other actions pass through the same places and sizes too. From x, y and size of a frame
+17 % of the eight actions are guessed right.
+
+A clip of a pair shows a light and a dark sprite, each of which does what a single one would: so two
+actions occur at once.
 """
 
 import math
@@ -35,10 +39,7 @@ _ACTIONS = 3  # of a clip, no two the same
 _FRAMES = 24, 40  # of an action, at least and at most
 _RADII = 2.0, 6.5  # pixels, the smallest and the largest
 _PERIODS = 10, 16  # frames of a turn or a hop, at least and at most
-_REACH = (
-    0.2,
-    0.3,
-)  # radius of a turn and half the height of a hop, as shares of all the room there is
+_REACH = (0.2, 0.3)  # radius of a turn and half the height of a hop, as shares of the free space
 _DARK, _LIGHT = (0, 60), (150, 230)  # grey levels of the ground and of the sprite
 _PAIR = ("sprite-pairs/dark", "sprite-pairs/light")  # names of the random streams of a pair
 _BLACK, _GROUND, _WHITE = 20.0, 115.0, 215.0  # grey levels of a pair and its ground
@@ -103,7 +104,8 @@ def draw_pair(seed: int, number: int) -> UInt8[Tensor, "frames 1 height width"]:
 def write(path: Path, seed: int, number: int) -> Clip:
     """Write a clip as a video file, .mp4 with MPEG-4 part 2, ten times as large; return the clip.
 
-    Raises InputError if the file is not called .mp4, or cannot be written; then what stood there still does.
+    Raises:
+        InputError: the file is not called .mp4, or cannot be written; what stood there still does.
     """
     if path.suffix.lower() != ".mp4":
         raise InputError(

@@ -25,8 +25,10 @@ def videos_in(folder: Path) -> list[Path]:
 def find_video(root: Path, name: str, line: Line) -> Path:
     """Return the video, or folder of frames, that is called `name`, with or without its suffix.
 
-    It is looked for in `root` and in its sub-folders `FOLDERS`, files before folders of frames. Raises
-    InputError, naming the `line` that speaks of it, if there is none.
+    It is looked for in `root` and in its sub-folders `FOLDERS`, files before folders of frames.
+
+    Raises:
+        InputError: there is none; the line is the `line` that speaks of it.
     """
     places = [folder / name for folder in (root, *(root / each for each in FOLDERS))]
     ends = ("", *SUFFIXES, *map(str.upper, SUFFIXES))

@@ -1,6 +1,6 @@
 """Labels of videos in tables: a row for each segment, or a row for each frame.
 
-    clip,start,end,label          segments in seconds (decimal point or colon, or start_seconds, ...)
+    clip,start,end,label          segments in seconds (12.5, 0:12.5, or start_seconds, ...)
     clip,start,end,label          segments in frames (whole numbers, or columns like start_frame)
     clip,frame,label              a label for every frame, from frame 0
     clip,frame,walk,sit,...       a column of 0 and 1 for every behaviour (DeepEthogram, A-SOiD)
@@ -239,7 +239,7 @@ def _bounds(row: Line) -> tuple[str, str]:
 
 
 def _unit(rows: Sequence[Line]) -> str:
-    """Return whether segments are in "frames" or "seconds", by their columns' names or their form."""
+    """Return "frames" or "seconds", the unit of segments, by their columns' names or form."""
     columns = {_bounds(row): row for row in rows}
     units = {_BOUNDS[each] for each in columns}
     if len(units) > 1:

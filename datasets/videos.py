@@ -120,7 +120,8 @@ def suspects(clips: Iterable[Clip]) -> Iterator[str]:
             claimed = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
             video.release()
             if claimed != len(clip.given.each):
-                yield f"{clip.source}: {claimed} frames, it claims, but {len(clip.given.each)} are labelled"
+                labelled = len(clip.given.each)
+                yield f"{clip.source}: {claimed} frames, it claims, but {labelled} are labelled"
 
 
 def _mstcn(root: Path, number: int) -> Parts:
@@ -199,9 +200,8 @@ def _class_folders(root: Path, number: int) -> Parts:
     found = {folder.name: videos_in(folder) for folder in folders}
     classes = tuple(name for name, videos in found.items() if videos)
     if not classes:
-        raise InputError(
-            f"{root}: neither groundTruth/, nor a table (.csv), nor a folder of videos for each class"
-        )
+        known = "groundTruth/, nor a table (.csv), nor a folder of videos for each class"
+        raise InputError(f"{root}: neither {known}")
     if len(classes) == 1:
         raise InputError(f"{root}: one class only ({classes[0]}); at least two are needed")
     clips = {
@@ -220,7 +220,10 @@ def _class_folders(root: Path, number: int) -> Parts:
 
 
 def _whole_clip(video: Path, label: int) -> Clip:
-    """Return a clip of a class folder; UCF101 cuts clips that look alike from one longer video, a group."""
+    """Return a clip of a class folder.
+
+    UCF101 cuts clips that look alike from one longer video: these are a group.
+    """
     name = f"{video.parent.name}/{video.name}"
     group = re.match(r"v_.*_g\d+(?=_c\d+$)", video.stem)
     return Clip(
@@ -238,7 +241,10 @@ def _lists(root: Path, number: int) -> dict[str, Path]:
 
 
 def _listed(clips: Mapping[str, Clip], line: Line) -> Clip:
-    """Return the clip of a line such as "Archery/v_Archery_g01_c01.avi 3"; the number says what the folder does."""
+    """Return the clip of a line such as "Archery/v_Archery_g01_c01.avi 3".
+
+    The number of the class says no more than the folder.
+    """
     name = re.sub(r"\s+\d+$", "", line.text)
     if name not in clips:
         raise line.error(f"there is no video {name!r} in a folder of its class")

@@ -1,4 +1,4 @@
-"""Several behaviours at once: the loss, the decisions, the scores, and the way from films to exports."""
+"""Several behaviours at once: the loss, the decisions, the scores, from films to exports."""
 
 import json
 from pathlib import Path

@@ -7,7 +7,7 @@ from videos import put, text
 
 from core.errors import InputError
 from datasets import videos
-from datasets.clips import merged
+from datasets.merging import merged
 
 RATE = 10.0
 AGGREGATED = (

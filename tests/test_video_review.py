@@ -1,4 +1,4 @@
-"""The page to review labels: opened, sought, corrected and saved in a real browser, then trained on."""
+"""The page to review labels: opened, sought, corrected and saved in a browser, then trained on."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Frames by time: films of another rate than the training's, jumps, and what must not be overwritten."""
+"""Films of another rate than the training's, jumps in time, and what is not overwritten."""
 
 import shutil
 from dataclasses import replace
@@ -181,7 +181,13 @@ def test_help_is_answered_without_torch():
     import subprocess
     import sys
 
-    code = "import sys, video.__main__ as m\ntry: m.cli.main('video', m.COMMANDS, ['label', '--help'])\nexcept SystemExit: pass\nprint(sorted({'torch', 'numpy', 'cv2', 'PIL'} & set(sys.modules)))"
+    code = """import sys, video.__main__ as m
+try:
+    m.cli.main("video", m.COMMANDS, ["label", "--help"])
+except SystemExit:
+    pass
+print(sorted({"torch", "numpy", "cv2", "PIL"} & set(sys.modules)))
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert torch.is_tensor(torch.zeros(1))

@@ -68,7 +68,7 @@ def _rounded(spans: Iterable[Span]) -> list[Span]:
 
 
 def srt(spans: Sequence[Span]) -> str:
-    """Return SubRip subtitles; they know no escapes: players may take <...> in a label for a tag."""
+    """Return SubRip subtitles; without escapes, players may take <...> in a label for a tag."""
     cues = _milliseconds(spans)
     return "".join(
         f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{_line(label)}\n\n"

@@ -1,4 +1,4 @@
-"""How well several behaviours at once are found: precision, recall, F1 and average precision of each.
+"""Scores of several behaviours at once: precision, recall, F1 and average precision of each.
 
 All figures are percentages. Frames that nobody scored do not count.
 """

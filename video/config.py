@@ -16,13 +16,16 @@ class Config(EncoderOptions):
     """The labeller, its data and its training; the presets below are instances of it."""
 
     data: str = "sprites"
-    """sprites or sprite-pairs (drawn, nothing to download), or your own labels: a folder of videos with an export of BORIS (.csv, .tsv), documents of ELAN (.eaf), subtitles (.srt, .vtt), or a table with the columns clip,start,end,label or clip,frame,label or clip,frame and a 0/1 column a behaviour; a folder of videos for each class; or MS-TCN's folders."""
+    """sprites or sprite-pairs (drawn, nothing to download), or your own labels: a folder of videos
+    with an export of BORIS (.csv, .tsv), documents of ELAN (.eaf), subtitles (.srt, .vtt), or a
+    table with the columns clip,start,end,label or clip,frame,label or clip,frame and a 0/1 column
+    for each behaviour; a folder of videos for each class; or the folders of MS-TCN."""
     add: tuple[str, ...] = ()
-    """More labels to train on, in any of these forms; those of the same film replace the older ones."""
+    """More labels, in any of these forms; those of the same film replace the older ones."""
     split: int = 1
     """Which of several given splits."""
     background: str = "background"
-    """The label of frames in no segment; unlabelled: nobody scored them, so nothing is learned from them."""
+    """The label of frames in no segment; unlabelled: they were not scored, and teach nothing."""
     excess: int = 0
     """How many more or fewer labels than frames a film may have, for tables with a row a frame."""
     multi: bool = False

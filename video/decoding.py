@@ -34,7 +34,7 @@ class Video(Frames):
         self._codec = stated_codec(self._capture)
         camera = isinstance(source, int)
         endless = isinstance(source, str) and not (self._stated and source.startswith("http"))
-        # Cameras and streams of JPEGs send no times: those that OpenCV states follow from a supposed rate.
+        # Cameras and streams of JPEGs send no times: OpenCV supposes a rate and states its own.
         self._by_clock = camera or (endless and self._codec == "MJPG")
         self._zero = 0.0
         self._seconds = 0.0
@@ -65,7 +65,7 @@ class Video(Frames):
 
     def _advance(self) -> float | None:
         if not self._capture.grab():
-            # In frames of the mean rate, as is the number stated: in Matroska that is a duration times a rate.
+            # In frames of the mean rate, as the stated number is: in Matroska, duration times rate.
             reached = round(self._capture.get(cv2.CAP_PROP_PTS)) + 1
             self._reached = max(self.read, reached)
             return None

@@ -66,7 +66,9 @@ def ink(background: UInt8[np.ndarray, "3"]) -> str:
 def columns(
     spans: Sequence[Span], classes: Sequence[str], start: float, end: float, width: int
 ) -> Int[np.ndarray, " width"]:
-    """Return the class in each of `width` columns of pixels from `start` to `end` seconds; -1: none.
+    """Return the class in each of `width` columns of pixels that stand for a time; -1: none.
+
+    The columns go from `start` to `end` seconds.
 
     However short a span is, it has a column, unless a shorter one is in the same.
     """
@@ -84,7 +86,7 @@ def columns(
 def paint(
     row: Int[np.ndarray, " width"], count: int, empty: str = EMPTY
 ) -> UInt8[np.ndarray, "width 3"]:
-    """Return columns of `count` classes in their colours, RGB; those of none in the colour `empty`."""
+    """Return columns of `count` classes in their colours, RGB; those of none are `empty`."""
     return np.concatenate([palette(count), _rgb(empty)[None].astype(np.uint8)])[row]
 
 
@@ -191,7 +193,7 @@ def _differences(differ: np.ndarray) -> Image.Image:
 
 
 def _axis(start: float, end: float) -> Image.Image:
-    """Ticks at round seconds, as seconds, or minutes and seconds in videos of more than two minutes."""
+    """Draw ticks at round seconds; videos above two minutes have minutes and seconds."""
     sheet, draw = _sheet(64)
     step = next((step for step in STEPS if (end - start) / step <= TICKS), 86400)
     for n in range(math.ceil(start / step), math.floor(end / step + 1e-6) + 1):

@@ -18,7 +18,8 @@ from core.training import cli, devices
 from core.training.config import require_at_least, require_share
 from core.training.tables import scores_table
 from datasets import videos
-from datasets.clips import Clip, renumbered
+from datasets.clips import Clip
+from datasets.merging import renumbered
 from video.arguments import Evaluate
 from video.behaviours import behaviour_scores, mean_scores
 from video.config import Config

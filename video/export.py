@@ -1,12 +1,14 @@
-"""Write the step of a trained labeller, encoder included, as a program that runs without this package.
+"""Write a step of a trained labeller, encoder included, as an exported program.
 
 uv run video export runs/video/sprites labeller.pt2
 
     program = torch.export.load("labeller.pt2").module()
-    log_p, state = program(pixels=pixels, state=state)    # one frame of each stream; state: zeros at its beginning
+    log_p, state = program(pixels=pixels, state=state)    # one frame of each stream
 
-pixels are bytes [batch, 3, size, size]. The file's about.json has the names of the labels, how frames are prepared,
-and the shape of the state. For nets of one direction: one that looks ahead has no step.
+The state is zeros at the beginning of a stream; pixels are bytes [batch, 3, size, size], or 6
+channels of a net with motion. The file's about.json has the names of the labels, how frames are
+prepared, their rate, and the shape of the state. The program runs without this package. It is for
+nets of one direction: one that looks ahead has no step.
 """
 
 import torch
@@ -28,7 +30,9 @@ class Step(nn.Module):
 
     def __init__(self, trained: Trained):
         super().__init__()
-        self.config, self.encoder, self.labeller = trained.config, trained.encoder, trained.labeller
+        self.config = trained.config
+        self.encoder = trained.encoder
+        self.labeller = trained.labeller
         core = self.labeller.recurrent
         self.parts = 0 if core is None else len(core.layers[0][0].state_parts)
         if core is not None:
@@ -39,15 +43,17 @@ class Step(nn.Module):
         pixels: UInt8[Tensor, "batch 3 size size"],
         state: Float[Tensor, "batch states hidden"],
     ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch states hidden"]]:
-        """Return log p of the labels of these frames, and the state: h and, of an LSTM, c, each layer by layer."""
+        """Return log p of the labels of these frames, and the state.
+
+        The state is h and, of an LSTM, c, each layer by layer.
+        """
         features = encode(self.encoder, pixels, whole=self.config.trains_encoder)
         if not self.config.trains_encoder:
             features = features.half()  # as it was trained: see `video.labelling`
         before = None
         if self.parts:
-            before = tuple(
-                part.movedim(1, 0) for part in state.chunk(self.parts, 1)
-            )  # each [layers, batch, hidden]
+            # each [layers, batch, hidden]
+            before = tuple(part.movedim(1, 0) for part in state.chunk(self.parts, 1))
         logits, after = self.labeller(features[None], before)
         if after is not None:
             state = torch.cat(map_state(lambda part: part.movedim(0, 1), after), 1)

@@ -1,6 +1,7 @@
 """How near labels per frame come to the truth: frame by frame, and segment by segment.
 
-    scores([torch.tensor([0, 0, 1, 1])], [torch.tensor([0, 1, 1, 1])], ("rest", "walk"))["accuracy"]    # 75.0
+    predicted, truth = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1])
+    scores([predicted], [truth], ("rest", "walk"))["accuracy"]    # 75.0
 
 Frame accuracy says little about flicker, which costs few frames and makes a timeline useless; the
 edit score (Lea et al. 2016) and F1@k (Lea et al. 2017) do, and are those that MS-TCN (Abu Farha and
@@ -97,7 +98,7 @@ def accuracy(matrix: Int[Tensor, "classes classes"]) -> float:
 
 
 def balanced_accuracy(matrix: Int[Tensor, "classes classes"]) -> float:
-    """Return the mean recall over the classes that the truth has, from a confusion matrix, in percent."""
+    """Return the mean recall over the classes that occur, from a confusion matrix, in percent."""
     frames = matrix.sum(1)
     present = frames > 0
     return 100 * (matrix.diagonal()[present] / frames[present].double()).mean().item()
@@ -127,27 +128,26 @@ def f1(clips: Sequence[tuple[Sequence[Segment], Sequence[Segment]]], overlap: fl
         clips: (predicted, true) segments of each clip.
         overlap: least intersection over union, from 0 (exclusive) to 1.
     """
-    found = total = 0
+    found = 0
+    total = 0
     for predicted, truth in clips:
         # Of several that match one true segment the first is right, and the others are wrong.
         found += len({best for best, iou in _nearest(predicted, truth) if iou >= overlap})
         total += len(predicted) + len(truth)
-    return (
-        100 * 2 * found / total if total else 100.0
-    )  # = 2 P R / (P + R) of P = found / predicted, R = found / true
+    # 2 P R / (P + R) of P = found / predicted and R = found / true
+    return 100 * 2 * found / total if total else 100.0
 
 
 def _nearest(predicted: Sequence[Segment], truth: Sequence[Segment]) -> list[tuple[int, float]]:
-    """For each predicted segment the true one with the greatest intersection over union, and that."""
+    """Return for each predicted segment the true one of the greatest overlap, and that."""
     if not truth:
         return []
     labels, starts, stops = np.array(truth).T
     nearest = []
     for label, start, stop in predicted:
         intersection = np.minimum(stops, stop) - np.maximum(starts, start)
-        union = np.maximum(stops, stop) - np.minimum(
-            starts, start
-        )  # of two that meet; else the left is negative
+        # The union of two that overlap; of others the intersection is negative.
+        union = np.maximum(stops, stop) - np.minimum(starts, start)
         iou = np.where(labels == label, intersection / union, 0.0)
         best = int(iou.argmax())
         nearest.append((best, float(iou[best])))
@@ -156,14 +156,13 @@ def _nearest(predicted: Sequence[Segment], truth: Sequence[Segment]) -> list[tup
 
 def _levenshtein(a: Sequence[int], b: Sequence[int]) -> int:
     """Insertions, deletions and substitutions that turn `a` into `b`, at the least."""
-    other, columns = np.array(b), np.arange(len(b) + 1)
+    other = np.array(b)
+    columns = np.arange(len(b) + 1)
     row = columns
     for deleted, item in enumerate(a, 1):
         above = np.minimum(row[1:] + 1, row[:-1] + (other != item))
         row = np.concatenate([[deleted], above])
-        row = (
-            np.minimum.accumulate(row - columns) + columns
-        )  # insertions: one to the right costs one
+        row = np.minimum.accumulate(row - columns) + columns  # an insertion costs one
     return int(row[-1])
 
 
@@ -184,6 +183,5 @@ def _index(background: str | None, classes: Sequence[str]) -> int | None:
 def _require_pairs(predicted: Sequence[Labels], truth: Sequence[Labels]) -> None:
     counts = [[len(labels) for labels in clips] for clips in (predicted, truth)]
     if counts[0] != counts[1] or 0 in counts[1] or not counts[1]:
-        raise ValueError(
-            f"frames of each clip: {counts[0]} labelled, {counts[1]} true; as many, and one at least"
-        )
+        rule = "as many of both, and one at least"
+        raise ValueError(f"frames of each clip: {counts[0]} labelled, {counts[1]} true; {rule}")

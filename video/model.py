@@ -77,7 +77,7 @@ class Labeller(nn.Module):
 def encode(
     encoder: nn.Module, pixels: UInt8[Tensor, "frames channels size size"], *, whole: bool
 ) -> Float[Tensor, "frames features"]:
-    """Return the features of frames, of three channels each, and of their motion if that follows."""
+    """Return the features of frames of three channels, or of six: motion follows the frame."""
     pictures = pixels.split(3, 1)
     return torch.cat([describe(encoder(picture), whole=whole) for picture in pictures], -1)
 

@@ -179,7 +179,7 @@ def write_copy(path: Path, source: str, fps: float | None = None) -> None:
 
 
 def _fit(height: int, width: int) -> tuple[int, int]:
-    """The size at which frames are drawn: even, as codecs need it, and a whole multiple if they are small."""
+    """Return the size at which frames are drawn: even, and a whole multiple if they are small."""
     scale = min(max(1, math.ceil(LEAST_WIDTH / width)), LONGEST_SIDE / max(height, width))
     return _even(scale * height), _even(scale * width)
 

@@ -1,6 +1,7 @@
-"""Make one small file of a trained labeller, to keep or to ship: weights in float16, nothing to go on training from.
+"""Make one small file of a trained labeller, to keep or to ship: its weights in float16.
 
-uv run video pack runs/video/sprites labeller.pt    # half a megabyte; `video label VIDEO --run labeller.pt`
+uv run video pack runs/video/sprites labeller.pt    # half a megabyte
+uv run video label VIDEO --run labeller.pt
 """
 
 from core.training import cli

@@ -66,7 +66,7 @@ def training_rate(config: Config, clips: Iterable[Clip]) -> float:
 
 
 def stated_rate(config: Config, clip: Clip) -> float:
-    """Return the frames a second of a clip, as it states them; of drawn ones, what they stand for."""
+    """Return the frames a second that a clip states, or for which it is drawn."""
     if not isinstance(clip.source, Path):
         return RATE
     try:

@@ -49,7 +49,7 @@ class _Every:
 
 
 class _ByTime:
-    """Counts the moments k / rate that are nearest to each frame: those up to half a frame after it."""
+    """Counts the moments k / rate nearest to each frame: those up to half a frame after it."""
 
     def __init__(self, rate: float, half: float):
         self.rate = rate

@@ -23,7 +23,8 @@ from core.training.loop import fit
 from core.training.tables import scores_table
 from core.training.tbptt import CarriedState
 from datasets import videos
-from datasets.clips import VideoSplits, merged, renumbered
+from datasets.clips import VideoSplits
+from datasets.merging import merged, renumbered
 from video.config import PRESETS, Config
 from video.data import PADDING, TrainingBatches, resident
 from video.evaluate import compare, measure, set_thresholds

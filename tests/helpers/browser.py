@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over the DevTools protocol through two pipes; no package is needed."""
+"""A headless Chromium, driven over the DevTools protocol through two pipes."""
 
 import base64
 import json
