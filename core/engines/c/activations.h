@@ -1,5 +1,5 @@
-/* tanh, sigmoid, ReLU and the identity of vectors, and their derivatives as functions of their values, as in
-   core/activations.py: to the last bits from tiny numbers to huge ones. */
+/* tanh, sigmoid, ReLU and the identity of vectors, accurate to the last bits from tiny numbers to
+   huge ones, and their derivatives as functions of their values, as in core/activations.py. */
 
 #ifndef ACTIVATIONS_H
 #define ACTIVATIONS_H
@@ -25,7 +25,8 @@ INLINE vec within(vec x, vec limit) { /* -limit <= x <= limit; NaN stays NaN */
 /* e^x = 2^n (1 + p) with p = e^r - 1, |r| <= ln(2) / 2; p by a polynomial, relative error 2e-8. */
 INLINE vec exponential(vec x, vec limit, vec *power) {
     x = within(x, limit);
-    const float magic = 12582912; /* 1.5 * 2^23: adding it rounds to an integer, found in the lowest bits */
+    const float magic =
+        12582912; /* 1.5 * 2^23: adding it rounds to an integer, in the lowest bits */
     vec n = x * 1.44269504f + magic;
     *power = (vec)(((ints)n << 23) + 0x3f800000);
     n -= magic;
@@ -42,7 +43,8 @@ INLINE vec sigmoid(vec x) { /* 1 / (1 + e^-x) */
     return 1 / (1 + (power + power * p));
 }
 
-INLINE vec hyperbolic_tangent(vec x) { /* tanh x = m / (m + 2), m = e^2x - 1: exact to the last bits for small x too */
+INLINE vec hyperbolic_tangent(
+    vec x) { /* tanh x = m / (m + 2), m = e^2x - 1: exact to the last bits for small x too */
     vec power, p = exponential(2 * x, (vec){0} + 20, &power);
     vec m = (power - 1) + power * p;
     return m / (m + 2);

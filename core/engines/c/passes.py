@@ -202,6 +202,7 @@ def _require_saved(
         fits = fits and part.shape[0] >= batch and part.shape[1:] == (plan.hidden,)
     for buffer, size in zip(buffers, sizes, strict=True):
         fits = fits and buffer.numel() >= size
+        address(buffer)  # RuntimeError if its memory was freed
     floats_at_hand = all(
         tensor.dtype is torch.float32 and tensor.is_cpu for tensor in (*start, *buffers)
     )

@@ -110,14 +110,14 @@ def common_fields(
     """The fields of `Layer` up to the first state; `weights` are W, b_W and the block for packed ones."""
     sizes, steps = batch_sizes.buffer_info()
     W, b_W, packed = weights
-    gates = address(buffers[0])
+    gates = buffers[0].data_ptr()
     after_gates = gates + 4 * plan.rows * stride
     c = after_gates if plan.cell == LSTM else 0
     return (
         *plan.first,
         *(stride, 0, steps, sizes),
         *(address(W), address(b_W), packed.data_ptr()),
-        *(gates, c, after_gates, address(buffers[-1])),
+        *(gates, c, after_gates, buffers[-1].data_ptr()),
         *start,
     )
 

@@ -1,5 +1,5 @@
-/* A few rows times a panel of weights, summed up in registers: the vectors are those of the compiler (GCC, Clang), as
-   wide as the machine's. */
+/* A few rows times a panel of weights, summed in registers, with the vector types of GCC and Clang,
+   which are as wide as the machine's. */
 
 #ifndef PRODUCT_H
 #define PRODUCT_H
@@ -40,12 +40,15 @@ INLINE void store(float *to, vec x, int count) {
     else memcpy(to, &x, 4 * count);
 }
 
-INLINE vec choose(ints mask, vec yes, vec no) { return (vec)((mask & (ints)yes) | (~mask & (ints)no)); }
+INLINE vec choose(ints mask, vec yes, vec no) {
+    return (vec)((mask & (ints)yes) | (~mask & (ints)no));
+}
 
 /* a * b + c with one rounding, where the machine has such an instruction.
 
-   Written out because GCC, left to itself, fuses the multiplication and the addition of some loops and not of others
-   on processors for which it holds chains of fused operations to be slow: the bits would depend on the batch. */
+   Written out because GCC, left to itself, fuses the multiplication and the addition of some loops
+   and not of others on processors for which it holds chains of fused operations to be slow: the
+   bits would depend on the batch. */
 INLINE vec multiply_add(vec a, vec b, vec c) {
 #if defined(__AVX512F__) && defined(__FMA__)
     return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -58,14 +61,14 @@ INLINE vec multiply_add(vec a, vec b, vec c) {
 #endif
 }
 
-/* The lanes of u and v that `from` names, those of v being LANES .. 2 * LANES - 1. */
-INLINE vec shuffle(vec u, vec v, ints from) {
+/* Selects lanes of u and v by number; those of v are LANES .. 2 * LANES - 1. */
+INLINE vec shuffle(vec u, vec v, ints lanes) {
 #ifdef __clang__
     vec x;
-    for (int l = 0; l < LANES; l++) x[l] = from[l] < LANES ? u[from[l]] : v[from[l] - LANES];
+    for (int l = 0; l < LANES; l++) x[l] = lanes[l] < LANES ? u[lanes[l]] : v[lanes[l] - LANES];
     return x;
 #else
-    return __builtin_shuffle(u, v, from);
+    return __builtin_shuffle(u, v, lanes);
 #endif
 }
 
@@ -77,38 +80,61 @@ INLINE ints lane_numbers(void) {
 
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-typedef struct { const float *at[ROWS * 4 * 7]; int count; } prefetch_list; /* of memory that are needed next */
+/* Whether all lanes are 0; a NaN is not. */
+INLINE int all_zero(vec x) {
+    float sum = 0;
+    for (int l = 0; l < LANES; l++) sum += x[l];
+    return sum == 0;
+}
 
-INLINE void prefetch_later(prefetch_list *prefetches, const float *at) { prefetches->at[prefetches->count++] = at; }
+/* Addresses of cache lines that are needed after a product. */
+typedef struct {
+    const float *at[ROWS * 4 * 7];
+    int count;
+} prefetch_list;
+
+INLINE void prefetch_later(prefetch_list *prefetches, const float *at) {
+    prefetches->at[prefetches->count++] = at;
+}
 
 static const prefetch_list no_prefetches;
-static const float *const no_next[2] = {0}; /* to be brought closer by `dots` */
+static const float *const no_next[2] = {0}; /* nothing for `dots` to prefetch */
 
-typedef struct { const float *at; int64_t stride; } panel; /* its weights of unit k + 1 lie `stride` after those of k */
+/* Weights of some columns; those of row k + 1 lie `stride` floats after those of row k. */
+typedef struct {
+    const float *at;
+    int64_t stride;
+} panel;
 
-/* sum[row][v] (+)= the sum over k < depth of a[row][k] * weights[k][v], `rows` and `wide` known to the compiler. From
-   row to row of a it is `stride`, or from k to k if a lies `across`; with a `shift` each row has weights of its own,
-   so far apart.
-   Meanwhile the lines that are needed afterwards come from memory, now and then one: all at once they would hold up
-   the weights. */
-INLINE void tile(const int rows, const int wide, const float *a, int64_t stride, const int across, const int shift,
-                 panel weights, int64_t depth, float *sums, int64_t wide_sums, int add, const prefetch_list *prefetches) {
-    const int every = across ? 1 : 4; /* what lies across is as deep as there are rows, and these are few */
+/* sums[row][v] (+)= the sum over k < depth of a[row][k] * weights[k][v]; `rows` and `wide` are
+   constants to the compiler. `stride` is from row to row of a or, if a is transposed (`across`),
+   from k to k. With a `shift` each row has weights of its own, that far apart.
+
+   Prefetches are interleaved with the products: issued all at once they would stall the weight
+   loads. */
+INLINE void tile(const int rows, const int wide, const float *a, int64_t stride, const int across,
+                 const int shift, panel weights, int64_t depth, float *sums, int64_t wide_sums,
+                 int add, const prefetch_list *prefetches) {
+    const int every =
+        across ? 1 : 4; /* a transposed product is as deep as there are rows, which are few */
     vec sum[ROWS][4];
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < wide; v++) sum[r][v] = add ? load(sums + r * wide_sums + v * LANES, LANES) : (vec){0};
+        for (int v = 0; v < wide; v++)
+            sum[r][v] = add ? load(sums + r * wide_sums + v * LANES, LANES) : (vec){0};
     for (int64_t k = 0; k < depth; k++, weights.at += weights.stride) {
         for (int v = 0; v < wide && !shift && !across; v++)
             __builtin_prefetch(weights.at + v * LANES + 16 * weights.stride);
-        if (k % every == 0 && k / every < prefetches->count) __builtin_prefetch(prefetches->at[k / every], 1);
+        if (k % every == 0 && k / every < prefetches->count)
+            __builtin_prefetch(prefetches->at[k / every], 1);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
             for (int v = 0; v < wide; v++) {
                 const vec factor = a[across ? k * stride + r : r * stride + k] - (vec){0};
-                sum[r][v] = multiply_add(load(weights.at + r * shift + v * LANES, LANES), factor, sum[r][v]);
+                sum[r][v] = multiply_add(load(weights.at + r * shift + v * LANES, LANES), factor,
+                                         sum[r][v]);
             }
     }
 #pragma GCC unroll 8
@@ -118,9 +144,12 @@ INLINE void tile(const int rows, const int wide, const float *a, int64_t stride,
 }
 
 #define CASE(r, w, across, to, wide_to) \
-    case 4 * r + w - 1: tile(r, w, a, stride, across, 0, weights, depth, to, wide_to, add, prefetches); break;
+    case 4 * r + w - 1: \
+        tile(r, w, a, stride, across, 0, weights, depth, to, wide_to, add, prefetches); \
+        break;
 #define ROW(...) EACH(__VA_ARGS__)
-#define EACH(r, ...) CASE(r, 1, __VA_ARGS__) CASE(r, 2, __VA_ARGS__) CASE(r, 3, __VA_ARGS__) CASE(r, 4, __VA_ARGS__)
+#define EACH(r, ...) \
+    CASE(r, 1, __VA_ARGS__) CASE(r, 2, __VA_ARGS__) CASE(r, 3, __VA_ARGS__) CASE(r, 4, __VA_ARGS__)
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define THREE(...) ROW(1, __VA_ARGS__) ROW(2, __VA_ARGS__) ROW(3, __VA_ARGS__)
 #define ALL(...) THREE(__VA_ARGS__) ROW(4, __VA_ARGS__) ROW(5, __VA_ARGS__) ROW(6, __VA_ARGS__)
@@ -130,30 +159,35 @@ INLINE void tile(const int rows, const int wide, const float *a, int64_t stride,
 #define ALL(...) ROW(1, __VA_ARGS__) ROW(2, __VA_ARGS__)
 #endif
 
-static void product(int rows, int wide, const float *a, int64_t stride, panel weights, int64_t depth,
-                    vec (*sums)[4], int add, const prefetch_list *prefetches) {
+static void product(int rows, int wide, const float *a, int64_t stride, panel weights,
+                    int64_t depth, vec (*sums)[4], int add, const prefetch_list *prefetches) {
     switch (4 * rows + wide - 1) { ALL(0, (float *)sums, 4 * LANES) }
 }
 
-/* The same with a transposed: a[k][row], `stride` from k to k; the sums go to rows of `to`. */
-__attribute__((unused)) static void product_across(int rows, int wide, const float *a, int64_t stride, panel weights,
-                                                   int64_t depth, float *to, int64_t wide_to, int add,
+/* The same for a transposed a, a[k][row] with `stride` from k to k; the sums go to rows of `to`. */
+__attribute__((unused)) static void product_across(int rows, int wide, const float *a,
+                                                   int64_t stride, panel weights, int64_t depth,
+                                                   float *to, int64_t wide_to, int add,
                                                    const prefetch_list *prefetches) {
     switch (4 * rows + wide - 1) { ALL(1, to, wide_to) }
 }
 
-/* One row times up to MOST_FOURS times 4 vectors of weights side by side. */
+/* One row times up to MOST_FOURS times 4 adjacent vectors of weights. */
 enum { MOST_FOURS = ROWS < 4 ? ROWS : 4 }; /* whose sums fit the registers */
-__attribute__((unused)) static void product_of_row(int fours, const float *a, panel weights, int64_t depth, float *sums,
-                                                   int add) {
-#define SIDE_BY_SIDE(p) case p: tile(p, 4, a, 0, 0, 4 * LANES, weights, depth, sums, 4 * LANES, add, &no_prefetches); break;
+__attribute__((unused)) static void product_of_row(int fours, const float *a, panel weights,
+                                                   int64_t depth, float *sums, int add) {
+#define SIDE_BY_SIDE(p) \
+    case p: \
+        tile(p, 4, a, 0, 0, 4 * LANES, weights, depth, sums, 4 * LANES, add, &no_prefetches); \
+        break;
     switch (fours) {
-        SIDE_BY_SIDE(1) SIDE_BY_SIDE(2)
+        SIDE_BY_SIDE(1)
+        SIDE_BY_SIDE(2)
 #if defined(__AVX__) || defined(__aarch64__)
-        SIDE_BY_SIDE(3)
+            SIDE_BY_SIDE(3)
 #endif
 #if defined(__AVX512F__) || defined(__aarch64__)
-        SIDE_BY_SIDE(4)
+                SIDE_BY_SIDE(4)
 #endif
     }
 #undef SIDE_BY_SIDE
@@ -165,9 +199,10 @@ __attribute__((unused)) static void product_of_row(int fours, const float *a, pa
 #undef ROW
 #undef CASE
 
-/* sum[r * columns + c], `columns` being LANES / rows, += a[r][k] * b[c][k] for `count` k's side by side. */
-INLINE void add_products(const int rows, const float *a, int64_t a_stride, const float *b, int64_t b_stride, int valid,
-                         int count, vec *sum) {
+/* Adds a[r][k] * b[c][k] for `count` adjacent k to sum[r * columns + c], where `columns` is LANES /
+ * rows. */
+INLINE void add_products(const int rows, const float *a, int64_t a_stride, const float *b,
+                         int64_t b_stride, int valid, int count, vec *sum) {
     const int columns = LANES / rows;
 #pragma GCC unroll 16
     for (int c = 0; c < columns; c++) {
@@ -180,11 +215,11 @@ INLINE void add_products(const int rows, const float *a, int64_t a_stride, const
     }
 }
 
-/* Lane r * columns + c is the sum over k < depth of a[r][k] * b[c][k], with as many columns as make LANES sums. Of b
-   there are `valid` rows; what the others would give is anything. Meanwhile `depth` numbers at each `next`, or NULL,
-   come into the second-level cache, one line at a time. */
-INLINE vec dots(const int rows, const float *a, int64_t a_stride, const float *b, int64_t b_stride, int valid,
-                int64_t depth, const float *const next[2]) {
+/* Returns in lane r * columns + c the sum over k < depth of a[r][k] * b[c][k], with as many columns
+   as make LANES sums. b has `valid` rows; lanes of the others are unspecified. Meanwhile `depth`
+   floats at each `next`, or NULL, are prefetched into the second-level cache, line by line. */
+INLINE vec dots(const int rows, const float *a, int64_t a_stride, const float *b, int64_t b_stride,
+                int valid, int64_t depth, const float *const next[2]) {
     const int columns = LANES / rows;
     vec sum[LANES];
 #pragma GCC unroll 16
@@ -199,19 +234,21 @@ INLINE vec dots(const int rows, const float *a, int64_t a_stride, const float *b
     else
         for (; k + LANES <= depth; k += LANES)
             add_products(rows, a + k, a_stride, b + k, b_stride, valid, LANES, sum);
-    if (k < depth) add_products(rows, a + k, a_stride, b + k, b_stride, valid, (int)(depth - k), sum);
+    if (k < depth)
+        add_products(rows, a + k, a_stride, b + k, b_stride, valid, (int)(depth - k), sum);
     const ints lane = lane_numbers();
 #pragma GCC unroll 4
-    for (int half = LANES / 2; half; half /= 2) /* sums up pairs of lanes, of two vectors into one */
+    for (int half = LANES / 2; half; half /= 2) /* add pairs of lanes, of two vectors into one */
 #pragma GCC unroll 8
         for (int i = 0; i < half; i++) {
             const ints odd = (lane & half) != 0, second = odd & LANES, other = lane ^ half;
-            sum[i] = shuffle(sum[i], sum[i + half], lane + second) + shuffle(sum[i], sum[i + half], other + second);
+            sum[i] = shuffle(sum[i], sum[i + half], lane + second) +
+                     shuffle(sum[i], sum[i + half], other + second);
         }
     return sum[0];
 }
 
-/* Rows become columns: of `rows` rows that each fall into `rows` pieces. */
+/* Transposes a square of `rows` rows, each of which is cut into `rows` pieces. */
 INLINE void transpose(const int rows, vec *row) {
     const ints lane = lane_numbers();
 #pragma GCC unroll 4

@@ -1,5 +1,5 @@
-/* The cells' equations (core/cells.py) and their derivatives (core/engines/bptt.py): one row, LANES units from unit j on, the
-   recurrent product being known. */
+/* The cells' equations (core/cells.py) and their derivatives (core/engines/bptt.py) for one row and
+   LANES units from unit j on, given the recurrent product. */
 
 #ifndef STEPS_H
 #define STEPS_H
@@ -7,21 +7,25 @@
 #include "activations.h"
 #include "layer.h"
 
-typedef struct { /* where the rows of step t and of the step before lie */
-    int64_t first;            /* the first row of step t on the tape */
-    int rests;                /* h is 0 all over: W has no part in step t, nor has a NaN in it */
-    const float *h, *c;       /* the state before, [rows, hidden], or NULL: zeros */
-    float *c_here;            /* where c of step t goes */
+typedef struct {        /* where the rows of step t and of the step before are */
+    int64_t first;      /* the first row of step t on the tape */
+    int skips_W;        /* h is 0 and W finite: the product W h is left out */
+    const float *h, *c; /* the state before, [rows, hidden], or NULL: zeros */
+    float *c_here;      /* where c of step t goes */
 } place;
 
-INLINE vec before(const float *state, int64_t at, int count) { return state ? load(state + at, count) : (vec){0}; }
+INLINE vec before(const float *state, int64_t at, int count) {
+    return state ? load(state + at, count) : (vec){0};
+}
 
-INLINE void rnn_forward(const layer *l, place p, int64_t row, int64_t j, int count, const vec *a, const float *z) {
+INLINE void rnn_forward(const layer *l, place p, int64_t row, int64_t j, int count, const vec *a,
+                        const float *z) {
     float *h = l->h + (p.first + row) * l->hidden + j;
     store(h, activate(l->candidate, load(z + j, count) + a[0]), count);
 }
 
-INLINE void lstm_forward(const layer *l, place p, int64_t row, int64_t j, int count, const vec *a, const float *z) {
+INLINE void lstm_forward(const layer *l, place p, int64_t row, int64_t j, int count, const vec *a,
+                         const float *z) {
     const int64_t H = l->hidden;
     float *gates = l->gates + (p.first + row) * l->stride + j;
     vec i = activate(l->gate, load(z + j, count) + a[0]);
@@ -30,33 +34,36 @@ INLINE void lstm_forward(const layer *l, place p, int64_t row, int64_t j, int co
     vec o = activate(l->gate, load(z + j + 3 * H, count) + a[3]);
     vec c = f * before(p.c, row * H + j, count) + i * g;
     if (l->gates)
-        store(gates, i, count), store(gates + H, f, count),
-        store(gates + 2 * H, g, count), store(gates + 3 * H, o, count);
+        store(gates, i, count), store(gates + H, f, count), store(gates + 2 * H, g, count),
+            store(gates + 3 * H, o, count);
     store(p.c_here + row * H + j, c, count);
     store(l->h + (p.first + row) * H + j, o * activate(l->output, c), count);
 }
 
-/* `inputs`: what of U x there is beside z, of the gate n, for which W h is kept apart. */
-INLINE void gru_forward(const layer *l, place p, int64_t row, int64_t j, int count, const vec *a, const float *z,
-                        vec inputs) {
+/* `inputs`: the part of U x that is not in z, for the gate n, whose W h is kept apart. */
+INLINE void gru_forward(const layer *l, place p, int64_t row, int64_t j, int count, const vec *a,
+                        const float *z, vec inputs) {
     const int64_t H = l->hidden, here = (p.first + row) * H + j;
     float *gates = l->gates + (p.first + row) * l->stride + j;
     vec r = activate(l->gate, load(z + j, count) + a[0]);
-    vec u = activate(l->gate, load(z + j + H, count) + a[1]); /* the update gate */
+    vec u =
+        activate(l->gate, load(z + j + H, count) + a[1]); /* the update gate z of core/cells.py */
     vec q = l->b_W ? a[2] + load(l->b_W + j, count) : a[2];
     vec n = activate(l->candidate, load(z + j + 2 * H, count) + inputs + r * q);
     vec h = before(p.h, row * H + j, count);
     if (l->gates)
-        store(gates, r, count), store(gates + H, u, count),
-        store(gates + 2 * H, n, count), store(l->q + here, q, count);
+        store(gates, r, count), store(gates + H, u, count), store(gates + 2 * H, n, count),
+            store(l->q + here, q, count);
     store(l->h + here, n + u * (h - n), count);
 }
 
-/* dh: all of dE/dh_t. Each leaves dz, and in l->dh the part of dE/dh_{t-1} that does not go through W. */
+/* Given dh, all of dE/dh_t, each writes dz, and to l->dh the part of dE/dh_{t-1} that does not go
+ * through W. */
 
 INLINE void rnn_backward(const layer *l, place p, int64_t row, int64_t j, int count, vec dh) {
     const int64_t here = (p.first + row) * l->hidden + j;
-    store(l->dz + (p.first + row) * l->stride + j, dh * derivative(l->candidate, load(l->h + here, count)), count);
+    store(l->dz + (p.first + row) * l->stride + j,
+          dh * derivative(l->candidate, load(l->h + here, count)), count);
     store(l->dh + row * l->hidden + j, (vec){0}, count);
 }
 
@@ -64,7 +71,8 @@ INLINE void lstm_backward(const layer *l, place p, int64_t row, int64_t j, int c
     const int64_t H = l->hidden, own = row * H + j, wide = (p.first + row) * l->stride + j;
     const float *gates = l->gates + wide;
     vec i = load(gates, count), f = load(gates + H, count), g = load(gates + 2 * H, count);
-    vec o = load(gates + 3 * H, count), s = activate(l->output, load(l->c + (p.first + row) * H + j, count));
+    vec o = load(gates + 3 * H, count),
+        s = activate(l->output, load(l->c + (p.first + row) * H + j, count));
     vec dc = load(l->dc + own, count) + dh * o * derivative(l->output, s);
     float *dz = l->dz + wide;
     store(dz, dc * g * derivative(l->gate, i), count);
@@ -89,15 +97,16 @@ INLINE void gru_backward(const layer *l, place p, int64_t row, int64_t j, int co
     store(l->dh + own, carried, count);
 }
 
-/* ---- of any cell ---------------------------------------------------------------------------------------------- */
+/* ---- any cell ---- */
 
-/* U x + b of the row `at` of the tape, before W h is added; with no tape b alone. */
+/* U x + b of the row `at` of the tape, before W h is added; without a tape b alone. */
 static const float *preactivation(const layer *l, layout o, int64_t at) {
     if (l->table_rows) return l->table + l->table_rows[at] * l->stride;
     return l->gates ? l->gates + at * l->stride : packed_b(l, o);
 }
 
-INLINE void units_forward(const layer *l, place p, int64_t row, int64_t j, const vec *a, const float *z, vec inputs) {
+INLINE void units_forward(const layer *l, place p, int64_t row, int64_t j, const vec *a,
+                          const float *z, vec inputs) {
     const int count = valid(l, j);
     if (l->cell == LSTM) lstm_forward(l, p, row, j, count, a, z);
     else if (l->cell == GRU) gru_forward(l, p, row, j, count, a, z, inputs);
@@ -113,7 +122,7 @@ static void units_backward(const layer *l, place p, int64_t row, int64_t j, vec 
     else rnn_backward(l, p, row, j, count, dh);
 }
 
-/* Where step t and the one before lie, given the first row of step t. */
+/* Where step t and the one before are, given the first row of step t. */
 static place place_backward(const layer *l, int64_t t, int64_t here) {
     if (t <= 0) return (place){.first = here, .h = l->h_start, .c = l->c_start};
     const int64_t before = (here - l->sizes[t - 1]) * l->hidden;
