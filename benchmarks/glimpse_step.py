@@ -1,11 +1,11 @@
 """A training step of the recurrent attention model against the matrix products it cannot avoid.
 
     uv run python -m benchmarks.glimpse_step            # table, about two minutes
-    uv run python -m benchmarks.glimpse_step --check    # exit code 1 if a step costs too many floors
+    uv run python -m benchmarks.glimpse_step --check    # exit code 1 if a step costs too much
 
-One process, one thread, everything interleaved; every row is the median over rounds, every ratio the median of
-the ratios within a round. The floor is all matrix products of the step, forward and backward, into buffers that
-exist already.
+One process, one thread, everything interleaved; every row is the median over rounds, every ratio
+the median of the ratios within a round. The floor is all matrix products of the step, forward and
+backward, into buffers that exist already.
 """
 
 import time
@@ -41,7 +41,8 @@ def floor(config: Config) -> Callable[[], None]:
     """Return a function that does the step's matrix products and nothing else."""
     steps, rows = config.glimpses, config.glimpses * BATCH
     pixels = config.scales * config.patch**2
-    once = [  # (rows, inner, columns) of each product over one glimpse; the two in the loop back come last
+    # (rows, inner, columns) of each product of one glimpse; those of the backward loop come last
+    once = [
         *[
             (BATCH, pixels, config.what_units),
             (BATCH, 2, config.where_units),
@@ -54,7 +55,8 @@ def floor(config: Config) -> Callable[[], None]:
         ],
         (BATCH, config.hidden, config.hidden),
     ]
-    layers = [  # (in, out, whether the input needs a gradient) of each layer, over all glimpses at once
+    # (in, out, whether the input needs a gradient) of each layer, over all glimpses at once
+    layers = [
         *[
             (config.hidden, CLASSES, True),
             (config.hidden, 2, True),
@@ -155,7 +157,8 @@ def main(rounds: int = 60, check: bool = False) -> int:
         times = measure(parts(config, side), rounds)
         base = times["matrix products (floor)"]
         table = Table(
-            title=f"{name}, {config.glimpses} glimpses, batch {BATCH}, one thread, torch {torch.__version__}"
+            title=f"{name}, {config.glimpses} glimpses, batch {BATCH}, one thread, "
+            f"torch {torch.__version__}"
         )
         for heading in ("", "CPU ms", "floors"):
             table.add_column(heading, justify="right" if heading else "left")
@@ -168,7 +171,8 @@ def main(rounds: int = 60, check: bool = False) -> int:
         console.print(table)
         good = ratios["training step"] <= most
         console.print(
-            f"step: {ratios['training step']:.2f} floors, at most {most}: {'good' if good else 'MISSED'}\n"
+            f"step: {ratios['training step']:.2f} floors, at most {most}: "
+            f"{'good' if good else 'MISSED'}\n"
         )
         failed |= not good
     return int(check and failed)

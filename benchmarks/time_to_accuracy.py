@@ -1,14 +1,15 @@
-"""How soon the recurrent attention model reads MNIST: 28x28, 6 glimpses, greedy, one look at each image.
+"""Time until the recurrent attention model reads MNIST: 28x28, 6 glimpses, greedy, one sample.
 
-    uv run python -m benchmarks.time_to_accuracy --root FOLDER_WITH_MNIST --check                  # four minutes
+    uv run python -m benchmarks.time_to_accuracy --root FOLDER_WITH_MNIST --check    # four minutes
     uv run python -m benchmarks.time_to_accuracy --root FOLDER_WITH_MNIST --check --device cuda
-    uv run python -m benchmarks.time_to_accuracy --data digits --steps 4 --every 2                 # to try it out
+    uv run python -m benchmarks.time_to_accuracy --data digits --steps 4 --every 2   # to try it out
 
-The preset mnist28, its schedule brought to its end in so many steps. The curve is the error on the validation images;
-the test images are looked at once, at the end. `--check`: exit code 1 unless the test error is at most 1.6 % after at
-most 200 CPU seconds on one core, or on a GPU, where steps are captured, at most 1.29 %. Seconds are those of all of
-the training, checkpoints included, without what only measures it and without reading the files: CPU time of this
-process on a CPU, the clock's on a GPU.
+The preset mnist28, its schedule brought to its end in so many steps. The curve is the error on the
+validation images; the test images are looked at once, at the end. `--check`: exit code 1 unless the
+test error is at most 1.6 % after at most 200 CPU seconds on one core, or on a GPU, where steps are
+captured, at most 1.29 %. Seconds are those of all of the training, checkpoints included, without
+what only measures it and without reading the files: CPU time of this process on a CPU, the clock's
+on a GPU.
 """
 
 import time
@@ -143,7 +144,8 @@ def main(
         f" in {bar.seconds:.0f} {unit}" if bar.seconds < inf else ""
     )
     print(
-        f"test error {wrong:.2f} % after {watch.seconds:.1f} {unit}; {asked}: {'good' if good else 'MISSED'}"
+        f"test error {wrong:.2f} % after {watch.seconds:.1f} {unit}; {asked}: "
+        f"{'good' if good else 'MISSED'}"
     )
     if check and not good:
         raise SystemExit(1)

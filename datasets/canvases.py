@@ -1,12 +1,13 @@
-"""Translated and cluttered canvases, drawn from a seed and painted on the device for a whole batch at once.
+"""Translated and cluttered canvases, drawn from a seed and painted for a whole batch at once.
 
-After Mnih, Heess, Graves, Kavukcuoglu, "Recurrent Models of Visual Attention" (2014), section 4: a digit at a
-random place of a larger empty canvas, and pieces of other images at random places. The pieces are combined
-with the digit and with each other by maximum. The published generator (google-deepmind/mnist-cluttered) adds
-and clips at white instead: of MNIST at 60x60 with four pieces, one pixel in 800 differs, where strokes cross.
+After Mnih, Heess, Graves, Kavukcuoglu, "Recurrent Models of Visual Attention" (2014), section 4: a
+digit at a random place of a larger empty canvas, and pieces of other images at random places. The
+pieces are combined with the digit and with each other by maximum. The published generator
+(google-deepmind/mnist-cluttered) adds and clips at white instead: of MNIST at 60x60 with four
+pieces, one pixel in 800 differs, where strokes cross.
 
-Drawing is apart from painting: in data-parallel training every rank draws the same layout for the global
-batch and paints only its own rows, `canvas.paint(images, indices[rows], layout[rows])`.
+Drawing is apart from painting: in data-parallel training every rank draws the same layout for the
+global batch and paints only its own rows, `canvas.paint(images, indices[rows], layout[rows])`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from core.errors import InputError
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything goes on each canvas of a batch; positions are (row, column) of a top left corner."""
+    """Where everything goes on each canvas; positions are (row, column) of a top left corner."""
 
     spots: Int[Tensor, "batch 2"]  # the digit, on the canvas
     steps: Int[
@@ -70,8 +71,8 @@ class Canvas:
     ) -> Layout:
         """Draw the layout of a batch, on the generator's device; of `images` only the shape counts.
 
-        Raises InputError where the digit does not fit the canvas, a piece does not fit the digit, or there
-        is no other image to cut a piece from.
+        Raises InputError where the digit does not fit the canvas, a piece does not fit the digit,
+        or there is no other image to cut a piece from.
         """
         digit, pieces = (images.shape[2], images.shape[3]), (batch, self.clutter)
         side = self.clutter_size if self.clutter else 0
@@ -99,7 +100,7 @@ class Canvas:
         indices: Int[Tensor, " batch"],
         layout: Layout,
     ) -> UInt8[Tensor, "batch channels canvas_height canvas_width"]:
-        """Paint the images of these indices as the layout says; clutter comes from the same `images`."""
+        """Paint the images of these indices as the layout says; clutter is cut from `images`."""
         count, channels, height, width = images.shape
         shape = (channels, *self.size)
         canvases = images.new_zeros(len(indices), math.prod(shape))
@@ -118,7 +119,7 @@ class Canvas:
     def fixed(
         self, images: UInt8[Tensor, "count channels height width"], seed: int
     ) -> UInt8[Tensor, "count channels canvas_height canvas_width"]:
-        """Return every image once, on a canvas that depends on the seed alone: for validation and test."""
+        """Return every image once, on a canvas that depends on the seed alone, for evaluation."""
         generator = torch.Generator().manual_seed(
             seed
         )  # on the CPU, so that every device gets the same
@@ -130,8 +131,9 @@ class Canvas:
 def shift(
     images: UInt8[Tensor, "batch channels height width"], offsets: Int[Tensor, "batch 2"], most: int
 ) -> UInt8[Tensor, "batch channels height width"]:
-    """Move each image by its offset (rows down, columns right; negative is up, left), filling with zeros.
+    """Move each image by its offset and fill with zeros.
 
+    Offsets are rows down and columns right; negative ones are up and left.
     No offset may be beyond `most` in any direction.
     """
     batch, channels, height, width = images.shape
@@ -148,7 +150,8 @@ def shift(
 def _check_fit(what: str, inner: tuple[int, int], where: str, outer: tuple[int, int]) -> None:
     if inner[0] > outer[0] or inner[1] > outer[1]:
         raise InputError(
-            f"{what} of {inner[0]}x{inner[1]} pixels do not fit {where} of {outer[0]}x{outer[1]} (height x width): "
+            f"{what} of {inner[0]}x{inner[1]} pixels do not fit {where} of "
+            f"{outer[0]}x{outer[1]} (height x width): "
             "choose another size"
         )
 
@@ -159,7 +162,7 @@ def _corners(
     shape: tuple[int, ...],
     generator: torch.Generator,
 ) -> Int[Tensor, "*shape 2"]:
-    """Draw top left corners of boxes of size `inner`, each uniform over all places within `outer`."""
+    """Draw top left corners of boxes of size `inner`, uniform over all places within `outer`."""
     rows, columns = (
         torch.randint(big - small + 1, shape, generator=generator, device=generator.device)
         for small, big in zip(inner, outer, strict=True)
@@ -173,7 +176,7 @@ def _pixels(
     shape: tuple[int, int, int],
     image: Int[Tensor, "batch boxes"] | None = None,
 ) -> Int[Tensor, "batch boxes*channels*box_height*box_width"]:
-    """Return the flat indices of each box's pixels in an image of `shape` (channels, height, width).
+    """Return the flat indices of each box's pixels in an image [channels, height, width].
 
     With `image`, they are indices into a stack of such images, of which each box has its own.
     """

@@ -2,13 +2,13 @@
 
     splits = load("mnist", root="data")      # 55,000 train, 5,000 validation, 10,000 test
 
-The official test set is `test`; `validation` is a part of the official training set, stratified, the same in
-every run whatever the training seed:
+The official test set is `test`; `validation` is a part of the official training set, stratified,
+the same in every run whatever the training seed:
 
     digits                       1,797 of 8x8, built into scikit-learn: 60 / 20 / 20 %
     mnist fashion-mnist kmnist   60,000 + 10,000 of 28x28: 5,000 of the training set
-    qmnist                       60,000 + 60,000 of 28x28 (the first 10,000 test digits are MNIST's): 5,000
-    emnist-SPLIT                 of 28x28, SPLIT one of byclass bymerge balanced letters digits mnist: 5,000
+    qmnist                       60,000 + 60,000 of 28x28 (10,000 test digits are MNIST's): 5,000
+    emnist-SPLIT    of 28x28: 5,000; SPLIT is byclass bymerge balanced letters digits mnist
     svhn cifar10                 73,257 + 26,032 and 50,000 + 10,000 of 3x32x32: 5,000
     a path with a folder         see `datasets.folders`
 """
@@ -77,9 +77,9 @@ def load(
 ) -> Splits:
     """Load the data set `name` (one of `NAMES`, or the path of a folder) on the CPU.
 
-    `root` is the folder torchvision calls so; files that are not there are fetched if `download` is set.
-    `size`, `memory` and `workers` are for folders alone: see `datasets.folders.load`.
-    Raises InputError where the name is unknown or the files are missing or broken.
+    `root` is the folder torchvision calls so; files that are not there are fetched if `download` is
+    set. `size`, `memory` and `workers` are for folders alone: see `datasets.folders.load`. Raises
+    InputError where the name is unknown or the files are missing or broken.
     """
     if name not in NAMES:
         if Path(name).is_dir():
@@ -147,14 +147,15 @@ def _read_part(name: str, image_file: Path, label_file: Path, classes: tuple[str
         images = images.transpose(0, 2, 1)  # stored with rows and columns exchanged
     if labels.min() < 0 or labels.max() >= len(classes):
         raise InputError(
-            f"{label_file}: labels {labels.min()} to {labels.max()} are not {name}'s; fetch it again"
+            f"{label_file}: labels {labels.min()} to {labels.max()} are not {name}'s; "
+            "fetch it again"
         )
     pixels = torch.from_numpy(np.array(images, order="C"))[:, None]
     return Images(pixels, torch.from_numpy(labels.astype(np.int64)), classes)
 
 
 def _read_idx(file: Path) -> np.ndarray:
-    """Read an array in IDX format: two zero bytes, type, number of dimensions; sizes; data, big-endian."""
+    """Read an array in IDX format: two zero bytes, type, rank; sizes; data, big-endian."""
     try:
         data = file.read_bytes() if file.exists() else gzip.decompress(_gz(file).read_bytes())
         kind, dimensions = {8: np.dtype("u1"), 12: np.dtype(">i4")}[data[2]], data[3]

@@ -192,7 +192,7 @@ def _tell_broken(folder: Path, broken: list[Path], count: int) -> None:
 
 
 def _given_splits(folder: Path) -> dict[str, Path]:
-    """Return the folders of the splits by name, or none if the sub-folders of `folder` are classes."""
+    """Return the folders of the splits by name, or none if the sub-folders are classes."""
     names = {path.name: path for path in _subfolders(folder)}
     if "train" not in names or not names.keys() <= {"train", "val", "validation", "test"}:
         return {}
@@ -202,7 +202,7 @@ def _given_splits(folder: Path) -> dict[str, Path]:
         names["validation"] = names.pop("val")
     if "test" not in names:
         raise InputError(
-            f"{folder}: train/ but no test/; add test/, or put the class folders of all pictures side by side"
+            f"{folder}: train/ but no test/; add test/, or put all class folders side by side"
         )
     return names
 

@@ -1,7 +1,7 @@
 """Letters for pictures, with Pillow.
 
-The font is the one that comes with matplotlib: it has the letters of Latin, Greek and Cyrillic scripts, while
-Pillow's own has those of English alone. What it lacks becomes a box.
+The font is the one that comes with matplotlib: it has the letters of Latin, Greek and Cyrillic
+scripts, while Pillow's own has those of English alone. What it lacks becomes a box.
 """
 
 from functools import cache

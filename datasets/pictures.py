@@ -52,7 +52,7 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
     - It is turned as its EXIF orientation says, and of an animation it is the first frame.
     - Transparent parts are laid on white, as on paper.
     - 16-bit grey is scaled, 65535 to 255 (Pillow's own conversion clips at 255).
-    - Grey files give grey pictures, by mode or palette; all others give RGB, even if no pixel has a colour.
+    - Grey files give grey pictures, by mode or palette; all others give RGB.
 
     Raises InputError, naming the file, if it is missing, a folder, empty, truncated, no picture, or
     has more pixels than Pillow's limit against decompression bombs (`PIL.Image.MAX_IMAGE_PIXELS`,
@@ -87,7 +87,7 @@ def encode(picture: Image.Image, form: str, **options: Any) -> bytes:
 
 
 def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Return files as they are given, and for each folder the sorted pictures in it and in its sub-folders.
+    """Return files as they are given, and for each folder the sorted pictures in and below it.
 
     In folders a picture is a file with one of `SUFFIXES` whose name does not begin with a dot, and
     none that was drawn by commands of this project, as NAME.caption.png. A line on standard error
@@ -112,7 +112,7 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 
 def unreadable_in(folder: Path) -> str:
-    """Return how many pictures of a folder cannot be read and why: '3 .heic: install ...', or ''."""
+    """Return how many pictures cannot be read and why: '3 .heic: install ...', or ''."""
     suffixes = [file.suffix.lower() for file in folder.rglob("*") if file.name[0] != "."]
     counts = Counter(each for each in suffixes if each in UNREADABLE and each not in SUFFIXES)
     return "; ".join(f"{n} {suffix}: {UNREADABLE[suffix]}" for suffix, n in sorted(counts.items()))
@@ -141,7 +141,7 @@ def name_outputs(files: Iterable[Path], out: Path, kind: str) -> Iterator[tuple[
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Return the sorted pictures in a folder and its sub-folders, perhaps none: see `find_pictures`."""
+    """Return the sorted pictures in and below a folder, perhaps none: see `find_pictures`."""
     files = (
         file
         for file in folder.rglob("*")
@@ -201,14 +201,14 @@ def _register_heic() -> None:
 
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
-    """Open the picture in `path`; whatever goes wrong with it becomes one InputError that names the file."""
+    """Open the picture in `path`; all errors become an InputError that names the file."""
     if not _existing(path).stat().st_size:
         raise InputError(f"{path}: the file is empty")
     _register_heic()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd files that Pillow reads all the same
-            # Given a path, Pillow maps plain TIFF into memory, and garbles it if EXIF turns it sideways.
+            # Given a path, Pillow maps plain TIFF and garbles it if EXIF turns it sideways.
             with open(path, "rb") as file, Image.open(file) as picture:
                 yield picture
     except InputError as error:

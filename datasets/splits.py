@@ -84,7 +84,7 @@ class Splits:
 
 
 def shuffled(images: Images) -> Images:
-    """Return the images in an order that is random but the same whatever the seed of a training run."""
+    """Return the images in a random order that is the same whatever the seed of training."""
     # NumPy promises this old generator's stream for all versions to come, and no other's.
     return images[torch.from_numpy(np.random.RandomState(0).permutation(len(images)))]
 

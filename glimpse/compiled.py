@@ -31,7 +31,7 @@ class Weights(NamedTuple):
 
 
 class Images(NamedTuple):
-    """A batch of images as C reads them where they lie, each with a height and a width of its own."""
+    """A batch of images that C reads where they lie, each of a size of its own."""
 
     pixels: Sequence[UInt8[Tensor, "channels height width"]]  # keeps the memory alive
     channels: int

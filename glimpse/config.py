@@ -1,4 +1,4 @@
-"""Everything that decides what a run of the recurrent attention model becomes, and the presets."""
+"""The configuration of the recurrent attention model, and the presets."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -9,10 +9,10 @@ from core.training.config import LoopConfig, require_at_least, require_positive
 
 @dataclass(frozen=True)
 class Config:
-    """The recurrent attention model, its data and its training; the presets below are instances of it."""
+    """The recurrent attention model, its data and its training."""
 
     data: str = "digits"
-    """digits, mnist, fashion-mnist, kmnist, qmnist, emnist-SPLIT, svhn, cifar10, or the path of a class folder."""
+    """A class folder, or digits mnist fashion-mnist kmnist qmnist emnist-SPLIT svhn cifar10."""
     root: str = field(default="data", metadata={"place": True})
     """Folder in which torchvision keeps its data sets."""
     download: bool = field(default=False, metadata={"place": True})
@@ -25,7 +25,7 @@ class Config:
     """Threads that decode the images of a class folder."""
 
     shift: int = 0
-    """Training images are moved by up to so many pixels in each direction, at random (no canvas)."""
+    """Most pixels by which training images are shifted at random, in each direction (no canvas)."""
     canvas: tuple[int, int] | None = None
     """Height and width of a larger black canvas on which each image is put at a random place."""
     clutter: int = 0
@@ -53,16 +53,16 @@ class Config:
     cell: Literal["rnn", "lstm"] = "rnn"
     """The recurrent cell: a relu RNN as in the paper, or an LSTM."""
     input_scale: float = 1.0
-    """Pixels (0 to 1) are divided by this, about their standard deviation: canvases are mostly black."""
+    """Pixels (0 to 1) are divided by this: about their standard deviation."""
 
     std: float = 0.1
-    """Standard deviation of the location policy at the first step of training; locations run from -1 to 1."""
+    """Standard deviation of the location policy at the first step; locations run from -1 to 1."""
     std_decay: float = 1.0
-    """What part of `std` is left at the last step; it falls geometrically."""
+    """Fraction of `std` left at the last step; it decays geometrically."""
     location_scale: float = 0.3
     """Factor in front of the location network's output; the smaller, the slower it learns."""
     reinforce: float = 0.2
-    """Weight of the REINFORCE term (its advantages are standardised); it falls with the square of the std."""
+    """Weight of the REINFORCE term with standardised advantages; it decays as the std squared."""
 
     loop: LoopConfig = field(default_factory=LoopConfig)
     """The training loop."""
@@ -89,7 +89,7 @@ class Config:
             raise InputError("on a canvas every image is moved already: shift must be 0")
 
     def std_left(self, step: int) -> float:
-        """What part of `std` is left at step 0, 1, ..., or after the last one."""
+        """Return the fraction of `std` at a step, counted from 0."""
         return self.std_decay ** min(1.0, step / self.loop.steps)
 
 

@@ -1,4 +1,4 @@
-"""Images as the network sees them: shifted or on canvases, each batch a function of (seed, step)."""
+"""Images as the network sees them, shifted or on canvases: functions of (seed, step)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,8 @@
-"""Draws scanpaths: where a model looked, what its retina saw there, and what it made of it.
+"""Draws scanpaths: where a model looked, what its retina saw there, and what it predicted.
 
-Each glimpse has a colour and a number, the same on the image and above its column. A column shows the patches
-from the finest to the coarsest, the image as known by then, and how probable the classes are by then.
+Each glimpse has a colour and a number, the same on the image and above its column. A column shows
+the patches from the finest to the coarsest, the image as known by then, and how probable the
+classes are by then.
 """
 
 import math
@@ -49,7 +50,7 @@ def animation(path: Scanpath, caption: str) -> bytes:
 
 
 def contact_sheet(paths: Sequence[Scanpath], labels: Sequence[int]) -> bytes:
-    """Return the PNG of several scanpaths, two in a row, with what the images really are."""
+    """Return the PNG of several scanpaths, two in a row, with the true classes."""
     plates = []
     for path, label in zip(paths, labels, strict=True):
         truth = path.classes[label]
@@ -115,7 +116,7 @@ class Plate:
         self._draw_classes(page, x + self.left, y + self.HEADER + self.seen + self.GAP, glimpses)
 
     def _draw_image(self, page: Page, x: float, y: float, glimpses: int) -> None:
-        """The image, the patches' outlines on it, and the numbered path on them."""
+        """Draw the image, the outlines of the patches, and the numbered path."""
         frame = page.paste(self.picture, x, y, *self.image, interpolation="auto")
         pixel = self.image[0] / self.path.size[1]
         for t in range(glimpses):
@@ -137,7 +138,7 @@ class Plate:
             self._number(page, mark_x, mark_y, t)
 
     def _draw_seen(self, page: Page, x: float, y: float, glimpses: int) -> None:
-        """A column for each glimpse: its number, its patches and the image as known by then."""
+        """Draw a column for each glimpse: its number, its patches and the image as known by then."""
         scales, (width, height) = len(self.path.widths), self.known
         known = seen_so_far(self.path, UNSEEN)
         below = y + scales * self.column
@@ -153,7 +154,7 @@ class Plate:
         page.write(x - 0.09, below + height / 2, "so far", ha="right")
 
     def _draw_classes(self, page: Page, x: float, y: float, glimpses: int) -> None:
-        """How probable the classes are after each glimpse, the highest in percent."""
+        """Draw the probability of the classes after each glimpse, the highest in percent."""
         table = self.path.probabilities[:glimpses, self.classes].numpy()
         middles = [y + (n + 0.46) * self.LINE for n in range(len(self.classes))]
         for t, row in enumerate(table.argmax(1)):
@@ -168,7 +169,7 @@ class Plate:
             page.write(x - 0.09, middles[n], name, ha="right", **style)
 
     def _number(self, page: Page, x: float, y: float, t: int) -> None:
-        """The number of glimpse t on a disc of its colour."""
+        """Draw the number of glimpse t on a disc of its colour."""
         area = (72 * self.mark) ** 2  # in square points
         page.axes.scatter(
             x, y, area, color=self.colours[t], edgecolor="white", linewidth=0.7, zorder=3
@@ -200,7 +201,7 @@ def spread(points: Float[np.ndarray, "points 2"], gap: float) -> Float[np.ndarra
 def _lay_out(
     plates: Sequence[Plate], columns: int, glimpses: int | None = None, dpi: int = 200
 ) -> Page:
-    """A page of plates in rows, drawn up to a number of glimpses."""
+    """Return a page of plates in rows, drawn up to a number of glimpses."""
     wide = max(plate.width for plate in plates) + BETWEEN
     high = max(plate.height for plate in plates) + BETWEEN
     rows, around = math.ceil(len(plates) / columns), 2 * MARGIN - BETWEEN

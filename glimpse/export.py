@@ -1,13 +1,13 @@
-"""Write one glimpse of a trained model as a program that runs without this package.
+"""Write one glimpse of a trained model as an exported program: it runs without this package.
 
 uv run glimpse export runs/glimpse/digits glimpse.pt2
 
     program = torch.export.load("glimpse.pt2").module()
-    location, p, state = program(images=images, state=state)    # state: zeros before the first glimpse
+    location, p, state = program(images=images, state=state)    # state: zeros at first
 
-images are bytes [batch, channels, height, width] of the size it was trained on; location [batch, 2] is where it
-looked (x, y from -1 to 1), p [batch, classes] what it takes the image for by now. The file's about.json has the names
-of the classes and the shapes.
+images are bytes [batch, channels, height, width] of the size it was trained on; location [batch, 2]
+is where it looked (x, y from -1 to 1), p [batch, classes] what it takes the image for by now. The
+file's about.json has the names of the classes and the shapes.
 """
 
 import torch

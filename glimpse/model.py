@@ -1,4 +1,4 @@
-"""The recurrent attention model (Mnih et al. 2014, "Recurrent Models of Visual Attention"; slide 19).
+"""The recurrent attention model (Mnih et al. 2014, Recurrent Models of Visual Attention; slide 19).
 
 At every step the recurrent state says where to look, the glimpse network encodes what is there and
 where that is, and the recurrent cell takes it in:
@@ -13,7 +13,8 @@ where that is, and the recurrent cell takes it in:
 
 The first location comes from h_0 = 0: where to begin is learned, too. The factor s slows down the
 location network alone. Adam moves all weights at the same pace, however noisy their gradients, and
-REINFORCE's are the noisiest: at full pace locations run into the corners before anything is learned.
+REINFORCE's are the noisiest: at full pace locations run into the corners before anything is
+learned.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A white page to draw on, measured in inches from its top left corner; type sizes are in points."""
+"""A white page to draw on, in inches from its top left corner; type sizes are in points."""
 
 import warnings
 from typing import Any
@@ -24,7 +24,7 @@ class Page:
         self.axes.set_axis_off()
 
     def write(self, x: float, y: float, text: str, **style: Any) -> None:
-        """Write text, by default small, grey and centred vertically on y; formulas stay text."""
+        """Write text, by default small, grey and vertically centred; formulas stay text."""
         style = {"size": 8, "color": GREY, "va": "center_baseline"} | style
         self.axes.text(x, y, text, parse_math=False, **style)
 
@@ -65,6 +65,6 @@ class Page:
 
 
 def shorten(text: str, most: int) -> str:
-    """Leave out the middle of a text longer than `most`; what cannot be written becomes a question mark."""
+    """Leave out the middle of a text longer than `most`; what has no encoding becomes ?."""
     text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most - most // 2 - 1) :]}"

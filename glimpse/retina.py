@@ -1,8 +1,8 @@
-"""Draws the retina, its coordinates and what each of its patches sees.
+"""Draws the retina, its coordinates and the content of each patch.
 
     python -m glimpse.retina assets/retina.png
 
-A patch of `glimpse.sensor` is outlined on the image in the colour of the frame around what it sees.
+A patch of `glimpse.sensor` is outlined on the image in the colour of the frame of its content.
 """
 
 import sys
@@ -26,7 +26,7 @@ LEFT, TOP, PIXEL = 0.75, 0.6, 0.06  # inches
 
 
 def draw(image: UInt8[Tensor, "channels height width"], retina: Retina) -> Page:
-    """Return the drawing of a retina that looks at `LOCATION` in the image."""
+    """Return the drawing of a retina at `LOCATION` in the image."""
     height, width = (PIXEL * n for n in image.shape[1:])
     page = Page(LEFT + width + 3.1, TOP + height + 0.6, dpi=130)
     frame = page.paste(to_picture(image), LEFT, TOP, width, height, interpolation="bicubic")
@@ -78,7 +78,7 @@ def _draw_coordinates(page: Page, width: float, height: float) -> None:
 
 
 def _plane() -> UInt8[Tensor, "1 60 96"]:
-    """Some built-in digits on a plane."""
+    """Return some built-in digits on a plane."""
     images = digits.load("digits").train.fetch(torch.arange(10))
     plane = Image.new("L", (96, 60))
     for n, corner in ((0, (12, 30)), (1, (52, 12)), (5, (26, 2)), (9, (72, 34))):

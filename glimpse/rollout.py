@@ -29,7 +29,7 @@ aten = torch.ops.aten
 
 
 class Network(NamedTuple):
-    """What the rollout computes with: the cell, the weights of all layers, and the retina's cells."""
+    """The cell, the weights of all layers, and the borders of the retina's cells."""
 
     cell: RNNCell | LSTMCell
     location: Linear

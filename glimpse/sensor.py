@@ -1,8 +1,8 @@
-"""The retina: patches around one location, each wider and coarser than the last (Mnih et al. 2014, fig. 1A).
+"""The retina: patches around a location, each wider and coarser (Mnih et al. 2014, fig. 1A).
 
-**Locations** are (x, y) in [-1, 1]: (-1, -1) is the top left corner of the image, (0, 0) its centre,
-(1, 1) its bottom right corner, whatever its size. Pixel edges are whole numbers, so every patch is
-centred on column (x + 1) / 2 * width and on row (y + 1) / 2 * height:
+**Locations** are (x, y) in [-1, 1]: (-1, -1) is the top left corner of the image, (0, 0) its
+centre, (1, 1) its bottom right corner, whatever its size. Pixel edges are whole numbers, so every
+patch is centred on column (x + 1) / 2 * width and on row (y + 1) / 2 * height:
 
     x = -1        0        1
       +-----------+--------+   y = -1    patch k is w_k = round(g * factor ** k) pixels wide and cut

@@ -1,6 +1,6 @@
 """Draw where a trained model looks at pictures, and print what it predicts.
 
-    uv run glimpse show runs/glimpse/digits three.png letters/    # scanpaths/three.scanpath.png, ...
+    uv run glimpse show runs/glimpse/digits three.png letters/   # scanpaths/three.scanpath.png
 
 The retina measures in pixels, so a picture is first brought to the size of the training images: its
 own aspect is kept, and the rest is black, as for class folders in training. With --native it keeps

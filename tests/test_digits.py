@@ -1,4 +1,4 @@
-"""Data sets by name: the built-in digits, real MNIST where it is, and small files in each format."""
+"""Data sets by name: the built-in digits, real MNIST, and small files in each format."""
 
 import gzip
 import os
@@ -34,7 +34,7 @@ def write_idx(path, array, compress=False):
 
 
 def write_family(folder, train, test, labels="labels-idx1-ubyte", compress=False, first=0):
-    """60 training and 10 test images of 4x6; image i is filled with i, apart from a mark in its top right."""
+    """60 training and 10 test images of 4x6; image i is filled with i but for a mark."""
     for prefix, count in ((train, 60), (test, 10)):
         images = np.broadcast_to(
             np.arange(count, dtype=np.uint8)[:, None, None], (count, 4, 6)
