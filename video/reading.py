@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from statistics import median
 from zipfile import BadZipFile
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from core.errors import InputError
 from core.files import replace, writing
-from core.training.progress import display
+from core.training.progress import Bar
 from datasets.clips import Clip
 from datasets.sprites import RATE
 from video.config import Config
@@ -116,14 +117,16 @@ def read(
 
 
 class _Progress:
-    """How many of the frames that the clips state were read; nothing is shown for a few seconds."""
+    """Shows how many of the frames that the clips state were read: a bar, or a line now and then."""
 
     def __init__(self, clips: Sequence[Clip], quiet: bool):
         films = [clip.source for clip in clips if isinstance(clip.source, Path)]
         self.total = sum(_stated_frames(film) for film in films)
         self.done = 0
-        self.display = display(0, self.total, (), quiet=quiet) if self.total else None
-        self.told = time.monotonic()
+        self.start = time.monotonic()
+        self.told = self.start
+        terminal = sys.stdout.isatty() and not quiet
+        self.bar = Bar(0, self.total, ()) if terminal and self.total else None
 
     def __enter__(self) -> "_Progress":
         return self
@@ -131,16 +134,19 @@ class _Progress:
     def tick(self, frames: int) -> None:
         """Tell that so many more frames were read."""
         self.done = min(self.done + frames, self.total)
-        if self.display is None:
+        if self.bar:
+            self.bar.tick(self.done)
             return
-        self.display.tick(self.done)
-        if time.monotonic() - self.told > LINE_EVERY:
-            self.told = time.monotonic()
-            self.display.show(self.done, {})
+        now = time.monotonic()
+        if now - self.told > LINE_EVERY and self.done:
+            self.told = now
+            seconds = (now - self.start) / self.done * (self.total - self.done)
+            counts = f"{self.done} of about {self.total} frames"
+            print(f"read {counts}, {timedelta(seconds=round(seconds))} left", flush=True)
 
     def __exit__(self, *_: object) -> None:
-        if self.display:
-            self.display.close()
+        if self.bar:
+            self.bar.close()
 
 
 def _stated_frames(film: Path) -> int:
@@ -219,7 +225,7 @@ def _drawn(
     times = np.arange(len(pictures)) / RATE
     numbers = np.arange(0, len(pictures), config.stride)
     chosen = pictures[:: config.stride]
-    if chosen.shape[-2:] != (encoder.preprocessing.size,) * 2:
+    if config.crop or chosen.shape[-2:] != (encoder.preprocessing.size,) * 2:
         still = Preparation(config, encoder.preprocessing)
         colours = chosen.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
         frames = torch.stack([still(picture) for picture in colours])
