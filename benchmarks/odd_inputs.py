@@ -36,6 +36,7 @@ TOY_SIZES = {
     "sentiment": "--embedding 6 --hidden 5",
     "translate": "--embedding 6 --hidden 6",
 }
+TOY_ADDITION = "--pairs 100 --candidates 2 --feedforward 8 --lengths 9 10"
 TOY_DATA = {
     "glimpse": "--data images --image-size 16 16",
     "captioning": "--data captions.csv",
@@ -135,7 +136,7 @@ def valid_lines(folder: Path) -> list[Input]:
         ("sequences sentiment classify", [runs["sentiment"]]),
         ("sequences translate evaluate", [runs["translate"], "--json"]),
         ("sequences translate lines", [runs["translate"], "--beam", "2"]),
-        ("sequences addition", ["--steps", "1", "--batch", "2", "--quiet"]),
+        ("sequences addition", [*TOY_ADDITION.split(), "--steps", "1", "--batch", "2", "--quiet"]),
     ]
     return [Input(prog, tuple(words), sentences) for prog, words in lines]
 

@@ -32,6 +32,7 @@ from captioning.trained import Sentence, Trained, open_model
 from core.errors import InputError
 from core.training import batches, cli, devices
 from core.training.config import WIDEST_BEAM, require_within
+from core.training.loop import evaluating
 from core.training.tables import scores_table
 
 BATCH = 50  # images captioned together
@@ -40,14 +41,12 @@ NEIGHBOURS = 30  # whose captions are compared for a consensus (Devlin et al. 20
 
 def write_all(trained: Trained, part: Part, beam: int) -> list[Sentence]:
     """Return the best sentence about every image of a part, in order."""
-    training = trained.decoder.training
-    trained.decoder.eval()
     sentences = []
-    for rows in batches.in_order(len(part.source), BATCH):
-        images = part.source(range(rows.start, rows.stop))
-        features = trained.encode(images) if trained.config.trains_encoder else images
-        sentences += [best[0] for best in trained.write(features, beam)]
-    trained.decoder.train(training)
+    with evaluating(trained.decoder):
+        for rows in batches.in_order(len(part.source), BATCH):
+            images = part.source(range(rows.start, rows.stop))
+            features = trained.encode(images) if trained.config.trains_encoder else images
+            sentences += [best[0] for best in trained.write(features, beam)]
     return sentences
 
 

@@ -26,7 +26,7 @@ from core.errors import InputError
 from core.training import checkpoint, cli, devices
 from core.training.arguments import TrainArguments
 from core.training.config import to_dict
-from core.training.loop import fit
+from core.training.loop import evaluating, fit
 from datasets.text import Vocabulary
 from vision.encoder import encoder_of
 
@@ -117,21 +117,19 @@ class Learner(nn.Module):
         words = self.vocabulary.spoken(row)
         return [*words, END] if self.vocabulary.end in row else words
 
-    @torch.no_grad()
     def _sample(self, features: Tensor, samples: int) -> Int[Tensor, "rows time"]:
         """Draw sentences of each image, without dropout: <start>, the words, <end>, padding."""
         vocabulary = self.vocabulary
-        self.decoder.eval()
-        seen = self.decoder.see(features)
-        tokens = decoding.sample(
-            self.decoder.stepper(seen),
-            self.decoder.initial_state(seen, samples),
-            start=vocabulary.start,
-            end=vocabulary.end,
-            length=self.config.longest,
-            forbidden=vocabulary.unspoken,
-        ).tokens
-        self.decoder.train()
+        with evaluating(self.decoder):
+            seen = self.decoder.see(features)
+            tokens = decoding.sample(
+                self.decoder.stepper(seen),
+                self.decoder.initial_state(seen, samples),
+                start=vocabulary.start,
+                end=vocabulary.end,
+                length=self.config.longest,
+                forbidden=vocabulary.unspoken,
+            ).tokens
         after = (tokens == vocabulary.end).cumsum(1) > 1
         return F.pad(tokens.masked_fill(after, vocabulary.pad), (1, 0), value=vocabulary.start)
 

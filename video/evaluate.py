@@ -16,6 +16,7 @@ from core.errors import InputError
 from core.files import to_json
 from core.training import cli, devices
 from core.training.config import require_at_least, require_share
+from core.training.loop import evaluating
 from core.training.tables import scores_table
 from datasets import videos
 from datasets.clips import Clip
@@ -33,16 +34,14 @@ Labels = Int[Tensor, " frames"]
 
 def predict(trained: Trained, clips: Sequence[LoadedClip]) -> list[Float[Tensor, "frames classes"]]:
     """Return log p of the labels of each frame, clip by clip."""
-    training = trained.labeller.training
-    trained.labeller.eval()
     predicted = []
-    for clip in clips:
-        features = clip.frames
-        if trained.config.trains_encoder:
-            parts = clip.frames.split(FRAMES_AT_ONCE)
-            features = torch.cat([trained.features(part) for part in parts])
-        predicted.append(trained.label(features)[0].cpu())
-    trained.labeller.train(training)
+    with evaluating(trained.labeller):
+        for clip in clips:
+            features = clip.frames
+            if trained.config.trains_encoder:
+                parts = clip.frames.split(FRAMES_AT_ONCE)
+                features = torch.cat([trained.features(part) for part in parts])
+            predicted.append(trained.label(features)[0].cpu())
     return predicted
 
 
