@@ -31,7 +31,7 @@ UNTOUCHED = {"download", "java", "resume", "native"}
 TOY_SIZES = {
     "glimpse": "--hidden 8 --glimpses 2 --what-units 4 --where-units 4 --glimpse-units 8",
     "captioning": "--encoder tiny --min-count 1 --hidden 8 --embedding 8 --visual 8 --scores 8",
-    "video": "--encoder tiny --side 16 --frame 8 --hidden 8 --window 4",
+    "video": "--encoder micro --frame-size 16 --frame 8 --hidden 8 --window 4",
     "charlm": "--hidden 8 --window 8",
     "sentiment": "--embedding 6 --hidden 5",
     "translate": "--embedding 6 --hidden 6",
