@@ -93,8 +93,8 @@ class TrainingBatches:
 
     def __call__(
         self, step: int, rows: slice
-    ) -> tuple[Batch, Int[Tensor, " batch"], Float[Tensor, "glimpses batch 2"], Float[Tensor, ""]]:
-        """Return the rows `rows` of the batch of step `step`."""
+    ) -> tuple[Any, Int[Tensor, " batch"], Float[Tensor, "glimpses batch 2"], Float[Tensor, ""]]:
+        """Return the rows `rows` of the batch of step `step`; the images are a `sensor.Batch`."""
         loop, device = self.config.loop, self.source.labels.device
         indices = self._indices(step)[rows]
         generator = rng.generator(device, loop.seed, step, "batch")

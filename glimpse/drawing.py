@@ -138,7 +138,7 @@ class Plate:
             self._number(page, mark_x, mark_y, t)
 
     def _draw_seen(self, page: Page, x: float, y: float, glimpses: int) -> None:
-        """Draw a column for each glimpse: its number, its patches and the image as known by then."""
+        """Draw a column for each glimpse: its number, patches and the image as known by then."""
         scales, (width, height) = len(self.path.widths), self.known
         known = seen_so_far(self.path, UNSEEN)
         below = y + scales * self.column
