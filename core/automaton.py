@@ -1,8 +1,9 @@
-"""The automaton inside a trained net: its hidden states in clusters, and what leads from one to another (slide 15).
+"""The automaton inside a trained net: its hidden states in clusters, and what leads from one to
+another (slide 15).
 
-A net that has learned what a finite transducer does has few distinct patterns of activity, one or more for each state
-of the machine. `extract` finds them; `Automaton.minimal` is the machine they amount to. Two machines that do the same
-have equal minimal ones, so `==` is the comparison.
+A net that has learned what a finite transducer does has few distinct patterns of activity, one or
+more for each state of the machine. `extract` finds them; `Automaton.minimal` is the machine they
+amount to. Two machines that do the same have equal minimal ones, so `==` is the comparison.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ STARTS: Any = 10  # of k-means, the best of which counts (Any: scikit-learn's ow
 
 @dataclass(frozen=True)
 class Automaton:
-    """A Moore machine: at every step it reads a symbol, comes to a state, and prints the output of that state.
+    """A Moore machine: at every step it reads a symbol, comes to a state, and prints the output of
+    that state.
 
     Before the first symbol it has printed nothing, so the start is no state but a row of its own.
 
@@ -60,10 +62,11 @@ class Automaton:
         return torch.tensor(self.output, device=symbols.device)[self.states(symbols)]
 
     def minimal(self) -> "Automaton":
-        """The machine of the fewest states that prints the same, numbered in the order in which inputs reach them.
+        """The machine of the fewest states that prints the same, numbered in the order in which
+        inputs reach them.
 
-        The numbering makes it unique: two machines print the same on all inputs if and only if their minimal ones
-        are equal.
+        The numbering makes it unique: two machines print the same on all inputs if and only if
+        their minimal ones are equal.
         """
         block = self._blocks()
         order = self._reached(block)
@@ -75,13 +78,17 @@ class Automaton:
         )
 
     def roles(self) -> tuple[int | None, ...]:
-        """The state of the minimal machine that each state stands for; None if no input leads to it."""
+        """The state of the minimal machine that each state stands for; None if no input leads to
+        it.
+        """
         block = self._blocks()
         number = {block[state]: n for n, state in enumerate(self._reached(block))}
         return tuple(number.get(block[state]) for state in range(len(self.output)))
 
     def _blocks(self) -> list[int]:
-        """Which states are alike: split by output, then by where they lead, until nothing splits (Moore 1956)."""
+        """Which states are alike: split by output, then by where they lead, until nothing splits
+        (Moore 1956).
+        """
         block, count = list(self.output), len(set(self.output))
         while True:
             signs = [
@@ -131,9 +138,10 @@ def extract(
 ) -> Extraction | None:
     """Find the automaton that a net acts as, from a record of what it did.
 
-    The hidden states are clustered by k-means for k = 1, 2, ... The first k is taken at which the clusters are the
-    states of a machine: each symbol leads from each cluster always to the same one, and all of a cluster prints the
-    same. The machine then prints on the whole record what the net printed.
+    The hidden states are clustered by k-means for k = 1, 2, ... The first k is taken at which the
+    clusters are the states of a machine: each symbol leads from each cluster always to the same
+    one, and all of a cluster prints the same. The machine then prints on the whole record what the
+    net printed.
 
     Args:
         hidden: the net's state after each symbol; of an LSTM h and c side by side.
@@ -167,7 +175,9 @@ def read_off(
     count: int,
     alphabet: int,
 ) -> Automaton | None:
-    """The machine of `count` states that went through `states`; None if it was not deterministic or not all seen."""
+    """The machine of `count` states that went through `states`; None if it was not deterministic or
+    not all seen.
+    """
     before = torch.cat([torch.full_like(states[:1], count), states[:-1]])
     leads = torch.zeros(count + 1, alphabet, count, dtype=torch.bool)
     prints = torch.zeros(count, int(outputs.max()) + 1, dtype=torch.bool)

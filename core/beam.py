@@ -1,4 +1,4 @@
-"""Beam search: the most probable sequences that a one-step function of `core.decoding` can write."""
+"""Beam search: the most probable sequences of a one-step function as in `core.decoding`."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -47,15 +47,18 @@ def beam_search(
     penalty: float = 0.7,
     forbidden: Collection[int] = (),
 ) -> list[list[Hypothesis]]:
-    """Search the sequences of best score, for each row of `state`; return up to `width`, the best first.
+    """Search the sequences of best score, for each row of `state`; return up to `width`, the best
+    first.
 
-    The score is log p / length**penalty, the length counting `end`: 0 ranks by probability, 1 by its geometric
-    mean over tokens; Wu et al. (2016, section 7) found 0.6 to 0.7 best. In each step the `width` best are kept
-    of the finished hypotheses and of all continuations of the others. So the search is over when all that are
-    kept are finished: going on could not change them. Width 1 is `greedy`.
+    The score is log p / length**penalty, the length counting `end`: 0 ranks by probability, 1 by
+    its geometric mean over tokens; Wu et al. (2016, section 7) found 0.6 to 0.7 best. In each step
+    the `width` best are kept of the finished hypotheses and of all continuations of the others. So
+    the search is over when all that are kept are finished: going on could not change them. Width 1
+    is `greedy`.
 
     Args:
-        step: the one-step function; it is called with `width` rows for each row of `state`, side by side.
+        step: the one-step function; it is called with `width` rows for each row of `state`, side by
+            side.
         state: what it starts from.
         start: the token before the first.
         end: the token after the last.
@@ -100,7 +103,9 @@ def _empty_beam(batch: int, width: int, length: int, device: torch.device) -> _B
 def _grow(
     beam: _Beam, time: int, log_p: Float[Tensor, "batch width vocabulary"], end: int, penalty: float
 ) -> tuple[_Beam, Int[Tensor, "batch width"]]:
-    """Return the best continuations, given log p of all next tokens, and which hypotheses they continue."""
+    """Return the best continuations, given log p of all next tokens, and which hypotheses they
+    continue.
+    """
     width = beam.over.shape[1]
     log_p, tokens = log_p.topk(
         min(width, log_p.shape[-1])

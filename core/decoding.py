@@ -1,10 +1,11 @@
-"""Writing sequences token by token, with any one-step function: greedy or by sampling; see also `core.beam`.
+"""Writing sequences token by token, with any one-step function: greedy or by sampling; see also
+`core.beam`.
 
-    step(tokens, state) -> (logits, state)      one token read by each row; the scores of the next one
+    step(tokens, state) -> (logits, state)    reads one token in each row, scores the next one
 
 A state is a tuple of tensors, rows first. The first token read is `start`; a sequence is
-over with `end`, or when `length` tokens are written. Where nothing may follow (all logits -inf), it is over too.
-Nothing here has gradients, and shapes do not depend on what is written.
+over with `end`, or when `length` tokens are written. Where nothing may follow (all logits -inf), it
+is over too. Nothing here has gradients, and shapes do not depend on what is written.
 """
 
 from collections.abc import Callable, Collection
@@ -22,7 +23,9 @@ WAIT = 4  # steps from one question to a GPU, whether all is over, to the next
 
 
 class Written(NamedTuple):
-    """Sequences with `end` and after it, filled up with `end`; and log p of each token (0 where filled up)."""
+    """Sequences with `end` and after it, filled up with `end`; and log p of each token (0 where
+    filled up).
+    """
 
     tokens: Int[Tensor, "rows length"]
     log_probabilities: Float[Tensor, "rows length"]
@@ -70,8 +73,8 @@ def sample(
         forbidden: tokens never to write.
         temperature: logits are divided by it: below 1 makes the probable more probable.
         top_k: draw from this many most probable tokens (Fan et al. 2018).
-        top_p: draw from the fewest tokens that have this probability together: the nucleus (Holtzman et al.
-            2020, section 3.1); where `top_k` is given too, the nucleus of those.
+        top_p: draw from the fewest tokens that have this probability together: the nucleus
+            (Holtzman et al. 2020, section 3.1); where `top_k` is given too, the nucleus of those.
         generator: on the state's device.
 
     Raises:
@@ -92,15 +95,18 @@ def draw(
     top_p: float | None = None,
     generator: torch.Generator | None = None,
 ) -> tuple[Int[Tensor, " rows"], Float[Tensor, "rows vocabulary"]]:
-    """Draw a token for each row, as `sample` does; return it, and log p of the distribution drawn from."""
+    """Draw a token for each row, as `sample` does; return it, and log p of the distribution drawn
+    from.
+    """
     _require_drawable(temperature, top_k, top_p)
     log_p = F.log_softmax(log_p / temperature, -1)
     if top_k is not None or top_p is not None:
         log_p = truncated(log_p, top_k, top_p)
     sums = log_p.exp().cumsum(-1)
     u = torch.rand(len(sums), 1, dtype=sums.dtype, device=sums.device, generator=generator)
-    # The first sum that is not below a number in (0, sum of all]: never a token of probability 0. This takes a
-    # tenth of the time of torch.multinomial, which draws a random number for each token of the vocabulary.
+    # The first sum that is not below a number in (0, sum of all]: never a token of probability 0.
+    # This takes a tenth of the time of torch.multinomial, which draws a random number for each
+    # token of the vocabulary.
     drawn = torch.searchsorted(sums, (1 - u) * sums[:, -1:]).squeeze(-1)
     return drawn.clamp(max=sums.shape[-1] - 1), log_p  # NaN is for the training loop to report
 
@@ -119,7 +125,9 @@ def _require_drawable(temperature: float, top_k: int | None, top_p: float | None
 def truncated(
     log_p: Float[Tensor, "rows vocabulary"], top_k: int | None, top_p: float | None
 ) -> Float[Tensor, "rows vocabulary"]:
-    """Return log p of the `top_k` most probable tokens, or of the nucleus `top_p`, alone: -inf for all others."""
+    """Return log p of the `top_k` most probable tokens, or of the nucleus `top_p`, alone: -inf for
+    all others.
+    """
     ranked, order = log_p.sort(-1, descending=True)
     if top_k is not None:
         ranked[:, top_k:] = -torch.inf
@@ -166,7 +174,9 @@ def _write(
 def begin(
     state: State, start: int, length: int, forbidden: Collection[int]
 ) -> tuple[Int[Tensor, " rows"], Int[Tensor, " banned"]]:
-    """Return `start` for every row of the state, and the forbidden tokens; ValueError if `length` is below 1."""
+    """Return `start` for every row of the state, and the forbidden tokens; ValueError if `length`
+    is below 1.
+    """
     if length < 1:
         raise ValueError(f"length must be at least 1, not {length}")
     first = state[0]
@@ -177,7 +187,9 @@ def begin(
 def log_softmax(
     logits: Float[Tensor, "rows vocabulary"], banned: Int[Tensor, " banned"]
 ) -> Float[Tensor, "rows vocabulary"]:
-    """Return log p in float32 at least; -inf for what is banned, and everywhere (not NaN) if nothing is possible."""
+    """Return log p in float32 at least; -inf for what is banned, and everywhere (not NaN) if
+    nothing is possible.
+    """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     log_p = F.log_softmax(logits, -1).masked_fill(logits == -torch.inf, -torch.inf)
     return log_p.index_fill_(-1, banned, -torch.inf)
@@ -186,7 +198,7 @@ def log_softmax(
 def _end_alone(
     log_p: Float[Tensor, "*rows vocabulary"], over: Bool[Tensor, "*rows"], end: int
 ) -> tuple[Float[Tensor, "*rows vocabulary"], Bool[Tensor, "*rows"]]:
-    """Let nothing but `end` follow, at no cost, what is over: also that which no token may follow."""
+    """Let nothing but `end` follow, at no cost, what is over or what no token may follow."""
     over = over | (log_p == -torch.inf).all(-1)
     log_p = log_p.masked_fill(over[..., None], -torch.inf)
     log_p[..., end].masked_fill_(over, 0.0)
@@ -194,5 +206,7 @@ def _end_alone(
 
 
 def all_over(over: Bool[Tensor, "*rows"], time: int) -> bool:
-    """Return whether everything is known to be over; a device is seldom asked, because it must be waited for."""
+    """Return whether everything is known to be over; a device is seldom asked, because it must be
+    waited for.
+    """
     return (over.device.type == "cpu" or time % WAIT == WAIT - 1) and bool(over.all())

@@ -2,8 +2,8 @@
 
     python -m core.diagnostics      # a table, and gradient_flow.png, in seconds
 
-Over 200 steps a plain network with W of gain 0.9 keeps 5e-13 of the gradient, one of gain 2 makes it 2e11
-times as large, and an LSTM whose forget gate is open, at sigmoid(5), keeps a fifth.
+Over 200 steps a plain network with W of gain 0.9 keeps 5e-13 of the gradient, one of gain 2 makes
+it 2e11 times as large, and an LSTM whose forget gate is open, at sigmoid(5), keeps a fifth.
 """
 
 import sys
@@ -31,8 +31,9 @@ class GradientFlow(NamedTuple):
 
     Attributes:
         norms: ||dE/dh_t|| for t = 1 .. T, over the whole batch.
-        factors: ||dstate_t / dstate_{t-1}||_2, a spectral norm, for t = 1 .. T; mean over the batch. For a
-            plain network it is ||diag(sigma') W||, the factor of slide 27. The state of an LSTM is h and c.
+        factors: ||dstate_t / dstate_{t-1}||_2, a spectral norm, for t = 1 .. T; mean over the
+            batch. For a plain network it is ||diag(sigma') W||, the factor of slide 27. The state
+            of an LSTM is h and c.
     """
 
     norms: Float[Tensor, " time"]
@@ -113,7 +114,9 @@ class Config:
 
 
 def networks(hidden: int) -> dict[str, Cell]:
-    """Five cells. W of the plain ones is gain * an orthogonal matrix; with small inputs tanh' is near 1."""
+    """Five cells. W of the plain ones is gain * an orthogonal matrix; with small inputs tanh' is
+    near 1.
+    """
     cells: dict[str, Cell] = {}
     for gain in (0.9, 2.0):
         cell = RNNCell(hidden, hidden, initialisation="orthogonal")
@@ -126,7 +129,9 @@ def networks(hidden: int) -> dict[str, Cell]:
 
 
 def table(flows: dict[str, dict[int, GradientFlow]]) -> Table:
-    """For each network: the share of the gradient that reaches the first of T steps, and the mean factor."""
+    """For each network: the share of the gradient that reaches the first of T steps, and the mean
+    factor.
+    """
     shown = Table(title="||dE/dh_1|| / ||dE/dh_T||", box=SIMPLE_HEAD)
     for header in ("network", *(f"T={T}" for T in LENGTHS), "factor"):
         shown.add_column(header, justify="left" if header == "network" else "right", no_wrap=True)
@@ -137,7 +142,9 @@ def table(flows: dict[str, dict[int, GradientFlow]]) -> Table:
 
 
 def draw(flows: dict[str, GradientFlow], out: Path) -> None:
-    """The norm of dE/dh_t against the steps back from T, each network's line with its name at its end."""
+    """The norm of dE/dh_t against the steps back from T, each network's line with its name at its
+    end.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.8), dpi=160, layout="constrained")
@@ -155,7 +162,7 @@ def draw(flows: dict[str, GradientFlow], out: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("steps back from the error, T − t")
     axes.set_title(
-        "The gradient vanishes, explodes or is carried: ‖∂E/∂h$_t$‖ / ‖∂E/∂h$_T$‖", loc="left"
+        "The gradient vanishes, explodes or is kept: ‖∂E/∂h$_t$‖ / ‖∂E/∂h$_T$‖", loc="left"
     )
     figure.savefig(out, format="png")
 

@@ -11,10 +11,12 @@ BITS = 16
 def dropout(
     x: Float[Tensor, "*shape"], probability: float, training: bool = True
 ) -> Float[Tensor, "*shape"]:
-    """`torch.nn.functional.dropout`: in training each number is 0 with this probability, the others grow to match.
+    """`torch.nn.functional.dropout`: in training each number is 0 with this probability, the others
+    grow to match.
 
-    On a CPU torch draws a random number for each. Here 16 random bits decide, from the same generator: the
-    probability is rounded to a multiple of 2^-16, and the factor 1 / (1 - p) is that of the rounded one.
+    On a CPU torch draws a random number for each. Here 16 random bits decide, from the same
+    generator: the probability is rounded to a multiple of 2^-16, and the factor 1 / (1 - p) is that
+    of the rounded one.
     """
     if not training or probability == 0 or not x.is_cpu:
         return F.dropout(x, probability, training)

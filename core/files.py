@@ -34,7 +34,8 @@ def writing(path: Path) -> Iterator[None]:
 def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """Give a new empty file beside `path` to write; it takes the name `path` when the block ends.
 
-    Its permissions are `mode` less the umask. If the block raises, the temporary file is removed, and what stood at `path` still does.
+    Its permissions are `mode` less the umask. If the block raises, the temporary file is removed,
+    and what stood at `path` still does.
 
     Raises:
         InputError: `path` cannot be written, or is a folder, a device or a FIFO.

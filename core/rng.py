@@ -1,4 +1,6 @@
-"""Random numbers as functions of a key: the same key gives the same stream, however many draws came before."""
+"""Random numbers as functions of a key: the same key gives the same stream, however many draws came
+before.
+"""
 
 import hashlib
 
@@ -6,7 +8,9 @@ import torch
 
 
 def fold(*key: int | str) -> int:
-    """A seed in [0, 2^63) for a key such as (seed, step, "noise"); different keys give unrelated seeds."""
+    """A seed in [0, 2^63) for a key such as (seed, step, "noise"); different keys give unrelated
+    seeds.
+    """
     return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest(), "big") >> 1
 
 
@@ -18,7 +22,8 @@ def generator(device: torch.device | str, *key: int | str) -> torch.Generator:
 def reseed(device: torch.device, *key: int | str) -> None:
     """Make what torch draws without a named generator, e.g. for dropout, a function of the key.
 
-    This is torch.manual_seed for the CPU and `device` alone; where there is no GPU, that one takes 0.15 ms.
+    This is torch.manual_seed for the CPU and `device` alone; where there is no GPU, that one takes
+    0.15 ms.
     """
     torch.default_generator.manual_seed(fold(*key))
     if device.type == "cuda":

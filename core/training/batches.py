@@ -1,7 +1,7 @@
 """Which samples form batch `step`, and with what noise: functions of (seed, step) alone.
 
-Nothing here remembers how many draws came before. So a run that was killed and resumed, or one that several
-processes share, sees the same batches as one that was not.
+Nothing here remembers how many draws came before. So a run that was killed and resumed, or one that
+several processes share, sees the same batches as one that was not.
 """
 
 from functools import lru_cache
@@ -17,7 +17,9 @@ from core.rng import generator
 def permutation(
     seed: int, epoch: int, size: int, device: torch.device | str = "cpu"
 ) -> Int[Tensor, " size"]:
-    """The order of `size` samples in one epoch; drawn on the CPU, so that it is the same on every device."""
+    """The order of `size` samples in one epoch; drawn on the CPU, so that it is the same on every
+    device.
+    """
     return torch.randperm(size, generator=generator("cpu", seed, epoch, "epoch")).to(device)
 
 
@@ -26,8 +28,8 @@ def indices(
 ) -> Int[Tensor, " batch"]:
     """The samples of batch `step` out of `size`: stream[step * batch : (step + 1) * batch].
 
-    The stream is the permutations of all epochs, one after another: each sample occurs once an epoch, and
-    batches cross the borders between epochs, so that all have one size.
+    The stream is the permutations of all epochs, one after another: each sample occurs once an
+    epoch, and batches cross the borders between epochs, so that all have one size.
     """
     start, stop = step * batch, (step + 1) * batch
     epochs = range(start // size, (stop - 1) // size + 1)

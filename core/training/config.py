@@ -1,4 +1,6 @@
-"""Configurations are frozen dataclasses: to and from plain JSON values, how two of them differ, ranges of fields."""
+"""Configurations are frozen dataclasses: to and from plain JSON values, how two of them differ,
+ranges of fields.
+"""
 
 import json
 import math
@@ -39,7 +41,9 @@ class LoopConfig:
     learning_rate: float = 1e-3
     """Step size before the schedule is applied."""
     schedule: Literal["cosine", "constant", "step"] = "cosine"
-    """How the step size changes: to 0 along a cosine, never, or times `drop` every `drop_every` steps."""
+    """How the step size changes: to 0 along a cosine, never, or times `drop` every `drop_every`
+    steps.
+    """
     warm_up: int = 0
     """Steps over which the step size first grows linearly."""
     drop: float = 0.5
@@ -78,7 +82,8 @@ def from_dict(cls: type[C], data: Any, source: str = "the configuration") -> C:
     """The dataclass `cls` from what `to_dict` gave.
 
     Raises:
-        InputError: a field is unknown, missing or of the wrong type; the line names it and `source`.
+        InputError: a field is unknown, missing or of the wrong type; the line names it and
+            `source`.
     """
     return _parse(cls, data, "", source)
 
@@ -105,7 +110,8 @@ def read_config(directory: Path, app: str, cls: type[C]) -> C:
 
 
 def differences(saved: Any, asked: Any) -> list[str]:
-    """One entry "field: saved X, asked Y" for each field in which two configurations of one class differ.
+    """One entry "field: saved X, asked Y" for each field in which two configurations of one class
+    differ.
 
     Fields with the metadata {"place": True} say where files lie, which does not change the result.
     """
@@ -120,7 +126,7 @@ def differences(saved: Any, asked: Any) -> list[str]:
 
 
 def require_at_least(least: float, config: Any, *names: str) -> None:
-    """Raise InputError, naming field and value, unless these fields are `least` or more, or None."""
+    """Raise InputError, naming the field, unless these fields are `least` or more, or None."""
     _require(lambda value: value >= least, f"at least {least}", config, names)
 
 

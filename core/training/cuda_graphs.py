@@ -1,17 +1,19 @@
-"""A training step as CUDA graphs: recorded once for each combination of shapes, from then on one launch.
+"""A training step as CUDA graphs: recorded once for each combination of shapes, from then on one
+launch.
 
-The step of a small net is some hundred kernels of a few microseconds each. To launch them one by one takes the host
-longer than the device needs to run them; a graph is launched at once. For that the step must be the same work on the
-same memory each time:
+The step of a small net is some hundred kernels of a few microseconds each. To launch them one by
+one takes the host longer than the device needs to run them; a graph is launched at once. For that
+the step must be the same work on the same memory each time:
 
     the batch         copied into buffers of the graph's own
     learning rate     a tensor, written before the launch (`core.training.optim`)
     metrics           summed into tensors that stay (`core.training.sums`)
-    random numbers    a launch hands the generator's seed and offset to the graph. The seed is set before each step,
-                      so what is drawn stays a function of (seed, step), and is the same as without a graph
+    random numbers    a launch hands the generator's seed and offset to the graph; the seed is set
+                      before each step, so draws are functions of (seed, step), as without a graph
     the host          neither reads the device nor decides anything by what is there
 
-A step that needs the host runs as it is; one line says why. So do shapes too rare or too many to be worth a graph.
+A step that needs the host runs as it is; one line says why. So do shapes too rare or too many to be
+worth a graph.
 """
 
 import sys
@@ -26,7 +28,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from core.errors import InputError
 
-WARM_UP = 3  # steps of a shape before it is captured: libraries choose their algorithms, the optimiser its buffers
+# Steps of a shape before it is captured: libraries choose algorithms, the optimiser makes buffers.
+WARM_UP = 3
 MOST = 8  # graphs
 
 aten = torch.ops.aten
@@ -56,12 +59,12 @@ class Backend(Protocol):
         ...
 
     def capture(self, work: Callable[[], object]) -> Callable[[], None]:
-        """Record what `work` asks of the device, without doing it; return a function that does it."""
+        """Record what `work` asks of the device, undone; return a function that does it."""
         ...
 
 
 class Cuda:
-    """The calls of CUDA. All graphs share one pool of memory, as only one of them runs at a time."""
+    """The calls of CUDA. All graphs share one pool of memory: only one runs at a time."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -69,7 +72,7 @@ class Cuda:
             self.stream, self.pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
 
     def aside(self, work: Callable[[], object]) -> None:
-        """Do the work on the stream of the captures, after all before it and before all after it."""
+        """Do the work on the stream of the captures, in its order with all other work."""
         here = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(here)
         with torch.cuda.stream(self.stream):
@@ -96,8 +99,8 @@ def backend(device: torch.device) -> Backend | None:
 class HostReads(TorchDispatchMode):
     """Notes, while it is entered, the operations that a graph cannot hold.
 
-    Those are the ones that tell the host what is on the device, whose result has a shape that depends on it, or that
-    copy between the two.
+    Those are the ones that tell the host what is on the device, whose result has a shape that
+    depends on it, or that copy between the two.
     """
 
     def __init__(self) -> None:
@@ -113,10 +116,12 @@ class HostReads(TorchDispatchMode):
 
 
 class Graphs:
-    """A step that is called with a batch like the function it is made of, and captured where that can be done.
+    """A step that is called with a batch like the function it is made of, and captured where that
+    can be done.
 
     Args:
-        step: works on its arguments and on tensors that stay the same from call to call; what it returns is not used.
+        step: works on its arguments and on tensors that stay the same from call to call; what it
+            returns is not used.
         backend: of the device.
         device: where every tensor of a batch must be.
         most: shapes to be captured at most; each graph keeps its memory.
@@ -165,9 +170,8 @@ class Graphs:
             self.backend.aside(lambda: self.step(*batch))
         if reads and (reads.found or any(each.device != self.device for each in batch)):
             self.most = 0
-            self._tell(
-                f"it needs the host ({', '.join(dict.fromkeys(reads.found)) or 'a batch that is there'})"
-            )
+            reasons = ", ".join(dict.fromkeys(reads.found)) or "a batch that is there"
+            self._tell(f"it needs the host ({reasons})")
         elif self.most and len(self.graphs) >= self.most:
             self._tell(f"{self.most} shapes are, this batch has another")
 

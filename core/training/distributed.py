@@ -1,6 +1,7 @@
-"""Many processes under `torchrun`: each computes its own rows of the global batch, and rank 0 alone writes.
+"""Many processes under `torchrun`: each computes its own rows of the global batch, and rank 0 alone
+writes.
 
-    torchrun --nproc-per-node 2 -m glimpse.train  # the result of one process with the same global batch
+    torchrun --nproc-per-node 2 -m glimpse.train    # gives what one process gives
 
 A program that `torchrun` did not start is a world of one, in which nothing here costs anything.
 """
@@ -34,8 +35,8 @@ def rows(batch: int) -> slice:
     """This process's rows of a global batch.
 
     Raises:
-        InputError: the batch cannot be shared equally, so the mean of the processes' gradients would not be
-            the gradient of the mean.
+        InputError: the batch cannot be shared equally, so the mean of the processes' gradients
+            would not be the gradient of the mean.
     """
     if batch % world():
         raise InputError(f"a batch of {batch} cannot be shared equally by {world()} processes")
@@ -44,7 +45,9 @@ def rows(batch: int) -> slice:
 
 
 def replicate(model: nn.Module) -> nn.Module:
-    """The model as each process must call it: `backward` then averages the gradients over all processes."""
+    """The model as each process must call it: `backward` then averages the gradients over all
+    processes.
+    """
     if world() == 1:
         return model
     device = next(model.parameters()).device

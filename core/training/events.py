@@ -1,7 +1,7 @@
 """Scalars for TensorBoard, written at once.
 
-TensorBoard's own writer works in a thread: it answers a full disk with a traceback, and loses what it has not
-yet written when the process is killed.
+TensorBoard's own writer works in a thread: it answers a full disk with a traceback, and loses what
+it has not yet written when the process is killed.
 """
 
 import os
@@ -13,7 +13,9 @@ from typing import Any
 
 
 class Events:
-    """A new event file in a run's directory; TensorBoard forgets what older ones tell from `step` on."""
+    """A new event file in a run's directory; TensorBoard forgets what older ones tell from `step`
+    on.
+    """
 
     def __init__(self, directory: Path, step: int) -> None:
         from tensorboard.compat.proto import event_pb2, summary_pb2  # slow to import

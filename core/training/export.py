@@ -3,9 +3,9 @@
     program = torch.export.load("step.pt2").module()
     outputs = program(images=images, state=state)
 
-Such a file (torch.export) holds the weights and what is computed with them, for any size of batch, and what its user
-must know beside that: names of classes, how pictures are prepared. It is read by PyTorch in Python or, compiled with
-AOTInductor, from C++.
+Such a file (torch.export) holds the weights and what is computed with them, for any size of batch,
+and what its user must know beside that: names of classes, how pictures are prepared. It is read by
+PyTorch in Python or, compiled with AOTInductor, from C++.
 
     about = {"about.json": ""}
     torch.export.load("step.pt2", extra_files=about)
@@ -39,7 +39,8 @@ def require_name(path: Path) -> None:
 def write(
     path: Path, step: nn.Module, inputs: Mapping[str, Tensor], about: Mapping[str, Any]
 ) -> None:
-    """Write `step(**inputs)` to `path`, after it was checked: loaded, with another batch, it must give the same.
+    """Write `step(**inputs)` to `path`, after it was checked: loaded, with another batch, it must
+    give the same.
 
     A line on standard output tells what goes in.
 
@@ -82,7 +83,9 @@ def write(
 
 
 def pack(state: State) -> Tensor:
-    """A cell's state, (h,) or (h, c) [batch, hidden], as one tensor [batch, parts, hidden]; zeros are its beginning."""
+    """A cell's state, (h,) or (h, c) [batch, hidden], as one tensor [batch, parts, hidden]; zeros
+    are its beginning.
+    """
     return torch.stack(state, 1)
 
 

@@ -1,9 +1,9 @@
 """The only training loop.
 
-A model is a module whose `forward(*batch)` gives `(loss, metrics)`: the mean loss of a batch and other means
-to watch. `fit` trains it, `evaluate` measures it. Nothing is read from the device between rows of the log.
-All that is random follows from (seed, step): on the CPU, a run that was killed and resumed ends with the same
-bits as an unbroken one.
+A model is a module whose `forward(*batch)` gives `(loss, metrics)`: the mean loss of a batch and
+other means to watch. `fit` trains it, `evaluate` measures it. Nothing is read from the device
+between rows of the log. All that is random follows from (seed, step): on the CPU, a run that was
+killed and resumed ends with the same bits as an unbroken one.
 """
 
 import math
@@ -53,8 +53,10 @@ def fit(
     """Train `model`, or go on from the run's last.pt. It ends with its last weights, not its best.
 
     Args:
-        model: on its device; `forward(*batch)` gives the mean loss and a dict of means, all 0-dimensional.
-        batch: makes the batch of a step; alone a process asks for all rows, under `torchrun` for its share.
+        model: on its device; `forward(*batch)` gives the mean loss and a dict of means, all
+            0-dimensional.
+        batch: makes the batch of a step; alone a process asks for all rows, under `torchrun` for
+            its share.
         validate: measures the model as it is now.
         run: where checkpoints and metrics go.
         config: how to train.
@@ -62,13 +64,16 @@ def fit(
         mode: whether more or less of it is better.
         extras: what else each checkpoint is to hold, e.g. class names.
         rates: factors of the learning rate, for parts of the model by name.
-        graph: capture the steps, where the device can do that and one process trains alone (see `core.training.cuda_graphs`).
-        after: is told after each step how many are done, e.g. to show now and then what the model can do.
+        graph: capture the steps, where the device can do that and one process trains alone (see
+            `core.training.cuda_graphs`).
+        after: is told after each step how many are done, e.g. to show now and then what the model
+            can do.
 
     Raises:
-        InputError: the loss or the weights are not finite any more, or a file cannot be written. The
-            checkpoints from before stay.
-        SystemExit: code 130 or 143, after SIGINT or SIGTERM: the step was finished and last.pt written.
+        InputError: the loss or the weights are not finite any more, or a file cannot be written.
+            The checkpoints from before stay.
+        SystemExit: code 130 or 143, after SIGINT or SIGTERM: the step was finished and last.pt
+            written.
     """
     state = _Training(model, run, config, dict(extras or {}), rates, graph)
     shown = "train/loss", f"validation/{monitor}"
@@ -76,20 +81,19 @@ def fit(
         stop = False
         while state.step < config.steps and not stop:
             state.update(batch)
-            log, check = state.due(config.log_every), state.due(config.validate_every)
-            save = state.due(config.save_every or config.validate_every)
-            if log or check:
+            logs = state.is_due(config.log_every)
+            validates = state.is_due(config.validate_every)
+            saves = state.is_due(config.save_every or config.validate_every)
+            if logs or validates:
                 state.require_finite()
-            if log:
+            if logs:
                 state.log()
-            if check and run.writes:
+            if validates and run.writes:
                 reseed(state.device, config.seed, state.step, "validate")
-                state.judge(validate(), monitor, mode)
-            if (
-                log or distributed.world() == 1
-            ):  # processes can agree to stop only where all of them meet
+                state.keep_if_best(validate(), monitor, mode)
+            if logs or distributed.world() == 1:  # all processes must ask at the same step
                 stop = distributed.anywhere(bool(received), state.device)
-            if save or stop:
+            if saves or stop:
                 state.save()
             if after and run.writes:
                 after(state.step)
@@ -97,14 +101,13 @@ def fit(
     distributed.finish()
     if stop:
         if run.writes:
-            print(
-                f"stopped after step {state.step} of {config.steps}; go on with: {run.resume_command}"
-            )
+            progress = f"stopped after step {state.step} of {config.steps}"
+            print(f"{progress}; go on with: {run.resume_command}")
         raise SystemExit(128 + (received[0] if received else signal.SIGTERM))
 
 
 class _Training:
-    """What a run carries from step to step, and what is done with it."""
+    """The state of a training between two steps, and what a step does with it."""
 
     def __init__(
         self,
@@ -115,7 +118,10 @@ class _Training:
         rates: Mapping[str, float] | None,
         graph: bool,
     ) -> None:
-        self.model, self.run, self.config, self.extras = model, run, config, extras
+        self.model = model
+        self.run = run
+        self.config = config
+        self.extras = extras
         self.device = next(model.parameters()).device
         self.rows = distributed.rows(config.batch)
         can_capture = backend(self.device) if graph and distributed.world() == 1 else None
@@ -123,14 +129,13 @@ class _Training:
         self.work = Graphs(self.learn, can_capture, self.device) if can_capture else self.learn
         self.step = 0  # steps done
         self.sums = Sums()  # of training metrics since the last row of the log
-        self.unlogged = (
-            0  # steps since that row, and on the device those before a loss that was not finite:
-        )
+        self.unlogged = 0  # steps since that row
+        # Of these, on the device, the steps before the first loss that was not finite.
         self.finite = torch.zeros((), dtype=torch.int64, device=self.device)
         self.best: float | None = None
         self.metrics: dict[str, float] = {}  # of the last validation
         bf16 = config.precision == "bf16"
-        # No cache: a weight that was cast under no_grad, as in closed loops, would come without its gradient.
+        # Without the cache: a weight cast under no_grad, as in closed loops, has no gradient.
         autocast = torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
         self.precision = autocast if bf16 else nullcontext()
         seconds = 0.0
@@ -159,7 +164,8 @@ class _Training:
         reseed(self.device, self.config.seed, self.step, distributed.rank(), "step")
         set_learning_rate(self.optimiser, learning_rate(self.config, self.step))
         self.work(*batch(self.step, self.rows))
-        self.step, self.unlogged = self.step + 1, self.unlogged + 1
+        self.step += 1
+        self.unlogged += 1
 
     def learn(self, *batch: Tensor) -> None:
         """The work of a step on the device: on tensors that stay, so that it can be captured."""
@@ -172,12 +178,13 @@ class _Training:
             metrics = {**metrics, "gradient_norm": norm}
         self.optimiser.step()
         self.sums.add({**metrics, "loss": loss})
-        self.finite += torch.isfinite(
-            self.sums.values["loss"]
-        )  # once a sum is not finite it stays so
+        # A sum that is not finite stays so.
+        self.finite += torch.isfinite(self.sums.values["loss"])
 
-    def due(self, every: int) -> bool:
-        """Whether something is due after this step that is done `every` steps (0: never) and at the end."""
+    def is_due(self, every: int) -> bool:
+        """Whether something is due after this step that is done `every` steps (0: never) and at the
+        end.
+        """
         return self.step == self.config.steps or (every > 0 and self.step % every == 0)
 
     def log(self) -> None:
@@ -193,7 +200,7 @@ class _Training:
         self.finite.zero_()
         self.unlogged = 0
 
-    def judge(self, metrics: Mapping[str, float], monitor: str, mode: str) -> None:
+    def keep_if_best(self, metrics: Mapping[str, float], monitor: str, mode: str) -> None:
         """Log the results of a validation; keep the weights if none before were as good."""
         self.metrics = {name: float(value) for name, value in metrics.items()}
         self.run.log(
@@ -223,7 +230,9 @@ class _Training:
         }
 
     def require_finite(self) -> None:
-        """Raise InputError if a loss since the last row, or now a weight or its optimiser state, is not."""
+        """Raise InputError if a loss since the last row, or now a weight or its optimiser state, is
+        not.
+        """
         good = int(distributed.least(self.finite).item())
         states = [v for state in self.optimiser.state.values() for v in state.values()]
         tensors = [v for v in (*self.model.parameters(), *states) if isinstance(v, Tensor)]

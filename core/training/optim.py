@@ -17,11 +17,12 @@ def optimiser(
     *,
     captured: bool = False,
 ) -> torch.optim.Optimizer:
-    """The optimiser of the recipe, with fused kernels; its learning rate is set before each step.
+    """Return the optimiser of a configuration, with fused kernels; its learning rate is set at each step.
 
-    "sgd" without momentum is the update of slide 23: w(t+1) = w(t) - ε(t) dE/dw (w(t)). `rates` are factors of
-    the learning rate for the parts of the model that have these names; each group holds its own as "factor". With
-    `captured` the learning rate is a tensor on the device of the weights, so that a graph reads what it is by then.
+    "sgd" without momentum is the update of slide 23: w(t+1) = w(t) - ε(t) dE/dw (w(t)). `rates` are
+    factors of the learning rate for the parts of the model that have these names; each group holds
+    its own as "factor". With `captured` the learning rate is a tensor on the device of the weights,
+    so that a graph reads what it is by then.
     """
     factors = dict(rates or {})
     groups: dict[float, list[nn.Parameter]] = {}
@@ -40,7 +41,8 @@ def optimiser(
         return torch.optim.SGD(trained, momentum=config.momentum, weight_decay=decay, fused=True)
     adam = torch.optim.AdamW if config.optimiser == "adamw" else torch.optim.Adam
     made = adam(trained, weight_decay=decay, fused=True, capturable=captured)
-    made._warned_capturable_if_run_uncaptured = True  # pyright: ignore[reportAttributeAccessIssue] - warm-up is meant
+    # The steps before the capture are meant to run without it: no warning.
+    made._warned_capturable_if_run_uncaptured = True  # pyright: ignore[reportAttributeAccessIssue]
     return made
 
 
@@ -55,7 +57,9 @@ def set_learning_rate(made: torch.optim.Optimizer, rate: float) -> None:
 
 
 def restore(made: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """Load what an optimiser has gathered; its settings stay those of this process, captured or not."""
+    """Load what an optimiser has gathered; its settings stay those of this process, captured or
+    not.
+    """
     own = [
         {name: value for name, value in group.items() if name != "params"}
         for group in made.param_groups

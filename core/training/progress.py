@@ -21,7 +21,9 @@ class Display(Protocol):
 
 
 def display(step: int, steps: int, shown: tuple[str, ...], *, quiet: bool = False) -> Display:
-    """The display for a job of which `step` of `steps` steps are done; of the numbers, a bar has `shown` only."""
+    """The display for a job of which `step` of `steps` steps are done; of the numbers, a bar has
+    `shown` only.
+    """
     return Lines(step, steps) if quiet or not sys.stdout.isatty() else Bar(step, steps, shown)
 
 

@@ -1,8 +1,8 @@
 """The run directory, and the one way to log.
 
-`runs/<app>/<name>/` holds config.json, metrics.jsonl (one JSON object a line), TensorBoard events, last.pt
-and best.pt. Nothing in metrics.jsonl depends on the clock: a run that was resumed leaves the same as one that
-was not.
+`runs/<app>/<name>/` holds config.json, metrics.jsonl (one JSON object a line), TensorBoard events,
+last.pt and best.pt. Nothing in metrics.jsonl depends on the clock: a run that was resumed leaves
+the same as one that was not.
 """
 
 import json
@@ -30,7 +30,9 @@ class Run:
     """One run of an application, and the directory it is kept in."""
 
     directory: Path
-    """runs/<app>/<name>; made by `open` and not before, so that a command that fails early leaves nothing."""
+    """runs/<app>/<name>; made by `open` and not before, so that a command that fails early leaves
+    nothing.
+    """
     app: str
     """The application."""
     config: Any
@@ -38,7 +40,9 @@ class Run:
     resume: str = ""
     """The command that goes on with this run, but for the directory."""
     numbered: bool = False
-    """Whether a directory that exists makes `open` add -2, -3, ... to the name; else the run is continued."""
+    """Whether a directory that exists makes `open` add -2, -3, ... to the name; else the run is
+    continued.
+    """
     quiet: bool = False
     """Plain lines instead of a progress bar."""
     writes: bool = True
@@ -157,7 +161,9 @@ class Run:
 
 
 def _cut(path: Path, step: int) -> None:
-    """Cut metrics.jsonl before the first row that is later than `step`, or that a kill left unfinished."""
+    """Cut metrics.jsonl before the first row that is later than `step`, or that a kill left
+    unfinished.
+    """
     if not path.exists():
         return
     keep = 0

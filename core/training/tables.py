@@ -12,7 +12,8 @@ def scores_table(
     factor: float = 1.0,
     decimals: int = 1,
 ) -> Table:
-    """Lay out scores, a row for each of `results` and a column for each score, times `factor`; a dash for NaN.
+    """Lay out scores, a row for each of `results` and a column for each score, times `factor`; a
+    dash for NaN.
 
     `heading` is that of the first column, which names the rows.
     """

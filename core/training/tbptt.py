@@ -1,4 +1,4 @@
-"""The state that one window of a training hands to the next: truncated backpropagation through time over batches."""
+"""Carried state in truncated BPTT: each window of a text begins where the last one ended."""
 
 import torch
 from jaxtyping import Bool
@@ -12,11 +12,12 @@ from core.training import distributed
 class CarriedState(nn.Module):
     """The state of every row of the batch, kept in buffers.
 
-    So it is in the checkpoint, and a run that was resumed goes on with it. Each process has that of all rows, for
-    one alone writes, and as many others may go on.
+    As buffers it is in the checkpoint, and a resumed run goes on with it. Each process keeps that
+    of all rows: one process writes the checkpoint, and a resumed run may have another number of them.
 
     Args:
-        state: the first, of all rows: parts [layers, batch, hidden], as `Recurrent.initial_state` gives them.
+        state: the first, of all rows: parts [layers, batch, hidden], as `Recurrent.initial_state`
+            gives them.
     """
 
     def __init__(self, state: State):
@@ -27,7 +28,8 @@ class CarriedState(nn.Module):
             self.register_buffer(f"state{n}", part)
 
     def before(self, first: Bool[Tensor, "*rows"]) -> State:
-        """Return the state that the last window ended with, of this process's rows; zeros where one begins anew.
+        """Return the state that the last window ended with, of this process's rows; zeros where one
+        begins anew.
 
         `first` says so for all rows, or for each.
         """
