@@ -1,12 +1,14 @@
-"""What is written in C, under sanitizers of addresses, undefined behaviour and threads, and under valgrind.
+"""The C code under sanitizers (addresses, undefined behaviour, threads) and valgrind.
 
-    uv run python -m benchmarks.c_memory    # a line for each way, exit code 1 if one finds anything; three minutes
+    uv run python -m benchmarks.c_memory    # a line for each way, exit code 1 if one finds
+    anything; three minutes
 
-The drivers beside this file run core/engines/c/kernel.c and glimpse/c/rollout.c over many shapes: a read or write beyond an
-array, or of what was never written, is found.
+The drivers beside this file run core/engines/c/kernel.c and glimpse/c/rollout.c over many shapes: a
+read or write beyond an array, or of what was never written, is found.
 
-The first two watch it with this machine's widest vectors and with the narrowest; valgrind, which knows no
-AVX-512, with those of AVX2. What is not installed is said to be missing and counts as found.
+The first two watch it with this machine's widest vectors and with the narrowest; valgrind, which
+knows no AVX-512, with those of AVX2. What is not installed is said to be missing and counts as
+found.
 """
 
 import platform
@@ -34,7 +36,7 @@ WAYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # what compiles it
 
 
 def watch(driver: Path, flags: tuple[str, ...], runner: tuple[str, ...]) -> tuple[bool, str]:
-    """Whether the driver went through without a finding, and its last line or the first lines of the finding."""
+    """Whether the driver ran without a finding, and its last line or the finding's first lines."""
     cc = compiler()
     if cc is None or (runner and shutil.which(runner[0]) is None):
         return False, f"{runner[0] if cc else 'a C compiler'} is not installed"

@@ -1,12 +1,14 @@
 """The recurrent core against torch.nn on a CPU, float32, no bias.
 
     uv run python -m benchmarks.recurrent --threads 1            # tables; some four minutes
-    uv run python -m benchmarks.recurrent --threads 2 --check    # exit code 1 where a bar is missed; a quiet machine
-    uv run python -m benchmarks.recurrent --sweep                # engine="auto" over 105 shapes; two minutes
+    uv run python -m benchmarks.recurrent --threads 2 --check    # exit code 1 where a bar is
+    missed; a quiet machine uv run python -m benchmarks.recurrent --sweep                #
+    engine="auto" over 105 shapes; two minutes
 
-One process, everything interleaved; times are medians over rounds (CPU time on one thread, wall-clock time on
-several), ratios medians of the ratios within a round. The share is that of the rate of a large matrix product,
-measured in the same run. Peak memory is that of a process of its own, above what it has before the first step.
+One process, everything interleaved; times are medians over rounds (CPU time on one thread,
+wall-clock time on several), ratios medians of the ratios within a round. The share is that of the
+rate of a large matrix product, measured in the same run. Peak memory is that of a process of its
+own, above what it has before the first step.
 """
 
 import subprocess
@@ -39,7 +41,7 @@ class Shape(NamedTuple):
     layers: int = 1
 
     def operations(self, cell: str) -> float:
-        """Floating-point operations of the products of the pass forward; back there are twice as many."""
+        """Floating-point operations of the forward products; backward there are twice as many."""
         return 4 * self.time * self.batch * GATES[cell] * self.hidden**2 * self.layers
 
 
@@ -102,7 +104,7 @@ def jobs(cell: str, shape: Shape, engine: str = "auto") -> dict[str, Job]:
 
 
 def packed_jobs() -> dict[str, Job]:
-    """Sequences of all lengths, half of the batch padding: ours, torch.nn packed, torch.nn padded."""
+    """Sequences of all lengths, half padding: ours, torch.nn packed, torch.nn padded."""
     ours, theirs = pair("lstm", HALF, "auto")
     lengths = torch.linspace(1, HALF.time, HALF.batch).round().long()
     x = torch.randn(HALF.time, HALF.batch, HALF.hidden)
@@ -208,7 +210,7 @@ def compare(report: Report, threads: int, rounds: int) -> None:
 
 
 def over_shapes(report: Report, rounds: int) -> None:
-    """engine="auto" against torch.nn over many shapes, the largest left out; beside it how fast "bptt" infers."""
+    """engine="auto" against torch.nn over all but the largest shapes, and "bptt" inference."""
     for cell in TORCH:
         headings = (
             "time batch hidden layers",

@@ -1,12 +1,13 @@
 """The engines of the recurrent core on a GPU, cuDNN and our Triton kernel among them.
 
     uv run python -m benchmarks.recurrent_gpu
-    uv run python -m benchmarks.recurrent_gpu --device cpu --rounds 1 --toy    # the same at toy size, to try it out
+    uv run python -m benchmarks.recurrent_gpu --device cpu --rounds 1 --toy    # the same at toy
+    size, to try it out
 
-Forward and backward, with gradients of input and weights, in bf16 (autocast over float32 weights) and float32. Each
-engine is timed as it is and, on a GPU, captured as a CUDA graph; everything interleaved, medians. Share: of the rate
-that a large matrix product reached in this very run. Where the Triton kernel wins captured, a row for
-`core.engines.choose.FASTER_THAN_CUDNN` is printed.
+Forward and backward, with gradients of input and weights, in bf16 (autocast over float32 weights)
+and float32. Each engine is timed as it is and, on a GPU, captured as a CUDA graph; everything
+interleaved, medians. Share: of the rate that a large matrix product reached in this very run. Where
+the Triton kernel wins captured, a row for `core.engines.choose.FASTER_THAN_CUDNN` is printed.
 """
 
 import contextlib

@@ -1,7 +1,8 @@
 """Activation functions by name, each with its derivative.
 
-Every one here has a derivative that can be written in terms of its own output y = sigma(z). Backpropagation
-through time then keeps y alone and forgets z, so the activation may overwrite its argument.
+Every one here has a derivative that can be written in terms of its own output y = sigma(z).
+Backpropagation through time then keeps y alone and forgets z, so the activation may overwrite its
+argument.
 """
 
 from collections.abc import Callable
@@ -26,8 +27,8 @@ class Activation:
     Attributes:
         function: sigma(z), differentiable by autograd.
         into: `into(z, out)` writes sigma(z) to `out` and returns it; `out` may be `z` itself.
-        backward: `backward(dy, y, out)` writes dy * sigma'(z), computed from y = sigma(z), to `out` and
-            returns it; `out` may be `dy` itself.
+        backward: `backward(dy, y, out)` writes dy * sigma'(z), computed from y = sigma(z), to `out`
+            and returns it; `out` may be `dy` itself.
 
     """
 

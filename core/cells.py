@@ -4,13 +4,14 @@
     state = cell.initial_state(batch)      # h_0 = 0
     output, state = cell(x, state)         # x [batch, input]; output [batch, hidden]
 
-The state is a tuple of tensors [batch, hidden]: `(h,)`, for the LSTM `(h, c)`. U multiplies the input and W the
-previous output, as on the slides; both stack the gates along their first dimension in the order of torch.nn.
-There is no bias unless it is asked for. Integer inputs (characters, words) stand for one-hot vectors: U x_t is
-then a column of U, which is looked up rather than multiplied.
+The state is a tuple of tensors [batch, hidden]: `(h,)`, for the LSTM `(h, c)`. U multiplies the
+input and W the previous output, as on the slides; both stack the gates along their first dimension
+in the order of torch.nn. There is no bias unless it is asked for. Integer inputs (characters,
+words) stand for one-hot vectors: U x_t is then a column of U, which is looked up rather than
+multiplied.
 
-A cell of your own is a subclass of `Cell` with `gates` and `forward`. `Recurrent(MyCell, ...)` runs it over
-time; see `Cell`.
+A cell of your own is a subclass of `Cell` with `gates` and `forward`. `Recurrent(MyCell, ...)` runs
+it over time; see `Cell`.
 """
 
 import math
@@ -36,12 +37,12 @@ _relu = ACTIVATIONS["relu"]
 
 
 def map_state(function: Callable[..., Tensor], *states: State) -> State:
-    """Apply `function` to every part of a state, or to the corresponding parts of several states."""
+    """Apply `function` to every part of a state, or to corresponding parts of several."""
     return tuple([function(*parts) for parts in zip(*states, strict=True)])
 
 
 class Cell(nn.Module):
-    """The base of all cells: parameters, their first values, the zero state, and what a cell declares.
+    """The base of all cells: parameters, first values, the zero state, what a cell declares.
 
     A minimal gated unit (Zhou et al. 2016), as a user would write it:
 
@@ -60,13 +61,15 @@ class Cell(nn.Module):
 
         outputs, state = Recurrent(MinimalGatedUnit, 10, 32)(x)
 
-    Such a cell runs on the reference engine. To make it fast, write its steps in `core.engines.steps`.
+    Such a cell runs on the reference engine. To make it fast, write its steps in
+    `core.engines.steps`.
 
     Attributes:
         name: the cell's short name, its key in `CELLS`.
         state_parts: the names of the parts of its state; the first is h.
         gates: how many preactivations of size H a step has: U and W have gates * H rows.
-        has_recurrent_bias: whether `bias=True` also adds b_W, a bias to the last gate's recurrent product.
+        has_recurrent_bias: whether `bias=True` also adds b_W, a bias to the last gate's recurrent
+            product.
         U: input weights [gates * hidden, input].
         W: recurrent weights [gates * hidden, hidden].
         b: bias [gates * hidden], or None.
@@ -76,9 +79,10 @@ class Cell(nn.Module):
         input_size: M, the width of x_t.
         hidden_size: H, the width of h_t.
         bias: adds b to every preactivation.
-        initialisation: "uniform": everything from U(-1/sqrt(H), 1/sqrt(H)), as torch.nn; "orthogonal": W
-            orthogonal gate by gate (Saxe et al. 2014), U Xavier-uniform (Glorot & Bengio 2010), bias 0;
-            "small": the lecture's values close to 0 (slide 24), here N(0, 0.01^2), bias 0.
+        initialisation: "uniform": everything from U(-1/sqrt(H), 1/sqrt(H)), as torch.nn;
+            "orthogonal": W orthogonal gate by gate (Saxe et al. 2014), U Xavier-uniform (Glorot &
+            Bengio 2010), bias 0; "small": the lecture's values close to 0 (slide 24), here N(0,
+            0.01^2), bias 0.
 
     Raises:
         ValueError: for an unknown activation or initialisation, or a size below 1.
@@ -139,7 +143,7 @@ class Cell(nn.Module):
                     draw(gate)
 
     def initial_state(self, batch: int) -> State:
-        """Zeros [batch, hidden] for each part of the state: h_0 = 0 (slide 5), of the LSTM c_0 = 0 too."""
+        """Zeros [batch, hidden] for each part of the state: h_0 = 0 (slide 5), c_0 = 0."""
         return tuple([self.W.new_zeros(batch, self.hidden_size) for _ in self.state_parts])
 
     def input_product(self, x: Inputs) -> Float[Tensor, "batch gates_hidden"]:
@@ -192,7 +196,9 @@ class RNNCell(Cell):
 
 
 class LSTMCell(Cell):
-    """Long short-term memory without peepholes (slide 28; Hochreiter & Schmidhuber 1997, Gers et al. 2000).
+    """Long short-term memory without peepholes (slide 28).
+
+    Hochreiter & Schmidhuber 1997; forget gate by Gers et al. 2000.
 
         cell = LSTMCell(10, 32, bias=True, forget_bias=1.0)
         output, (h, c) = cell(x, cell.initial_state(len(x)))
@@ -201,8 +207,9 @@ class LSTMCell(Cell):
     `cell_activation` sigma_c, `output_activation` sigma_h.
 
     Args:
-        forget_bias: first value of the forget gate's bias: about 1 keeps the memory, and the gradient, from
-            the first update on (Jozefowicz et al. 2015). It needs `bias=True`, else ValueError.
+        forget_bias: first value of the forget gate's bias: about 1 keeps the memory, and the
+            gradient, from the first update on (Jozefowicz et al. 2015). It needs `bias=True`, else
+            ValueError.
     """
 
     name = "lstm"
@@ -254,13 +261,13 @@ class LSTMCell(Cell):
 
 
 class GRUCell(Cell):
-    """Gated recurrent unit (Cho et al. 2014) in the reset-after form that torch.nn and cuDNN compute.
+    """Gated recurrent unit (Cho et al. 2014) in the reset-after form of torch.nn and cuDNN.
 
         cell = GRUCell(10, 32, bias=True)
         output, (h,) = cell(x, cell.initial_state(len(x)))
 
-    The reset gate multiplies the product: n = sigma_c(U_n x + r (W_n h + b_W)); the paper has W_n (r h).
-    The gates are in the order r z n.
+    The reset gate multiplies the product: n = sigma_c(U_n x + r (W_n h + b_W)); the paper has W_n
+    (r h). The gates are in the order r z n.
     """
 
     name = "gru"
@@ -303,7 +310,7 @@ CELLS: dict[str, type[Cell]] = {cell.name: cell for cell in (RNNCell, LSTMCell, 
 
 
 def cell_class(cell: str | type[Cell]) -> type[Cell]:
-    """The class of a cell, given its name in `CELLS` or the class itself; ValueError for anything else."""
+    """The class of a cell, given its name in `CELLS` or the class itself; else ValueError."""
     if isinstance(cell, str):
         if cell not in CELLS:
             raise ValueError(f"unknown name {cell!r}; choose one of {', '.join(CELLS)}")

@@ -35,7 +35,7 @@ def cross_entropy(
     d: Int[Tensor, "time batch"],
     lengths: Int[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
-    """-log softmax(y)[d], in nats, averaged over the steps that count: not those whose class is `IGNORE`.
+    """-log softmax(y)[d] in nats, averaged over all steps but those whose class is `IGNORE`.
 
     0 if no step counts.
     """
@@ -52,11 +52,13 @@ def projected_cross_entropy(
     d: Int[Tensor, " rows"],
     smoothing: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Mean cross-entropy in nats of y = weight h + bias, with the target smoothed (Szegedy et al. 2016, section 7).
+    """Mean cross-entropy in nats of y = weight h + bias.
 
-    With many classes this is most of a training step. So the gradient dE/dy = softmax(y) - d is formed at once,
-    a block of rows at a time while it lies in the cache, and all of y is never in memory. In float32 at least;
-    not twice differentiable.
+    The target may be smoothed (Szegedy et al. 2016, section 7).
+
+    With many classes this is most of a training step. So the gradient dE/dy = softmax(y) - d is
+    formed at once, a block of rows at a time while it lies in the cache, and all of y is never in
+    memory. In float32 at least; not twice differentiable.
     """
     with torch.autocast(h.device.type, enabled=False):
         wide = torch.promote_types(h.dtype, torch.float32)
@@ -99,7 +101,9 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, d_loss: Tensor
+    ) -> tuple[Tensor | None, ...]:
         return *(gradient * (d_loss / ctx.rows) for gradient in ctx.saved_tensors), None, None
 
 

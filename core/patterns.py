@@ -1,4 +1,6 @@
-"""The ways to wire sequences to a recurrent network (slides 17-18), each `Recurrent` and an output layer V.
+"""The ways to wire sequences to a recurrent network (slides 17-18).
+
+Each is a `Recurrent` and an output layer V.
 
 one to one      a vector in, a vector out      an ordinary network of one hidden layer
 one to many     a vector in, a sequence out    image captioning
@@ -51,7 +53,7 @@ class OneToMany(Pattern):
 
 
 class ManyToOne(Pattern):
-    """One output, after the sequence: from the last layer's h at its end (in reverse: at its start)."""
+    """One output, from the last layer's h at the sequence's end (in reverse: at its start)."""
 
     def forward(
         self, x: Float[Tensor, "time batch input"], lengths: Int[Tensor, " batch"] | None = None
@@ -76,14 +78,15 @@ class ManyToManySynced(Pattern):
 
 
 class EncoderDecoder(nn.Module):
-    """The encoder's final state is where the decoder starts (Cho et al. 2014, Sutskever et al. 2014).
+    """The decoder starts from the encoder's final state (Cho et al., Sutskever et al. 2014).
 
     Args:
         cell: as for `Recurrent`.
         input_size: width of what is read.
         hidden_size: of both networks.
         output_size: width of what is written, and of the decoder's own inputs.
-        options: of `Recurrent`, for both; the decoder only goes forward, so `bidirectional` cannot be one.
+        options: of `Recurrent`, for both; the decoder only goes forward, so `bidirectional` cannot
+            be one.
     """
 
     def __init__(
@@ -105,7 +108,7 @@ class EncoderDecoder(nn.Module):
     ) -> Float[Tensor, "steps batch output"]:
         """The outputs, given what should have been written before each of them (teacher forcing).
 
-        `lengths` are those of x. To write freely, call `decoder(previous, state)` step by step, starting from
-        the state of `encoder(x)`.
+        `lengths` are those of x. To write freely, call `decoder(previous, state)` step by step,
+        starting from the state of `encoder(x)`.
         """
         return self.decoder(previous, self.encoder(x, lengths=lengths)[1])[0]

@@ -3,10 +3,11 @@
     recurrent = Recurrent("lstm", input_size=10, hidden_size=32, layers=2, bias=True)
     outputs, state = recurrent(x)                     # x [time, batch, input]
     outputs, state = recurrent(x, state, lengths)     # continue, with sequences of several lengths
-    outputs, state = recurrent(characters)            # integers [time, batch] stand for one-hot vectors
+    outputs, state = recurrent(characters)            # integers [time, batch] stand for one-hot
+    vectors
 
-The plainest way to run a layer is the loop in `core.engines.reference`; every other engine equals it. Weights are
-converted to torch.nn's and back by `to_torch` and `from_torch`.
+The plainest way to run a layer is the loop in `core.engines.reference`; every other engine equals
+it. Weights are converted to torch.nn's and back by `to_torch` and `from_torch`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,8 +31,8 @@ class Recurrent(nn.Module):
         recurrent = Recurrent("gru", 10, 32, layers=3, dropout=0.1)
         outputs, (h,) = recurrent(torch.randn(50, 16, 10))     # outputs [50, 16, 32], h [3, 16, 32]
 
-    Everything is time-first: x is [time, batch, input]. A layer takes the outputs of the one below, of both
-    directions side by side. Every engine computes the same outputs and gradients.
+    Everything is time-first: x is [time, batch, input]. A layer takes the outputs of the one below,
+    of both directions side by side. Every engine computes the same outputs and gradients.
 
     Args:
         cell: "rnn", "lstm" or "gru", or a subclass of `Cell`, such as one of your own.
@@ -41,8 +42,8 @@ class Recurrent(nn.Module):
         dropout: probability that an output of one layer is 0 for the next, while training.
         locked_dropout: whether the same outputs are 0 at all steps of a sequence.
         bidirectional: adds a second direction, from each sequence's end to its start.
-        engine: "reference", "bptt", "fused" (see `core.engines.choose`) or "auto", the fastest that can do
-            the work.
+        engine: "reference", "bptt", "fused" (see `core.engines.choose`) or "auto", the fastest that
+            can do the work.
         cell_options: `bias`, `initialisation`, activations ...: see the cell in `core.cells`.
 
     Raises:
@@ -109,13 +110,13 @@ class Recurrent(nn.Module):
             lengths: each within 0..time; None if all sequences fill x.
 
         Returns:
-            The outputs, 0 beyond a sequence's length, and each sequence's state at its own length (in the
-            reverse direction: at its start). Length 0 keeps the state.
+            The outputs, 0 beyond a sequence's length, and each sequence's state at its own length
+            (in the reverse direction: at its start). Length 0 keeps the state.
 
         Raises:
-            ValueError: for shapes that do not fit, a named engine that cannot run the cell, or integers
-                outside 0..input_size - 1 (found on the CPU; on a GPU its own assertion stops, as checking
-                would make the CPU wait for it).
+            ValueError: for shapes that do not fit, a named engine that cannot run the cell, or
+                integers outside 0..input_size - 1 (found on the CPU; on a GPU its own assertion
+                stops, as checking would make the CPU wait for it).
         """
         layers: Any = self.cells
         cells: list[Cell] = [cell for layer in layers for cell in layer]
@@ -211,8 +212,8 @@ def _check_lengths(x: Tensor, lengths: Tensor) -> None:
 def to_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state dict of a `Recurrent` as that of torch.nn.RNN, LSTM or GRU with the same options.
 
-    torch.nn adds one bias to U x and another to W h. Ours is the first; the second is 0, except inside the
-    GRU's reset product, where it is `b_W`.
+    torch.nn adds one bias to U x and another to W h. Ours is the first; the second is 0, except
+    inside the GRU's reset product, where it is `b_W`.
     """
     converted = {}
     for key, U in state_dict.items():
@@ -235,7 +236,7 @@ def to_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a torch.nn.RNN, LSTM or GRU (one without projections) as that of a `Recurrent`.
+    """The state dict of a torch.nn.RNN, LSTM (without projections) or GRU as a `Recurrent`'s.
 
     Its two biases are added, except inside the GRU's reset product.
     """
@@ -264,6 +265,6 @@ def from_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def with_biases(
     cell: str | type[Cell], input_size: int, hidden_size: int, **options: Any
 ) -> Recurrent:
-    """Return `Recurrent` with biases; the first bias of an LSTM's forget gate is 1, so it remembers from the start."""
+    """Return `Recurrent` with biases, that of an LSTM's forget gate 1: it remembers at first."""
     remember = {"forget_bias": 1.0} if issubclass(cell_class(cell), LSTMCell) else {}
     return Recurrent(cell, input_size, hidden_size, bias=True, **remember, **options)

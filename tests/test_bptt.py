@@ -1,4 +1,4 @@
-"""Backpropagation through time against autograd, finite differences, and its own closed-loop form."""
+"""Backpropagation through time against autograd, finite differences and its closed-loop form."""
 
 import copy
 

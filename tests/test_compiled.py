@@ -1,4 +1,4 @@
-"""The compiled kernel against the reference in double precision, and what surrounds it: memory, hooks, auto."""
+"""The compiled kernel against the reference in double precision; memory, hooks, auto."""
 
 import gc
 import resource
@@ -15,7 +15,8 @@ from core.engines.c import scratch
 from core.engines.tape import Tape
 from core.recurrent import Recurrent
 
-SHAPES = [  # time, batch, input, hidden: one vector and less, several, odd ones; batches of one and across tiles
+# time, batch, input, hidden: one vector and less, several, odd ones; batches of one and more
+SHAPES = [
     (5, 1, 3, 1),
     (7, 3, 5, 13),
     (6, 8, 4, 16),

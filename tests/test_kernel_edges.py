@@ -1,4 +1,4 @@
-"""What the compiled kernel is given that it does not expect: it reads memory as it lies, so none may be wrong."""
+"""Inputs that the compiled kernel does not expect: it reads memory as it is laid out."""
 
 import copy
 import pickle
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C 
 
 
 def agree(net: Recurrent, x: Tensor, state: Any = None) -> None:
-    """Outputs, with and without gradient, and weight gradients are those of the reference in double precision."""
+    """Outputs and weight gradients are those of the reference in double precision."""
     reference = copy.deepcopy(net).double()
     reference.engine = "reference"
     doubled = None if state is None else tuple(part.double() for part in state)
@@ -74,7 +74,8 @@ def test_inputs_on_another_device_are_refused():
 
 
 def test_numbers_whose_sign_is_still_to_be_turned():
-    net, turned = Recurrent("lstm", 8, 16), torch._neg_view  # pyright: ignore[reportPrivateImportUsage]
+    net = Recurrent("lstm", 8, 16)
+    turned = torch._neg_view  # pyright: ignore[reportPrivateImportUsage]
     agree(net, turned(torch.randn(5, 3, 8)))
     agree(net, torch.randn(5, 3, 8), tuple(turned(part.normal_()) for part in net.initial_state(3)))
 
@@ -194,7 +195,7 @@ def test_hooks_of_cells_are_run():
     random_unstructured(net.layers[0][0], "W", 0.5)
     before = after = net(x)[0]
     with torch.no_grad():
-        net.layers[0][0].W_orig *= 3  # pyright: ignore[reportOperatorIssue, reportAttributeAccessIssue]
+        net.layers[0][0].get_parameter("W_orig").mul_(3)
     for _ in range(2):
         after = net(x)[0]
         after.sum().backward()

@@ -1,4 +1,4 @@
-"""Weights that were replaced, freed or are not finite, and sequences without a step: as the reference, or an error."""
+"""Replaced, freed and not finite weights, and empty sequences: as the reference, or an error."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Cells as a user would write them: every engine computes their own equations or says that it cannot."""
+"""Cells as a user would write them: every engine computes their equations or refuses."""
 
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +34,7 @@ class MinimalGatedUnit(Cell):
 
 
 class CoupledLSTM(LSTMCell):
-    """Greff et al. 2017: the input gate is what is forgotten, i = 1 - f; only `forward` is overridden."""
+    """Greff et al. 2017: the input gate is i = 1 - f; only `forward` is overridden."""
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         h, c = state

@@ -18,7 +18,7 @@ FAST = ("bptt", "fused", "auto")
 
 
 def everything(recurrent: Recurrent, engine: str, x, state, lengths) -> list[torch.Tensor]:
-    """Outputs, final state, and the gradients of a random weighting of both to x, state and weights."""
+    """Outputs, final state, and the gradients of a random weighting of both."""
     recurrent.engine = engine
     leaves = [x.clone().requires_grad_(), *(part.clone().requires_grad_() for part in state)]
     torch.manual_seed(1)  # dropout, and the weighting

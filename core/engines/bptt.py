@@ -1,32 +1,34 @@
 """Backpropagation through time, derived by hand.
 
-The error E of a sequence depends on h_t in two ways: directly, through the output y_t, and through h_{t+1}. Write dv for
-dE/dv (a row vector), z_t for the preactivation of step t, and * for the component-wise product.
+The error E of a sequence depends on h_t in two ways: directly, through the output y_t, and through
+h_{t+1}. Write dv for dE/dv (a row vector), z_t for the preactivation of step t, and * for the
+component-wise product.
 
 RNN (slides 20-26).  z_t = U x_t + W h_{t-1} (+ b),  h_t = sigma(z_t)
 
     dh_t = [direct, from y_t] + dz_{t+1} W
     dz_t = dh_t * sigma'(z_t)
 
-    All steps share the weights, so their gradients are sums over time (slide 26): one matrix product over all
-    steps, once every dz_t is known.
-    dU = sum_t dz_t^T x_t,   dW = sum_t dz_t^T h_{t-1},   db = sum_t dz_t,   dx_t = dz_t U
+    All steps share the weights, so their gradients are sums over time (slide 26): one matrix
+    product over all steps, once every dz_t is known. dU = sum_t dz_t^T x_t,   dW = sum_t dz_t^T
+    h_{t-1},   db = sum_t dz_t,   dx_t = dz_t U
 
-LSTM (slides 28-34).  c_t = f * c_{t-1} + i * g,  h_t = o * sigma_h(c_t),  gates stacked: z_t = (i f g o)
+LSTM (slides 28-34).  c_t = f * c_{t-1} + i * g,  h_t = o * sigma_h(c_t),  gates stacked: z_t = (i f
+g o)
 
-    dc_t = dh_t * o * sigma_h'(c_t) + dc_{t+1} * f_{t+1}     the path that carries: only f on it, no W
-    di = dc_t * g,  df = dc_t * c_{t-1},  dg = dc_t * i,  do = dh_t * sigma_h(c_t),  each times its own sigma'
-    dh_{t-1} = [direct] + dz_t W, and the weights as above.
+    dc_t = dh_t * o * sigma_h'(c_t) + dc_{t+1} * f_{t+1}     the path that carries: only f on it, no
+    W di = dc_t * g,  df = dc_t * c_{t-1},  dg = dc_t * i,  do = dh_t * sigma_h(c_t),  each times
+    its own sigma' dh_{t-1} = [direct] + dz_t W, and the weights as above.
 
 GRU.  q = W_n h_{t-1} + b_W,  n = sigma_c(U_n x_t + r * q),  h_t = (1 - z) * n + z * h_{t-1}
 
-    dn = dh_t * (1 - z) * sigma_c',  dq = dn * r,  dr = dn * q * sigma_g',  dz = dh_t (h_{t-1} - n) * sigma_g'
-    dh_{t-1} = [direct] + dh_t * z + (dr dz dq) W
-    The input product sees (dr dz dn) and the recurrent one (dr dz dq): the first forms dU, the second dW.
+    dn = dh_t * (1 - z) * sigma_c',  dq = dn * r,  dr = dn * q * sigma_g',  dz = dh_t (h_{t-1} - n)
+    * sigma_g' dh_{t-1} = [direct] + dh_t * z + (dr dz dq) W The input product sees (dr dz dn) and
+    the recurrent one (dr dz dq): the first forms dU, the second dW.
 
-Each sigma' is a function of sigma's value (`core.activations`). So values suffice: the forward pass writes them
-to a `Tape` (`core.engines.tape`) and the backward pass reads them. The steps themselves are in
-`core.engines.steps` and once more, for speed, in kernel.c.
+Each sigma' is a function of sigma's value (`core.activations`). So values suffice: the forward pass
+writes them to a `Tape` (`core.engines.tape`) and the backward pass reads them. The steps themselves
+are in `core.engines.steps` and once more, for speed, in kernel.c.
 """
 
 from array import array
@@ -54,14 +56,18 @@ from core.engines.tape import Recorded, Saved, Tape
 def detach(state: State) -> State:
     """Return the same state, cut off from the graph that made it.
 
-    Truncated backpropagation through time carries the values of the state into the next window but not the
-    gradient: otherwise the graph, and the time and memory of backward, would grow with the whole past.
+    Truncated backpropagation through time carries the values of the state into the next window but
+    not the
+    gradient: otherwise the graph, and the time and memory of backward, would grow with the whole
+    past.
     """
     return map_state(Tensor.detach, state)
 
 
 def record(cell: Cell, batch: int, steps: int, state: State | None = None) -> Tape | ReferenceTape:
-    """Return a tape for `steps` steps of a closed loop from `state` (None: zeros); call its `step(x)` for each.
+    """Return a tape for `steps` steps of a closed loop; call its `step(x)` for each.
+
+    `state` is where the loop starts, None for zeros.
 
     Raises:
         ValueError: if the state is not that of the cell, [batch, hidden].
@@ -78,15 +84,17 @@ def record(cell: Cell, batch: int, steps: int, state: State | None = None) -> Ta
 def replay(
     cell: Cell, x: Sequences, tape: Tape | ReferenceTape
 ) -> Float[Tensor, "time batch hidden"]:
-    """Attach a recorded sequence to the graph: h_1 .. h_T as functions of x, the weights and the first state.
+    """Attach a recorded loop to the graph: h_1 .. h_T of x, the weights and the first state.
 
-    In a closed loop the next input depends on the last output, often through a sample that has no derivative
-    (the location of a glimpse). So the loop runs once, without gradient, and then its values exist: computing
-    them a second time would only repeat them. This node returns them as they are; its backward is that of
-    the whole sequence. `x` must hold the inputs given to `tape.step`, and the weights be unchanged since.
+    In a closed loop the next input depends on the last output, often through a sample that has no
+    derivative (the location of a glimpse). So the loop runs once, without gradient, and then its
+    values exist: computing them a second time would only repeat them. This node returns them as
+    they are; its backward is that of the whole sequence. `x` must hold the inputs given to
+    `tape.step`, and the weights be unchanged since.
 
     Raises:
-        ValueError: if not all steps of the tape were taken, or `x` has another number of them, or of rows.
+        ValueError: if not all steps of the tape were taken, or `x` has another number of them, or
+            of rows.
     """
     if isinstance(tape, ReferenceTape):
         _check_full(len(x), tape.taken, tape.steps)
@@ -110,12 +118,13 @@ def sequence(
 ) -> tuple[Float[Tensor, "*rows hidden"], State]:
     """Run a cell over known inputs: record all steps, and attach them to the graph.
 
-    `x` holds the steps one after another, `batch_sizes[t]` rows for step t (see `Tape`). Returns every h_t in
-    the same layout and the final state, parts [1, batch, hidden]. None is a state of zeros.
+    `x` holds the steps one after another, `batch_sizes[t]` rows for step t (see `Tape`). Returns
+    every h_t in the same layout and the final state, parts [1, batch, hidden]. None is a state of
+    zeros.
 
     Raises:
-        ValueError: if x or the state does not fit the cell or the batch sizes, or these rise or are not all at least
-            1; for integers outside 0..input_size - 1 (found on the CPU).
+        ValueError: if x or the state does not fit the cell or the batch sizes, or these rise or are
+            not all at least 1; for integers outside 0..input_size - 1 (found on the CPU).
     """
     _check(cell, batch_sizes, x)
     _check_state(cell, batch_sizes[0], state)
@@ -128,7 +137,7 @@ def sequence(
 def run(
     passes: ModuleType, fast: FastCell, batch_sizes: Sequence[int], x: Rows, state: State | None
 ) -> tuple[Tensor, State]:
-    """The same by these passes, `core.engines.c.passes` or `core.engines.tape`; only the first takes no state."""
+    """The same by `core.engines.c.passes` or `core.engines.tape`; x and state are checked."""
     if state is None and passes is in_torch:
         state = fast.cell.initial_state(batch_sizes[0])
     start = state or ()
@@ -147,7 +156,7 @@ def run(
 def _by_reference(
     cell: Cell, batch_sizes: Sequence[int], x: Rows, state: State | None
 ) -> tuple[Tensor, State]:
-    """`sequence` by the reference: the rows are padded to [time, batch], and the outputs' padding left out."""
+    """`sequence` by the reference: pads the rows to [time, batch], and drops the padding after."""
     batch = batch_sizes[0]
     sizes = torch.tensor(batch_sizes, device=x.device)
     valid = torch.arange(batch, device=x.device) < sizes[:, None]
@@ -165,7 +174,8 @@ def _by_reference(
 def _check(cell: Cell, batch_sizes: Sequence[int], x: Rows) -> None:
     if not batch_sizes or batch_sizes[-1] < 1 or any(a < b for a, b in pairwise(batch_sizes)):
         raise ValueError(
-            f"batch sizes {list(batch_sizes)} must be at least 1, and none larger than the one before"
+            f"batch sizes {list(batch_sizes)} must be at least 1, and none larger than the one "
+            "before"
         )
     rows = leading(x).numel()
     width = x.shape[-1] if x.is_floating_point() else cell.input_size
@@ -198,7 +208,7 @@ def _check_full(inputs: int, taken: int, steps: int) -> None:
 
 
 def check_integers(x: Tensor, size: int) -> None:
-    """ValueError for integers outside 0..size - 1; not on a GPU, where its own assertion stops without a wait."""
+    """ValueError for integers outside 0..size - 1; a GPU has its own assertion, without a wait."""
     if x.is_cpu and not x.is_floating_point() and x.numel() and not 0 <= x.min() <= x.max() < size:
         raise ValueError(
             f"x has numbers from {x.min()} to {x.max()}, outside the range 0..{size - 1}"
@@ -215,7 +225,7 @@ def computed(x: Tensor, U: Tensor) -> Tensor:
 
 
 class _Sequence(torch.autograd.Function):
-    """A sequence as one node: forward records it, or returns what is recorded; backward is derived by hand."""
+    """A sequence as one node: forward records it or has it recorded, backward is by hand."""
 
     @staticmethod
     def forward(
@@ -271,10 +281,10 @@ class _Sequence(torch.autograd.Function):
 
 
 def _refuse_second_derivatives(grad_outputs: Sequence[Tensor | None]) -> None:
-    """RuntimeError under create_graph=True, where autograd runs backward with gradients on, and under vmap."""
+    """RuntimeError under vmap and create_graph=True, which runs backward with gradients on."""
     batched = any(d is not None and _functorch.is_legacy_batchedtensor(d) for d in grad_outputs)
     if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active() or batched:
         raise RuntimeError(
-            "the backward derived by hand has no derivative of its own, and takes one gradient at a time: "
-            'for second derivatives, or vectorised ones, use engine="reference"'
+            "the backward derived by hand has no derivative of its own, and takes one gradient "
+            'at a time: for second derivatives, or vectorised ones, use engine="reference"'
         )

@@ -1,16 +1,18 @@
 """Which engine runs a cell: the one named, or for "auto" the fastest that can do the work.
 
-reference   a Python loop over the cell under autograd: the truth, for any cell (`core.engines.reference`)
-bptt        backpropagation through time derived by hand (`core.engines.bptt`), in C or in torch
-fused       torch.nn's functions, for the activations they know (`core.engines.fused`)
+reference   a Python loop over the cell under autograd: the truth, for any cell
+(`core.engines.reference`) bptt        backpropagation through time derived by hand
+(`core.engines.bptt`), in C or in torch fused       torch.nn's functions, for the activations they
+know (`core.engines.fused`)
 
-`choose` returns a function `(x, state, lengths, reverse) -> outputs, final state`; the parts of the first state are
-[batch, hidden], those of the final one [1, batch, hidden]. With lengths [batch], outputs beyond a sequence's end
-are 0 and the final state is the one at its end; in reverse each sequence starts at its own end. Integer inputs
-stand for one-hot vectors.
+`choose` returns a function `(x, state, lengths, reverse) -> outputs, final state`; the parts of the
+first state are [batch, hidden], those of the final one [1, batch, hidden]. With lengths [batch],
+outputs beyond a sequence's end are 0 and the final state is the one at its end; in reverse each
+sequence starts at its own end. Integer inputs stand for one-hot vectors.
 
-Under autocast `reference` and `fused` multiply in its dtype; `bptt` computes in that of the weights. States go in and
-out in that of the weights, and inside all but `fused` keep the LSTM's c in it.
+Under autocast `reference` and `fused` multiply in its dtype; `bptt` computes in that of the
+weights. States go in and out in that of the weights, and inside all but `fused` keep the LSTM's c
+in it.
 """
 
 import functools
@@ -65,13 +67,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("bptt"),
     ),
 }
-"""How "auto" chooses on a CPU: the first rule that fits; "fused" only where torch.nn knows the activations.
+"""How "auto" chooses on a CPU: the first rule that fits; "fused" if torch.nn has the activations.
 
-Measured with the jobs of `benchmarks/recurrent.py` on one thread of an Intel Xeon (Emerald Rapids, AVX-512), torch
-2.15, 2026-11-25. kernel.c was the fastest at every shape but for two cases of inference: oneDNN's LSTM is ahead by up
-to 10 % where batch and net are large; and for a single step of several sequences through a large net, packing the
-weights does not pay. For a single step the other engines use `reference`: the fused kernels copy all weights first.
-torch.compile has its own rules as it cannot train oneDNN's LSTM.
+Measured with the jobs of `benchmarks/recurrent.py` on one thread of an Intel Xeon (Emerald Rapids,
+AVX-512), torch 2.15, 2026-11-25. kernel.c was the fastest at every shape but for two cases of
+inference: oneDNN's LSTM is ahead by up to 10 % where batch and net are large; and for a single step
+of several sequences through a large net, packing the weights does not pay. For a single step the
+other engines use `reference`: the fused kernels copy all weights first. torch.compile has its own
+rules as it cannot train oneDNN's LSTM.
 """
 
 
@@ -103,7 +106,9 @@ class Choice(NamedTuple):
 def choose(
     name: str, cell: Cell, x: Sequences, state: State | None, lengths: Lengths | None
 ) -> Choice:
-    """The engine of this name; for "auto" the fastest that can do the work (`RULES`; on a GPU torch.nn's).
+    """The engine of this name; for "auto" the fastest that can do the work (`RULES`).
+
+    On a GPU that is torch.nn's.
 
     Cells with hooks are left to the reference, which alone calls them.
 
@@ -144,7 +149,7 @@ def _fastest(fast: FastCell, serves: bool, x: Sequences, lengths: Lengths | None
 
 @functools.lru_cache(maxsize=4096)
 def _first(rules: str, known: bool, *work: Any) -> str:
-    """The engine of the first rule that fits; cached, as searching takes longer than running a small net."""
+    """The engine of the first rule that fits; cached, as the search outlasts a small net."""
     fitting = (rule.engine for rule in RULES[rules] if _fits(rule, *work))
     return next(engine for engine in fitting if known or engine != "fused")
 
@@ -161,7 +166,7 @@ def _fits(
 
 
 def infer(choices: Sequence[Choice], x: Sequences, state: State | None) -> tuple[Outputs, State]:
-    """Run all layers of a net in one direction by kernel.c in one call, as Python between them takes longer.
+    """Run all layers of a net by kernel.c in one call, as Python between them takes longer.
 
     The state is that of all layers, [layers, batch, hidden], None for zeros.
     """

@@ -1,4 +1,4 @@
-"""The engine `fused`: torch.nn's functions (cuDNN, oneDNN or ATen's loop), for the activations they know."""
+"""The engine `fused`: torch.nn's functions (cuDNN, oneDNN or ATen), for activations they have."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ def _run_rows(
         x = x.to(dtype)
         start = [part.to(dtype) for part in start]
         weights = [weight.to(dtype) for weight in weights]
-        # Autocast would take float16 for cuDNN, and cuDNN copies the weights into one block, which is little work.
+        # Autocast would take float16 for cuDNN; that cuDNN copies the weights is little work.
         with warnings.catch_warnings(), torch.autocast(device, enabled=False):
             warnings.filterwarnings("ignore", "RNN module weights")
             outputs, *end = _call(function, batch_sizes, x, start, weights)
@@ -61,7 +61,7 @@ def _call(
     start: list[Tensor],
     weights: list[Tensor],
 ) -> tuple[Tensor, ...]:
-    """torch.nn's function on [time, batch, input] or on rows; start and end are [1, batch, hidden]."""
+    """torch.nn's function on [time, batch, input] or rows; states are [1, batch, hidden]."""
     has_biases = len(weights) > 2
     layers = 1
     dropout = 0.0

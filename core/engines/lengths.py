@@ -1,4 +1,4 @@
-"""Sequences of several lengths as rows without padding, so that the batch shrinks as sequences end."""
+"""Sequences of several lengths as rows without padding: the batch shrinks as they end."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ def over_rows(
     lengths: Lengths | None,
     reverse: bool,
 ) -> tuple[Outputs, State]:
-    """Apply `run` to the valid rows of x: all of step 0, all of step 1, and so on, longest sequence first.
+    """Apply `run` to the valid rows of x, step after step, the longest sequence first.
 
     `run(fast, batch_sizes, rows, state)` returns the outputs of the rows and the final state.
     """
@@ -44,7 +44,7 @@ def over_rows(
 
 
 def _valid_rows(lengths: Lengths, batch: int, reverse: bool) -> tuple[Tensor, Tensor, list[int]]:
-    """Return the indices t * batch + b of the valid rows, the order of the sequences, and the batch sizes."""
+    """Return the indices t * batch + b of valid rows, the sequences' order, and batch sizes."""
     lengths, order = lengths.sort(descending=True, stable=True)
     t = torch.arange(int(lengths[0]))[:, None]
     valid = t < lengths

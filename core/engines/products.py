@@ -1,4 +1,4 @@
-"""The matrix products over all steps at once: U x_t before a recurrence, the weights' gradients after it."""
+"""Matrix products over all steps at once: U x_t before the loop, weight gradients after it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ Rows = (
 
 
 class Weights(NamedTuple):
-    """A cell's: U [gates * hidden, input], W [gates * hidden, hidden], b [gates * hidden], b_W [hidden]."""
+    """U [gates * hidden, input], W [gates * hidden, hidden], b [gates * hidden], b_W [hidden]."""
 
     U: Tensor
     W: Tensor
@@ -66,7 +66,7 @@ def gradients(
     batch_sizes: Sequence[int],
     needs: Sequence[bool],
 ) -> Gradients:
-    """What follows from the preactivations' gradients (`core.engines.bptt`), as far as it `needs` to be known.
+    """The needed gradients, from those of the preactivations (`core.engines.bptt`).
 
     Args:
         x: the inputs.
@@ -94,7 +94,7 @@ def gradients(
 
 
 def _input_gradient(dz: Tensor, x: Tensor, U: Tensor) -> Float[Tensor, "gates_hidden input"]:
-    """dU = sum_t dz_t^T x_t; for one-hot x_t, which adds dz_t to a column, in a fixed order on any device."""
+    """dU = sum_t dz_t^T x_t; a one-hot x_t adds dz_t to a column, in a fixed order."""
     if x.is_floating_point():
         return dz.t() @ x
     return torch.ops.aten.embedding_dense_backward(dz, x.long(), U.shape[1], -1, False).t()
@@ -103,7 +103,7 @@ def _input_gradient(dz: Tensor, x: Tensor, U: Tensor) -> Float[Tensor, "gates_hi
 def _recurrent_gradient(
     dz: Tensor, dq: Tensor | None, start: Tensor, h: Tensor, batch_sizes: Sequence[int]
 ) -> Float[Tensor, "gates_hidden hidden"]:
-    """dW = sum_t dz_t^T h_{t-1} (of the GRU dq in place of dn): h_0 for the first step, one product for the rest."""
+    """dW = sum_t dz_t^T h_{t-1}, of the GRU with dq in place of dn; in one or two products."""
     if dq is not None:
         gates = dz[:, : -dq.shape[1]]
         return torch.cat([_recurrent_gradient(d, None, start, h, batch_sizes) for d in (gates, dq)])

@@ -1,4 +1,4 @@
-"""The reference engine: a Python loop over the cell, under autograd. All other engines must equal it.
+"""The reference engine: a Python loop over the cell, under autograd; all others equal it.
 
 It runs any cell, is differentiable twice, and works under torch.func's transforms.
 """
@@ -21,8 +21,8 @@ def reference(
 ) -> tuple[Outputs, State]:
     """Run the cell over time; return all outputs and the final state, parts [1, batch, hidden].
 
-    Outputs beyond a sequence's length are 0, and its state stays what it was at its end. In reverse the loop goes
-    from the last step to the first, so each sequence starts at its own end.
+    Outputs beyond a sequence's length are 0, and its state stays what it was at its end. In reverse
+    the loop goes from the last step to the first, so each sequence starts at its own end.
     """
     x = _in_precision_of(state, x)
     valid = None
@@ -48,7 +48,7 @@ def reference(
 
 
 class ReferenceTape:
-    """A closed loop of a cell without steps of its own: the counterpart of `core.engines.tape.Tape`.
+    """A closed loop of a cell without fast steps; beside `core.engines.tape.Tape`.
 
     Attributes:
         start: the state before the first step.
@@ -89,15 +89,16 @@ class ReferenceTape:
         """Run the recorded steps again under autograd.
 
         Raises:
-            ValueError: if the outputs are not those recorded: other inputs or weights, or a cell with randomness.
+            ValueError: if the outputs are not those recorded: other inputs or weights, or a cell
+                with randomness.
         """
         outputs, _ = reference(self.cell, x, self.start)
         recorded = torch.stack(self.outputs)
         same = (outputs == recorded) | (outputs.isnan() & recorded.isnan())
         if not same.all():
             raise ValueError(
-                "the cell gives other outputs than those recorded: its inputs or weights have changed, "
-                "or it draws random numbers"
+                "the cell gives other outputs than those recorded: its inputs or weights have "
+                "changed, or it draws random numbers"
             )
         return outputs
 
@@ -106,13 +107,13 @@ def require_tuple(cell: Cell, state: object) -> None:
     """Raise ValueError unless the state that a cell returned is a tuple."""
     if not isinstance(state, tuple):
         raise ValueError(
-            f"{type(cell).__name__}.forward returned a {type(state).__name__} as its state, not a tuple "
-            "of tensors such as (h,)"
+            f"{type(cell).__name__}.forward returned a {type(state).__name__} as its state, not a "
+            "tuple of tensors such as (h,)"
         )
 
 
 def _in_precision_of(state: State, x: Tensor) -> Tensor:
-    """Floats in the precision of the state, which is that of the weights; autocast casts for itself."""
+    """Floats in the precision of the state, which is the weights'; autocast casts itself."""
     if not x.is_floating_point() or torch.is_autocast_enabled(x.device.type):
         return x
     return x.to(state[0].dtype)

@@ -1,13 +1,15 @@
-"""One step of each cell, forward and backward, on preallocated buffers, and which cells have such steps.
+"""One step of each cell, forward and backward, on preallocated buffers; and which cells have them.
 
-The equations are those of `core.cells`. Here they run without autograd and write to a tape exactly what the
-backward pass reads. `core.engines.bptt` holds the derivation; `core.engines.tape` loops over the steps.
+The equations are those of `core.cells`. Here they run without autograd and write to a tape exactly
+what the backward pass reads. `core.engines.bptt` holds the derivation; `core.engines.tape` loops
+over the steps.
 
-A class of steps has four methods. `buffers` allocates the tape: tensors [rows, width], of which the first holds
-the preactivations and the last h (the plain RNN needs only one, for both). `state` finds the state in the tape.
-`step` finds U x_t + b in the first buffer and fills the others. `backward_step` turns d = dE/dstate_t into the
-preactivation gradients `dz`, as the input product U x_t sees them, and overwrites d with dE/dstate_{t-1}. The
-GRU's recurrent product sees `dq` in place of dn.
+A class of steps has four methods. `buffers` allocates the tape: tensors [rows, width], of which the
+first holds the preactivations and the last h (the plain RNN needs only one, for both). `state`
+finds the state in the tape. `step` finds U x_t + b in the first buffer and fills the others.
+`backward_step` turns d = dE/dstate_t into the preactivation gradients `dz`, as the input product U
+x_t sees them, and overwrites d with dE/dstate_{t-1}. The GRU's recurrent product sees `dq` in place
+of dn.
 
 To make a cell of your own fast, write such a class and add it to `STEPS`.
 """
@@ -85,7 +87,7 @@ class LSTMSteps:
     def backward_step(
         self, tape: Buffers, before: State, d: State, W: Tensor, dz: Tensor, dq: Tensor
     ) -> None:
-        """dc_t += dh_t o sigma_h'; each gate gets dc_t (o: dh_t) times its partner; dc_{t-1} = dc_t f."""
+        """dc_t += dh_t o sigma_h'; gates: dc_t (o: dh_t) times the partner; dc_{t-1} = dc_t f."""
         (gates, _, s, _), (_, c_before), (dh, dc) = tape, before, d
         i, f, g, o = gates.chunk(4, 1)
         di, df, dg, do = dz.chunk(4, 1)
@@ -158,7 +160,7 @@ STEPS: dict[type[Cell], type[Steps]] = {
 
 
 class FastCell(NamedTuple):
-    """A cell as the engines `bptt` and `fused` take it: its weights and steps, looked up once a call."""
+    """A cell with its weights and steps, looked up once a call for `bptt` and `fused`."""
 
     cell: Cell
     steps: Steps
@@ -168,9 +170,10 @@ class FastCell(NamedTuple):
 def fast_cell(cell: Cell) -> FastCell | None:
     """Return the cell with its steps and weights, or None if only the reference can run it.
 
-    Steps belong to exactly one class, as a subclass may have other equations; so may a cell whose `forward` was
-    assigned on the instance. Weights of other shapes than the class declares, which torch may broadcast, are left
-    to the reference too: the compiled kernel reads memory by the declared shapes.
+    Steps belong to exactly one class, as a subclass may have other equations; so may a cell whose
+    `forward` was assigned on the instance. Weights of other shapes than the class declares, which
+    torch may broadcast, are left to the reference too: the compiled kernel reads memory by the
+    declared shapes.
     """
     kind = type(cell)
     if kind not in STEPS and parametrize.is_parametrized(cell):
@@ -188,9 +191,9 @@ def require_fast(cell: Cell, engine: str) -> FastCell:
     found = fast_cell(cell)
     if found is None:
         raise ValueError(
-            f'engine="{engine}" cannot run this {type(cell).__name__}: it has no steps in core.engines.steps, '
-            'or its forward or the shapes of its weights are not those of its class; engine="auto" takes '
-            "the reference"
+            f'engine="{engine}" cannot run this {type(cell).__name__}: it has no steps in '
+            "core.engines.steps, or its forward or the shapes of its weights are not those of its "
+            'class; engine="auto" takes the reference'
         )
     return found
 
@@ -217,7 +220,7 @@ def _as_declared(cell: Cell, weights: Weights) -> bool:
 
 
 def has_hooks(cell: Cell) -> bool:
-    """Return whether calling the cell runs hooks, its own or global ones: only the reference calls it."""
+    """Return whether calling the cell runs hooks; only the reference calls it."""
     return bool(
         cell._forward_hooks
         or cell._forward_pre_hooks

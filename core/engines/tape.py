@@ -1,7 +1,8 @@
 """The tape of a sequence: what the forward pass writes and the backward pass reads.
 
-`forward` and `backward` are the two passes with the steps of `core.engines.steps` in torch; `Tape` is the forward
-pass step by step. `core.engines.c.passes` has the same three with the steps of kernel.c.
+`forward` and `backward` are the two passes with the steps of `core.engines.steps` in torch; `Tape`
+is the forward pass step by step. `core.engines.c.passes` has the same three with the steps of
+kernel.c.
 """
 
 from array import array
@@ -25,7 +26,8 @@ class Recorded(NamedTuple):
 
     Attributes:
         buffers: what the backward pass reads; the last is h, [*rows, hidden].
-        final: each sequence's state at its own end [1, batch, hidden]; without a step, its first state.
+        final: each sequence's state at its own end [1, batch, hidden]; without a step, its first
+            state.
         scratch: keeps the buffers from being used again; None where they belong to this pass alone.
     """
 
@@ -35,7 +37,7 @@ class Recorded(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What a backward pass starts from: inputs, weights, first state, and the buffers of the forward pass."""
+    """What a backward pass starts from: inputs, weights, first state, the forward buffers."""
 
     x: Rows
     U: Tensor
@@ -52,8 +54,9 @@ class Tape:
             h = tape.step(x_t)                  # the next x_t may depend on h
         h = bptt.replay(cell, x, tape)          # the same values, attached to the graph
 
-    Step t holds `batch_sizes[t]` rows, which may fall but not rise with t: sequences are sorted by falling
-    length and each leaves the batch where it ends. The buffers are allocated once, for all steps.
+    Step t holds `batch_sizes[t]` rows, which may fall but not rise with t: sequences are sorted by
+    falling length and each leaves the batch where it ends. The buffers are allocated once, for all
+    steps.
 
     Attributes:
         start: the state before the first step.
@@ -76,7 +79,8 @@ class Tape:
         """Take the next step of a closed loop: h_t from x_t, without gradient.
 
         Raises:
-            ValueError: if x_t has not as many rows as the step, or not the width of the cell's inputs.
+            ValueError: if x_t has not as many rows as the step, or not the width of the cell's
+                inputs.
             IndexError: after the last step.
         """
         z = self.place()
@@ -86,7 +90,7 @@ class Tape:
         return self.advance()
 
     def place(self) -> Float[Tensor, "batch gates_hidden"]:
-        """Where U x_t + b of the next step belongs; whoever writes it there takes the step by `advance`."""
+        """Where to write U x_t + b of the next step before taking it by `advance`."""
         return self._z[self.firsts[self.taken] : self.firsts[self.taken + 1]]
 
     def advance(self) -> Float[Tensor, "batch hidden"]:
@@ -96,7 +100,7 @@ class Tape:
         return self._h[self.firsts[self.taken - 1] : self.firsts[self.taken]]
 
     def run(self, x: Rows) -> None:
-        """Take all steps, their inputs being known: U x_t of every step is one product before the loop."""
+        """Take all steps over known inputs: U x_t of all of them is one product before the loop."""
         input_product(x.detach(), self._weights.U, self._weights.b, self._z)
         self._advance(len(self.batch_sizes))
         self.taken = len(self.batch_sizes)
@@ -149,7 +153,7 @@ def backward(
     in_place: bool,
     needs: Sequence[bool],
 ) -> tuple[Gradients, State]:
-    """Take all steps backward; return the gradients that are needed and dE/d(first state), valid if needed.
+    """Take all steps backward; return the needed gradients, and dE/d(first state) if needed.
 
     Args:
         steps: the cell's steps.
@@ -193,7 +197,7 @@ def own_state_gradients(
 def _views(
     steps: Steps, buffers: Buffers, start: State, batch_sizes: Sequence[int]
 ) -> tuple[list[Buffers], list[State]]:
-    """The rows of every step, and the state every step starts from: views, by one split of each buffer."""
+    """Views of the rows of every step, and of the state that every step starts from."""
     views = list(zip(*(buffer.split(list(batch_sizes)) for buffer in buffers), strict=True))
     states = [start, *map(steps.state, views[:-1])]
     before = zip(states, batch_sizes, strict=True)

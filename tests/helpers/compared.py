@@ -16,7 +16,7 @@ needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="there is n
 
 
 def everything(net: Recurrent, x: Tensor, state: Any, lengths: Tensor | None) -> list[Tensor]:
-    """Outputs, final state, and the gradients of a random weighting of both to x, state and weights."""
+    """Outputs, final state, and the gradients of a random weighting of both."""
     x = x.clone().requires_grad_() if x.is_floating_point() else x
     start = [part.clone().requires_grad_() for part in state]
     outputs, final = net(x, tuple(start), lengths)

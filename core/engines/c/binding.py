@@ -33,7 +33,7 @@ Code = tuple[int, int, int, int]  # cell; activations of gates, candidate and ou
 
 
 class Layer(NamedTuple):
-    """`layer` of layer.h, all of whose fields have 8 bytes: numbers, and addresses of tensors; 0 is NULL."""
+    """`layer` of layer.h, whose fields all have 8 bytes: numbers, and addresses; 0 is NULL."""
 
     cell: int
     gate: int
@@ -102,16 +102,17 @@ def library() -> Any:
 
 
 def is_followed() -> bool:
-    """Whether torch traces operations (`torch.jit`) or transforms them (`torch.func`, forward mode)."""
+    """Whether torch traces operations (`torch.jit`) or transforms them (`torch.func`)."""
     traced = torch._C._get_tracing_state() is not None
     return traced or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def kernel_serves(fast: FastCell, x: Tensor, start: State) -> bool:
-    """Whether the compiled steps can do the work: float32 on a CPU but for the inputs x, activations they know.
+    """Whether the compiled steps can do the work: float32 weights on a CPU, known activations.
 
-    A subclass of Tensor may stand for memory that lies elsewhere, or nowhere; a dispatch mode (as that of
-    `torch.utils.flop_counter`) must see every operation, as must whatever `is_followed` finds.
+    A subclass of Tensor may stand for memory that lies elsewhere, or nowhere; a dispatch mode (as
+    that of `torch.utils.flop_counter`) must see every operation, as must whatever `is_followed`
+    finds.
     """
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or is_followed():
         return False
@@ -155,7 +156,8 @@ def address(tensor: Tensor | None) -> int:
     held = tensor.untyped_storage().nbytes()
     if held < end:
         raise RuntimeError(
-            f"a tensor {list(tensor.shape)} has {held} bytes of memory and needs {end}: it was freed"
+            f"a tensor {list(tensor.shape)} has {held} bytes of memory and needs {end}: "
+            "it was freed"
         )
     return tensor.data_ptr()
 
@@ -164,7 +166,8 @@ def address(tensor: Tensor | None) -> int:
 def openmp() -> tuple[int, int, int]:
     """GNU OpenMP's `GOMP_parallel`, `omp_get_num_threads` and `omp_get_thread_num`, or zeros.
 
-    They are torch's own where it brings them: a second pool of threads would compete with the first.
+    They are torch's own where it brings them: a second pool of threads would compete with the
+    first.
     """
     process: Any = ctypes.CDLL(None)
     names = "GOMP_parallel", "omp_get_num_threads", "omp_get_thread_num"

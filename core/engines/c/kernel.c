@@ -86,7 +86,7 @@ static int64_t column_of(const layer *l, layout o, int64_t part) {
     return part % o.gates * l->hidden + part / o.gates * LANES;
 }
 
-/* Before the first step: packs W (and U), or computes U x + b; notes if a packed W is not finite. */
+/* Before the first step: packs W (and U), or computes U x + b; notes if packed W is not finite. */
 static void prepare(const layer *l, member *m) {
     const layout o = layout_of(l, 0);
     const slice mine = panels_of(o, m);

@@ -1,7 +1,8 @@
 """The passes of `core.engines.tape` with the steps of kernel.c, and a forward pass for inference.
 
-The arithmetic is in kernel.c and its headers; which memory it is given is in `core.engines.c.plan`. Every tensor
-whose address goes to C is contiguous and held by a local variable until the call returns.
+The arithmetic is in kernel.c and its headers; which memory it is given is in `core.engines.c.plan`.
+Every tensor whose address goes to C is contiguous and held by a local variable until the call
+returns.
 """
 
 from collections.abc import Sequence
@@ -59,7 +60,7 @@ class CompiledTape(Tape):
 
 
 def forward(fast: FastCell, batch_sizes: BatchSizes, x: Rows, start: State) -> Recorded:
-    """Take all steps over known inputs, as `core.engines.tape.forward`; an empty `start` stands for zeros."""
+    """Take all steps, as `core.engines.tape.forward`; an empty `start` stands for zeros."""
     x = x.contiguous()
     start = contiguous(start)
     U, W, b, b_W = contiguous(fast.weights)
@@ -83,7 +84,7 @@ def forward(fast: FastCell, batch_sizes: BatchSizes, x: Rows, start: State) -> R
 def infer(
     cells: Sequence[FastCell], batch_sizes: BatchSizes, x: Rows, start: State
 ) -> tuple[Float[Tensor, "*rows hidden"], State]:
-    """Run layers of equal sizes and states, one above the other, without keeping what a backward pass reads.
+    """Run layers of equal sizes and states, one above the other, without a backward pass.
 
     Args:
         cells: of each layer, the lowest first.
@@ -192,7 +193,7 @@ def backward(
 def _require_saved(
     plan: Plan, x: Tensor, batch: int, start: State, buffers: Sequence[Tensor]
 ) -> None:
-    """RuntimeError unless the saved tensors, which hooks may have replaced, are as they were saved."""
+    """RuntimeError unless the saved tensors, which hooks may replace, are as they were."""
     sizes = [plan.rows * plan.hidden]
     if len(buffers) > 1:
         sizes.insert(0, plan.rows * (plan.stride + plan.hidden))

@@ -64,7 +64,7 @@ class Plan(NamedTuple):
 
 
 def plan_of(steps: Steps, rows: int, U: Tensor, W: Tensor) -> Plan:
-    """The plan of so many rows with these weights; RuntimeError if their shapes do not fit the cell."""
+    """The plan of so many rows with these weights; RuntimeError if they do not fit the cell."""
     code = code_of(steps)
     assert code is not None
     return _plan(code, rows, U.shape, W.shape, torch.get_num_threads())
@@ -107,7 +107,7 @@ def common_fields(
     buffers: Sequence[Tensor],
     start: tuple[int, int],
 ) -> tuple[int, ...]:
-    """The fields of `Layer` up to the first state; `weights` are W, b_W and the block for packed ones."""
+    """The fields of `Layer` up to the first state; `weights` are W, b_W and a block to pack in."""
     sizes, steps = batch_sizes.buffer_info()
     W, b_W, packed = weights
     gates = buffers[0].data_ptr()
@@ -123,14 +123,14 @@ def common_fields(
 
 
 def state_addresses(state: Sequence[Tensor], skipped: int = 0) -> tuple[int, int]:
-    """The addresses of h and c, `skipped` floats further on; of cells without c that of h, twice; or 0."""
+    """The addresses of h and c (without c: of h, twice), `skipped` floats further on; or 0."""
     if not state:
         return 0, 0
     return address(state[0]) + 4 * skipped, address(state[-1]) + 4 * skipped
 
 
 def final_state(plan: Plan, shape: tuple[int, int, int], start: Sequence[Tensor]) -> State:
-    """Where the final state [layers, batch, hidden] goes; sequences without a step keep their first."""
+    """Where the final state [layers, batch, hidden] goes; without a step it is the first."""
     if start and start[0].shape != shape:
         return tuple(part.clone() for part in start)
     return tuple(floats(*shape) for _ in range(2 if plan.cell == LSTM else 1))
@@ -139,7 +139,7 @@ def final_state(plan: Plan, shape: tuple[int, int, int], start: Sequence[Tensor]
 def input_fields(
     plan: Plan, x: Rows, U: Tensor, b: Tensor | None, buffers: Sequence[Tensor]
 ) -> tuple[tuple[int, ...], Sequence[Tensor]]:
-    """How the kernel gets U x + b where there is a tape: fields of `Layer`, and the tensors they point at."""
+    """How the kernel gets U x + b with a tape: fields of `Layer`, and the tensors behind them."""
     if x.is_floating_point() and plan.rows <= FEW_ROWS:
         return given_fields(x, U, b), ()
     if x.is_floating_point() or plan.rows < plan.input:  # one product, written to the tape
@@ -159,9 +159,10 @@ def given_fields(x: Rows, U: Tensor, b: Tensor | None) -> tuple[int, ...]:
 
 
 def tape_buffers(plan: Plan, h: Tensor, cell: Cell) -> tuple[Buffers, ScratchBuffer | None]:
-    """What the backward pass will read: the RNN's h; of others a block with gates and c or q, and h.
+    """What the backward pass will read: a block with gates and c or q, and h; RNN: h alone.
 
-    The block is a scratch buffer, unless hooks on saved tensors may keep it (checkpoints, for example).
+    The block is a scratch buffer, unless hooks on saved tensors may keep it (checkpoints, for
+    example).
     """
     if plan.cell == RNN:
         return (h,), None

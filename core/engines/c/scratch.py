@@ -1,4 +1,4 @@
-"""Scratch buffers that are reused between calls, so that hot memory stays in cache and no page is faulted anew."""
+"""Scratch buffers that are reused between calls, so that hot memory stays in cache."""
 
 import functools
 import threading
@@ -17,7 +17,7 @@ floats = functools.partial(torch.empty, dtype=torch.float32, device=torch.device
 
 
 class ScratchBuffer:
-    """A block of floats from those kept for a cell; it returns to them when the last reference is dropped.
+    """A block of floats from those kept for a cell; it returns when the last reference is dropped.
 
     Args:
         size: how many floats the block must have at least.

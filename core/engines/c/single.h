@@ -37,8 +37,8 @@ static int forward_single(const layer *l, place p, slice s, int64_t t) {
     return all_zero(difference);
 }
 
-/* Saves U x + b of the first two steps at a thread's units, or writes it back to the tape, where the
-   gates have taken its place. */
+/* Saves U x + b of the first two steps at a thread's units, or writes it back to the tape, where
+   the gates have taken its place. */
 static void copy_preactivations(const layer *l, layout o, slice s, int back) {
     const int64_t H = l->hidden, lo = s.panel * UNITS, hi = least(H, s.panels * UNITS);
     if (l->table_rows) return; /* U x + b is in the table and stays there */
