@@ -20,8 +20,10 @@ def merged(base: VideoSplits, added: VideoSplits) -> VideoSplits:
         InputError: they are not.
     """
     if base.multi != added.multi:
+        kinds = ("one behaviour at a time", "several at once")
+        hint = "train anew with --multi" if added.multi else "they need --multi"
         raise InputError(
-            "the labels to add are of another kind: several behaviours at once, or not"
+            f"the data have {kinds[base.multi]}, the labels to add {kinds[added.multi]}: {hint}"
         )
     new = [name for name in added.classes if name not in base.classes]
     classes = (*base.classes, *new)

@@ -103,6 +103,21 @@ def test_train_on_a_folder_and_evaluate(clips, tmp_path, capsys):
         "a frame at most"
     )
 
+    assert run(evaluate, directory, "--data", clips, "--json") == 0
+    everything = json.loads(capsys.readouterr().out)
+    assert (everything["split"], everything["clips"]) == ("all", 8), "whatever their splits"
+    assert "majority class" in everything["scores"]
+    only_test = [
+        line
+        for line in (clips / "labels.csv").read_text().splitlines()
+        if line.endswith(("suggested_split", "test"))
+    ]
+    (clips / "test.csv").write_text("\n".join(only_test))
+    assert run(evaluate, directory, "--data", clips / "test.csv", "--json") == 0
+    alone = json.loads(capsys.readouterr().out)
+    assert alone["scores"]["this net"] == found["scores"]["this net"]
+    (clips / "test.csv").unlink()
+
     flags = ["--split", "validation", "--shortest", "3", "--self-transition", "0.9"]
     assert run(evaluate, directory, *flags) == 0
     assert "validation: 1 clips" in capsys.readouterr().out

@@ -248,3 +248,28 @@ def test_labels_added_to_a_data_set_replace_those_of_the_same_film(tmp_path):
     assert written(both, "a") == "sss" + "b" * 17
     assert written(both, "d") == "wwwww" + "b" * 15
     assert torch.equal(labels(both, "b"), labels(base, "b"))
+    several = videos.read_labels(tmp_path / "old" / "new", multi=True).everything()
+    message = "the data have one behaviour at a time, the labels to add several at once"
+    with pytest.raises(InputError, match=message):
+        merged(base, several)
+
+
+def test_tabular_events_of_later_versions_of_boris(tmp_path):
+    films(tmp_path)
+    columns = (
+        *("Observation id", "Observation date", "Description", "Observation type", "Source"),
+        *("Time offset (s)", "Media duration (s)", "FPS (frame/s)", "Subject", "Behavior"),
+        *("Behavioral category", "Behavior type", "Time", "Media file name", "Comment"),
+    )
+    rows = [",".join(columns)]
+    for name in "abc":
+        about = f"o{name},2026-01-01,,MEDIA,player #1:/x/{name}.mp4,0,2.0,10,no focal subject"
+        rows += [
+            f"{about},walk,,START,0.5,/x/{name}.mp4,",
+            f"{about},walk,,STOP,1.0,/x/{name}.mp4,",
+            f"{about},nod,,POINT,1.52,/x/{name}.mp4,",
+        ]
+    text(tmp_path / "events.csv", "\n".join(rows))
+    splits = videos.load(tmp_path)
+    assert splits.classes == ("background", "nod", "walk")
+    assert written(splits, "a") == "bbbbbwwwwwbbbbbnbbbb"

@@ -129,7 +129,7 @@ def main(arguments: Evaluate) -> None:
     config = replace(trained.config, data=arguments.data or trained.config.data)
     part, chosen, training = _clips(config, trained, arguments)
     clips = read(config, trained.encoder, chosen, trained.rate)
-    train = []
+    train = clips  # without a training part, the majority class is that of the clips themselves
     if training and not trained.multi:
         train = read(config, trained.encoder, training, trained.rate)
     results = compare(trained, train, clips, arguments.shortest, arguments.self_transition)
@@ -157,11 +157,11 @@ def _clips(
     if not clips:
         raise InputError(f"{config.data} has no {name} clips")
     unknown = [each for each in splits.classes if each not in trained.classes]
-    if unknown or splits.multi != trained.multi:
-        told = ", ".join(unknown) or "several at once, or not"
-        raise InputError(
-            f"{config.data} has other labels than {arguments.run} was trained on ({told})"
-        )
+    if splits.multi != trained.multi:
+        unknown = ["several at once"] if splits.multi else ["one at a time"]
+    if unknown:
+        other = f"{config.data} has other labels than {arguments.run} was trained on"
+        raise InputError(f"{other}: {', '.join(unknown)}")
     numbers = [trained.classes.index(each) for each in splits.classes]
     count = len(trained.classes)
     in_our_order = [[renumbered(clip, numbers, count) for clip in p] for p in (clips, splits.train)]
