@@ -1,11 +1,12 @@
-"""Training steps captured as CUDA graphs against the same steps launched one by one, for each application.
+"""Training steps captured as CUDA graphs, against the same steps launched one by one.
 
-    uv run python -m benchmarks.graphs                  # on a GPU: both, their ratio, and whether they agree
-    uv run python -m benchmarks.graphs --check          # exit code 1 if a captured step is slower or learns otherwise
-    uv run python -m benchmarks.graphs --device cpu --rounds 1 --steps 1    # no graphs there: eager steps alone
+    uv run python -m benchmarks.graphs            # on a GPU: times, ratio, and whether both agree
+    uv run python -m benchmarks.graphs --check    # exit code 1 if graphs are slower or differ
+    uv run python -m benchmarks.graphs --device cpu --rounds 1 --steps 1    # without graphs
 
-A step is all that the loop does in one: random numbers seeded, the batch made or sent, loss, gradients, update. Both
-ways train twins from the same weights, interleaved; a round is `steps` steps, every figure the median over rounds.
+A step seeds random numbers, makes or sends the batch, and computes loss, gradients and update. Both
+ways train twins from the same weights, interleaved. A round is `steps` steps; every figure is the
+median over rounds.
 """
 
 from collections.abc import Callable

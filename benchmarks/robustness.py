@@ -122,11 +122,17 @@ def problem(line: Input, answer: Answer, options: Options) -> str:
     if answer.code not in GOOD_CODES:
         return f"exit code {answer.code}"
     told = [text for text in answer.errors.splitlines() if not MARGINAL.match(text)]
-    if len(told) > max(1, len(line.words)):
+    if len(told) > items_of(line):
         return "many lines"
     if answer.code == 2 and not answer.errors:
         return "no line"
     return ""
+
+
+def items_of(line: Input) -> int:
+    """Return how many things the line names, the files of its folders included."""
+    folders = [Path(word) for word in line.words if os.path.isdir(word)]
+    return len(line.words) + 1 + sum(len(os.listdir(folder)) for folder in folders)
 
 
 def state_of(folder: Path) -> dict[str, tuple[int, int]]:

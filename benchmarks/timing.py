@@ -1,4 +1,6 @@
-"""Timing side by side: every job once a round, so that what disturbs the machine disturbs all alike."""
+"""Timing side by side: every job once a round, so that what disturbs the machine disturbs all
+alike.
+"""
 
 import random
 import time
@@ -11,7 +13,9 @@ Job = Callable[[], object]
 
 
 def interleaved(jobs: dict[str, Job], rounds: int, warm_up: int = 2) -> dict[str, list[float]]:
-    """Milliseconds of each job in each round: CPU time on one thread, else wall-clock time (of a quiet machine)."""
+    """Milliseconds of each job in each round: CPU time on one thread, else wall-clock time (of a
+    quiet machine).
+    """
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in jobs}
     order, names = random.Random(0), list(jobs)
@@ -33,7 +37,9 @@ def ratio(slow: list[float], fast: list[float]) -> float:
 
 
 def product_rate(rounds: int = 9) -> float:
-    """Floating-point operations a millisecond of a large matrix product, in float32: what the machine can do."""
+    """Floating-point operations a millisecond of a large matrix product, in float32: what the
+    machine can do.
+    """
     size = 1536
     a, b, out = (torch.randn(size, size) for _ in range(3))
     return 2 * size**3 / median(interleaved({"": lambda: torch.mm(a, b, out=out)}, rounds)[""])

@@ -17,7 +17,8 @@ def optimiser(
     *,
     captured: bool = False,
 ) -> torch.optim.Optimizer:
-    """Return the optimiser of a configuration, with fused kernels; its learning rate is set at each step.
+    """Return the optimiser of a configuration, with fused kernels; each step sets its learning
+    rate.
 
     "sgd" without momentum is the update of slide 23: w(t+1) = w(t) - ε(t) dE/dw (w(t)). `rates` are
     factors of the learning rate for the parts of the model that have these names; each group holds

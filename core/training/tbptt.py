@@ -13,7 +13,7 @@ class CarriedState(nn.Module):
     """The state of every row of the batch, kept in buffers.
 
     As buffers it is in the checkpoint, and a resumed run goes on with it. Each process keeps that
-    of all rows: one process writes the checkpoint, and a resumed run may have another number of them.
+    of all rows: one process writes the checkpoint, and a resumed run may have more or fewer.
 
     Args:
         state: the first, of all rows: parts [layers, batch, hidden], as `Recurrent.initial_state`
