@@ -20,6 +20,7 @@ from datasets.pictures import picture_header, pictures_in, unreadable_in
 from datasets.splits import Images, Labelled, Splits, hold_out, name_hash
 
 MEMORY = 2.0
+STACKED = 2**16  # bytes of a picture up to which a batch is copied into one tensor
 _SHARE = 0.15
 
 
@@ -39,8 +40,8 @@ def load(
     Args:
         folder: of class folders, or of splits with class folders.
         size: height and width to which all are brought, keeping their aspect and padding with
-            zeros. By default pictures keep their native sizes: if all are the same and fit the
-            memory, the splits hold one tensor (`Images`), else `ImageFiles`.
+            zeros. By default pictures keep their native sizes. Small ones of one size that fit the
+            memory are held in one tensor (`Images`), others as `ImageFiles`.
         memory: gigabytes of decoded pictures that may be held (see `datasets.picture_store`).
         workers: threads that decode.
 
@@ -146,7 +147,8 @@ def _open(
         numbers = torch.tensor(rows, dtype=torch.int64)
         held = ImageFiles(store, files, numbers, chosen, classes)
         sizes = {(files[n].height, files[n].width) for n in readable}
-        if isinstance(store, InMemory) and len(sizes) == 1:
+        small = files[readable[0]].count <= STACKED
+        if isinstance(store, InMemory) and len(sizes) == 1 and small:
             pixels = held.fetch(torch.arange(len(held)))
             height, width = sizes.pop()
             empty = torch.empty(0, held.channels, height, width, dtype=torch.uint8)
