@@ -1,4 +1,4 @@
-"""Moving sprites: a function of their seed, known by time alone, and written as a video that shows the same."""
+"""Moving sprites: a function of their seed, told apart by time alone, and written as videos."""
 
 from pathlib import Path
 

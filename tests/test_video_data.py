@@ -219,7 +219,8 @@ def test_clips_that_disagree_with_their_labels_or_cannot_be_read_are_left_out(
     assert [clip.name for clip in found] == ["train_0", "train_3", "train_4"]
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 2
-    one = rf"warning: {clips}/clips/train_1.avi: 8 frames, but 9 are labelled in {clips}/labels.csv; .* left out"
+    counts = f"8 frames, but 9 are labelled in {clips}/labels.csv"
+    one = rf"warning: {clips}/clips/train_1.avi: {counts}; .* left out"
     assert re.fullmatch(one, told[0])
     assert re.fullmatch(rf"warning: {clips}/clips/train_2.avi: .*; this clip is left out", told[1])
 

@@ -1,4 +1,4 @@
-"""Exports are read back by readers of their own, and must give the same segments at the true times."""
+"""Exports are read back by readers of their own: the same segments at the true times."""
 
 import csv
 import html

@@ -75,7 +75,8 @@ def test_a_case_counted_by_hand():
     assert result["accuracy"] == pytest.approx(80)
     assert result["balanced accuracy"] == pytest.approx(100 * (3 / 4 + 3 / 4 + 1) / 3)
     assert result["edit"] == pytest.approx(100 * (1 - 2 / 5))
-    # IoU: rest 3/4, walk 2/5, rest 0, walk 1/4 (its truth is taken), jump 1; so 3, 3 and 2 of 5 are right.
+    # IoU: rest 3/4, walk 2/5, rest 0, walk 1/4 (its truth is taken), jump 1:
+    # so 3, 3 and 2 of 5 are right.
     assert result["F1@10"] == pytest.approx(100 * 2 * 3 / 8)
     assert result["F1@25"] == pytest.approx(100 * 2 * 3 / 8)
     assert result["F1@50"] == pytest.approx(100 * 2 * 2 / 8)

@@ -1,4 +1,4 @@
-"""The labeller: its loss word for word, its state from window to window, and what it learns from in a step."""
+"""The labeller: its loss, its state from window to window, and what it learns from in a step."""
 
 from dataclasses import replace
 

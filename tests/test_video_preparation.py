@@ -1,4 +1,4 @@
-"""What the encoder is shown of a frame: a part of it, its size, and what changed; and the progress."""
+"""What the encoder is shown of a frame: crop, size, and what changed; and the progress."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Frames of real files: their order, their times, and every way a file can fail to be a source of them."""
+"""Frames of real files: their order, their times, and every way a file can fail."""
 
 import base64
 import os
@@ -15,8 +15,8 @@ from PIL import Image
 from core.errors import InputError
 from video.reader import open_source
 
-# Made with FFmpeg, for OpenCV writes neither: zlib, then base 85. H.264 with B frames at the times TIMES, of
-# which frame i is grey 20 i, and three frames of AV1.
+# Made with FFmpeg, for OpenCV writes neither: zlib, then base 85. H.264 with B frames at the times
+# TIMES, of which frame i is grey 20 i, and three frames of AV1.
 TIMES = [0, 10, 200, 230, 240, 500, 520, 533, 700, 1000, 1010, 1500]
 H264 = """
 c-nnaPe>F|82@Gl)YcVOlXa;zcR?zHC@VWz?3xD+q$2VlLGJFGZC7X9X=Ysdb7+I@-zAI=(XN#U-U>?StbwHIAqhN0mzJO;FGU`t$k%)G-

@@ -38,7 +38,8 @@ class Server(http.server.SimpleHTTPRequestHandler):
             for i in range(1000):
                 picture = io.BytesIO()
                 Image.fromarray(numbered(i % 64)).save(picture, "JPEG")
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {picture.tell()}\r\n\r\n"
+                kind = "--frame\r\nContent-Type: image/jpeg"
+                head = f"{kind}\r\nContent-Length: {picture.tell()}\r\n\r\n"
                 self.wfile.write(head.encode() + picture.getvalue() + b"\r\n")
                 time.sleep(0.03)
         except OSError:  # the reader has enough

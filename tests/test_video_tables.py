@@ -1,4 +1,4 @@
-"""Segments and frames in tables: their labels frame by frame, units, splits, and what is wrong with them."""
+"""Segments and frames in tables: labels frame by frame, units, splits, and what is wrong."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def names(splits, number, seconds=TENTHS):
 
 
 def load(folder, content, clips=3, **options):
-    """Load videos clip0, clip1, ... with a table, which by default labels the last of them too little to matter."""
+    """Load videos clip0, clip1, ... with a table, which labels a little of the last of them."""
     for number in range(clips):
         put(folder / "videos" / f"clip{number}.mp4")
     return videos.load(text(folder / "labels.csv", content).parent, **options)

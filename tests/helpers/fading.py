@@ -26,7 +26,7 @@ def write(path: Path, levels: Sequence[int]) -> Path:
 
 
 def write_clips(folder: Path) -> Path:
-    """Clips that grow light and dark again, with a label for each frame in a table: a folder as users have them."""
+    """A folder of clips that grow light and dark again, with a label for each frame in a table."""
     rows = ["clip,frame,label,official_part,suggested_split"]
     for part, lengths in LENGTHS.items():
         for number, length in enumerate(lengths):

@@ -20,7 +20,7 @@ CLASSES = ("klid", "běh & <skok>", "pád")
 
 
 def make_trained(config: Config = CONFIG) -> Trained:
-    """An untrained net that changes its mind often: its weights are large, and what it sees is centred."""
+    """An untrained net that changes its mind often: large weights, centered features."""
     torch.manual_seed(3)
     made = build(config, encoder_of(config), CLASSES)
     made.labeller.eval()

@@ -1,4 +1,4 @@
-"""The smallest camera that speaks RTSP (RFC 2326): sends a video once, over the connection it is asked on."""
+"""The smallest camera that speaks RTSP (RFC 2326): sends a video once, over one connection."""
 
 import socketserver
 import struct
