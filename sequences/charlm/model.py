@@ -40,8 +40,11 @@ class CharacterModel(nn.Module):
         self, x: Int[Tensor, "time batch"], state: State | None = None
     ) -> tuple[Float[Tensor, "time batch characters"], State]:
         """Return the scores of the character after each, and the state to go on from."""
-        weights = self._dropped_weights() if self.training and self.weight_dropout else {}
-        h, final = functional_call(self.recurrent, weights, (self._embedded(x), state))
+        inputs = (self._embedded(x), state)
+        if self.training and self.weight_dropout:
+            h, final = functional_call(self.recurrent, self._dropped_weights(), inputs)
+        else:
+            h, final = self.recurrent(*inputs)
         return self.V(self._drop(h)), final
 
     def initial_state(self, batch: int) -> State:
