@@ -1,7 +1,7 @@
 """How fast pictures are captioned on one core, and where the time goes.
 
     uv run python -m benchmarks.captioning            # tables, about three minutes
-    uv run python -m benchmarks.captioning --check    # exit code 1 if a batched beam is slower than one by one
+    uv run python -m benchmarks.captioning --check    # exit code 1 if a batched beam is slower
 
 One process, one thread, all jobs interleaved. Every figure is the median over rounds of CPU time,
 every ratio the median of the ratios within a round. The captioner has the size of the preset

@@ -35,12 +35,14 @@ class Config(EncoderOptions):
     tune: bool = False
     """Train the encoder too; tiny and micro always are."""
     tune_rate: float = 1.0
-    """Learning rate of a trained encoder, as a factor of the decoder's: at most 0.1 with weights."""
+    """Learning rate of a trained encoder, as a factor of the decoder's."""
     mirror: bool = False
     """Mirror half of the training pictures."""
 
     names: bool = False
     """Give the decoder the names that the encoder's own classifier recognises."""
+    name_bonus: float = 5.0
+    """What a recognised name gains in log p, times its probability, until it is written."""
     attention: bool = True
     """Soft attention over the grid; without it, every step takes the mean of the grid."""
     embedding: int = 256
@@ -59,7 +61,7 @@ class Config(EncoderOptions):
     smoothing: float = 0.1
     """Label smoothing: share of the target that is spread over all words."""
     coverage: float = 0.0
-    """Weight of the coverage loss (doubly stochastic attention): each cell is to be attended to once."""
+    """Weight of the coverage loss (doubly stochastic attention)."""
     captions: int = 5
     """Captions of an image in a batch; in self-critical training the number of samples."""
     self_critical: bool = False
@@ -79,6 +81,7 @@ class Config(EncoderOptions):
         require_within(1, WIDEST_BEAM, self, "beam")
         require_at_least(1, self, "embedding", "hidden", "visual", "scores")
         require_share(self, "dropout", "smoothing")
+        require_at_least(0, self, "name_bonus")
         if self.names and self.trains_encoder:
             raise InputError("names come from a frozen encoder's classifier: leave out --names")
         if self.shares and len(self.shares) != len(self.data):

@@ -1,7 +1,7 @@
 """How well a captioner writes.
 
-    uv run captioning evaluate runs/captioning/scenes                  # on the run's own test images
-    uv run captioning evaluate captioning.pt --data captions.json      # on all images of other data
+    uv run captioning evaluate runs/captioning/scenes               # its own test images
+    uv run captioning evaluate captioning.pt --data captions.json   # all images of other data
 
 BLEU, ROUGE-L, CIDEr, and the share of the words that people agree on. The captioner runs freely,
 with a beam; nothing of the references is shown to it. Words are compared in lower case and without
@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -116,7 +117,7 @@ def main(arguments: Evaluate) -> None:
             rows = [row for row, one_set in enumerate(part.sets) if one_set == number]
             if rows:
                 own = score([words[row] for row in rows], [truth[row] for row in rows])
-                results[f"the same, {source}"] = own
+                results[Path(source).name] = own
     if arguments.baselines:
         parts = load(config, trained.encoder, ("train",))
         if "train" not in parts:

@@ -11,8 +11,8 @@ uv run captioning export runs/captioning/scenes FOLDER    # FOLDER/encode.pt2 an
         )
         tokens = log_p.argmax(-1)                               # greedy, until the end token
 
-alpha [batch, cells] are the attention weights. For a beam, repeat the rows of all inputs. The files'
-about.json has the words, the tokens of start and end, and the preprocessing of pictures.
+alpha [batch, cells] are the attention weights. For a beam, repeat the rows of all inputs.
+about.json in the files has the words, the tokens of start and end, and the preprocessing.
 """
 
 import torch

@@ -1,14 +1,15 @@
-"""How near captions come to the references: BLEU-1..4, ROUGE-L and CIDEr, without Java.
+"""How close captions are to references: BLEU-1..4, ROUGE-L and CIDEr, without Java.
 
     scores([["a", "dog"]], [[["a", "dog", "runs"], ["the", "dog"]]])["BLEU-1"]      # 1.0
 
-The figures are those of pycocoevalcap, that is of the evaluation server of COCO (Chen et al. 2015): from 0 to 1,
-CIDEr from 0 to 10; papers print 100 times as much. What papers, that server and pycocoevalcap call CIDEr is by
-its formula CIDEr-D (Vedantam et al. 2015), and so it is here; nobody reports the paper's other formula, without
-clipping and without a price on length. It weighs words by how few of the images have them in their references:
-so it depends on the set of images, and is 0 for one image alone.
+The figures equal those of pycocoevalcap, that is of COCO's evaluation server (Chen et al. 2015).
+They are from 0 to 1, CIDEr from 0 to 10; papers print 100 times as much. What papers, that server
+and pycocoevalcap call CIDEr is CIDEr-D by its formula (Vedantam et al. 2015), and so it is here. It
+weighs words by how few images have them in their references: so it depends on the set of images,
+and is 0 for a single image.
 
-A caption is a sequence of words, in one tokenisation for candidates and references; it decides much of a figure.
+A caption is a sequence of words. Candidates and references need the same tokenisation, on which the
+figures depend strongly.
 """
 
 import math
@@ -38,29 +39,25 @@ def scores(candidates: Sequence[Words], references: Sequence[Sequence[Words]]) -
         ValueError: there is no image, or not one candidate for each, or an image has no reference.
     """
     if not candidates or len(candidates) != len(references):
-        raise ValueError(
-            f"{len(candidates)} captions of {len(references)} images: there must be one of each"
-        )
+        counts = f"{len(candidates)} captions of {len(references)} images"
+        raise ValueError(f"{counts}: there must be one of each")
     cider = CiderD(references)
-    return {
-        **{f"BLEU-{n}": value for n, value in enumerate(bleu(candidates, references), 1)},
-        "ROUGE-L": _mean(
-            rouge_l(candidate, texts)
-            for candidate, texts in zip(candidates, references, strict=True)
-        ),
-        "CIDEr": _mean(
-            cider.reward(image, candidate) for image, candidate in enumerate(candidates)
-        ),
-    }
+    pairs = zip(candidates, references, strict=True)
+    figures = {f"BLEU-{n}": value for n, value in enumerate(bleu(candidates, references), 1)}
+    figures["ROUGE-L"] = _mean(rouge_l(candidate, texts) for candidate, texts in pairs)
+    figures["CIDEr"] = _mean(cider.reward(image, text) for image, text in enumerate(candidates))
+    return figures
 
 
 def bleu(candidates: Sequence[Words], references: Sequence[Sequence[Words]]) -> list[float]:
     """Return BLEU-1 to BLEU-4 of a corpus (Papineni et al. 2002).
 
-    The brevity penalty is by the reference whose length is the closest, the shorter one of two.
+    The brevity penalty takes the reference of the closest length, the shorter one of two.
     """
-    guessed, right = [0] * LONGEST, [0] * LONGEST
-    length = closest = 0
+    guessed = [0] * LONGEST
+    right = [0] * LONGEST
+    length = 0
+    closest = 0
     for candidate, texts in zip(candidates, references, strict=True):
         most: Ngrams = Counter()
         for text in texts:
@@ -70,10 +67,9 @@ def bleu(candidates: Sequence[Words], references: Sequence[Sequence[Words]]) -> 
             right[len(ngram) - 1] += min(count, most[ngram])
         length += len(candidate)
         closest += min((len(text) for text in texts), key=lambda n: (abs(n - len(candidate)), n))
-    small, tiny = (
-        1e-9,
-        1e-15,
-    )  # against division by zero, as in pycocoevalcap; they show where nothing is right
+    # Against division by zero, as in pycocoevalcap; they are seen only if nothing is right.
+    small = 1e-9
+    tiny = 1e-15
     brevity = math.exp(min(0.0, 1 - (closest + small) / (length + tiny)))
     precisions = [
         (hits + tiny) / (tries + small) for hits, tries in zip(right, guessed, strict=True)
@@ -82,7 +78,10 @@ def bleu(candidates: Sequence[Words], references: Sequence[Sequence[Words]]) -> 
 
 
 def rouge_l(candidate: Words, references: Sequence[Words]) -> float:
-    """Return ROUGE-L (Lin 2004): F of the best precision and the best recall of a longest common subsequence."""
+    """Return ROUGE-L (Lin 2004): F of the best precision and the best recall.
+
+    They are those of the longest common subsequence with one of the references.
+    """
     common = [longest_common_subsequence(candidate, text) for text in references]
     if not any(common):
         return 0.0
@@ -103,24 +102,24 @@ def longest_common_subsequence(a: Words, b: Words) -> int:
 
 
 class _Reference(NamedTuple):
-    """What CIDEr-D needs of the references of one image."""
+    """The references of one image, as CIDEr-D needs them."""
 
     weights: dict[tuple[Hashable, ...], list[tuple[int, float, float]]]
-    """For each n-gram the references that have it: (which one, g, g / ||g||)."""
+    """For each n-gram the references that have it: (number, g, g / ||g||)."""
     lengths: list[int]
 
 
 class CiderD:
     """CIDEr-D (Vedantam et al. 2015) against the references of a set of images.
 
-        g_k(s) = tf_k(s) log(images / images that have k)                                for each n-gram k
+        g_k(s) = tf_k(s) log(images / images that have k)            for each n-gram k
         CIDEr-D_n(c, S) = 10/m sum_j exp(-(l(c) - l(s_j))^2 / 2 sigma^2)
                                sum_k min(g_k(c), g_k(s_j)) g_k(s_j) / (||g(c)|| ||g(s_j)||)
 
-    and its mean over n = 1..4. An n-gram that no image has weighs as if one had it.
+    and its mean over n = 1..4. An n-gram that no image has weighs as if one image had it.
 
     Args:
-        references: the references of each image, one at least; of words, or of anything else that is hashable.
+        references: the references of each image, at least one; of words, or other hashable things.
 
     Raises:
         ValueError: an image has no reference.
@@ -135,13 +134,12 @@ class CiderD:
         for texts in references:
             images.update(set(chain.from_iterable(ngrams(text) for text in texts)))
         self._most = math.log(max(len(references), 1))
-        # Most n-grams are of one image alone, and weigh like those of none.
+        # Most n-grams belong to a single image, and weigh like those of none.
         self._idf = {
             ngram: self._most - math.log(count) for ngram, count in images.items() if count > 1
         }
-        self._reference = lru_cache(maxsize=1024)(
-            self._weigh
-        )  # of images, not of all: they take 50 KB each
+        # The references of an image take 50 KB: those of all images are not kept.
+        self._reference = lru_cache(maxsize=1024)(self._weigh)
 
     def reward(self, image: int, candidate: Words) -> float:
         """Return CIDEr-D of a caption of an image, from 0 to 10."""
@@ -151,14 +149,15 @@ class CiderD:
         for ngram, weight in g.items():
             for which, other, direction in weights.get(ngram, ()):
                 similarity[which] += min(weight, other) * direction / norms[len(ngram)]
-        gauss = [math.exp(-((len(candidate) - n) ** 2) / (2 * SIGMA**2)) for n in lengths]
-        return (
-            10 / LONGEST * sum(map(math.prod, zip(gauss, similarity, strict=True))) / len(lengths)
-        )
+        total = 0.0
+        for length, value in zip(lengths, similarity, strict=True):
+            total += value * math.exp(-((len(candidate) - length) ** 2) / (2 * SIGMA**2))
+        return 10 / LONGEST * total / len(lengths)
 
     def vector(self, words: Words) -> tuple[dict[tuple[Hashable, ...], float], list[float]]:
-        """Return g of a caption, and its norms by n: 1 instead of 0, for nothing is to be divided by that."""
-        g, squares = {}, [0.0] * (LONGEST + 1)
+        """Return g of a caption, and its norms by n; a norm of 0 is given as 1, to divide by."""
+        g = {}
+        squares = [0.0] * (LONGEST + 1)
         for ngram, count in ngrams(words).items():
             g[ngram] = weight = count * self._idf.get(ngram, self._most)
             squares[len(ngram)] += weight * weight
@@ -176,11 +175,10 @@ class CiderD:
 
 def ngrams(words: Words) -> Ngrams:
     """Return how often a caption has each n-gram of one to four words."""
-    return Counter(
-        chain.from_iterable(
-            zip(*(words[start:] for start in range(n)), strict=False) for n in SIZES
-        )
-    )
+    counts: Ngrams = Counter()
+    for n in SIZES:
+        counts.update(zip(*(words[start:] for start in range(n)), strict=False))
+    return counts
 
 
 def _mean(values: Iterable[float]) -> float:

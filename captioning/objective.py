@@ -33,7 +33,7 @@ def cross_entropy(
 def coverage(
     alphas: Float[Tensor, "rows time cells"], mask: Bool[Tensor, "rows time"]
 ) -> Float[Tensor, ""]:
-    """Return how far the attention on each cell, summed over words, is from 1 (Xu et al., eq. 14)."""
+    """Return how far the attention on a cell, summed over words, is from 1 (Xu et al., eq. 14)."""
     total = (alphas * mask[..., None]).sum(1)
     return ((1 - total) ** 2).mean()
 

@@ -1,7 +1,7 @@
 """Draws a caption under its picture and, with attention, a heat-map for each word.
 
-The font is the one that comes with matplotlib, which has Latin, Greek and Cyrillic letters; Pillow's
-own has those of English alone. A letter that it lacks becomes a box.
+The font comes with matplotlib and has Latin, Greek and Cyrillic letters; Pillow's own has those of
+English alone. A letter that it lacks becomes a box.
 """
 
 import math

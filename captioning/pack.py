@@ -1,6 +1,7 @@
-"""Make one small file of a trained captioner, to keep or to ship: weights in float16, nothing to go on training from.
+"""Make one small file of a trained captioner, to keep or to ship: its weights in float16.
 
-uv run captioning pack runs/captioning/attention captioner.pt    # some 6 MB; `captioning caption --run captioner.pt`
+uv run captioning pack runs/captioning/attention captioner.pt    # some 6 MB
+uv run captioning caption photo.jpg --run captioner.pt
 """
 
 from captioning.config import Config

@@ -18,7 +18,7 @@ from torch import Tensor
 from captioning.confidence import UNCALIBRATED, Confidence
 from captioning.config import Config
 from captioning.model import Captioner
-from captioning.names import names_of
+from captioning.names import copying, names_of
 from core.beam import Hypothesis, beam_search
 from core.training import checkpoint
 from datasets.text import Vocabulary
@@ -60,18 +60,47 @@ class Trained:
     def write(
         self, features: Float[Tensor, "images cells channels"], beam: int, best: int = 1
     ) -> list[list[Sentence]]:
-        """Return the `best` sentences about each picture, the best first, by beam search."""
-        vocabulary = self.vocabulary
-        seen = self.decoder.see(features.to(self.decoder.bias.device))
+        """Return the `best` sentences about each picture, the best first, by beam search.
+
+        Where the best sentence lacks a name that the encoder's classifier is sure of, the search
+        is done once more, and may copy it.
+        """
+        features = features.to(self.decoder.bias.device)
+        sentences = self._search(features, beam, best, None)
+        names = self.decoder.names
+        if names is None or not self.config.name_bonus:
+            return sentences
+        missing = names.missing(names(features), [best[0].tokens for best in sentences])
+        rows = missing.any(1).nonzero().squeeze(1)
+        if len(rows):
+            again = self._search(features[rows], beam, best, missing[rows])
+            for row, found in zip(rows.tolist(), again, strict=True):
+                sentences[row] = found
+        return sentences
+
+    def _search(
+        self,
+        features: Float[Tensor, "images cells channels"],
+        beam: int,
+        best: int,
+        copied: Float[Tensor, "images names"] | None,
+    ) -> list[list[Sentence]]:
+        """Return the sentences of one beam search, with the probabilities of names to copy."""
+        seen = self.decoder.see(features)
+        step = self.decoder.stepper(seen)
+        state = self.decoder.initial_state(seen)
+        if copied is not None and self.decoder.names:
+            words = self.decoder.names.words
+            step, state = copying(step, state, words, copied, self.config.name_bonus)
         found = beam_search(
-            self.decoder.stepper(seen),
-            self.decoder.initial_state(seen),
-            start=vocabulary.start,
-            end=vocabulary.end,
+            step,
+            state,
+            start=self.vocabulary.start,
+            end=self.vocabulary.end,
             width=max(beam, best),
             length=self.config.longest,
             penalty=self.config.length_penalty,
-            forbidden=vocabulary.unspoken,
+            forbidden=self.vocabulary.unspoken,
         )
         return [[self._sentence(one) for one in hypotheses[:best]] for hypotheses in found]
 

@@ -1,10 +1,10 @@
 """The formats of caption files, told apart by looking.
 
-    COCO's captions       {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}
+    COCO's captions       {"images": [{id, file_name}], "annotations": [{image_id, caption}]}
     Karpathy's splits     {"images": [{"filename", "split", "sentences": [{"raw"}]}]}
-    Flickr8k's tokens     NAME.jpg#0<tab>caption; the splits are Flickr_8k.trainImages.txt and the like beside it
-    tables                image,caption as Kaggle has them, or Flickr30k's image_name| comment_number| comment
-    imagefolders          metadata.jsonl or metadata.csv beside the pictures, with file_name and text
+    Flickr8k's tokens     NAME.jpg#0<tab>caption; splits are Flickr_8k.trainImages.txt and the like
+    tables                image,caption (Kaggle), or image_name| comment_number| comment (Flickr30k)
+    imagefolders          metadata.jsonl or metadata.csv beside the pictures: file_name and text
     pictures with texts   NAME.jpg and NAME.txt in one folder, a caption a line
 
 In a folder they are found by their names and first lines. captions_train.json and captions_val.json
@@ -161,7 +161,7 @@ def _token_lines(path: Path, text: str) -> Iterator[tuple[str, str]]:
 
 
 def _listed(path: Path, captions: Captions) -> dict[str, Captions]:
-    """Split by the lists of names Flickr_8k.trainImages.txt and the like, if they lie beside the file."""
+    """Split by lists of names beside the file, such as Flickr_8k.trainImages.txt, if there are."""
     parts: dict[str, Captions] = {}
     for file in sorted(path.parent.glob("*Images.txt")):
         if split := split_in(file.stem.removesuffix("Images")):
@@ -174,7 +174,7 @@ def _listed(path: Path, captions: Captions) -> dict[str, Captions]:
 
 
 def _columns(header: str) -> tuple[str, int, int] | None:
-    """The delimiter of a table and its columns of names and captions, or None if this is no header of one."""
+    """The delimiter of a table and its columns of names and captions; None if it is no header."""
     for delimiter in DELIMITERS:
         titles = [title.strip().strip('"').lower() for title in header.split(delimiter)]
         name = next((n for n, title in enumerate(titles) if title in NAMES), None)
@@ -187,10 +187,10 @@ def _columns(header: str) -> tuple[str, int, int] | None:
 def _table_rows(
     path: Path, text: str, delimiter: str, name: int, caption: int
 ) -> Iterator[tuple[str, str]]:
-    """The rows of a table; a last column whose captions have unquoted delimiters is put together again.
+    """The rows of a table; captions in the last column may hold delimiters without quotes.
 
-    Only in tables of commas or semicolons quotes mean anything. A row with too few fields (Flickr30k's results.csv
-    has one) is left out.
+    Quotes have a meaning in tables of commas or semicolons only. A row with too few fields is left
+    out (Flickr30k's results.csv has one).
     """
     quoting = csv.QUOTE_MINIMAL if delimiter in ",;" else csv.QUOTE_NONE
     lines = io.StringIO(text, newline="")
@@ -218,7 +218,7 @@ def _unquoted(value: str) -> str:
 
 
 def _pairs(folder: Path) -> list[Part]:
-    """Pictures with a text file of the same name; none if not one has. Folders train/, val/, test/ are splits."""
+    """Pictures with a text file of the same name; folders train/, val/ and test/ are splits."""
     pictures = pictures_in(folder)
     if not any(picture.with_suffix(".txt").is_file() for picture in pictures):
         return []

@@ -1,8 +1,8 @@
-"""Captioned images: drawn scenes, or the user's own in any of the usual formats, told apart by looking.
+"""Captioned images: drawn scenes, or the user's own in any of the usual formats.
 
     load("scenes")                      drawn here, nothing to download: see `datasets.scenes`
     load("captions.csv")     a file in one of the formats of `datasets.caption_files`
-    load("coco/")            a folder with such files, and pictures in one of `FOLDERS` or train2017/
+    load("coco/")            a folder with such files; pictures in one of `FOLDERS` or train2017/
     load("imagefolder/")     metadata.jsonl or metadata.csv, in one folder or one for each split
     load("holiday/")         pictures with a text file each, a caption a line
 
@@ -55,7 +55,7 @@ class CaptionedImage(Protocol):
         ...
 
     def digest(self) -> str:
-        """Return the SHA-256 of its content, hexadecimal; raises `InputError` if that cannot be read."""
+        """Return the SHA-256 of its content in hexadecimal; raises `InputError` as `open`."""
         ...
 
 
@@ -82,7 +82,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class CaptionSplits:
-    """Train on `train`, choose the model on `validation`, report once on `test`; any of them may be empty."""
+    """Train on `train`, choose on `validation`, report once on `test`; any may be empty."""
 
     train: Sequence[CaptionedImage]
     validation: Sequence[CaptionedImage]
@@ -90,14 +90,15 @@ class CaptionSplits:
 
 
 def load(source: str | Path, images: str | Path | None = None) -> CaptionSplits:
-    """Load captioned images; what is missing of them is left out, and told in one line of each kind.
+    """Load captioned images; what is left out is told in one line for each reason.
 
-    Given splits are kept, and if there is no validation part, it is 5 % of train. Without any, they are 90 / 5 / 5 %
-    by a hash of the names: the same in every run and on every machine; a picture added later moves few others.
+    Given splits are kept; without a validation split, it is 5 % of the training split. Without any
+    splits they are 90 / 5 / 5 % by a hash of the names: the same in every run and on every machine,
+    and a picture that is added later moves few others.
 
     Args:
-        source: "scenes", or a caption file, or a folder that holds caption files or pictures with text files.
-        images: folder of the pictures; by default they are looked for beside the captions and above.
+        source: "scenes", a caption file, or a folder of caption files or of pictures with texts.
+        images: folder of the pictures; default: beside the captions, or one folder above.
 
     Raises:
         InputError: nothing is there, its format is none of those known, or no picture is found.
@@ -122,7 +123,7 @@ def load(source: str | Path, images: str | Path | None = None) -> CaptionSplits:
 
 
 def _places(part: Part) -> list[Path]:
-    """Where the pictures of a part may lie: in a folder called after its split, or else in one for all splits."""
+    """Where the pictures of a part may lie: a folder named after its split, or a common one."""
     roots = [part.base, part.base.absolute().parent]
     pictures = roots + [
         sub for root in roots for sub in _subfolders(root) if sub.name.lower() in FOLDERS
@@ -142,13 +143,16 @@ def _places(part: Part) -> list[Path]:
 def _subfolders(folder: Path) -> list[Path]:
     try:
         return sorted(folder / entry.name for entry in os.scandir(folder) if entry.is_dir())
-    except OSError:  # what may not be listed has no pictures for us
+    except OSError:  # a folder that may not be listed
         return []
 
 
 def _photos(source: Path, part: Part, places: list[Path]) -> list[Photo]:
-    """The images that have a picture and a caption; the others, and empty captions, are counted and named."""
-    photos, missing, silent, empty = [], [], [], []
+    """The images that have a picture and a caption; what is left out is counted and named."""
+    photos: list[Photo] = []
+    missing: list[str] = []
+    silent: list[str] = []
+    empty: list[str] = []
     for name, captions in part.captions.items():
         sentences = tuple(filter(None, map(_clean, captions)))
         empty += [name] * (len(captions) - len(sentences))
@@ -166,16 +170,16 @@ def _photos(source: Path, part: Part, places: list[Path]) -> list[Photo]:
 
 
 def _clean(caption: str) -> str:
-    """A caption in one line; halves of characters, which JSON may have, cannot be written anywhere."""
+    """A caption in one line, without lone surrogates, which JSON may hold and no file can."""
     return " ".join(caption.encode(errors="replace").decode().split())
 
 
 def _find(name: str, places: list[Path]) -> Path | None:
     """The first file of that name, or else of the last part of that name."""
-    files = (place / each for each in dict.fromkeys((name, Path(name).name)) for place in places)
-    return next(
-        filter(os.path.isfile, files), None
-    )  # unlike Path.is_file, no error for what cannot be a name
+    names = dict.fromkeys((name, Path(name).name))
+    files = (place / each for each in names for place in places)
+    # os.path.isfile, unlike Path.is_file, raises no error for what cannot be a name.
+    return next(filter(os.path.isfile, files), None)
 
 
 def _nothing(source: Path, parts: Sequence[Part], images: Path | None) -> InputError:
@@ -195,8 +199,10 @@ def _nothing(source: Path, parts: Sequence[Part], images: Path | None) -> InputE
 
 
 def _splits(photos: dict[str, list[Photo]]) -> CaptionSplits:
-    """The given splits; what is not given is held out of what is, at least one image if enough remain."""
-    train, validation, test = (photos.get(split, []) for split in ("train", "validation", "test"))
+    """The given splits; what is not given is held out of the others, at least one image."""
+    train = photos.get("train", [])
+    validation = photos.get("validation", [])
+    test = photos.get("test", [])
     everything = sorted(photos.get("all", train), key=lambda photo: name_hash(photo.name))
     held = min(max(1, round(_SHARE * len(everything))), (len(everything) - 1) // 2)
     if "all" in photos:

@@ -1,6 +1,6 @@
-"""Drawn scenes with sentences: one shape left of, right of, above, below or inside another; nothing to download.
+"""Drawn scenes with sentences: a shape left of, right of, above, below or inside another one.
 
-Each scene is a function of (seed, number) alone, and is drawn, with smooth edges, when it is opened.
+Nothing is downloaded. A scene is a function of (seed, number), and is drawn when it is opened.
 """
 
 import hashlib
@@ -143,7 +143,7 @@ def splits(seed: int = 0) -> dict[str, tuple[Scene, ...]]:
 
 
 def scene(seed: int, number: int) -> Scene:
-    """Return one scene: two shapes of different colours in a relation, and what can be said of them."""
+    """Return one scene: two shapes of different colours in a relation, and its captions."""
     random = Random(fold(seed, number, "scene"))
     relation, ground = _pick(random, TEMPLATES), _pick(random, GROUNDS)
     colours = _shuffled(random, (colour for colour in COLOURS if colour != HIDDEN[ground]))
@@ -203,7 +203,7 @@ def _phrase(shape: Shape, *, sized: bool) -> str:
     return f"an {words}" if words.startswith("orange") else f"a {words}"
 
 
-# Python promises the stream of random() for all versions to come, and not those of choice() and shuffle().
+# Python promises that random() keeps its stream in later versions; choice() and shuffle() may not.
 
 
 def _pick(random: Random, options: Iterable[str]) -> str:

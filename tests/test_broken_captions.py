@@ -28,7 +28,8 @@ def test_what_is_missing_is_told_once_of_each_kind(
         f"warning: {file}: left out: captions of images that it does not list (1 of 15): 1",
         f"warning: {file}: left out: empty captions (3): b.jpg, b.jpg, x.jpg",
         f"warning: {file}: left out: images without a caption (2 of 8): c.jpg, x.jpg",
-        f"warning: {file}: left out: pictures that are not there (4 of 8): d.jpg, e.jpg, f.jpg, ...",
+        f"warning: {file}: left out: pictures that are not there (4 of 8): "
+        "d.jpg, e.jpg, f.jpg, ...",
     ]
 
 
@@ -59,11 +60,13 @@ BROKEN = {
     "list.json": ("[1, 2]", "neither COCO's captions nor Karpathy's"),
     "no_images.json": ('{"annotations": []}', "nothing is called 'images'"),
     "instances.json": (
-        '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "bbox": []}]}',
+        '{"images": [{"id": 1, "file_name": "a.jpg"}],'
+        ' "annotations": [{"image_id": 1, "bbox": []}]}',
         "nothing is called 'caption'",
     ),
     "null.json": (
-        '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": null}]}',
+        '{"images": [{"id": 1, "file_name": "a.jpg"}],'
+        ' "annotations": [{"image_id": 1, "caption": null}]}',
         "neither COCO's captions nor Karpathy's",
     ),
     "deep.json": ("[" * 100_000, "neither COCO's captions nor Karpathy's"),

@@ -71,7 +71,7 @@ def published(candidates, references):
 
 
 def photographs(number, seed=0):
-    """Candidates and one to five references for images; some captions are near each other, some mixtures."""
+    """Candidates and one to five references for images, some close to each other, some mixed."""
     rng = random.Random(seed)
     candidates, references = [], []
     for _ in range(number):
@@ -128,7 +128,7 @@ def test_corners_score_as_in_pycocoevalcap(candidates, references):
 
 
 def formula(candidate, references, images):
-    """CIDEr-D of Vedantam et al. (2015) as it is printed, over dense vectors of all n-grams there are."""
+    """CIDEr-D as Vedantam et al. (2015) print it, over dense vectors of all n-grams."""
 
     def counts(words, n):
         return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))

@@ -14,7 +14,8 @@ def test_images_in_no_list_are_told(tmp_path: Path, capsys: pytest.CaptureFixtur
     (token.parent / "Flickr_8k.testImages.txt").unlink()
     splits = captions.load(token)
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (6, 2, 0)
-    expected = f"warning: {token}: left out: images that are in none of the lists beside it (2 of 10): i.jpg, j.jpg\n"
+    what = "images that are in none of the lists beside it"
+    expected = f"warning: {token}: left out: {what} (2 of 10): i.jpg, j.jpg\n"
     assert capsys.readouterr().err == expected
 
 
@@ -91,7 +92,8 @@ def test_a_file_that_tells_no_split_beside_others_that_do(
     coco(tmp_path / "captions_extra.json", simple(NAMES[7:]))
     splits = captions.load(tmp_path)
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (5, 2, 0)
-    told = f"warning: {tmp_path}: left out: caption files whose names tell no split (1): captions_extra.json\n"
+    what = "caption files whose names tell no split"
+    told = f"warning: {tmp_path}: left out: {what} (1): captions_extra.json\n"
     assert capsys.readouterr().err == told
 
 

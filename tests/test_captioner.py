@@ -1,4 +1,4 @@
-"""The decoder: one step against the whole sentence, attention against its formula, and the objectives."""
+"""The decoder: a step against the sentence, attention against its formula, the objectives."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""captioning train and evaluate at toy size: on drawn scenes, on a folder of pictures, killed and resumed."""
+"""captioning train and evaluate at toy size: drawn scenes, a folder, killed and resumed."""
 
 import json
 import os
@@ -150,7 +150,7 @@ def test_train_on_a_folder_evaluate_and_learn_from_rewards(photos, tmp_path, cap
     told = json.loads(capsys.readouterr().out)
     assert told["split"] == "all"
     assert told["images"] == 2 * len(list(photos.glob("*.png"))), "all images of other data"
-    names = {"this captioner", f"the same, {photos}", "nearest neighbour", "consensus of 30"}
+    names = {"this captioner", photos.name, "nearest neighbour", "consensus of 30"}
     assert set(told["scores"]) == names
 
     first = runs / "captioning/first"

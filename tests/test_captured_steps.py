@@ -1,4 +1,4 @@
-"""The training step of every application: it never needs the host, and captured it is what it is without."""
+"""The training step of every application: it never needs the host, captured or not."""
 
 from collections.abc import Callable
 from dataclasses import replace

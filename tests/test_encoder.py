@@ -1,4 +1,4 @@
-"""Encoders against torchvision's whole networks, known classes of real pictures, and files that are no weights."""
+"""Encoders against torchvision's networks, known classes of pictures, files without weights."""
 
 import importlib.util
 from dataclasses import replace

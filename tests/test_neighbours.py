@@ -1,4 +1,4 @@
-"""Neighbours against sorting all distances, the consensus against comparing every pair of captions."""
+"""Neighbours against sorting all distances, the consensus against comparing all captions."""
 
 import math
 import random

@@ -141,7 +141,8 @@ def make_encoder(
         preprocessing: that of a checkpoint; by default its own.
 
     Raises:
-        InputError: no encoder has that name, or its weights are missing, damaged or another network's.
+        InputError: no encoder has that name, or its weights are missing, damaged or of another
+            network.
     """
     if name in FROM_SCRATCH:
         return Encoder(name, FROM_SCRATCH[name](), preprocessing or TINY)

@@ -170,7 +170,7 @@ def readable(
     read: Callable[[Item], T],
     broken: dict[int, InputError],
 ) -> Iterator[tuple[int, T]]:
-    """Yield `read(item)` for the items of these numbers; the errors of the others go to `broken`."""
+    """Yield `read(item)` for the items of these numbers; errors of the others go to `broken`."""
     for number in numbers:
         try:
             yield number, read(items[number])
@@ -183,8 +183,8 @@ def _encode(
 ) -> np.ndarray:
     """Return the features of at most `batch` pictures; the batch is filled up with empty ones.
 
-    Libraries choose their algorithms, and so the order of their sums, by the size of the batch. With
-    one size for all, the features of a picture do not depend on those computed beside it.
+    Libraries choose their algorithms, and so the order of their sums, by the size of the batch.
+    With one size for all, the features of a picture do not depend on those computed beside it.
     """
     empty = [torch.zeros_like(pixels[0])] * (batch - len(pixels))
     shown = torch.stack([*pixels, *empty]).to(next(encoder.parameters()).device)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-STAGES = (  # of inverted residual blocks: how many, kernel, stride of the first, expansion, channels
+STAGES = (  # of inverted residual blocks: number, kernel, stride of the first, expansion, channels
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
     (2, 5, 2, 6, 40),

@@ -50,8 +50,8 @@ def tiny() -> nn.Module:
 def micro() -> nn.Module:
     """32 x 32 pixels to 4 x 4 cells of 32 channels, with 6,000 weights.
 
-    That is enough to see where a thing is and how large. It takes a fifteenth of the time of `tiny`,
-    much of whose time goes into normalisation and pooling.
+    That is enough to see where a thing is and how large. It takes a fifteenth of the time of
+    `tiny`, which spends much of it on normalisation and pooling.
     """
     layers: list[nn.Module] = []
     for inputs, outputs in ((3, 8), (8, 16), (16, 32)):

@@ -24,7 +24,7 @@ SENTENCES = [
 
 
 def make_trained(config: Config) -> Trained:
-    """An untrained captioner that says something else about most pictures: large weights on what tells them apart."""
+    """An untrained captioner whose weights are large, so that it tells most pictures apart."""
     torch.manual_seed(1)
     encoder, vocabulary = encoder_of(config), Vocabulary.train(SENTENCES, punctuation=True)
     made = Trained(
