@@ -120,6 +120,8 @@ def warn(source: Path, what: str, names: Sequence[str], whole: int | None = None
 
 
 def _content(file: Path) -> bytes:
+    if file.exists() and not file.is_file() and not file.is_dir():
+        raise InputError(f"{file} is a device or a FIFO, not a file")
     try:
         content = file.read_bytes()
         return gzip.decompress(content) if file.suffix == ".gz" else content

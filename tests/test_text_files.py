@@ -1,6 +1,7 @@
 """Lines and tables in every dialect, and what is wrong with them."""
 
 import csv
+import os
 
 import pytest
 from videos import text
@@ -96,3 +97,9 @@ def test_a_malformed_table_is_one_line(tmp_path, content, message):
     with pytest.raises(InputError) as caught:
         read_table(text(tmp_path / "a.csv", content))
     assert str(caught.value) == f"{tmp_path}/{message}"
+
+
+def test_a_fifo_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.tsv")
+    with pytest.raises(InputError, match="a device or a FIFO"):
+        read_text(tmp_path / "a.tsv")
