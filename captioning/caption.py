@@ -15,7 +15,6 @@ arguments.
 import json
 import os
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,7 +30,7 @@ from torch import Tensor
 from captioning import page
 from captioning.arguments import Caption
 from captioning.confidence import UNSURE
-from captioning.outputs import Texts, require_own_page
+from captioning.outputs import Progress, Texts, require_own_page
 from captioning.trained import DEFAULT, Sentence, Trained, open_model
 from core.errors import InputError
 from core.files import replace, writing
@@ -45,7 +44,6 @@ AHEAD = 8  # pictures opened before the encoder asks for them
 READERS = 2  # threads that open them
 SIDE_KEPT = 640  # longer side of a picture as it is kept until it is drawn
 FLAT = 8  # largest difference of values, 0..255, in a picture of one colour
-PROGRESS_EVERY = 10.0  # seconds between two lines of progress
 Complain = Callable[[InputError], None]
 
 
@@ -212,25 +210,6 @@ def to_json(captioned: Captioned) -> dict[str, Any]:
         "unsure": best.confidence < UNSURE,
         "captions": sentences,
     }
-
-
-class Progress:
-    """Tells on a terminal, in a line now and then, how far a long job is."""
-
-    def __init__(self, total: int):
-        self.total = total
-        self.start = self.told = time.monotonic()
-
-    def tell(self, done: int) -> None:
-        """Print a line if the last one is long ago."""
-        now = time.monotonic()
-        if now - self.told < PROGRESS_EVERY or not sys.stderr.isatty():
-            return
-        self.told = now
-        rate = done / (now - self.start)
-        left = (self.total - done) / rate
-        line = f"{done} of {self.total} pictures, {rate:.1f} a second, {left / 60:.1f} min left"
-        print(line, file=sys.stderr, flush=True)
 
 
 def _check(arguments: Caption) -> None:

@@ -1,6 +1,7 @@
-"""What `captioning caption` writes beside a user's own files, without replacing any of them."""
+"""What `captioning caption` writes beside a user's files, replacing none, and its progress."""
 
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from core.errors import InputError
 from core.files import replace
 
 HEAD = 4096  # bytes of a page in which its generator stands
+PROGRESS_EVERY = 10.0  # seconds between two lines of progress
 
 
 class Texts:
@@ -52,3 +54,22 @@ def require_own_page(path: Path) -> None:
         head = file.read(HEAD)
     if GENERATOR.encode() not in head:
         raise InputError(f"{path} was not written by this command; --overwrite replaces it")
+
+
+class Progress:
+    """Tells on a terminal, in a line now and then, how far a long job is."""
+
+    def __init__(self, total: int):
+        self.total = total
+        self.start = self.told = time.monotonic()
+
+    def tell(self, done: int) -> None:
+        """Print a line if the last one is long ago."""
+        now = time.monotonic()
+        if now - self.told < PROGRESS_EVERY or not sys.stderr.isatty():
+            return
+        self.told = now
+        rate = done / (now - self.start)
+        left = (self.total - done) / rate
+        line = f"{done} of {self.total} pictures, {rate:.1f} a second, {left / 60:.1f} min left"
+        print(line, file=sys.stderr, flush=True)
