@@ -46,7 +46,7 @@ def main(steps: int = 2000) -> dict[str, float]:
             print(f"step {step + 1}  loss {loss.item():.3f}")
     errors = {}
     for policy in (scanner, center):
-        p = probabilities(model.eval(), splits.validation.images, len(GRID), policy)
+        p = probabilities(model.eval(), splits.validation, len(GRID), policy)
         errors[policy.__name__] = 100 * (1 - accuracy(p, splits.validation.labels)[-1])
         print(f"{policy.__name__:8}{errors[policy.__name__]:5.1f} % error")
     return errors
