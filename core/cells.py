@@ -62,12 +62,13 @@ class Cell(nn.Module):
         outputs, state = Recurrent(MinimalGatedUnit, 10, 32)(x)
 
     Such a cell runs on the reference engine. To make it fast, write its steps in
-    `core.engines.steps`.
+    `core.engines.steps`. To give it a name on the command line, see CONTRIBUTING.md.
 
     Attributes:
         name: the cell's short name, its key in `CELLS`.
-        state_parts: the names of the parts of its state; the first is h.
-        gates: how many preactivations of size H a step has: U and W have gates * H rows.
+        state_parts: the names of all parts of its state, in their order; the first is h.
+        gates: how many preactivations of size H a step has, candidates such as n included: U and W
+            have gates * H rows.
         has_recurrent_bias: whether `bias=True` also adds b_W, a bias to the last gate's recurrent
             product.
         U: input weights [gates * hidden, input].
