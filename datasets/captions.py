@@ -1,6 +1,6 @@
 """Captioned images: drawn scenes, or the user's own in any of the usual formats.
 
-    load("scenes")                      drawn here, nothing to download: see `datasets.scenes`
+    load("scenes")           drawn here, nothing to download: see `datasets.scenes`
     load("captions.csv")     a file in one of the formats of `datasets.caption_files`
     load("coco/")            a folder with such files; pictures in one of `FOLDERS` or train2017/
     load("imagefolder/")     metadata.jsonl or metadata.csv, in one folder or one for each split
