@@ -1,4 +1,4 @@
-"""What `benchmarks.samples_check` puts before samples of LaTeX and C so that compilers take them."""
+"""What `benchmarks.samples_check` puts before samples of LaTeX and C for the compilers."""
 
 THEOREMS = "theorem proposition lemma definition example exercise situation remark remarks slogan"
 OPERATORS = """

@@ -1,1 +1,1 @@
-"""Data sets as tensors: labelled images, the canvases they are placed on, and pictures from files."""
+"""Data sets as tensors: images and canvases, captions, videos, texts; built-in and from files."""

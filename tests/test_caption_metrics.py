@@ -252,6 +252,7 @@ def test_confidence_is_calibrated():
     means = random.uniform(-4, 0, 4000)
     right = random.uniform(size=4000) < 1 / (1 + np.exp(-(2.5 * means + 4)))
     fitted = calibrate(means.tolist(), right.tolist())
+    assert fitted.scale is not None
     assert fitted.scale == pytest.approx(2.5, rel=0.1)
     assert fitted.offset == pytest.approx(4, rel=0.1)
     assert fitted(-3.0 * 5, 4) == pytest.approx(
@@ -268,6 +269,7 @@ def test_confidence_is_calibrated():
 def test_a_calibration_of_few_sentences_is_finite():
     for right in ([True], [False], [True, True], [True, False]):
         fitted = calibrate([-1.0, -2.0][: len(right)], right)
+        assert fitted.scale is not None
         assert math.isfinite(fitted.scale)
         assert 0 <= fitted(-5.0, 3) <= 1
     extreme = Confidence(50.0, 0.0)

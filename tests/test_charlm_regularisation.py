@@ -1,4 +1,4 @@
-"""Locked dropout, dropped recurrent weights, averaged weights and dynamic evaluation, as equations."""
+"""Locked dropout, weight dropout, averaged weights and dynamic evaluation, as equations."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Decoding against exhaustive search, greedy search against beam search, samples against their distribution."""
+"""Decoding against exhaustive search, greedy against beam search, samples against their law."""
 
 import itertools
 from collections import Counter
@@ -17,7 +17,7 @@ START, END = 0, 1
 
 
 class Model:
-    """A random network, whose logits depend on all that was written, and on the row it began with."""
+    """A random network whose logits depend on all that was written and on its first row."""
 
     def __init__(self, vocabulary=4, cell="rnn", batch=1, seed=0, hidden=6):
         torch.manual_seed(seed)
@@ -182,7 +182,7 @@ def test_a_sequence_stays_where_nothing_may_follow():
 
 
 def test_a_finished_hypothesis_is_kept_while_a_longer_one_grows():
-    """The longer one has more log p a token, the shorter one more log p: which is first is for the penalty to say."""
+    """The longer has more log p a token, the shorter more log p: the penalty decides."""
     follows = torch.tensor([[0, 0, 0], [0, 0, 0], [0, 0, 0]]).float()
     follows[0] = torch.tensor([-9.0, 0.3, 0.0])  # after the start: end a little likelier than 2
     follows[2] = torch.tensor([-9.0, 0.0, 4.0])  # after 2: more of 2
@@ -200,7 +200,7 @@ def test_a_finished_hypothesis_is_kept_while_a_longer_one_grows():
 
 def test_states_of_several_parts_follow_their_hypotheses():
     def step(tokens, state):
-        """Remembers what it read in two places, and wants tokens in rising order, by what it remembers."""
+        """Remembers what it read in two places, and prefers tokens in rising order."""
         read, count, _ = state
         read = torch.cat((read[:, 1:], tokens[:, None]), 1)
         assert torch.equal(count + 1, (read >= 0).sum(1))

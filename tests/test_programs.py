@@ -1,4 +1,4 @@
-"""Exported programs against the models that they were made of, after loading, with other batches."""
+"""Exported programs, loaded and given other batches, against the models they were made from."""
 
 import json
 from dataclasses import replace

@@ -86,7 +86,7 @@ def write_mnist(raw: Path) -> None:
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A working directory with what the commands speak of; what is drawn instead of read is little."""
+    """A working directory with the files that the commands name; drawn data sets are small."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sprites, "load", partial(sprites.load, train=40))
     monkeypatch.setattr(sprites, "VALIDATION", range(4))

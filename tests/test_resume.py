@@ -1,4 +1,4 @@
-"""Runs that are killed or stopped, or that meet a full disk, each a process of its own, lose nothing."""
+"""Runs that are killed, stopped or meet a full disk lose nothing; each is a process."""
 
 import json
 import os

@@ -147,6 +147,7 @@ def test_a_pair_does_two_things_at_once():
     assert splits.multi
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [3, 100, 200]
     clip = sprites.pair(1, 5)
+    assert callable(clip.source)
     frames = clip.source()
     labels = clip.labels([0.0] * len(frames))
     assert labels.shape == (len(frames), len(CLASSES))

@@ -117,7 +117,7 @@ def read(
 
 
 class _Progress:
-    """Shows how many of the frames that the clips state were read: a bar, or a line now and then."""
+    """Shows how many of the stated frames were read: a bar, or a line now and then."""
 
     def __init__(self, clips: Sequence[Clip], quiet: bool):
         films = [clip.source for clip in clips if isinstance(clip.source, Path)]

@@ -1,4 +1,4 @@
-"""Processes to kill: children of a server that has imported torch already, so that each starts in no time."""
+"""Processes to kill: children of a server that has imported torch, so that they start at once."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""A small but real application for the tests of the loop: an MLP with dropout on handwritten digits.
+"""A small but real application for tests of the loop: an MLP with dropout on digits.
 
 PYTHONPATH=. python tests/helpers/toy.py    # 0.59 validation accuracy after 90 steps, in a second
 """
@@ -112,7 +112,7 @@ def main(argv: list[str]) -> None:
 
 
 def child(argv: list[str], log: Path, file_limit: int | None = None) -> None:
-    """Train in a process of its own: output goes to `log`, and no file may grow beyond `file_limit` bytes."""
+    """Train in a process of its own: output goes to `log`, no file exceeds `file_limit` bytes."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
