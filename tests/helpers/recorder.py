@@ -1,9 +1,9 @@
 """A device that captures, played on a CPU: what `core.training.cuda_graphs` asks of CUDA.
 
-A capture notes every operation with the very tensors it was given, and undoes what was written:
-nothing has happened. A launch repeats the noted operations on the same memory and runs no other line
-of Python. So whatever a step reads from elsewhere, such as a Python number or a tensor made anew for
-each batch, is what it was during the capture.
+A capture notes every operation with the very tensors it was given, and undoes what was
+written: nothing has happened. A launch repeats the noted operations on the same memory and runs
+no other line of Python. So whatever a step reads from elsewhere, such as a Python number or a
+tensor made anew for each batch, is what it was during the capture.
 """
 
 from collections.abc import Callable
