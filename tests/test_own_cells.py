@@ -320,6 +320,21 @@ def test_global_hooks_and_a_forward_on_the_instance_run():
     assert (tape.step(x[0]) == 1).all()
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("cell", "sigma"), [("rnn", "sigma"), ("lstm", "sigma_c")])
+def test_an_activation_of_ones_own_is_computed(cell, sigma, training):
+    net = Recurrent(cell, INPUT, HIDDEN)
+    layer = net.cells[0][0]
+    setattr(layer, sigma, torch.sin)
+    x = torch.randn(TIME, BATCH, INPUT)
+    with torch.set_grad_enabled(training):
+        expected, _ = loop(layer, x, layer.initial_state(BATCH))
+        torch.testing.assert_close(net(x)[0], expected)
+        net.engine = "bptt"
+        with pytest.raises(ValueError, match="its activations"):
+            net(x)
+
+
 def test_parametrized_weights_keep_the_fast_steps():
     class Doubled(nn.Module):
         def forward(self, W: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.modules import module as torch_module
 from torch.nn.utils import parametrize
 
+from core.activations import Activation
 from core.cells import Cell, GRUCell, LSTMCell, RNNCell, State
 from core.engines.products import Weights
 
@@ -171,9 +172,9 @@ def fast_cell(cell: Cell) -> FastCell | None:
     """Return the cell with its steps and weights, or None if only the reference can run it.
 
     Steps belong to exactly one class, as a subclass may have other equations; so may a cell whose
-    `forward` was assigned on the instance. Weights of other shapes than the class declares, which
-    torch may broadcast, are left to the reference too: the compiled kernel reads memory by the
-    declared shapes.
+    `forward` was assigned on the instance. An activation that is a plain function has no known
+    derivative. Weights of other shapes than the class declares, which torch may broadcast, are
+    left to the reference too: the compiled kernel reads memory by the declared shapes.
     """
     kind = type(cell)
     if kind not in STEPS and parametrize.is_parametrized(cell):
@@ -181,9 +182,11 @@ def fast_cell(cell: Cell) -> FastCell | None:
     if kind not in STEPS or "forward" in vars(cell):
         return None
     weights = weights_of(cell)
-    if not _as_declared(cell, weights):
+    steps = STEPS[kind](cell)  # type: ignore[arg-type]
+    named = all(type(sigma) is Activation for sigma in vars(steps).values())
+    if not named or not _as_declared(cell, weights):
         return None
-    return FastCell(cell, STEPS[kind](cell), weights)  # type: ignore[arg-type]
+    return FastCell(cell, steps, weights)
 
 
 def require_fast(cell: Cell, engine: str) -> FastCell:
@@ -192,8 +195,8 @@ def require_fast(cell: Cell, engine: str) -> FastCell:
     if found is None:
         raise ValueError(
             f'engine="{engine}" cannot run this {type(cell).__name__}: it has no steps in '
-            "core.engines.steps, or its forward or the shapes of its weights are not those of its "
-            'class; engine="auto" takes the reference'
+            "core.engines.steps, or its forward, its activations or the shapes of its weights are "
+            'not those of its class; engine="auto" takes the reference'
         )
     return found
 
