@@ -67,6 +67,14 @@ def replace(path: Path, content: bytes | io.BytesIO, mode: int = 0o666) -> None:
         temporary.write_bytes(view)
 
 
+def require_regular(path: Path) -> None:
+    """Raise `InputError` if `path` is a device or a FIFO, which may be read for ever."""
+    with suppress(OSError, ValueError):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise InputError(f"{path} is a device or a FIFO, not a file")
+
+
 def require_writable(path: Path) -> None:
     """Raise `InputError` if `path` is empty, or is a folder, a device or a FIFO."""
     if path == Path():

@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import lzma
 import os
+import secrets
 import sys
 import tempfile
 import zlib
@@ -29,7 +30,7 @@ from jaxtyping import Integer
 
 from core.cache import user_cache
 from core.errors import InputError
-from core.files import replace
+from core.files import replace, require_regular
 from datasets.alphabets import Alphabet, code_points, quoted
 
 PIECE = 1 << 20  # bytes read at a time
@@ -68,9 +69,10 @@ def open_corpus(
         cache: the folder for encoded texts; by default that in the user's cache.
 
     Raises:
-        InputError: the file cannot be read, is empty, damaged, not UTF-8, or has characters that a
+        InputError: the file cannot be read, is a device or a FIFO, is empty, damaged, not UTF-8, or has characters that a
             given alphabet lacks.
     """
+    require_regular(path)
     try:
         packed = _opener(path)
         with path.open("rb") as file:
@@ -115,10 +117,10 @@ def _encoded(path: Path, digest: str, alphabet: Alphabet, cache: Path) -> np.nda
     kept = cache / f"{digest[:32]}-{written_in[:32]}"
     if kept.exists():
         return _mapped(kept, alphabet.dtype, path)
-    partial = kept.with_name(f"{kept.name}.{os.getpid()}")
+    partial = kept.with_name(f"{kept.name}.{secrets.token_hex(4)}")
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with partial.open("xb") as file:
             _write(path, alphabet, file)
         partial.replace(kept)
         return _mapped(kept, alphabet.dtype, path)

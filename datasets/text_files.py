@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import InputError
+from core.files import require_regular
 
 SPLITS = {"train": "train", "restval": "train", "test": "test"}
 SPLITS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
@@ -120,8 +121,7 @@ def warn(source: Path, what: str, names: Sequence[str], whole: int | None = None
 
 
 def _content(file: Path) -> bytes:
-    if file.exists() and not file.is_file() and not file.is_dir():
-        raise InputError(f"{file} is a device or a FIFO, not a file")
+    require_regular(file)
     try:
         content = file.read_bytes()
         return gzip.decompress(content) if file.suffix == ".gz" else content

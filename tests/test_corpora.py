@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import os
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,15 @@ def test_files_that_cannot_be_opened(tmp_path):
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(InputError, match=f"cannot read {path}"):
             open_corpus(path)
+
+
+def test_devices_and_fifos_are_refused_before_they_are_read(tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for path in (fifo, Path("/dev/zero")):
+        for as_bytes in (True, False):
+            with pytest.raises(InputError, match=f"{path} is a device or a FIFO, not a file"):
+                open_corpus(path, as_bytes=as_bytes)
 
 
 def test_an_alphabet_is_kept_and_what_it_lacks_is_named(tmp_path, cache):
