@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from core.cells import LSTMCell, RNNCell
+from core.cells import CELLS
 from core.training import checkpoint
 from glimpse.config import Config
 from glimpse.rollout import Network, has_hooks, serves
@@ -104,14 +104,11 @@ class RecurrentAttention(nn.Module):
         self.channels = channels
         self.retina = Retina(config.patch, config.scales, config.factor)
         self.glimpse = GlimpseNetwork(channels * config.scales * config.patch**2, config)
-        if config.cell == "lstm":
-            self.recurrent = LSTMCell(
-                config.glimpse_units, config.hidden, bias=True, forget_bias=1.0
-            )
-        else:
-            self.recurrent = RNNCell(
-                config.glimpse_units, config.hidden, bias=True, activation="relu"
-            )
+        options = {"rnn": {"activation": "relu"}, "lstm": {"forget_bias": 1.0}}
+        self.recurrent = CELLS[config.cell](
+            config.glimpse_units, config.hidden, bias=True, **options.get(config.cell, {})
+        )
+        if config.cell == "rnn":
             # The identity keeps what was seen until it is unlearned (Le, Jaitly & Hinton 2015).
             nn.init.eye_(self.recurrent.W)
         self.location = nn.Linear(config.hidden, 2)

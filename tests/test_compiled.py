@@ -5,7 +5,15 @@ import resource
 
 import pytest
 import torch
-from compared import assert_close, double, everything, needs_compiler, pair, random_state
+from compared import (
+    FAST_CELLS,
+    assert_close,
+    double,
+    everything,
+    needs_compiler,
+    pair,
+    random_state,
+)
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -33,7 +41,7 @@ SHAPES = [
 
 @needs_compiler
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", FAST_CELLS)
 def test_outputs_and_gradients_agree_with_double_precision(cell, shape):
     time, batch, size, hidden = shape
     torch.manual_seed(0)
@@ -48,7 +56,7 @@ def test_outputs_and_gradients_agree_with_double_precision(cell, shape):
 
 
 @needs_compiler
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", FAST_CELLS)
 def test_deep_and_both_ways_without_bias_zero_lengths_among_them(cell):
     torch.manual_seed(0)
     ours, reference = pair(cell, 5, 19, layers=2, bidirectional=True)
@@ -100,7 +108,7 @@ def test_activations_are_right_to_the_last_bits_from_tiny_to_huge(name, exact):
 
 
 @needs_compiler
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", FAST_CELLS)
 def test_the_bits_depend_neither_on_threads_nor_on_the_rest_of_the_batch(cell, monkeypatch):
     ours, _ = pair(cell, 6, 40, bias=True)
     x, state, lengths = torch.randn(5, 11, 6), random_state(ours, 11), torch.randint(1, 6, (11,))
@@ -112,7 +120,7 @@ def test_the_bits_depend_neither_on_threads_nor_on_the_rest_of_the_batch(cell, m
 
 
 @needs_compiler
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", FAST_CELLS)
 @pytest.mark.parametrize(("batch", "hidden"), [(1, 272), (1, 320), (3, 272), (6, 272)])
 def test_threads_that_share_out_the_units_leave_the_bits_as_they_are(
     cell, batch, hidden, monkeypatch
@@ -132,7 +140,7 @@ def test_threads_that_share_out_the_units_leave_the_bits_as_they_are(
 @pytest.mark.parametrize(
     "rows", [2, 60]
 )  # fewer than columns of U, and more: gathered beforehand, or in the kernel
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", FAST_CELLS)
 def test_integers_are_one_hot_vectors(cell, rows):
     ours, reference = pair(cell, 30, 20, bias=True)
     numbers, state = torch.randint(0, 30, (rows, 2)), random_state(ours, 2)
@@ -145,7 +153,7 @@ def test_integers_are_one_hot_vectors(cell, rows):
 
 
 @needs_compiler
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", FAST_CELLS)
 def test_a_closed_loop_is_the_sequence(cell):
     layer = CELLS[cell](5, 23, bias=True)
     x = torch.randn(7, 4, 5)
@@ -165,7 +173,7 @@ def test_a_closed_loop_is_the_sequence(cell):
 
 
 @needs_compiler
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", FAST_CELLS)
 def test_two_live_graphs_of_one_layer_share_nothing(cell):
     net, _ = pair(cell, 4, 18)
     leaves, inputs = list(net.parameters()), [torch.randn(6, 3, 4), torch.randn(6, 3, 4)]
@@ -176,7 +184,7 @@ def test_two_live_graphs_of_one_layer_share_nothing(cell):
 
 
 @needs_compiler
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", FAST_CELLS)
 def test_backward_again_needs_the_graph_kept_and_then_gives_the_same(cell):
     net, _ = pair(cell, 4, 18)
     leaves, total = list(net.parameters()), net(torch.randn(6, 3, 4))[0].sum()
@@ -199,7 +207,7 @@ def test_what_changed_since_the_pass_forward_is_noticed():
 
 
 @needs_compiler
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", FAST_CELLS)
 def test_checkpoints_and_hooks_on_saved_tensors(cell):
     net, _ = pair(cell, 4, 18, layers=2)
     leaves, x = list(net.parameters()), torch.randn(6, 3, 4)
@@ -278,7 +286,7 @@ def test_auto_takes_what_the_table_says(cell, sizes, inference, by_kernel, witho
 
 
 @needs_compiler
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", FAST_CELLS)
 @pytest.mark.parametrize(
     ("time", "batch", "size", "hidden"),
     [

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from compared import FAST_CELLS
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd import forward_ad
@@ -39,7 +40,7 @@ def agree(net: Recurrent, x: Tensor, state: Any = None) -> None:
         assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", FAST_CELLS)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_net_that_has_inferred_still_learns(cell, batch):
     net, x = Recurrent(cell, 8, 16), torch.randn(80, batch, 8)
@@ -87,7 +88,7 @@ def test_tensors_that_have_no_memory_of_their_own_are_for_others():
     assert outputs.shape == (5, 3, 16)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", FAST_CELLS)
 def test_an_exported_net_takes_any_batch(cell):
     net, batch = Recurrent(cell, 8, 16, layers=2).eval(), torch.export.Dim("batch")
     with torch.no_grad():
@@ -142,7 +143,7 @@ def test_a_batch_may_shrink_but_neither_grow_nor_vanish(sizes):
         bptt.sequence(cell, sizes, torch.randn(sum(sizes), 3))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", FAST_CELLS)
 def test_states_and_inputs_of_another_shape_are_refused(cell):
     made, two, narrow = CELLS[cell](8, 16), torch.zeros(2, 16), torch.zeros(3, 4)
     parts = len(made.state_parts)
@@ -165,7 +166,7 @@ def test_states_and_inputs_of_another_shape_are_refused(cell):
 @pytest.mark.filterwarnings(
     "ignore:`torch.jit.script` is deprecated"
 )  # torch.func.jvp itself calls it
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", FAST_CELLS)
 def test_transforms_of_torch_func_and_derivatives_in_forward_mode(cell):
     net, x = Recurrent(cell, 8, 16), torch.randn(5, 3, 8)
     expected = copy.deepcopy(net)
@@ -218,7 +219,7 @@ def test_integers_of_a_sequence_must_be_within_the_width(wrong):
 
 
 @pytest.mark.filterwarnings("ignore")  # `torch.jit` is deprecated, but people have it
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", FAST_CELLS)
 def test_a_trace_holds_what_was_computed(cell):
     net, x = Recurrent(cell, 8, 16, layers=2), torch.randn(5, 3, 8)
     traced: Any = torch.jit.trace(net, (torch.randn(5, 3, 8),), check_trace=False)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from compared import FAST_CELLS
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 from torch.nn.utils import parametrize
@@ -288,7 +289,7 @@ HOOKS: dict[str, Callable[[Cell], Any]] = {
 
 @pytest.mark.parametrize("hook", HOOKS)
 @pytest.mark.parametrize("engine", ["auto", "bptt", "fused"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", FAST_CELLS)
 def test_hooks_of_a_cell_run(cell, engine, hook):
     net = Recurrent(cell, INPUT, HIDDEN, engine=engine)
     x = torch.randn(TIME, BATCH, INPUT, requires_grad=True)

@@ -7,10 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from core.cells import CELLS
 from core.engines import bptt
 from core.engines.c import build
 from core.engines.c.passes import CompiledTape
+from core.engines.steps import STEPS
 from core.recurrent import Recurrent
+
+FAST_CELLS = [name for name, cell in CELLS.items() if cell in STEPS]
+"""The cells that have fast steps: the others run on the reference alone."""
 
 needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler here")
 
