@@ -69,8 +69,8 @@ def open_corpus(
         cache: the folder for encoded texts; by default that in the user's cache.
 
     Raises:
-        InputError: the file cannot be read, is a device or a FIFO, is empty, damaged, not UTF-8, or has characters that a
-            given alphabet lacks.
+        InputError: the file cannot be read, is a device or a FIFO, is empty, damaged or not UTF-8,
+            or has characters that a given alphabet lacks.
     """
     require_regular(path)
     try:

@@ -18,15 +18,15 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, TypeVar
 
 import tyro
-from tyro import _errors as rejections  # the one place that tells why a flag was rejected
+from tyro._errors import ParseErrorEvent, on_parse_error
 
 from core.errors import InputError
 from core.training.config import require_sound
+from core.training.rejections import reason
 
 A = TypeVar("A")
 Item = TypeVar("Item")
@@ -180,11 +180,11 @@ def parse(arguments: type[A], prog: str, argv: Sequence[str], **options: Any) ->
         SystemExit: after printing the help, where it was asked for.
     """
 
-    def reject(event: rejections.ParseErrorEvent) -> None:
-        raise InputError(f"{_reason(event)} ({prog} --help lists the flags)")
+    def reject(event: ParseErrorEvent) -> None:
+        raise InputError(f"{reason(event)} ({prog} --help lists the flags)")
 
     options = {"config": (tyro.conf.FlagCreatePairsOff,), **options}
-    with rejections.on_parse_error(reject), RULES:
+    with on_parse_error(reject), RULES:
         parsed = tyro.cli(arguments, prog=prog, args=list(argv), **options)
     require_sound(parsed)
     return parsed
@@ -266,40 +266,6 @@ def _full_memory(error: Exception) -> str:
         return "the GPU's"
     by_torch = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     return "the machine's" if by_torch or isinstance(error, MemoryError) else ""
-
-
-def _reason(event: rejections.ParseErrorEvent) -> str:
-    """Say in a few words why flags were rejected."""
-    if isinstance(event, rejections.UnrecognizedArgs):
-        return f"unknown argument {event.tokens[0]!r}"
-    if isinstance(event, rejections.MissingArgs):
-        names = ", ".join(_name(each.arg) for each in event.missing_arguments)
-        return f"missing {names}"
-    if isinstance(event, rejections.InvalidChoice):
-        near = get_close_matches(event.value, event.choices, 1)
-        choices = ", ".join(event.choices)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return f"{_name(event.argument)} is one of {choices}, not {event.value!r}{hint}"
-    argument: Any = getattr(event, "argument", None)
-    if argument is None:
-        return "these arguments cannot be combined"
-    kind = _kind(argument.lowered.metavar or "")
-    return f"{_name(argument)} takes {kind}"
-
-
-def _name(argument: Any) -> str:
-    """Return a flag as it is typed, or the name of a positional argument."""
-    if argument.is_positional():
-        return argument.lowered.metavar
-    return argument.lowered.name_or_flags[-1]
-
-
-def _kind(metavar: str) -> str:
-    """Say what a flag takes, from tyro's notation such as `{None}|{INT INT}`."""
-    parts = [part.strip("{}[]") for part in metavar.split("|")]
-    kinds = [part for part in parts if part != "None"]
-    words = {"INT": "an integer", "FLOAT": "a number", "STR": "a text", "PATH": "a path"}
-    return " or ".join(words.get(kind, kind) for kind in kinds)
 
 
 def _require_own_datasets() -> None:

@@ -8,7 +8,6 @@ killed and resumed ends with the same bits as an unbroken one.
 
 import math
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -25,6 +24,7 @@ from core.training.config import LoopConfig
 from core.training.cuda_graphs import Graphs, backend
 from core.training.optim import learning_rate, optimiser, restore, set_learning_rate
 from core.training.run import Run
+from core.training.signals import noted_signals
 from core.training.sums import Sums
 
 
@@ -77,7 +77,7 @@ def fit(
     """
     state = _Training(model, run, config, dict(extras or {}), rates, graph)
     shown = "train/loss", f"validation/{monitor}"
-    with run.open(state.step, config.steps, shown), _signals() as received:
+    with run.open(state.step, config.steps, shown), noted_signals() as received:
         stop = False
         while state.step < config.steps and not stop:
             state.update(batch)
@@ -284,21 +284,3 @@ def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return "; ".join(
         f"{name}: saved {a}, now {b}" for name, (a, b) in zip(changed, values, strict=True)
     )
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Note SIGINT and SIGTERM in a list instead of dying, as often as they come."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # where Python forbids handlers
-        yield received
-        return
-    numbers = signal.SIGINT, signal.SIGTERM
-    before = [
-        signal.signal(number, lambda number, _: received.append(number)) for number in numbers
-    ]
-    try:
-        yield received
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

@@ -1,0 +1,40 @@
+"""Why flags were rejected, in a few words."""
+
+from difflib import get_close_matches
+from typing import Any
+
+from tyro import _errors as rejections  # the one place that tells why a flag was rejected
+
+
+def reason(event: rejections.ParseErrorEvent) -> str:
+    """Say in a few words why flags were rejected."""
+    if isinstance(event, rejections.UnrecognizedArgs):
+        return f"unknown argument {event.tokens[0]!r}"
+    if isinstance(event, rejections.MissingArgs):
+        names = ", ".join(_name(each.arg) for each in event.missing_arguments)
+        return f"missing {names}"
+    if isinstance(event, rejections.InvalidChoice):
+        near = get_close_matches(event.value, event.choices, 1)
+        choices = ", ".join(event.choices)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"{_name(event.argument)} is one of {choices}, not {event.value!r}{hint}"
+    argument: Any = getattr(event, "argument", None)
+    if argument is None:
+        return "these arguments cannot be combined"
+    kind = _kind(argument.lowered.metavar or "")
+    return f"{_name(argument)} takes {kind}"
+
+
+def _name(argument: Any) -> str:
+    """Return a flag as it is typed, or the name of a positional argument."""
+    if argument.is_positional():
+        return argument.lowered.metavar
+    return argument.lowered.name_or_flags[-1]
+
+
+def _kind(metavar: str) -> str:
+    """Say what a flag takes, from tyro's notation such as `{None}|{INT INT}`."""
+    parts = [part.strip("{}[]") for part in metavar.split("|")]
+    kinds = [part for part in parts if part != "None"]
+    words = {"INT": "an integer", "FLOAT": "a number", "STR": "a text", "PATH": "a path"}
+    return " or ".join(words.get(kind, kind) for kind in kinds)
