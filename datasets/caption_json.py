@@ -82,7 +82,10 @@ def _name_and_captions(line: Line) -> tuple[str, list[str]]:
 
 def _coco(path: Path, data: Any) -> dict[str, Captions]:
     pairs = [(image["id"], str(image["file_name"])) for image in data["images"]]
-    names: dict[int, str] = dict(pairs)
+    for number, name in pairs:
+        if not isinstance(number, int | str):
+            raise InputError(f"{path}: the id of {name} is {number}, not a whole number")
+    names: dict[int | str, str] = dict(pairs)
     if len(names) < len(pairs):
         counts = Counter(number for number, _ in pairs)
         double = next(number for number, count in counts.items() if count > 1)

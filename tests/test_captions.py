@@ -278,6 +278,15 @@ def test_json_lines_that_say_nothing_are_named(tmp_path: Path):
             captions.load(file)
 
 
+def test_an_id_that_is_not_a_number_is_refused(tmp_path: Path):
+    images = [{"id": float("nan"), "file_name": name} for name in ("a.jpg", "b.jpg")]
+    annotations = [{"image_id": float("nan"), "caption": "a dog"}]
+    text = json.dumps({"images": images, "annotations": annotations})
+    file = write(tmp_path / "captions.json", text)
+    with pytest.raises(InputError, match=r"the id of a\.jpg is nan, not a whole number"):
+        captions.load(file)
+
+
 def test_two_pictures_with_one_id_are_refused_by_name(tmp_path: Path):
     images = [{"id": 7, "file_name": "a.jpg"}, {"id": 7, "file_name": "b.jpg"}]
     annotations = [{"image_id": 7, "caption": "a dog"}]
