@@ -269,6 +269,10 @@ def shared(depth: int) -> list[Any]:
         ({"weights": {0: torch.ones(1)}}, "its weights are not tensors by name"),
         ({"weights": {"weight": 3}}, "its weights are not tensors by name"),
         (
+            {"weights": {"weight": torch.ones(1, dtype=torch.complex64)}},
+            "its weights are not tensors by name",
+        ),
+        (
             {"weights": {"weight": torch.zeros(1).expand(10**12), "bias": torch.zeros(3)}},
             "its weights are not tensors by name",
         ),

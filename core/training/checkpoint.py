@@ -221,10 +221,10 @@ def _of_another_network(path: Path | str) -> InputError:
 
 
 def _is_sound(name: object, value: object) -> bool:
-    """Whether a weight is a dense tensor no larger than the memory read for it."""
+    """Whether a weight is a dense real tensor no larger than the memory read for it."""
     if not (isinstance(name, str) and isinstance(value, Tensor)):
         return False
-    if value.layout is not torch.strided or value.is_quantized:
+    if value.layout is not torch.strided or value.is_quantized or value.is_complex():
         return False
     return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
