@@ -31,7 +31,7 @@ aten = torch.ops.aten
 class Network(NamedTuple):
     """The cell, the weights of all layers, and the borders of the retina's cells."""
 
-    cell: RNNCell | LSTMCell
+    cell: Cell
     location: Linear
     baseline: Linear
     action: Linear

@@ -325,7 +325,7 @@ def test_global_hooks_and_a_forward_on_the_instance_run():
 @pytest.mark.parametrize(("cell", "sigma"), [("rnn", "sigma"), ("lstm", "sigma_c")])
 def test_an_activation_of_ones_own_is_computed(cell, sigma, training):
     net = Recurrent(cell, INPUT, HIDDEN)
-    layer = net.cells[0][0]
+    layer = net.layers[0][0]
     setattr(layer, sigma, torch.sin)
     x = torch.randn(TIME, BATCH, INPUT)
     with torch.set_grad_enabled(training):

@@ -21,6 +21,8 @@ def reason(event: rejections.ParseErrorEvent) -> str:
     argument: Any = getattr(event, "argument", None)
     if argument is None:
         return "these arguments cannot be combined"
+    if argument.is_positional():
+        return f"{_name(argument)} has a value that it cannot have, such as an empty one"
     kind = _kind(argument.lowered.metavar or "")
     return f"{_name(argument)} takes {kind}"
 
