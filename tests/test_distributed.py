@@ -80,6 +80,11 @@ def test_rank_0_alone_writes_and_the_command_starts_as_many(
 ) -> None:
     for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv("UV", raising=False)
     run = Training(toy.Config, toy.PRESETS, {}).parse("toy train", []).start()[2]
     assert not run.writes
-    assert run.resume_command == "torchrun --nproc-per-node 2 -m toy.train --resume runs/toy/small"
+    command = "torchrun --nproc-per-node 2 -m toy.train --resume runs/toy/small"
+    assert run.resume_command == command
+    monkeypatch.setenv("UV", "/usr/bin/uv")
+    run = Training(toy.Config, toy.PRESETS, {}).parse("toy train", []).start()[2]
+    assert run.resume_command == f"uv run {command}"
