@@ -14,6 +14,7 @@ import pytest
 from core import files
 from core.cache import _temporary_cache, user_cache
 from core.errors import InputError
+from core.training import packing
 
 
 def test_a_link_at_a_temporary_name_is_not_followed(
@@ -150,3 +151,9 @@ def test_without_a_home_there_is_a_temporary_cache(
     assert folder.parents[2] == tmp_path
     assert folder == user_cache("texts")
     _temporary_cache.cache_clear()
+
+
+@pytest.mark.parametrize(("name", "better"), [("/", "model.pt"), ("a.bin", "a.pt"), ("x", "x.pt")])
+def test_a_packed_model_has_its_suffix(name: str, better: str) -> None:
+    with pytest.raises(InputError, match=rf"a packed model is a \.pt file; call it {better}$"):
+        packing._check(Path(name))

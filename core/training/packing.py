@@ -93,9 +93,7 @@ def pack(
 def _check(file: Path) -> None:
     """Complain of a file that may be something else than a packed model."""
     if file.suffix != ".pt":
-        raise InputError(
-            f"{file}: a packed model is a .pt file; call it {file.with_suffix('.pt').name}"
-        )
+        raise InputError(f"{file}: a packed model is a .pt file; call it {file.stem or 'model'}.pt")
     if (file.parent / "config.json").exists():
         raise InputError(
             f"{file}: {file.parent} holds a run, whose own files are called so: write it elsewhere"
