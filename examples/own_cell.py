@@ -1,6 +1,6 @@
 """A cell of one's own, from its equations to a trained network.
 
-    uv run python examples/own_cell.py      # about 95 % of held-out digits in 10 seconds
+    uv run python examples/own_cell.py      # about 95 % of held-out digits in half a minute
 
 The minimal gated unit (Zhou et al. 2016) has one gate:
 
