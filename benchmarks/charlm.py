@@ -21,7 +21,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.glimpse_step import measure
-from core.cells import State
+from core.cell import State
 from core.engines.bptt import detach
 from core.losses import cross_entropy
 from core.recurrent import to_torch

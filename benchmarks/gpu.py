@@ -31,9 +31,7 @@ def require_rounds(rounds: int) -> None:
 def times(
     jobs: Mapping[str, Callable[[], object]], device: torch.device, rounds: int
 ) -> dict[str, float]:
-    """Median milliseconds of each job; a round does every job once, in turn, and waits for the
-    device after each.
-    """
+    """Median milliseconds of each job; each round does every job once and waits for the device."""
     found: dict[str, list[float]] = {name: [] for name in jobs}
     warm_up = min(WARM_UP, rounds - 1)
     for number in range(warm_up + rounds):

@@ -1,9 +1,10 @@
 """The recurrent core against torch.nn on a CPU, float32, no bias.
 
     uv run python -m benchmarks.recurrent --threads 1            # tables; some four minutes
-    uv run python -m benchmarks.recurrent --threads 2 --check    # exit code 1 where a bar is
-    missed; a quiet machine uv run python -m benchmarks.recurrent --sweep                #
-    engine="auto" over 105 shapes; two minutes
+    uv run python -m benchmarks.recurrent --threads 2 --check    # exit code 1 if a bar is missed
+    uv run python -m benchmarks.recurrent --sweep                # "auto" over 105 shapes
+
+`--check` needs a quiet machine.
 
 One process, everything interleaved; times are medians over rounds (CPU time on one thread,
 wall-clock time on several), ratios medians of the ratios within a round. The share is that of the
@@ -121,9 +122,8 @@ def peak(cell: str, shape: Shape, ours: bool) -> float:
     """MiB that three training steps need at most, above what the process had before (on Linux)."""
     x = torch.randn(shape.time, shape.batch, shape.hidden)
     job = train(pair(cell, shape, "auto")[0 if ours else 1], x)
-    Path("/proc/self/clear_refs").write_text(
-        "5"
-    )  # forget the peak so far: importing torch took more
+    # Forget the peak so far: importing torch took more.
+    Path("/proc/self/clear_refs").write_text("5")
     before = high_water()
     for _ in range(3):
         job()
@@ -196,9 +196,8 @@ def compare(report: Report, threads: int, rounds: int) -> None:
             )
         report.console.print(table)
 
-    times = interleaved(
-        packed_jobs(), 3 * rounds
-    )  # torch.nn's packed times vary by a factor of two
+    # More rounds, as torch.nn's packed times vary by a factor of two.
+    times = interleaved(packed_jobs(), 3 * rounds)
     gain = report.judged("packed", ratio(times["packed"], times["ours"]), PACKED_BAR)
     padded = ratio(times["padded"], times["ours"])
     report.console.print(

@@ -55,9 +55,8 @@ class Stopwatch:
 
     device: torch.device
     seconds: float = 0.0
-    curve: list[tuple[float, float]] = field(
-        default_factory=list
-    )  # (seconds, validation error in percent)
+    # Seconds, and validation error in percent.
+    curve: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self):
         self.clock: Callable[[], float] = (

@@ -1,6 +1,4 @@
-"""Timing side by side: every job once a round, so that what disturbs the machine disturbs all
-alike.
-"""
+"""Timing side by side: every job once a round, so that a disturbance reaches all alike."""
 
 import random
 import time
@@ -13,16 +11,17 @@ Job = Callable[[], object]
 
 
 def interleaved(jobs: dict[str, Job], rounds: int, warm_up: int = 2) -> dict[str, list[float]]:
-    """Milliseconds of each job in each round: CPU time on one thread, else wall-clock time (of a
-    quiet machine).
+    """Milliseconds of each job in each round.
+
+    CPU time on one thread, else wall-clock time, which needs a quiet machine.
     """
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in jobs}
-    order, names = random.Random(0), list(jobs)
+    order = random.Random(0)
+    names = list(jobs)
     for number in range(rounds + warm_up):
-        order.shuffle(
-            names
-        )  # each finds the caches and the allocator as another has left them, not always the same
+        # A random order: no job always finds the caches as the same other job left them.
+        order.shuffle(names)
         for name in names:
             start = clock()
             jobs[name]()
@@ -37,9 +36,7 @@ def ratio(slow: list[float], fast: list[float]) -> float:
 
 
 def product_rate(rounds: int = 9) -> float:
-    """Floating-point operations a millisecond of a large matrix product, in float32: what the
-    machine can do.
-    """
+    """Floating-point operations a millisecond of a large matrix product in float32."""
     size = 1536
     a, b, out = (torch.randn(size, size) for _ in range(3))
     return 2 * size**3 / median(interleaved({"": lambda: torch.mm(a, b, out=out)}, rounds)[""])

@@ -31,7 +31,8 @@ from torch import Tensor, nn
 
 from captioning.config import Config
 from captioning.names import Names
-from core.cells import State, cell_class
+from core.cell import State
+from core.cells import cell_class
 
 
 class Seen(NamedTuple):

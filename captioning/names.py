@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from core.cells import State
+from core.cell import State
 from datasets.text import Vocabulary
 from vision.encoder import CLASSES, Encoder
 

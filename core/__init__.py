@@ -1,3 +1,1 @@
-"""Recurrent networks over time, and what trains them; knows nothing of images, words or files of
-users.
-"""
+"""Recurrent networks over time and their training; nothing here knows of images or words."""

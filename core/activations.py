@@ -72,9 +72,8 @@ ACTIVATIONS: dict[str, Activation] = {
         lambda dy, y, out: aten.hardtanh_backward.grad_input(dy, y, -1, 1, grad_input=out),
     ),
     "hardsigmoid": Activation(  # y = clip(z / 6 + 1 / 2, 0, 1), sigma' = [0 < y < 1] / 6
-        lambda z: F.hardtanh(
-            z / 6 + 0.5, 0, 1
-        ),  # F.hardsigmoid's derivative is right to 8 digits only
+        # The derivative of F.hardsigmoid is right to 8 digits only.
+        lambda z: F.hardtanh(z / 6 + 0.5, 0, 1),
         lambda z, out: torch.div(z, 6, out=out).add_(0.5).clamp_(0, 1),
         lambda dy, y, out: aten.hardtanh_backward.grad_input(dy, y, 0, 1, grad_input=out).div_(6),
     ),

@@ -1,5 +1,4 @@
-"""The automaton inside a trained net: its hidden states in clusters, and what leads from one to
-another (slide 15).
+"""The automaton inside a trained net, from clusters of its hidden states (slide 15).
 
 A net that has learned what a finite transducer does has few distinct patterns of activity, one or
 more for each state of the machine. `extract` finds them; `Automaton.minimal` is the machine they
@@ -19,8 +18,7 @@ STARTS: Any = 10  # of k-means, the best of which counts (Any: scikit-learn's ow
 
 @dataclass(frozen=True)
 class Automaton:
-    """A Moore machine: at every step it reads a symbol, comes to a state, and prints the output of
-    that state.
+    """A Moore machine: each step reads a symbol, enters a state, and prints that state's output.
 
     Before the first symbol it has printed nothing, so the start is no state but a row of its own.
 
@@ -62,8 +60,9 @@ class Automaton:
         return torch.tensor(self.output, device=symbols.device)[self.states(symbols)]
 
     def minimal(self) -> "Automaton":
-        """The machine of the fewest states that prints the same, numbered in the order in which
-        inputs reach them.
+        """The machine of the fewest states that prints the same.
+
+        Its states are numbered in the order in which inputs reach them.
 
         The numbering makes it unique: two machines print the same on all inputs if and only if
         their minimal ones are equal.
@@ -78,16 +77,15 @@ class Automaton:
         )
 
     def roles(self) -> tuple[int | None, ...]:
-        """The state of the minimal machine that each state stands for; None if no input leads to
-        it.
-        """
+        """Each state's state in the minimal machine; None for those that no input reaches."""
         block = self._blocks()
         number = {block[state]: n for n, state in enumerate(self._reached(block))}
         return tuple(number.get(block[state]) for state in range(len(self.output)))
 
     def _blocks(self) -> list[int]:
-        """Which states are alike: split by output, then by where they lead, until nothing splits
-        (Moore 1956).
+        """Classes of equivalent states, by splitting until nothing splits (Moore 1956).
+
+        The first split is by output, the others by the classes that the inputs lead to.
         """
         block, count = list(self.output), len(set(self.output))
         while True:
@@ -175,9 +173,7 @@ def read_off(
     count: int,
     alphabet: int,
 ) -> Automaton | None:
-    """The machine of `count` states that went through `states`; None if it was not deterministic or
-    not all seen.
-    """
+    """The machine of the recorded `states`; None if it is not deterministic or incomplete."""
     before = torch.cat([torch.full_like(states[:1], count), states[:-1]])
     leads = torch.zeros(count + 1, alphabet, count, dtype=torch.bool)
     prints = torch.zeros(count, int(outputs.max()) + 1, dtype=torch.bool)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from core.cells import State, map_state
+from core.cell import State, map_state
 from core.decoding import Step, all_over, begin, log_softmax
 
 
@@ -47,8 +47,7 @@ def beam_search(
     penalty: float = 0.7,
     forbidden: Collection[int] = (),
 ) -> list[list[Hypothesis]]:
-    """Search the sequences of best score, for each row of `state`; return up to `width`, the best
-    first.
+    """Beam search: up to `width` sequences of the best score for each row, the best first.
 
     The score is log p / length**penalty, the length counting `end`: 0 ranks by probability, 1 by
     its geometric mean over tokens; Wu et al. (2016, section 7) found 0.6 to 0.7 best. In each step
@@ -103,13 +102,10 @@ def _empty_beam(batch: int, width: int, length: int, device: torch.device) -> _B
 def _grow(
     beam: _Beam, time: int, log_p: Float[Tensor, "batch width vocabulary"], end: int, penalty: float
 ) -> tuple[_Beam, Int[Tensor, "batch width"]]:
-    """Return the best continuations, given log p of all next tokens, and which hypotheses they
-    continue.
-    """
+    """Return the best continuations and the hypotheses they continue, given log p of all tokens."""
     width = beam.over.shape[1]
-    log_p, tokens = log_p.topk(
-        min(width, log_p.shape[-1])
-    )  # of one hypothesis no more can be among the best
+    # No more continuations of one hypothesis can be among the best.
+    log_p, tokens = log_p.topk(min(width, log_p.shape[-1]))
     over = beam.over | (log_p[..., 0] == -torch.inf)
     log_p = log_p.masked_fill(over[..., None], -torch.inf)
     log_p[..., 0].masked_fill_(over, 0.0)  # what is over goes on with `end`, at no cost

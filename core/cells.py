@@ -1,170 +1,25 @@
-"""One step of a recurrent network: RNNCell, LSTMCell and GRUCell, written as their equations.
+"""RNNCell, LSTMCell and GRUCell: one step of a recurrent network, written as its equations.
 
     cell = LSTMCell(input_size=10, hidden_size=32)
     state = cell.initial_state(batch)      # h_0 = 0
-    output, state = cell(x, state)         # x [batch, input]; output [batch, hidden]
+    output, (h, c) = cell(x, state)        # x [batch, input]; output [batch, hidden]
 
-The state is a tuple of tensors [batch, hidden]: `(h,)`, for the LSTM `(h, c)`. U multiplies the
-input and W the previous output, as on the slides; both stack the gates along their first dimension
-in the order of torch.nn. There is no bias unless it is asked for. Integer inputs (characters,
-words) stand for one-hot vectors: U x_t is then a column of U, which is looked up rather than
-multiplied.
-
-A cell of your own is a subclass of `Cell` with `gates` and `forward`. `Recurrent(MyCell, ...)` runs
-it over time; see `Cell`.
+What they share is in `core.cell`. Gates are stacked in the order of torch.nn.
 """
 
-import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Integer
-from torch import Tensor, nn
 
 from core.activations import ACTIVATIONS
 from core.activations import activation as _named
-
-Inputs = Float[Tensor, "batch input"] | Integer[Tensor, " batch"]
-Output = Float[Tensor, "batch hidden"]
-State = tuple[Tensor, ...]
-INITIALISATIONS = ("uniform", "orthogonal", "small")
+from core.cell import Cell, Inputs, Output, State
 
 _tanh = ACTIVATIONS["tanh"]
 _sigmoid = ACTIVATIONS["sigmoid"]
 _relu = ACTIVATIONS["relu"]
-
-
-def map_state(function: Callable[..., Tensor], *states: State) -> State:
-    """Apply `function` to every part of a state, or to corresponding parts of several."""
-    return tuple([function(*parts) for parts in zip(*states, strict=True)])
-
-
-class Cell(nn.Module):
-    """The base of all cells: parameters, first values, the zero state, what a cell declares.
-
-    A minimal gated unit (Zhou et al. 2016), as a user would write it:
-
-        class MinimalGatedUnit(Cell):
-            name = "mgu"
-            gates = 2
-
-            def forward(self, x, state):
-                (h,) = state
-                u_f, u_n = self.input_product(x).chunk(2, -1)
-                W_f, W_n = self.W.chunk(2)
-                f = torch.sigmoid(u_f + F.linear(h, W_f))
-                n = torch.tanh(u_n + F.linear(f * h, W_n))
-                h = (1 - f) * h + f * n
-                return h, (h,)
-
-        outputs, state = Recurrent(MinimalGatedUnit, 10, 32)(x)
-
-    Such a cell runs on the reference engine. To make it fast, write its steps in
-    `core.engines.steps`. To give it a name on the command line, see CONTRIBUTING.md.
-
-    Attributes:
-        name: the cell's short name, its key in `CELLS`.
-        state_parts: the names of all parts of its state, in their order; the first is h.
-        gates: how many preactivations of size H a step has, candidates such as n included: U and W
-            have gates * H rows.
-        has_recurrent_bias: whether `bias=True` also adds b_W, a bias to the last gate's recurrent
-            product.
-        U: input weights [gates * hidden, input].
-        W: recurrent weights [gates * hidden, hidden].
-        b: bias [gates * hidden], or None.
-        b_W: bias of the last gate's recurrent product [hidden], or None.
-
-    Args:
-        input_size: M, the width of x_t.
-        hidden_size: H, the width of h_t.
-        bias: adds b to every preactivation.
-        initialisation: "uniform": everything from U(-1/sqrt(H), 1/sqrt(H)), as torch.nn;
-            "orthogonal": W orthogonal gate by gate (Saxe et al. 2014), U Xavier-uniform (Glorot &
-            Bengio 2010), bias 0; "small": the lecture's values close to 0 (slide 24), here N(0,
-            0.01^2), bias 0.
-
-    Raises:
-        ValueError: for an unknown activation or initialisation, or a size below 1.
-    """
-
-    name: ClassVar[str] = ""
-    state_parts: ClassVar[tuple[str, ...]] = ("h",)
-    gates: ClassVar[int]
-    has_recurrent_bias: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        bias: bool = False,
-        initialisation: str = "uniform",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ):
-        super().__init__()
-        if initialisation not in INITIALISATIONS:
-            raise ValueError(
-                f"unknown initialisation {initialisation!r}; choose one of {INITIALISATIONS}"
-            )
-        if input_size < 1 or hidden_size < 1:
-            raise ValueError(
-                f"input_size={input_size} and hidden_size={hidden_size} must be at least 1"
-            )
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.initialisation = initialisation
-
-        def parameter(*shape: int) -> nn.Parameter:
-            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-
-        rows = self.gates * hidden_size
-        self.U = parameter(rows, input_size)
-        self.W = parameter(rows, hidden_size)
-        self.b = parameter(rows) if bias else None
-        self.b_W = parameter(hidden_size) if bias and self.has_recurrent_bias else None
-        self.reset_parameters()
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Draw new first values of U, W and the biases."""
-        for parameter in self.parameters(recurse=False):
-            if self.initialisation == "uniform":
-                bound = 1 / math.sqrt(self.hidden_size)
-                parameter.uniform_(-bound, bound)
-            elif parameter.dim() == 1:
-                parameter.zero_()
-            elif self.initialisation == "small":
-                parameter.normal_(std=0.01)
-            else:
-                draw = nn.init.orthogonal_ if parameter is self.W else nn.init.xavier_uniform_
-                for gate in parameter.chunk(self.gates):
-                    draw(gate)
-
-    def initial_state(self, batch: int) -> State:
-        """Zeros [batch, hidden] for each part of the state: h_0 = 0 (slide 5), c_0 = 0."""
-        return tuple([self.W.new_zeros(batch, self.hidden_size) for _ in self.state_parts])
-
-    def input_product(self, x: Inputs) -> Float[Tensor, "batch gates_hidden"]:
-        """U x_t + b; for integers x_t within 0..input_size - 1, the columns of U at x_t, plus b."""
-        if x.is_floating_point():
-            return F.linear(x, self.U, self.b)
-        columns = F.embedding(x.long(), self.U.t())
-        return columns if self.b is None else columns + self.b
-
-    def forward(self, x: Inputs, state: State) -> tuple[Output, State]:
-        """Take one step: x_t and the state before it give the output h_t and the new state."""
-        raise NotImplementedError(f"{type(self).__name__} defines no forward")
-
-    def torch_function(self) -> Callable[..., Any] | None:
-        """The function of torch.nn with exactly these equations and activations, or None."""
-        return None
-
-    def extra_repr(self) -> str:
-        """Sizes, for print(model)."""
-        return f"{self.input_size}, {self.hidden_size}, bias={self.b is not None}"
 
 
 class RNNCell(Cell):
@@ -191,9 +46,8 @@ class RNNCell(Cell):
 
     def torch_function(self) -> Callable[..., Any] | None:
         """torch.nn.RNN's, for tanh and relu."""
-        if self.sigma is _tanh:
-            return torch.rnn_tanh
-        return torch.rnn_relu if self.sigma is _relu else None
+        functions = {_tanh: torch.rnn_tanh, _relu: torch.rnn_relu}
+        return functions.get(self.sigma)
 
 
 class LSTMCell(Cell):
@@ -317,7 +171,5 @@ def cell_class(cell: str | type[Cell]) -> type[Cell]:
             raise ValueError(f"unknown name {cell!r}; choose one of {', '.join(CELLS)}")
         return CELLS[cell]
     if not (isinstance(cell, type) and issubclass(cell, Cell)):
-        raise ValueError(
-            f"{cell!r} is neither the name of a cell nor a subclass of core.cells.Cell"
-        )
+        raise ValueError(f"{cell!r} is neither the name of a cell nor a subclass of core.cell.Cell")
     return cell

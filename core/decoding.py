@@ -1,11 +1,11 @@
-"""Writing sequences token by token, with any one-step function: greedy or by sampling; see also
-`core.beam`.
+"""Writing sequences token by token with any one-step function: greedy or by sampling.
 
     step(tokens, state) -> (logits, state)    reads one token in each row, scores the next one
 
 A state is a tuple of tensors, rows first. The first token read is `start`; a sequence is
 over with `end`, or when `length` tokens are written. Where nothing may follow (all logits -inf), it
-is over too. Nothing here has gradients, and shapes do not depend on what is written.
+is over too. Nothing here has gradients, and shapes do not depend on what is written. Beam search is
+in `core.beam`.
 """
 
 from collections.abc import Callable, Collection
@@ -16,16 +16,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from core.cells import State
+from core.cell import State
 
 Step = Callable[[Tensor, State], tuple[Tensor, State]]
 WAIT = 4  # steps from one question to a GPU, whether all is over, to the next
 
 
 class Written(NamedTuple):
-    """Sequences with `end` and after it, filled up with `end`; and log p of each token (0 where
-    filled up).
-    """
+    """Sequences and log p of each token; after `end` they are padded with `end` and 0."""
 
     tokens: Int[Tensor, "rows length"]
     log_probabilities: Float[Tensor, "rows length"]
@@ -95,9 +93,7 @@ def draw(
     top_p: float | None = None,
     generator: torch.Generator | None = None,
 ) -> tuple[Int[Tensor, " rows"], Float[Tensor, "rows vocabulary"]]:
-    """Draw a token for each row, as `sample` does; return it, and log p of the distribution drawn
-    from.
-    """
+    """Draw a token for each row, as `sample` does; return it and log p of the distribution."""
     _require_drawable(temperature, top_k, top_p)
     log_p = F.log_softmax(log_p / temperature, -1)
     if top_k is not None or top_p is not None:
@@ -125,18 +121,15 @@ def _require_drawable(temperature: float, top_k: int | None, top_p: float | None
 def truncated(
     log_p: Float[Tensor, "rows vocabulary"], top_k: int | None, top_p: float | None
 ) -> Float[Tensor, "rows vocabulary"]:
-    """Return log p of the `top_k` most probable tokens, or of the nucleus `top_p`, alone: -inf for
-    all others.
-    """
+    """Return log p of the `top_k` most probable tokens or the nucleus `top_p`; -inf elsewhere."""
     ranked, order = log_p.sort(-1, descending=True)
     if top_k is not None:
         ranked[:, top_k:] = -torch.inf
         ranked = F.log_softmax(ranked, -1)
     if top_p is not None:
         p = ranked.exp()
-        ranked = ranked.masked_fill(
-            p.cumsum(-1) - p >= top_p, -torch.inf
-        )  # the more probable ones have it already
+        # Those whose more probable ones make up the nucleus already.
+        ranked = ranked.masked_fill(p.cumsum(-1) - p >= top_p, -torch.inf)
         ranked = F.log_softmax(ranked, -1)
     return torch.empty_like(ranked).scatter_(-1, order, ranked)
 
@@ -174,8 +167,10 @@ def _write(
 def begin(
     state: State, start: int, length: int, forbidden: Collection[int]
 ) -> tuple[Int[Tensor, " rows"], Int[Tensor, " banned"]]:
-    """Return `start` for every row of the state, and the forbidden tokens; ValueError if `length`
-    is below 1.
+    """Return `start` for every row of the state, and the forbidden tokens.
+
+    Raises:
+        ValueError: if `length` is below 1.
     """
     if length < 1:
         raise ValueError(f"length must be at least 1, not {length}")
@@ -187,8 +182,9 @@ def begin(
 def log_softmax(
     logits: Float[Tensor, "rows vocabulary"], banned: Int[Tensor, " banned"]
 ) -> Float[Tensor, "rows vocabulary"]:
-    """Return log p in float32 at least; -inf for what is banned, and everywhere (not NaN) if
-    nothing is possible.
+    """Return log p in float32 at least; -inf for forbidden tokens.
+
+    A row in which nothing is possible is all -inf, not NaN.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     log_p = F.log_softmax(logits, -1).masked_fill(logits == -torch.inf, -torch.inf)
@@ -206,7 +202,5 @@ def _end_alone(
 
 
 def all_over(over: Bool[Tensor, "*rows"], time: int) -> bool:
-    """Return whether everything is known to be over; a device is seldom asked, because it must be
-    waited for.
-    """
+    """Return whether all sequences have ended; a GPU is seldom asked, as the host waits for it."""
     return (over.device.type == "cpu" or time % WAIT == WAIT - 1) and bool(over.all())

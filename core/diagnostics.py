@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from core.cells import Cell, GRUCell, LSTMCell, RNNCell, State, map_state
+from core.cell import Cell, State, map_state
+from core.cells import GRUCell, LSTMCell, RNNCell
 from core.errors import InputError
 from core.recurrent import Recurrent
 from core.training import cli
@@ -66,29 +67,33 @@ def gradient_flow(
         raise ValueError("the gradient flow is that of one direction: the network has two")
     if state is None:
         state = network.initial_state(x.shape[1])
-    before, h = [], []
+    before = []
+    h = []
     for x_t in x.detach().requires_grad_().unbind(0):
         before.append(state)
         state = _step(network, x_t, state)
         h.append(state[0])
-    outputs = torch.stack([h_t[-1] if isinstance(network, Recurrent) else h_t for h_t in h])
+    outputs = torch.stack(h)
+    if isinstance(network, Recurrent):
+        outputs = outputs[:, -1]  # of the last layer
     norms = torch.stack([gradient.norm() for gradient in torch.autograd.grad(error(outputs), h)])
     all_steps = map_state(lambda *parts: torch.cat(parts, -2), *before)
-    return GradientFlow(
-        norms, _factors(network, x.flatten(0, 1), all_steps).view(x.shape[:2]).mean(1)
-    )
+    factors = _factors(network, x.flatten(0, 1), all_steps).view(x.shape[:2])
+    return GradientFlow(norms, factors.mean(1))
 
 
 def _step(network: Recurrent | Cell, x: Tensor, state: State) -> State:
-    return network(x[None] if isinstance(network, Recurrent) else x, state)[1]
+    if isinstance(network, Recurrent):
+        x = x[None]
+    _, state = network(x, state)
+    return state
 
 
 def _factors(network: Recurrent | Cell, x: Tensor, state: State) -> Float[Tensor, " batch"]:
     """||dstate_t / dstate_{t-1}||_2 of each sequence, from its Jacobian row by row."""
     state = map_state(lambda part: part.detach().requires_grad_(), state)
-    units = _by_sequence(_step(network, x, state)).sum(
-        0
-    )  # sequences do not touch: one sum serves them all
+    # The sequences do not depend on each other, so one sum serves them all.
+    units = _by_sequence(_step(network, x, state)).sum(0)
     rows = [torch.autograd.grad(u, state, retain_graph=True, materialize_grads=True) for u in units]
     return torch.linalg.matrix_norm(torch.stack([_by_sequence(row) for row in rows], 1), ord=2)
 
@@ -114,8 +119,9 @@ class Config:
 
 
 def networks(hidden: int) -> dict[str, Cell]:
-    """Five cells. W of the plain ones is gain * an orthogonal matrix; with small inputs tanh' is
-    near 1.
+    """Five cells to compare; W of the plain ones is gain times an orthogonal matrix.
+
+    Their inputs are small, so tanh' is near 1.
     """
     cells: dict[str, Cell] = {}
     for gain in (0.9, 2.0):
@@ -129,12 +135,11 @@ def networks(hidden: int) -> dict[str, Cell]:
 
 
 def table(flows: dict[str, dict[int, GradientFlow]]) -> Table:
-    """For each network: the share of the gradient that reaches the first of T steps, and the mean
-    factor.
-    """
+    """The share of the gradient that reaches the first of T steps, and the mean factor."""
     shown = Table(title="||dE/dh_1|| / ||dE/dh_T||", box=SIMPLE_HEAD)
-    for header in ("network", *(f"T={T}" for T in LENGTHS), "factor"):
-        shown.add_column(header, justify="left" if header == "network" else "right", no_wrap=True)
+    shown.add_column("network", no_wrap=True)
+    for header in (*(f"T={T}" for T in LENGTHS), "factor"):
+        shown.add_column(header, justify="right", no_wrap=True)
     for name, by_length in flows.items():
         shares = [f"{flow.norms[0] / flow.norms[-1]:.0e}" for flow in by_length.values()]
         shown.add_row(name, *shares, f"{by_length[LENGTHS[-1]].factors.mean():.2f}")
@@ -142,9 +147,7 @@ def table(flows: dict[str, dict[int, GradientFlow]]) -> Table:
 
 
 def draw(flows: dict[str, GradientFlow], out: Path) -> None:
-    """The norm of dE/dh_t against the steps back from T, each network's line with its name at its
-    end.
-    """
+    """The norm of dE/dh_t against the steps back from T, a line for each network."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.8), dpi=160, layout="constrained")

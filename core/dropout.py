@@ -11,8 +11,7 @@ BITS = 16
 def dropout(
     x: Float[Tensor, "*shape"], probability: float, training: bool = True
 ) -> Float[Tensor, "*shape"]:
-    """`torch.nn.functional.dropout`: in training each number is 0 with this probability, the others
-    grow to match.
+    """Dropout: in training each number is 0 with probability p, the others are divided by 1 - p.
 
     On a CPU torch draws a random number for each. Here 16 random bits decide, from the same
     generator: the probability is rounded to a multiple of 2^-16, and the factor 1 / (1 - p) is that
@@ -23,9 +22,8 @@ def dropout(
     dropped = round(probability * 2**BITS)
     if dropped == 2**BITS:
         return x * 0.0
-    draws = torch.empty(-(-x.numel() * BITS // 64), dtype=torch.int64).random_(
-        -(2**63), None
-    )  # all 64 bits
+    # Without bounds `random_` draws all 64 bits.
+    draws = torch.empty(-(-x.numel() * BITS // 64), dtype=torch.int64).random_(-(2**63), None)
     drawn = draws.view(torch.int16)[: x.numel()].view(x.shape)
     kept = (drawn >= dropped - 2 ** (BITS - 1)).to(x.dtype)
     return x * kept.mul_(2**BITS / (2**BITS - dropped))

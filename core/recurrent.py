@@ -3,8 +3,7 @@
     recurrent = Recurrent("lstm", input_size=10, hidden_size=32, layers=2, bias=True)
     outputs, state = recurrent(x)                     # x [time, batch, input]
     outputs, state = recurrent(x, state, lengths)     # continue, with sequences of several lengths
-    outputs, state = recurrent(characters)            # integers [time, batch] stand for one-hot
-    vectors
+    outputs, state = recurrent(characters)            # integers [time, batch]: one-hot vectors
 
 The plainest way to run a layer is the loop in `core.engines.reference`; every other engine equals
 it. Weights are converted to torch.nn's and back by `to_torch` and `from_torch`.
@@ -17,7 +16,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from core.cells import Cell, LSTMCell, State, cell_class, map_state
+from core.cell import Cell, State, map_state
+from core.cells import LSTMCell, cell_class
 from core.dropout import dropout as drop
 from core.dropout import locked_dropout as drop_locked
 from core.engines.bptt import check_integers
@@ -136,19 +136,24 @@ class Recurrent(nn.Module):
             outputs = []
             for direction in range(self.directions):
                 number = first + direction
-                start = None if state is None else map_state(lambda part, n=number: part[n], state)
+                start = None
+                if state is not None:
+                    start = map_state(lambda part, n=number: part[n], state)
                 choice = choose(self.engine, cells[number], x, start, lengths)
                 layer_outputs, final = choice.run(x, start, lengths, bool(direction))
                 outputs.append(layer_outputs)
                 finals.append(final)
-            x = torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
+            x = outputs[0]
+            if len(outputs) > 1:
+                x = torch.cat(outputs, -1)
         if len(finals) == 1:
             return x, finals[0]
         return x, map_state(lambda *parts: torch.cat(parts), *finals)
 
     def _without_a_step(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
         """No time or no sequences: empty outputs, and the state as it was."""
-        state = self.initial_state(x.shape[1]) if state is None else state
+        if state is None:
+            state = self.initial_state(x.shape[1])
         return state[0].new_zeros(*x.shape[:2], self.output_size), state
 
     def _check(
@@ -179,9 +184,9 @@ class Recurrent(nn.Module):
         if lengths is not None:
             _check_lengths(x, lengths)
         if not is_float and x.is_cpu:
-            valid = None if lengths is None else lengths.cpu()
-            read = x if valid is None else x[torch.arange(len(x))[:, None] < valid]
-            check_integers(read, self.input_size)
+            if lengths is not None:
+                x = x[torch.arange(len(x))[:, None] < lengths.cpu()]
+            check_integers(x, self.input_size)
 
     def _check_state(self, cells: Sequence[Cell], batch: int, state: State) -> None:
         if not isinstance(state, tuple):
@@ -221,7 +226,9 @@ def to_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if name != "U":
             continue
         _, layer, direction = cell.split(".")
-        suffix = f"l{layer}{'_reverse' if direction == '1' else ''}"
+        suffix = f"l{layer}"
+        if direction == "1":
+            suffix += "_reverse"
         converted[f"weight_ih_{suffix}"] = U
         converted[f"weight_hh_{suffix}"] = state_dict[f"{cell}.W"]
         if f"{cell}.b" in state_dict:
@@ -253,12 +260,12 @@ def from_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
             b = state_dict[f"bias_ih_{suffix}"].clone()
             b_hh = state_dict[f"bias_hh_{suffix}"]
             hidden = W.shape[1]
-            gru = len(W) == 3 * hidden
-            summed = 2 * hidden if gru else len(W)
+            summed = len(W)
+            if len(W) == 3 * hidden:  # a GRU
+                summed = 2 * hidden
+                converted[f"{cell}.b_W"] = b_hh[summed:].clone()
             b[:summed] += b_hh[:summed]
             converted[f"{cell}.b"] = b
-            if gru:
-                converted[f"{cell}.b_W"] = b_hh[summed:].clone()
     return converted
 
 
@@ -266,5 +273,6 @@ def with_biases(
     cell: str | type[Cell], input_size: int, hidden_size: int, **options: Any
 ) -> Recurrent:
     """Return `Recurrent` with biases, that of an LSTM's forget gate 1: it remembers at first."""
-    remember = {"forget_bias": 1.0} if issubclass(cell_class(cell), LSTMCell) else {}
-    return Recurrent(cell, input_size, hidden_size, bias=True, **remember, **options)
+    if issubclass(cell_class(cell), LSTMCell):
+        options = {"forget_bias": 1.0, **options}
+    return Recurrent(cell, input_size, hidden_size, bias=True, **options)

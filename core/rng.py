@@ -1,6 +1,4 @@
-"""Random numbers as functions of a key: the same key gives the same stream, however many draws came
-before.
-"""
+"""Random numbers as functions of a key: the same key always gives the same stream."""
 
 import hashlib
 
@@ -8,8 +6,9 @@ import torch
 
 
 def fold(*key: int | str) -> int:
-    """A seed in [0, 2^63) for a key such as (seed, step, "noise"); different keys give unrelated
-    seeds.
+    """A seed in [0, 2^63) for a key such as (seed, step, "noise").
+
+    Different keys give independent seeds.
     """
     return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest(), "big") >> 1
 

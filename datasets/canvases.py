@@ -120,9 +120,8 @@ class Canvas:
         self, images: UInt8[Tensor, "count channels height width"], seed: int
     ) -> UInt8[Tensor, "count channels canvas_height canvas_width"]:
         """Return every image once, on a canvas that depends on the seed alone, for evaluation."""
-        generator = torch.Generator().manual_seed(
-            seed
-        )  # on the CPU, so that every device gets the same
+        # On the CPU, so that every device gets the same.
+        generator = torch.Generator().manual_seed(seed)
         layout = self.draw(images, len(images), generator).to(images.device)
         rows = torch.arange(len(images), device=images.device)
         return torch.cat([self.paint(images, part, layout[part]) for part in rows.split(1024)])
@@ -141,9 +140,8 @@ def shift(
     image = torch.arange(batch, device=images.device)
     shape = channels, height + 2 * most, width + 2 * most
     starts = _pixels(most - offsets[:, None], (height, 1), shape, image[:, None])
-    rows = framed.view(-1).unfold(
-        0, width, 1
-    )  # as many pixels from anywhere on; only the chosen ones are copied
+    # As many pixels from anywhere on; only the chosen ones are copied.
+    rows = framed.view(-1).unfold(0, width, 1)
     return rows.index_select(0, starts.view(-1)).view(images.shape)
 
 

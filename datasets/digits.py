@@ -33,11 +33,12 @@ _CLOTHES = (
 )
 _KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 _LETTERS = tuple(string.ascii_lowercase)
+# Lower case that differs from upper case.
 _DISTINCT = (
     *_DIGITS,
     *string.ascii_uppercase,
     *"abdefghnqrt",
-)  # lower case that differs from upper case
+)
 _ALL = (*_DIGITS, *string.ascii_uppercase, *_LETTERS)
 
 # name: (torchvision's class, prefix of the training files, prefix of the test files, classes)

@@ -36,11 +36,9 @@ HIDDEN = {"light": "white", "dark": "black"}  # the colour that would hardly be 
 RADII = {"small": (6.0, 7.5), "large": (10.5, 12.5)}  # pixels, from and to,
 AROUND = (21.0, 24.0)  # and of a shape that has another inside
 REACH = 1.12  # how far a shape of radius 1 goes from its middle, up or down or to a side
-BORDER, GAP, SWAY = (
-    1.5,
-    2.0,
-    3.0,
-)  # pixels at least to the border, and between shapes; at most off their common line
+BORDER = 1.5  # pixels between a shape and the border, at least
+GAP = 2.0  # pixels between two shapes, at least
+SWAY = 3.0  # pixels that a shape is off their common line, at most
 
 
 def _star(corners: int, *radii: float) -> list[tuple[float, float]]:

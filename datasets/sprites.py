@@ -220,9 +220,10 @@ def _ring(x: Tensor, y: Tensor, r: Tensor) -> Tensor:
     return _disc(x, y, 0.75 * r).abs_() - 0.25 * r
 
 
+# Distance of a point from the edge, outwards; x, y from the centre.
 _SHAPES = (
     _disc,
     _square,
     _diamond,
     _ring,
-)  # distance of a point from the edge, outwards; x, y from the centre
+)

@@ -135,9 +135,8 @@ def _rows(file: Path) -> list[tuple[int, list[str]]]:
     """Return the rows that are not empty, each with the number of its last line."""
     text = read_text(file)
     first = text.lstrip().partition("\n")[0]
-    csv.field_size_limit(
-        max(csv.field_size_limit(), len(text))
-    )  # a text may be longer than csv expects
+    # A text may be longer than csv expects.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(first), strict=True)
     try:
         return [(reader.line_num, [field.strip() for field in row]) for row in reader if any(row)]

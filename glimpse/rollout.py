@@ -19,7 +19,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from core.cells import Cell, LSTMCell, RNNCell
+from core.cell import Cell
+from core.cells import LSTMCell, RNNCell
 from core.engines import bptt
 from core.engines.c.passes import CompiledTape
 from glimpse import compiled

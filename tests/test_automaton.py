@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 
 from core.automaton import Automaton, extract, read_off
 
-PARITY = Automaton(
-    first=(0, 1), step=((0, 1), (1, 0)), output=(0, 1)
-)  # prints the parity of the ones so far
+# Prints the parity of the number of ones.
+PARITY = Automaton(first=(0, 1), step=((0, 1), (1, 0)), output=(0, 1))
 
 
 @st.composite
@@ -87,9 +86,8 @@ def test_a_machine_is_read_off_its_own_record():
 def test_what_is_not_deterministic_or_was_not_seen_is_no_machine():
     symbols = record(PARITY)
     states, outputs = PARITY.states(symbols), PARITY.print(symbols)
-    assert (
-        read_off(torch.zeros_like(states), symbols, outputs, 1, 2) is None
-    )  # one state prints two things
+    # One state prints two things.
+    assert read_off(torch.zeros_like(states), symbols, outputs, 1, 2) is None
     assert read_off(torch.zeros_like(states), symbols, 0 * outputs, 1, 2) is not None
     fork = states.clone()
     fork[30, 0] = 1 - fork[30, 0]

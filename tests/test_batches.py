@@ -46,9 +46,8 @@ def test_a_batch_may_be_written_to() -> None:
 
 
 def test_seeds_are_the_same_in_every_process_and_differ_between_keys() -> None:
-    assert (
-        rng.fold(0, 1, "noise") == 5921487384644017451
-    )  # a change here breaks the resuming of old runs
+    # A change here breaks the resuming of old runs.
+    assert rng.fold(0, 1, "noise") == 5921487384644017451
     keys = [
         (seed, step, name)
         for seed in range(10)

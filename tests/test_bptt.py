@@ -7,7 +7,8 @@ import torch
 from compared import FAST_CELLS
 from torch import Tensor
 
-from core.cells import CELLS, Cell, State, map_state
+from core.cell import Cell, State, map_state
+from core.cells import CELLS
 from core.engines import bptt
 from core.recurrent import Recurrent
 

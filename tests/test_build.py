@@ -35,9 +35,8 @@ def test_several_may_compile_at_once(cache):
             future.result()
             for future in [pool.submit(build.build, binding.SOURCE) for _ in range(3)]
         }
-    assert paths == set(
-        (cache / "recurrent-vision/compiled").iterdir()
-    )  # one library, nothing half-done beside it
+    # One library, nothing half-done beside it.
+    assert paths == set((cache / "recurrent-vision/compiled").iterdir())
     assert binding.library() is not None
 
 

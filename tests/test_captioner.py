@@ -9,7 +9,7 @@ from captioning import objective
 from captioning.config import Config
 from captioning.model import Attention, Captioner
 from core import beam
-from core.cells import State
+from core.cell import State
 
 IMAGES, CELLS, CHANNELS, WORDS = 3, 4, 6, 11
 SMALL = {"embedding": 5, "hidden": 7, "visual": 8, "scores": 3}
@@ -113,7 +113,6 @@ def test_self_critical_gradient_is_advantage_times_score():
     logits = torch.randn(4, WORDS, requires_grad=True)
     words, advantage = torch.tensor([1, 5, 2, 2]), torch.tensor([1.0, 1.0, -2.0, 0.0])
     objective.self_critical(logits, words, advantage).backward()
-    score = F.one_hot(words, WORDS) - logits.detach().softmax(
-        -1
-    )  # the gradient of log p(word) in the logits
+    # The gradient of log p(word) in the logits.
+    score = F.one_hot(words, WORDS) - logits.detach().softmax(-1)
     torch.testing.assert_close(logits.grad, -advantage[:, None] * score / 4)

@@ -183,9 +183,8 @@ def test_a_text_that_has_changed_is_not_taken_for_that_of_the_training(place, ca
     assert run("evaluate", "runs/charlm/small") == 2
     assert "text.txt has changed since the training" in capsys.readouterr().err
     (place / "text.txt").rename(place / "moved.txt")
-    assert (
-        run("evaluate", "runs/charlm/small", "moved.txt", "--json") == 0
-    )  # all of it, and nothing is counted
+    # All of the text is measured, and no n-gram is counted.
+    assert run("evaluate", "runs/charlm/small", "moved.txt", "--json") == 0
     assert list(json.loads(capsys.readouterr().out)["scores"]) == ["this model", "uniform"]
 
 

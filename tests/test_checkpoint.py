@@ -174,9 +174,8 @@ def test_what_could_not_be_loaded_is_not_saved(saved: Path) -> None:
 def test_a_full_disk_keeps_the_old_file(saved: Path) -> None:
     before = saved.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(
-        resource.RLIMIT_FSIZE, (10_000, limits[1])
-    )  # the kernel refuses longer files
+    # The kernel refuses longer files.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
         with pytest.raises(InputError) as error:
             checkpoint.save(saved, "toy", PAYLOAD)
@@ -188,9 +187,8 @@ def test_a_full_disk_keeps_the_old_file(saved: Path) -> None:
 
 
 def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text(
-        "no folder"
-    )  # refused to root, too, unlike a folder without permissions
+    # Refused to root, too, unlike a folder without permissions.
+    (tmp_path / "file").write_text("no folder")
     with pytest.raises(InputError) as error:
         checkpoint.save(tmp_path / "file/run.pt", "toy", PAYLOAD)
     assert "cannot write" in one_line(error, tmp_path / "file/run.pt")

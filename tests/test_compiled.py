@@ -125,9 +125,8 @@ def test_the_bits_depend_neither_on_threads_nor_on_the_rest_of_the_batch(cell, m
 def test_threads_that_share_out_the_units_leave_the_bits_as_they_are(
     cell, batch, hidden, monkeypatch
 ):
-    ours, reference = pair(
-        cell, 32, hidden, bias=True
-    )  # large enough for threads to wait for each other
+    # Large enough for threads to wait for each other.
+    ours, reference = pair(cell, 32, hidden, bias=True)
     x, state = torch.randn(4, batch, 32), random_state(ours, batch)
     one = everything(ours, x, state, None)
     assert_close(one, everything(reference, x.double(), double(state), None), 5e-6)
@@ -160,9 +159,8 @@ def test_a_closed_loop_is_the_sequence(cell):
     tape = bptt.record(layer, 4, 7)
     steps = torch.stack([tape.step(x_t) for x_t in x])
     outputs, _ = bptt.sequence(layer, [4] * 7, x.flatten(0, 1), layer.initial_state(4))
-    torch.testing.assert_close(
-        steps.flatten(0, 1), outputs
-    )  # U x by two products, each with an order of its own
+    # U x by two products, each with an order of its own.
+    torch.testing.assert_close(steps.flatten(0, 1), outputs)
     leaves, weighting = list(layer.parameters()), torch.randn(28, 23)
     for _ in range(2):  # a tape may be attached twice: its values stay
         replayed = bptt.replay(layer, x, tape).flatten(0, 1)

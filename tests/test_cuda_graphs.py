@@ -77,9 +77,8 @@ def test_a_captured_training_is_that_of_eager_steps(
     twin, other = train(tmp_path / "b", False, **changes)
     assert (recorder.captures, recorder.launches) == (1, 12 - cuda_graphs.WARM_UP)
     for p, q in zip(net.parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(
-            p, q, rtol=1e-5, atol=1e-7
-        )  # the learning rate is a float32, not a float64
+        # The learning rate is a float32, not a float64.
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-7)
     rows = [(each.directory / "metrics.jsonl").read_text().splitlines() for each in (run, other)]
     assert len(rows[0]) == 4
     for one, two in zip(*(map(json.loads, each) for each in rows), strict=True):

@@ -164,11 +164,12 @@ def test_it_never_comes_back_with_nothing(width):
 
 def test_a_sequence_stays_where_nothing_may_follow():
     follows = torch.full((4, 4), -torch.inf)
+    # 0 -> 2 -> 3, a dead end, or 0 -> end.
     follows[0, 2], follows[0, 1], follows[2, 3] = (
         3.0,
         0.0,
         0.0,
-    )  # 0 -> 2 -> 3, a dead end, or 0 -> end
+    )
 
     def step(tokens, state):
         return follows[tokens], state

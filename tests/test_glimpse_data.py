@@ -25,9 +25,8 @@ def test_rows_of_a_batch_are_the_same_whoever_asks():
         make = TrainingBatches(SOURCE, config)
         whole = make(3, slice(0, config.loop.batch))
         parts = [make(3, slice(start, start + 32)) for start in range(0, config.loop.batch, 32)]
-        assert all(
-            torch.equal(part[3], whole[3]) for part in parts
-        )  # the std of the policy is that of the step
+        # The std of the policy is that of the step.
+        assert all(torch.equal(part[3], whole[3]) for part in parts)
         for tensor, *pieces in zip(whole[:3], *(part[:3] for part in parts), strict=True):
             batch_dimension = 1 if tensor.dim() == 3 else 0  # the noise is [glimpses, batch, 2]
             assert torch.equal(tensor, torch.cat(pieces, batch_dimension)), name

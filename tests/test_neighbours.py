@@ -113,9 +113,8 @@ def test_the_consensus_is_that_of_comparing_every_pair(neighbours):
 def test_corners_of_the_consensus():
     known = torch.eye(2)
     assert consensus(known, [[("a",)], [()]], known, 1) == [("a",), ()]
-    assert (
-        consensus(known[:1], [[("a", "dog"), ("a", "cat")]], known, 30) == [("a", "dog")] * 2
-    )  # nothing weighs
+    # All weights are 0.
+    assert consensus(known[:1], [[("a", "dog"), ("a", "cat")]], known, 30) == [("a", "dog")] * 2
     assert consensus(known, [[("a", "b"), ("b",), ("a", "b")], [("c",)]], known[:1], 2) == [
         ("a", "b")
     ]

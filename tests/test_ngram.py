@@ -27,10 +27,8 @@ def by_definition(
 
 def test_log_p_is_that_of_the_definition():
     random = np.random.default_rng(0)
-    text, other = (
-        random.integers(0, 4, 200),
-        random.integers(0, 5, 30),
-    )  # of which 4 is never counted
+    text = random.integers(0, 4, 200)
+    other = random.integers(0, 5, 30)  # 4 is never counted
     for order in (1, 3, 6):
         found = NGram(text, 5, order).log_p(other, start=7)
         listed = other.tolist()

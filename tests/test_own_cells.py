@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 from torch.nn.utils import parametrize
 
-from core.cells import CELLS, Cell, GRUCell, LSTMCell, RNNCell, State
+from core.cell import Cell, State
+from core.cells import CELLS, GRUCell, LSTMCell, RNNCell
 from core.engines import bptt
 from core.engines.reference import ReferenceTape
 from core.recurrent import Recurrent, with_biases

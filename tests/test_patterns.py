@@ -39,9 +39,8 @@ def test_one_to_one_learns_exclusive_or():
         bits = torch.randint(2, (64, 2))
         return bits.float(), bits[:, 0] ^ bits[:, 1]
 
-    assert (
-        accuracy_after(model, model, task, 80) == 1
-    )  # chance: 0.5; without a hidden layer at most 0.75
+    # Chance: 0.5; without a hidden layer at most 0.75.
+    assert accuracy_after(model, model, task, 80) == 1
 
 
 def test_one_to_one_is_one_hidden_layer():

@@ -125,9 +125,8 @@ def test_one_pixel_and_many_pixels_open(tmp_path):
 
 def test_a_decompression_bomb_is_one_line_with_count_and_limit(tmp_path, monkeypatch):
     path = save(tmp_path / "bomb.png", RAMP)
-    monkeypatch.setattr(
-        Image, "MAX_IMAGE_PIXELS", 10
-    )  # Pillow warns above it, of large photographs too
+    # Pillow warns above it, of large photographs too.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     open_picture(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)  # and raises above twice as many
     with pytest.raises(InputError, match=r"bomb\.png: .*12 pixels.* limit of 10 pixels"):

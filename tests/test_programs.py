@@ -30,9 +30,8 @@ from glimpse.model import RecurrentAttention, greedy
 from video.trained import build
 from vision.encoder import TINY, encoder_of, make_encoder
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The given buffer is not writable"
-)  # torch 2.11, of what it read itself
+# torch 2.11 warns of the buffer that it read itself.
+pytestmark = pytest.mark.filterwarnings("ignore:The given buffer is not writable")
 
 
 class Double(torch.nn.Module):

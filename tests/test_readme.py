@@ -131,9 +131,8 @@ def test_readme_commands(place, monkeypatch):
             assert words[0] == "-m"
             toy = BENCHMARKS[words[1]] if words[1].startswith("benchmarks") else []
             monkeypatch.setattr(sys, "argv", [*words[1:], *toy])
-            monkeypatch.delitem(
-                sys.modules, words[1], raising=False
-            )  # imported by another test, perhaps
+            # Imported by another test, perhaps.
+            monkeypatch.delitem(sys.modules, words[1], raising=False)
             with pytest.raises(SystemExit) as end:
                 runpy.run_module(words[1], run_name="__main__", alter_sys=True)
             assert not end.value.code, words

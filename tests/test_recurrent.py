@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError, jaxtyped
 
-from core.cells import CELLS, State, map_state
+from core.cell import State, map_state
+from core.cells import CELLS
 from core.engines import bptt
 from core.recurrent import Recurrent, from_torch, to_torch, with_biases
 

@@ -67,9 +67,8 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     run = Run(tmp_path, "toy", Config())
     with run.open(0, 10):
-        resource.setrlimit(
-            resource.RLIMIT_FSIZE, (1000, limits[1])
-        )  # the kernel refuses longer files
+        # The kernel refuses longer files.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
         try:
             with pytest.raises(InputError, match=r"cannot write .*metrics\.jsonl: File too large"):
                 run.log(5, {f"train/{number}": 0.1 for number in range(100)})

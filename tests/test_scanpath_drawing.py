@@ -75,10 +75,11 @@ def test_outlines_are_the_patches(run: Path):
         corner_x, corner_y = round(float(x - width / 2)), round(float(y - width / 2))
         assert 0 <= corner_x <= SIDE - width, "the patch lies within the image"
         assert 0 <= corner_y <= SIDE - width, "the patch lies within the image"
+        # Where no corner is and no number hides the edge.
         quarter = (
             corner_x + width / 4,
             corner_y + width / 4,
-        )  # where no corner is and no number hides the edge
+        )
         edges = [(quarter[0], corner_y), (quarter[0], corner_y + width)]
         edges += [(corner_x, quarter[1]), (corner_x + width, quarter[1])]
         for edge_x, edge_y in edges:

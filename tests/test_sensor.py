@@ -99,9 +99,8 @@ def test_integral_survives_a_sum_that_wraps_around(monkeypatch):
     inside = torch.tensor([[0.9, 0.9]])
     assert (sensor(prepared, inside) == 1).all()
     corner = sensor(prepared, torch.tensor([[1.0, 1.0]]))
-    assert (
-        corner[0, 0, 0].sum() == 0
-    )  # the black square fills the patch's inner quarter, the rest is outside
+    # The black square fills the patch's inner quarter, the rest is outside.
+    assert corner[0, 0, 0].sum() == 0
 
 
 def test_large_non_square_image_by_every_method():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from core.cells import map_state
+from core.cell import map_state
 from core.errors import InputError
 from core.training.config import LoopConfig
 from datasets import counting

@@ -8,7 +8,7 @@ import torch
 from labeller import CLASSES, CONFIG, drawn, make_trained, save_run, write
 from PIL import Image
 
-from core.cells import State
+from core.cell import State
 from datasets.clips import Clip, OneLabel
 from video.config import Config
 from video.labelling import features_of, follow, label_recording

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from core.cells import State
+from core.cell import State
 from core.errors import InputError
 from core.training import checkpoint
 from video.config import Config

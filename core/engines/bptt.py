@@ -9,22 +9,28 @@ RNN (slides 20-26).  z_t = U x_t + W h_{t-1} (+ b),  h_t = sigma(z_t)
     dh_t = [direct, from y_t] + dz_{t+1} W
     dz_t = dh_t * sigma'(z_t)
 
-    All steps share the weights, so their gradients are sums over time (slide 26): one matrix
-    product over all steps, once every dz_t is known. dU = sum_t dz_t^T x_t,   dW = sum_t dz_t^T
-    h_{t-1},   db = sum_t dz_t,   dx_t = dz_t U
+All steps share the weights, so their gradients are sums over time (slide 26): one matrix product
+over all steps, once every dz_t is known.
 
-LSTM (slides 28-34).  c_t = f * c_{t-1} + i * g,  h_t = o * sigma_h(c_t),  gates stacked: z_t = (i f
-g o)
+    dU = sum_t dz_t^T x_t,  dW = sum_t dz_t^T h_{t-1},  db = sum_t dz_t,  dx_t = dz_t U
 
-    dc_t = dh_t * o * sigma_h'(c_t) + dc_{t+1} * f_{t+1}     the path that carries: only f on it, no
-    W di = dc_t * g,  df = dc_t * c_{t-1},  dg = dc_t * i,  do = dh_t * sigma_h(c_t),  each times
-    its own sigma' dh_{t-1} = [direct] + dz_t W, and the weights as above.
+LSTM (slides 28-34).  c_t = f * c_{t-1} + i * g,  h_t = o * sigma_h(c_t),  gates z_t = (i f g o)
+
+    dc_t = dh_t * o * sigma_h'(c_t) + dc_{t+1} * f_{t+1}
+    di = dc_t * g,  df = dc_t * c_{t-1},  dg = dc_t * i,  do = dh_t * sigma_h(c_t)
+    dz_t = (di df dg do), each times its own sigma'
+    dh_{t-1} = [direct] + dz_t W
+
+The gradient of c reaches the step before through f alone, without a product with W: that is what
+lets it last. The weights' gradients are as above.
 
 GRU.  q = W_n h_{t-1} + b_W,  n = sigma_c(U_n x_t + r * q),  h_t = (1 - z) * n + z * h_{t-1}
 
-    dn = dh_t * (1 - z) * sigma_c',  dq = dn * r,  dr = dn * q * sigma_g',  dz = dh_t (h_{t-1} - n)
-    * sigma_g' dh_{t-1} = [direct] + dh_t * z + (dr dz dq) W The input product sees (dr dz dn) and
-    the recurrent one (dr dz dq): the first forms dU, the second dW.
+    dn = dh_t * (1 - z) * sigma_c',  dq = dn * r
+    dr = dn * q * sigma_g',  dz = dh_t * (h_{t-1} - n) * sigma_g'
+    dh_{t-1} = [direct] + dh_t * z + (dr dz dq) W
+
+The input product sees (dr dz dn), which gives dU; the recurrent one (dr dz dq), which gives dW.
 
 Each sigma' is a function of sigma's value (`core.activations`). So values suffice: the forward pass
 writes them to a `Tape` (`core.engines.tape`) and the backward pass reads them. The steps themselves
@@ -43,11 +49,11 @@ import torch._C._functorch as _functorch
 from jaxtyping import Float
 from torch import Tensor
 
-from core.cells import Cell, State, map_state
+from core.cell import Cell, State, map_state
 from core.engines import tape as in_torch
 from core.engines.c import passes as in_c
 from core.engines.c.binding import kernel_serves
-from core.engines.products import Rows, leading
+from core.engines.products import Rows, holds, leading, rows_of
 from core.engines.reference import ReferenceTape, Sequences, reference
 from core.engines.steps import FastCell, fast_cell, has_hooks
 from core.engines.tape import Recorded, Saved, Tape
@@ -57,9 +63,8 @@ def detach(state: State) -> State:
     """Return the same state, cut off from the graph that made it.
 
     Truncated backpropagation through time carries the values of the state into the next window but
-    not the
-    gradient: otherwise the graph, and the time and memory of backward, would grow with the whole
-    past.
+    not the gradient: otherwise the graph, and the time and memory of backward, would grow with the
+    whole past.
     """
     return map_state(Tensor.detach, state)
 
@@ -73,12 +78,14 @@ def record(cell: Cell, batch: int, steps: int, state: State | None = None) -> Ta
         ValueError: if the state is not that of the cell, [batch, hidden].
     """
     _check_state(cell, batch, state)
-    start = cell.initial_state(batch) if state is None else state
-    fast = None if has_hooks(cell) else fast_cell(cell)
-    if fast is None:
-        return ReferenceTape(cell, batch, steps, start)
-    make = in_c.CompiledTape if _passes(fast, fast.weights.U, start) is in_c else Tape
-    return make(fast, [batch] * steps, start)
+    if state is None:
+        state = cell.initial_state(batch)
+    fast = fast_cell(cell)
+    if fast is None or has_hooks(cell):
+        return ReferenceTape(cell, batch, steps, state)
+    if kernel_serves(fast, fast.weights.U, state):
+        return in_c.CompiledTape(fast, [batch] * steps, state)
+    return Tape(fast, [batch] * steps, state)
 
 
 def replay(
@@ -128,10 +135,12 @@ def sequence(
     """
     _check(cell, batch_sizes, x)
     _check_state(cell, batch_sizes[0], state)
-    fast = None if has_hooks(cell) else fast_cell(cell)
-    if fast is None:
+    fast = fast_cell(cell)
+    if fast is None or has_hooks(cell):
         return _by_reference(cell, batch_sizes, x, state)
-    return run(_passes(fast, x, state or ()), fast, batch_sizes, x, state)
+    if kernel_serves(fast, x, state or ()):
+        return run(in_c, fast, batch_sizes, x, state)
+    return run(in_torch, fast, batch_sizes, x, state)
 
 
 def run(
@@ -160,14 +169,15 @@ def _by_reference(
     batch = batch_sizes[0]
     sizes = torch.tensor(batch_sizes, device=x.device)
     valid = torch.arange(batch, device=x.device) < sizes[:, None]
-    rows = x.flatten(0, -2) if x.is_floating_point() else x.flatten()
+    rows = rows_of(x)
     padded = rows.new_zeros(*valid.shape, *rows.shape[1:])
-    padded = padded.masked_scatter(valid if rows.dim() == 1 else valid[..., None], rows)
-    start = cell.initial_state(batch) if state is None else state
-    ended = map_state(lambda part: part[:batch], start)
-    outputs, final = reference(cell, padded, ended, valid.sum(0))
-    longer = zip(final, start, strict=True)
-    final = tuple(torch.cat([end, begin[None, batch:]], 1) for end, begin in longer)
+    padded[valid] = rows
+    if state is None:
+        state = cell.initial_state(batch)
+    start = map_state(lambda part: part[:batch], state)
+    outputs, final = reference(cell, padded, start, valid.sum(0))
+    parts = zip(final, state, strict=True)
+    final = tuple(torch.cat([end, begin[None, batch:]], 1) for end, begin in parts)
     return outputs[valid].view(*leading(x), -1), final
 
 
@@ -177,9 +187,7 @@ def _check(cell: Cell, batch_sizes: Sequence[int], x: Rows) -> None:
             f"batch sizes {list(batch_sizes)} must be at least 1, and none larger than the one "
             "before"
         )
-    rows = leading(x).numel()
-    width = x.shape[-1] if x.is_floating_point() else cell.input_size
-    if rows != sum(batch_sizes) or width != cell.input_size:
+    if not holds(x, sum(batch_sizes), cell.input_size):
         raise ValueError(
             f"x is {x.dtype} {list(x.shape)}: not {sum(batch_sizes)} rows, as all steps have, "
             f"of {cell.input_size}"
@@ -215,13 +223,11 @@ def check_integers(x: Tensor, size: int) -> None:
         )
 
 
-def _passes(fast: FastCell, x: Tensor, start: State) -> ModuleType:
-    return in_c if kernel_serves(fast, x, start) else in_torch
-
-
 def computed(x: Tensor, U: Tensor) -> Tensor:
     """Floats in the precision of the weights."""
-    return x if x.dtype is U.dtype or not x.is_floating_point() else x.to(U.dtype)
+    if x.is_floating_point() and x.dtype is not U.dtype:
+        return x.to(U.dtype)
+    return x
 
 
 class _Sequence(torch.autograd.Function):
@@ -239,8 +245,9 @@ class _Sequence(torch.autograd.Function):
     ) -> Any:
         start = tensors[4:]
         is_new = recorded is None
-        made = passes.forward(fast, batch_sizes, x, start) if recorded is None else recorded
-        buffers, final, ctx.scratch = made
+        if recorded is None:
+            recorded = passes.forward(fast, batch_sizes, x, start)
+        buffers, final, ctx.scratch = recorded
         ctx.backward_pass = passes.backward
         ctx.steps = fast.steps
         ctx.batch_sizes = batch_sizes
@@ -248,7 +255,9 @@ class _Sequence(torch.autograd.Function):
         ctx.in_place = is_new and ctx.scratch is not None
         ctx.save_for_backward(x, fast.weights.U, fast.weights.W, *start, *buffers)
         ctx.set_materialize_grads(False)
-        h = buffers[-1] if is_new else buffers[-1].detach().view(*x.shape[:2], -1)
+        h = buffers[-1]
+        if not is_new:
+            h = h.detach().view(*x.shape[:2], -1)
         return h, *final
 
     @staticmethod
@@ -276,8 +285,7 @@ class _Sequence(torch.autograd.Function):
             ctx.scratch = None  # nobody reads the buffers any more: the next pass may use them
         if not any(needs_start):
             return None, None, None, None, *gradients, *[None] * len(needs_start)
-        needed = [d if need else None for d, need in zip(d_start, needs_start, strict=True)]
-        return None, None, None, None, *gradients, *needed
+        return None, None, None, None, *gradients, *d_start
 
 
 def _refuse_second_derivatives(grad_outputs: Sequence[Tensor | None]) -> None:

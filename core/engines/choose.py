@@ -1,9 +1,10 @@
 """Which engine runs a cell: the one named, or for "auto" the fastest that can do the work.
 
-reference   a Python loop over the cell under autograd: the truth, for any cell
-(`core.engines.reference`) bptt        backpropagation through time derived by hand
-(`core.engines.bptt`), in C or in torch fused       torch.nn's functions, for the activations they
-know (`core.engines.fused`)
+    reference   a Python loop over the cell under autograd, for any cell: all others equal it
+    bptt        backpropagation through time derived by hand, in C or in torch
+    fused       torch.nn's functions, for the activations they know
+
+Each has a module of its name in `core.engines`.
 
 `choose` returns a function `(x, state, lengths, reverse) -> outputs, final state`; the parts of the
 first state are [batch, hidden], those of the final one [1, batch, hidden]. With lengths [batch],
@@ -22,14 +23,15 @@ from typing import Any, NamedTuple
 
 import torch
 
-from core.cells import Cell, GRUCell, LSTMCell, RNNCell, State
+from core.cell import Cell, State
+from core.cells import GRUCell, LSTMCell, RNNCell
 from core.engines import bptt, tape
 from core.engines.c import passes
 from core.engines.c.binding import is_followed, kernel_serves
 from core.engines.fused import fused
 from core.engines.lengths import over_rows
 from core.engines.reference import Lengths, Outputs, Sequences, reference
-from core.engines.steps import FastCell, fast_cell, has_hooks, require_fast
+from core.engines.steps import FastCell, fast_cell, has_hooks, no_steps
 
 ENGINES = ("reference", "bptt", "fused")
 MOST = 2**62
@@ -99,8 +101,8 @@ class Choice(NamedTuple):
             return reference(self.cell, x, state, lengths, reverse)
         if self.engine == "fused":
             return fused(self.fast, x, state, lengths, reverse)
-        rows = functools.partial(bptt.run, passes if self.in_c else tape)
-        return over_rows(rows, self.fast, x, state, lengths, reverse)
+        run = functools.partial(bptt.run, passes if self.in_c else tape)
+        return over_rows(run, self.fast, x, state, lengths, reverse)
 
 
 def choose(
@@ -117,11 +119,13 @@ def choose(
     """
     if name == "reference" or has_hooks(cell):
         return Choice("reference", cell)
-    if name == "fused":
-        return Choice(name, cell, require_fast(cell, name))
-    fast = require_fast(cell, name) if name == "bptt" else fast_cell(cell)
+    fast = fast_cell(cell)
+    if fast is None and name != "auto":
+        raise ValueError(no_steps(cell, name))
     if fast is None:
         return Choice("reference", cell)
+    if name == "fused":
+        return Choice(name, cell, fast)
     serves = kernel_serves(fast, x, state or ())
     if name == "auto":
         name = _fastest(fast, serves, x, lengths)
@@ -139,8 +143,11 @@ def _fastest(fast: FastCell, serves: bool, x: Sequences, lengths: Lengths | None
     if not U.is_cpu:
         return "fused" if known else "bptt"
     compiling = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
-    single = U.dtype == torch.float32 and not compiling
-    rules = "kernel.c" if serves else "torch, float32" if single else "torch"
+    rules = "torch"
+    if serves:
+        rules = "kernel.c"
+    elif U.dtype == torch.float32 and not compiling:
+        rules = "torch, float32"
     time, batch, *_ = x.shape
     sizes = (time, batch, fast.cell.hidden_size)
     training = torch.is_grad_enabled()

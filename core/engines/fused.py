@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.cells import State
+from core.cell import State
 from core.engines.lengths import over_rows
 from core.engines.products import Weights
 from core.engines.reference import Lengths, Outputs, Sequences
@@ -68,15 +68,16 @@ def _call(
     training = torch.is_grad_enabled()  # whether to keep what the backward pass reads
     bidirectional = False
     options = (has_biases, layers, dropout, training, bidirectional)
-    parts = [part.contiguous() for part in start]
-    begin = parts if len(parts) > 1 else parts[0]
+    begin: Any = [part.contiguous() for part in start]
+    if len(begin) == 1:
+        begin = begin[0]
     first = batch_sizes[0]
     if first != batch_sizes[-1]:
         return function(x, torch.tensor(batch_sizes), begin, weights, *options)
     batch_first = False
     steps = x.view(len(batch_sizes), first, -1)
     outputs, *end = function(steps, begin, weights, *options, batch_first)
-    return outputs if x.dim() > 2 else outputs.flatten(0, 1), *end
+    return outputs.reshape(*x.shape[:-1], -1), *end
 
 
 def _torch_weights(weights: Weights) -> list[Tensor]:
@@ -85,10 +86,14 @@ def _torch_weights(weights: Weights) -> list[Tensor]:
     if b is None and b_W is None:
         return [U, W]
     zeros = W.new_zeros(len(W))
-    b_hh = zeros if b_W is None else torch.cat([zeros[: -len(b_W)], b_W])
+    b_hh = zeros
+    if b_W is not None:
+        b_hh = torch.cat([zeros[: -len(b_W)], b_W])
     return [U, W, zeros if b is None else b, b_hh]
 
 
 def _computing_dtype(device: str, weights: torch.dtype) -> torch.dtype:
     """The dtype of matrix products: that of autocast, else that of the weights."""
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weights
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return weights

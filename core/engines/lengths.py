@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from core.cells import State, map_state
+from core.cell import State, map_state
 from core.engines.reference import Lengths, Outputs, Sequences
 from core.engines.steps import FastCell
 
@@ -26,8 +26,10 @@ def over_rows(
     """
     time, batch = x.shape[:2]
     if lengths is None:
-        outputs, final = run(fast, [batch] * time, x.flip(0) if reverse else x, state)
-        return outputs.flip(0) if reverse else outputs, final
+        if not reverse:
+            return run(fast, [batch] * time, x, state)
+        outputs, final = run(fast, [batch] * time, x.flip(0), state)
+        return outputs.flip(0), final
 
     hidden = fast.cell.hidden_size
     rows, order, batch_sizes = _valid_rows(lengths.cpu(), batch, reverse)
@@ -48,5 +50,7 @@ def _valid_rows(lengths: Lengths, batch: int, reverse: bool) -> tuple[Tensor, Te
     lengths, order = lengths.sort(descending=True, stable=True)
     t = torch.arange(int(lengths[0]))[:, None]
     valid = t < lengths
-    read = lengths - 1 - t if reverse else t
-    return (read * batch + order)[valid], order, valid.sum(1).tolist()
+    batch_sizes = valid.sum(1).tolist()
+    if reverse:
+        t = lengths - 1 - t
+    return (t * batch + order)[valid], order, batch_sizes

@@ -7,9 +7,7 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-Rows = (
-    Float[Tensor, "*rows input"] | Integer[Tensor, "*rows"]
-)  # the inputs of all steps, one step after another
+Rows = Float[Tensor, "*rows input"] | Integer[Tensor, "*rows"]  # step after step
 
 
 class Weights(NamedTuple):
@@ -33,27 +31,43 @@ class Gradients(NamedTuple):
 
 def rows_of(x: Rows) -> Tensor:
     """All steps' rows in one dimension."""
-    return x.flatten(0, -2) if x.is_floating_point() else x.flatten()
+    if x.is_floating_point():
+        return x.flatten(0, -2)
+    return x.flatten()
 
 
 def leading(x: Rows) -> torch.Size:
-    """The shape of what has a row for each of x."""
-    return x.shape[:-1] if x.is_floating_point() else x.shape
+    """The shape of x without its last dimension, the input; integers have no such dimension."""
+    if x.is_floating_point():
+        return x.shape[:-1]
+    return x.shape
+
+
+def holds(x: Rows, rows: int, width: int) -> bool:
+    """Whether x has so many rows of this width; integers fit any width."""
+    if x.is_floating_point() and x.shape[-1] != width:
+        return False
+    return leading(x).numel() == rows
 
 
 def input_product(
     x: Rows, U: Tensor, b: Tensor | None, out: Float[Tensor, "rows gates_hidden"]
 ) -> None:
     """U x_t + b of all rows."""
-    x, U_T = rows_of(x), U.t()
+    x = rows_of(x)
+    U_T = U.t()
     if x.is_floating_point():
         x = x.to(out.dtype)
-        torch.mm(x, U_T, out=out) if b is None else torch.addmm(b, x, U_T, out=out)
-    else:  # the product of U and a one-hot vector is a column of U
-        columns = U_T if len(x) < len(U_T) else U_T.contiguous()
-        torch.index_select(columns, 0, x.long(), out=out)
-        if b is not None:
-            out += b
+        if b is None:
+            torch.mm(x, U_T, out=out)
+        else:
+            torch.addmm(b, x, U_T, out=out)
+        return
+    if len(x) >= len(U_T):
+        U_T = U_T.contiguous()
+    torch.index_select(U_T, 0, x.long(), out=out)  # U times a one-hot vector is a column of U
+    if b is not None:
+        out += b
 
 
 def gradients(
@@ -78,19 +92,22 @@ def gradients(
         batch_sizes: rows of each step, falling.
         needs: which of `Gradients`.
     """
-    if torch.is_autocast_enabled(dz.device.type):  # the pass forward was not its either
+    if torch.is_autocast_enabled(dz.device.type):  # the forward pass did not use it either
         with torch.autocast(dz.device.type, enabled=False):
             return gradients(x, U, before, h, dz, dq, batch_sizes, needs)
-    rows = rows_of(x)
-    return Gradients(
-        (dz @ U).view(x.shape) if needs[0] else None,
-        _input_gradient(dz, rows, U) if needs[1] else None,
-        _recurrent_gradient(dz, dq, before, h.view(-1, h.shape[-1]), batch_sizes)
-        if needs[2]
-        else None,
-        dz.sum(0) if needs[3] else None,
-        dq.sum(0) if needs[4] and dq is not None else None,
-    )
+    needs_x, needs_U, needs_W, needs_b, needs_b_W, *_ = needs
+    dx = dU = dW = db = db_W = None
+    if needs_x:
+        dx = (dz @ U).view(x.shape)
+    if needs_U:
+        dU = _input_gradient(dz, rows_of(x), U)
+    if needs_W:
+        dW = _recurrent_gradient(dz, dq, before, h.view(-1, h.shape[-1]), batch_sizes)
+    if needs_b:
+        db = dz.sum(0)
+    if needs_b_W and dq is not None:
+        db_W = dq.sum(0)
+    return Gradients(dx, dU, dW, db, db_W)
 
 
 def _input_gradient(dz: Tensor, x: Tensor, U: Tensor) -> Float[Tensor, "gates_hidden input"]:
@@ -107,11 +124,12 @@ def _recurrent_gradient(
     if dq is not None:
         gates = dz[:, : -dq.shape[1]]
         return torch.cat([_recurrent_gradient(d, None, start, h, batch_sizes) for d in (gates, dq)])
-    first, last = batch_sizes[0], batch_sizes[-1]
-    start = start[:first]  # those that begin
+    first = batch_sizes[0]
+    last = batch_sizes[-1]
+    start = start[:first]  # sequences of length 0 take no step
     if first != last:
         steps = zip(h.split(list(batch_sizes)), batch_sizes[1:], strict=False)
         return dz.t() @ torch.cat([start, *(h_t[:later] for h_t, later in steps)])
-    if len(h) < dz.shape[1]:  # to copy h costs less than to go over the result twice
+    if len(h) < dz.shape[1]:  # copying h costs less than adding to the result twice
         return dz.t() @ torch.cat([start, h[:-last]])
     return (dz[:first].t() @ start).addmm_(dz[first:].t(), h[:-last])

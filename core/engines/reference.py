@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
-from core.cells import Cell, Inputs, State, map_state
+from core.cell import Cell, Inputs, State, map_state
 
 Sequences = Float[Tensor, "time batch input"] | Integer[Tensor, "time batch"]
 Outputs = Float[Tensor, "time batch hidden"]
@@ -33,7 +33,8 @@ def reference(
     start = state
     inputs = x.unbind(0)
     outputs = []
-    for t in reversed(range(len(x))) if reverse else range(len(x)):
+    times = range(len(x))
+    for t in reversed(times) if reverse else times:
         output, after = cell(inputs[t], state)
         require_tuple(cell, after)
         if valid is not None:

@@ -22,7 +22,8 @@ from torch.nn.modules import module as torch_module
 from torch.nn.utils import parametrize
 
 from core.activations import Activation
-from core.cells import Cell, GRUCell, LSTMCell, RNNCell, State
+from core.cell import Cell, State
+from core.cells import GRUCell, LSTMCell, RNNCell
 from core.engines.products import Weights
 
 Buffers = tuple[Tensor, ...]  # each [rows, width]: a whole sequence or, after a split, one step
@@ -125,13 +126,15 @@ class GRUSteps:
         """Fill the tape."""
         (gates, q, h), (h_before,) = tape, state
         r_z, n = gates.split([2 * h.shape[1], h.shape[1]], 1)
-        product = torch.mm(
-            h_before, W_T, out=torch.empty_like(gates)
-        )  # out=: no autocast to half precision
+        # With `out`, autocast does not take half precision.
+        product = torch.mm(h_before, W_T, out=torch.empty_like(gates))
         a_r_z, a_n = product.split([2 * h.shape[1], h.shape[1]], 1)
         self.sigma_g.into(r_z.add_(a_r_z), r_z)
         r, z = r_z.chunk(2, 1)
-        q.copy_(a_n) if b_W is None else torch.add(a_n, b_W, out=q)
+        if b_W is None:
+            q.copy_(a_n)
+        else:
+            torch.add(a_n, b_W, out=q)
         self.sigma_c.into(n.addcmul_(r, q), n)
         torch.lerp(n, h_before, z, out=h)
 
@@ -189,16 +192,13 @@ def fast_cell(cell: Cell) -> FastCell | None:
     return FastCell(cell, steps, weights)
 
 
-def require_fast(cell: Cell, engine: str) -> FastCell:
-    """Return `fast_cell(cell)`; ValueError if there is none."""
-    found = fast_cell(cell)
-    if found is None:
-        raise ValueError(
-            f'engine="{engine}" cannot run this {type(cell).__name__}: it has no steps in '
-            "core.engines.steps, or its forward, its activations or the shapes of its weights are "
-            'not those of its class; engine="auto" takes the reference'
-        )
-    return found
+def no_steps(cell: Cell, engine: str) -> str:
+    """The message for a cell that this engine cannot run."""
+    return (
+        f'engine="{engine}" cannot run this {type(cell).__name__}: it has no steps in '
+        "core.engines.steps, or its forward, its activations or the shapes of its weights are "
+        'not those of its class; engine="auto" takes the reference'
+    )
 
 
 def weights_of(cell: Cell) -> Weights:

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from core.cells import Inputs, State
+from core.cell import Inputs, State
 from core.engines.products import Gradients, Rows, gradients, input_product, leading
 from core.engines.steps import Buffers, FastCell, GRUSteps, Steps, Weights
 
@@ -111,7 +111,9 @@ class Tape:
 
     def _final(self) -> State:
         state = self.steps.state(self._buffers)
-        last = self.batch_sizes[-1] if self.batch_sizes else 0
+        last = 0
+        if self.batch_sizes:
+            last = self.batch_sizes[-1]
         if last == len(self.start[0]):
             return tuple(part[-last:].clone() for part in state)
         final = tuple(part.clone() for part in self._first)
@@ -170,11 +172,14 @@ def backward(
     views, before = _views(steps, buffers, start, batch_sizes)
     d_state = own_state_gradients(d_final, start[0])
     dz = torch.empty_like(buffers[0])
-    dq = torch.empty_like(dh) if isinstance(steps, GRUSteps) else None
     sizes = list(batch_sizes)
     dh_t = dh.split(sizes)
     dz_t = dz.split(sizes)
-    dq_t = dz_t if dq is None else dq.split(sizes)
+    dq = None
+    dq_t = dz_t  # unused but by the GRU
+    if isinstance(steps, GRUSteps):
+        dq = torch.empty_like(dh)
+        dq_t = dq.split(sizes)
     for t in reversed(range(len(sizes))):
         d = tuple(part[: sizes[t]] for part in d_state)
         d[0].add_(dh_t[t])
@@ -186,12 +191,13 @@ def own_state_gradients(
     d_final: Sequence[Tensor | None], like: Float[Tensor, "batch hidden"]
 ) -> State:
     """Copies of dE/d(final state), which the backward pass overwrites; zeros for None."""
-    return tuple(
-        like.new_zeros(like.shape)
-        if part is None
-        else part[0].clone(memory_format=torch.contiguous_format)
-        for part in d_final
-    )
+    copies = []
+    for part in d_final:
+        if part is None:
+            copies.append(like.new_zeros(like.shape))
+        else:
+            copies.append(part[0].clone(memory_format=torch.contiguous_format))
+    return tuple(copies)
 
 
 def _views(

@@ -101,8 +101,9 @@ def main(app: str, commands: Commands, argv: Sequence[str] | None = None) -> int
         commands: its commands by name, or those of its parts.
         argv: the arguments; by default the process's.
     """
-    given = sys.argv[1:] if argv is None else argv
-    name, *rest = given or [""]
+    if argv is None:
+        argv = sys.argv[1:]
+    name, *rest = argv or [""]
     command = commands.get(name)
     prog = f"{app} {name}"
     if isinstance(command, Command):
@@ -113,8 +114,11 @@ def main(app: str, commands: Commands, argv: Sequence[str] | None = None) -> int
     text = _usage(app, commands)
     if name and not asked_for_help:
         text = f"{app}: there is no command {name!r}\n{text}"
-    print(text, file=sys.stdout if asked_for_help else sys.stderr)
-    return 0 if asked_for_help else 2
+    if asked_for_help:
+        print(text)
+        return 0
+    print(text, file=sys.stderr)
+    return 2
 
 
 def run(prog: str, command: Command, argv: Sequence[str]) -> None:
@@ -248,8 +252,10 @@ def module_of(prog: str) -> str:
 def _usage(app: str, commands: Commands) -> str:
     lines = [f"usage: {app} {{{','.join(commands)}}} ...", ""]
     for name, command in commands.items():
-        summary = command.summary if isinstance(command, Command) else ", ".join(command)
-        lines.append(f"  {name:12}{summary}")
+        if isinstance(command, Command):
+            lines.append(f"  {name:12}{command.summary}")
+        else:
+            lines.append(f"  {name:12}{', '.join(command)}")
     lines += ["", f"{app} {next(iter(commands))} --help says more about one of them."]
     return "\n".join(lines)
 
@@ -265,7 +271,9 @@ def _full_memory(error: Exception) -> str:
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return "the GPU's"
     by_torch = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    return "the machine's" if by_torch or isinstance(error, MemoryError) else ""
+    if by_torch or isinstance(error, MemoryError):
+        return "the machine's"
+    return ""
 
 
 def _require_own_datasets() -> None:

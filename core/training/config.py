@@ -101,9 +101,9 @@ def read_config(directory: Path, app: str, cls: type[C]) -> C:
         data = json.loads(path.read_text())
     except (ValueError, RecursionError):
         raise InputError(f"{path} is not JSON of a configuration") from None
-    owner = data.pop("app", None) if isinstance(data, dict) else None
-    if not isinstance(owner, str):
-        owner = "something else"
+    owner = "something else"
+    if isinstance(data, dict) and isinstance(data.get("app"), str):
+        owner = data.pop("app")
     if owner != app:
         raise InputError(f"{directory} is a run of {shorten(owner, 80)}, not of {app}")
     return from_dict(cls, data, str(path))
@@ -189,7 +189,9 @@ def _parse(hint: Any, value: Any, name: str, source: str) -> Any:
     if is_dataclass(hint) and isinstance(value, dict):
         return _parse_dataclass(hint, value, source)
     if origin is tuple and isinstance(value, list):
-        items = options[:1] * len(value) if options[1:] == (...,) else options
+        items = options
+        if options[1:] == (...,):
+            items = options[:1] * len(value)
         if len(items) == len(value):
             return tuple(
                 _parse(item, v, name, source) for item, v in zip(items, value, strict=True)
@@ -229,7 +231,9 @@ def _parse_dataclass(cls: Any, values: dict[Any, Any], source: str) -> Any:
 
 
 def _shown_name(value: Any) -> str:
-    return shorten(value, 80) if isinstance(value, str) else _shown(value)
+    if isinstance(value, str):
+        return shorten(value, 80)
+    return _shown(value)
 
 
 def _shown(value: Any) -> str:

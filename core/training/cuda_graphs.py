@@ -157,9 +157,8 @@ class Graphs:
             return self.backend.capture(lambda: self.step(*buffers))
         except torch.OutOfMemoryError:
             raise
-        except (
-            RuntimeError
-        ) as error:  # after which CUDA's random numbers may not be relied on: no going on
+        except RuntimeError as error:
+            # After a failed capture CUDA's random numbers are unreliable, so training stops.
             why = str(error).partition("\n")[0]
             raise InputError(
                 f"the training step cannot be captured as a CUDA graph ({why}): use --no-graph"

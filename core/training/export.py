@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.cells import State
+from core.cell import State
 from core.errors import InputError
 from core.files import replace, writing
 
@@ -57,9 +57,8 @@ def write(
     require_name(path)
     step = deepcopy(step).eval().requires_grad_(False)  # a program does not learn
     for each in (*step.parameters(), *step.buffers()):
-        each.data = (
-            each.data.contiguous()
-        )  # the format knows no other order in memory, as encoders use
+        # The format knows no other memory order, such as channels last.
+        each.data = each.data.contiguous()
     batch = torch.export.Dim("batch")
     given, other = (
         {name: _rows(value, n) for name, value in inputs.items()} for n in (MADE_WITH, CHECKED_WITH)
@@ -96,9 +95,8 @@ def unpack(state: Tensor) -> State:
 
 def _load(file: io.BytesIO) -> torch.export.ExportedProgram:
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "The given buffer is not writable"
-        )  # torch 2.11, of what it read itself
+        # torch 2.11 warns of the buffer that it read itself.
+        warnings.filterwarnings("ignore", "The given buffer is not writable")
         return torch.export.load(file)
 
 

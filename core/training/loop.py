@@ -10,7 +10,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from textwrap import shorten
 from typing import Any, Literal, Protocol
 
@@ -124,9 +124,13 @@ class _Training:
         self.extras = extras
         self.device = next(model.parameters()).device
         self.rows = distributed.rows(config.batch)
-        can_capture = backend(self.device) if graph and distributed.world() == 1 else None
-        self.optimiser = optimiser(model, config, rates, captured=can_capture is not None)
-        self.work = Graphs(self.learn, can_capture, self.device) if can_capture else self.learn
+        capture = None
+        if graph and distributed.world() == 1:
+            capture = backend(self.device)
+        self.optimiser = optimiser(model, config, rates, captured=capture is not None)
+        self.work: Callable[..., Any] = self.learn
+        if capture is not None:
+            self.work = Graphs(self.learn, capture, self.device)
         self.step = 0  # steps done
         self.sums = Sums()  # of training metrics since the last row of the log
         self.unlogged = 0  # steps since that row
@@ -134,10 +138,13 @@ class _Training:
         self.finite = torch.zeros((), dtype=torch.int64, device=self.device)
         self.best: float | None = None
         self.metrics: dict[str, float] = {}  # of the last validation
-        bf16 = config.precision == "bf16"
         # Without the cache: a weight cast under no_grad, as in closed loops, has no gradient.
-        autocast = torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
-        self.precision = autocast if bf16 else nullcontext()
+        self.precision = torch.autocast(
+            self.device.type,
+            torch.bfloat16,
+            enabled=config.precision == "bf16",
+            cache_enabled=False,
+        )
         seconds = 0.0
         if last := run.last():
             if changed := _differences(last["extras"], extras):
@@ -182,9 +189,7 @@ class _Training:
         self.finite += torch.isfinite(self.sums.values["loss"])
 
     def is_due(self, every: int) -> bool:
-        """Whether something is due after this step that is done `every` steps (0: never) and at the
-        end.
-        """
+        """Whether this step is the last, or one of `every` so many (0: never)."""
         return self.step == self.config.steps or (every > 0 and self.step % every == 0)
 
     def log(self) -> None:
@@ -207,8 +212,13 @@ class _Training:
             self.step, {f"validation/{name}": value for name, value in self.metrics.items()}
         )
         value = self.metrics[monitor]
-        better = self.best is None or (value > self.best if mode == "max" else value < self.best)
-        if better and not math.isnan(value):
+        if self.best is None:
+            better = not math.isnan(value)
+        elif mode == "max":
+            better = value > self.best
+        else:
+            better = value < self.best
+        if better:
             self.best = value
             self.run.save("best.pt", self.payload())
 
@@ -230,9 +240,7 @@ class _Training:
         }
 
     def require_finite(self) -> None:
-        """Raise InputError if a loss since the last row, or now a weight or its optimiser state, is
-        not.
-        """
+        """InputError unless all losses since the last row, weights and their state are finite."""
         good = int(distributed.least(self.finite).item())
         states = [v for state in self.optimiser.state.values() for v in state.values()]
         tensors = [v for v in (*self.model.parameters(), *states) if isinstance(v, Tensor)]

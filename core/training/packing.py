@@ -24,10 +24,11 @@ Weights = dict[str, Tensor]
 
 def halve(weights: Weights) -> Weights:
     """Return weights in float16."""
-    return {
-        name: value.half() if value.is_floating_point() else value
-        for name, value in weights.items()
-    }
+    halved = dict(weights)
+    for name, value in weights.items():
+        if value.is_floating_point():
+            halved[name] = value.half()
+    return halved
 
 
 def to_bytes(weights: Weights) -> Weights:
@@ -47,11 +48,13 @@ def to_bytes(weights: Weights) -> Weights:
 
 def from_bytes(packed: Weights) -> Weights:
     """Return the matrices that `to_bytes` packed, in float32; other weights stay as they are."""
-    return {
-        name: value * packed[SCALE + name] if SCALE + name in packed else value
-        for name, value in packed.items()
-        if not name.startswith(SCALE)
-    }
+    weights = {}
+    for name, value in packed.items():
+        if SCALE + name in packed:
+            weights[name] = value * packed[SCALE + name]
+        elif not name.startswith(SCALE):
+            weights[name] = value
+    return weights
 
 
 def pack(

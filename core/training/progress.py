@@ -21,10 +21,17 @@ class Display(Protocol):
 
 
 def display(step: int, steps: int, shown: tuple[str, ...], *, quiet: bool = False) -> Display:
-    """The display for a job of which `step` of `steps` steps are done; of the numbers, a bar has
-    `shown` only.
+    """The display for a job of which `step` of `steps` steps are done.
+
+    Args:
+        step: steps done.
+        steps: steps in all.
+        shown: the names of the numbers that a bar shows; lines show all.
+        quiet: lines even on a terminal.
     """
-    return Lines(step, steps) if quiet or not sys.stdout.isatty() else Bar(step, steps, shown)
+    if quiet or not sys.stdout.isatty():
+        return Lines(step, steps)
+    return Bar(step, steps, shown)
 
 
 class Lines:
@@ -58,9 +65,8 @@ class Bar:
         self.shown, self.values = shown, dict[str, float]()
         self.first, self.start, self.drawn = step, time.monotonic(), 0.0
         columns = MofNCompleteColumn(), BarColumn(20), TimeRemainingColumn(), "{task.description}"
-        self.progress = Progress(
-            *columns, auto_refresh=False
-        )  # a thread that draws would delay short steps
+        # Without a drawing thread, which would delay short steps.
+        self.progress = Progress(*columns, auto_refresh=False)
         self.task = self.progress.add_task("", total=steps, completed=step)
         self.progress.start()
 

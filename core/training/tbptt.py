@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from core.cells import State
+from core.cell import State
 from core.engines.bptt import detach
 from core.training import distributed
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from core.cells import State
+from core.cell import State
 from core.recurrent import with_biases
 from datasets.text import Vocabulary
 from sequences.sentiment.config import Config

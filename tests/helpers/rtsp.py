@@ -51,9 +51,8 @@ def camera(video: Path, seconds: Sequence[float]) -> Iterator[str]:
                 self.wfile.write(f"RTSP/1.0 200 OK\r\n{extra}\r\n\r\n{body}".encode())
                 if method == "PLAY":
                     for packet in rtp(frames, seconds):
-                        self.wfile.write(
-                            b"$\0" + struct.pack(">H", len(packet)) + packet
-                        )  # interleaved
+                        # RTP packets interleaved with RTSP (RFC 2326, section 10.12).
+                        self.wfile.write(b"$\0" + struct.pack(">H", len(packet)) + packet)
                     return
 
         def next_header(self) -> str:

@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from core.cells import State
+from core.cell import State
 from core.engines.c import plan as plans
 from core.engines.c.binding import GRU, NO_INPUTS, Layer, address
 from core.engines.c.plan import Plan, contiguous, plan_of
 from core.engines.c.scratch import ScratchBuffer, floats, thread_scratch
-from core.engines.products import Gradients, Rows, gradients, leading
+from core.engines.products import Gradients, Rows, gradients, holds, leading
 from core.engines.steps import FastCell, Steps
 from core.engines.tape import BatchSizes, Recorded, Saved, Tape, own_state_gradients
 
@@ -48,10 +48,10 @@ class CompiledTape(Tape):
         )
         self._layer = Layer(*common)
         self._kept = W, b_W, start, packed  # the layer holds their addresses
-        z, *has_gates = self._block_and_h
-        self._buffers = (
-            (plans.gate_rows(plan, z), plans.rows_after_gates(plan, z), h) if has_gates else (h,)
-        )
+        self._buffers = (h,)
+        if len(self._block_and_h) > 1:  # gates, and c or q
+            block = self._block_and_h[0]
+            self._buffers = (plans.gate_rows(plan, block), plans.rows_after_gates(plan, block), h)
         return self._buffers[0], h
 
     def _advance(self, steps: int) -> None:
@@ -151,26 +151,33 @@ def backward(
     _require_saved(plan, x, batch_sizes[0], start, buffers)
     state_size = batch_sizes[0] * plan.hidden
     zero_d_end = not needs[-1] and all(part is None for part in d_final)
-    packed = thread_scratch(plan.W_packed + (2 * state_size if zero_d_end else 0))
     if zero_d_end:  # the kernel writes the zeros
+        packed = thread_scratch(plan.W_packed + 2 * state_size)
         d_state: State = ()
         spare = packed.data_ptr() + 4 * plan.W_packed
         d_places = (spare, spare + 4 * state_size)
     else:
+        packed = thread_scratch(plan.W_packed)
         like = start[0] if start else dh.new_empty(batch_sizes[0], plan.hidden)
         d_state = own_state_gradients(d_final, like)
         d_places = plans.state_addresses(d_state)
     stride = plan.backward_stride
-    row = stride + plan.hidden if plan.cell == GRU else stride
-    block = buffers[0] if in_place and len(buffers) > 1 else floats(plan.rows * row)
+    row = stride
+    if plan.cell == GRU:
+        row += plan.hidden
+    if in_place and len(buffers) > 1:
+        block = buffers[0]
+    else:
+        block = floats(plan.rows * row)
     dz = block.data_ptr()
     dq = dz + 4 * plan.rows * stride
     in_kernel = plan.small and x.is_floating_point() and batch_sizes[0] == batch_sizes[-1]
     shapes = (x.shape, U.shape, W.shape, W.shape[:1], W.shape[1:])
-    made = [
-        floats(*shape) if in_kernel and need else None
-        for shape, need in zip(shapes, needs, strict=False)
-    ]
+    made: list[Tensor | None] = [None] * len(shapes)
+    if in_kernel:
+        for i, shape in enumerate(shapes):
+            if needs[i]:
+                made[i] = floats(*shape)
     common = plans.common_fields(
         plan, stride, batch_sizes, (W, None, packed), buffers, plans.state_addresses(start)
     )
@@ -184,8 +191,10 @@ def backward(
     if in_kernel:
         return Gradients(*made), d_state
     before = start[0] if start else dh.new_zeros(batch_sizes[0], plan.hidden)
-    dq_rows = plans.rows_after_gates(plan, block) if plan.cell == GRU else None
     dz_rows = plans.gate_rows(plan, block)
+    dq_rows = None
+    if plan.cell == GRU:
+        dq_rows = plans.rows_after_gates(plan, block)
     h = buffers[-1]
     return gradients(x, U, before, h, dz_rows, dq_rows, batch_sizes, needs), d_state
 
@@ -197,8 +206,7 @@ def _require_saved(
     sizes = [plan.rows * plan.hidden]
     if len(buffers) > 1:
         sizes.insert(0, plan.rows * (plan.stride + plan.hidden))
-    width = x.shape[-1] if x.is_floating_point() else plan.input
-    fits = leading(x).numel() == plan.rows and width == plan.input
+    fits = holds(x, plan.rows, plan.input)
     for part in start:
         fits = fits and part.shape[0] >= batch and part.shape[1:] == (plan.hidden,)
     for buffer, size in zip(buffers, sizes, strict=True):

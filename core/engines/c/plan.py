@@ -12,7 +12,7 @@ import torch._C._autograd as autograd
 from jaxtyping import Float
 from torch import Tensor
 
-from core.cells import Cell, State
+from core.cell import Cell, State
 from core.engines.c.binding import (
     GATES,
     LANES,
@@ -143,13 +143,17 @@ def input_fields(
     if x.is_floating_point() and plan.rows <= FEW_ROWS:
         return given_fields(x, U, b), ()
     if x.is_floating_point() or plan.rows < plan.input:  # one product, written to the tape
-        is_rnn = plan.cell == RNN
-        z = buffers[0].view(plan.rows, -1) if is_rnn else gate_rows(plan, buffers[0])
+        if plan.cell == RNN:
+            z = buffers[0].view(plan.rows, -1)
+        else:
+            z = gate_rows(plan, buffers[0])
         input_product(x, U, b, z)
         return NO_INPUTS, ()
     table_rows = x.long()  # the kernel gathers columns of U where it needs them
     table = floats(plan.input, plan.stride)
-    table[:, : plan.wide] = U.t() if b is None else U.t() + b
+    table[:, : plan.wide] = U.t()
+    if b is not None:
+        table[:, : plan.wide] += b
     return (0, 0, 0, table_rows.data_ptr(), table.data_ptr()), (table_rows, table)
 
 

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from core.cells import Cell
+from core.cell import Cell
 
 KEPT_FREE = 2  # buffers kept for a cell while nobody uses them
 
