@@ -84,10 +84,14 @@ def labelling(config, device: torch.device) -> Made:
     """The labeller on noise, window after window of one clip."""
     encoder, loop = encoder_of(config), config.loop
     trained = build(config, encoder, tuple(map(str, range(10))))
-    shape = (3, config.side, config.side) if config.trains_encoder else (2 * encoder.channels,)
     random = rng.generator("cpu", "frames")
+    shape = (2 * encoder.channels,)  # of features, where the encoder stays as it is
+    if config.trains_encoder:
+        shape = (3, config.side, config.side)
     frames = torch.randint(0, 256, (CLIP, loop.batch, *shape), dtype=torch.uint8, generator=random)
-    shown = (frames if config.trains_encoder else frames.half() / 256).to(device)
+    shown = frames.to(device)
+    if not config.trains_encoder:
+        shown = shown.half() / 256
     labels = torch.randint(10, (CLIP, loop.batch), generator=random).to(device)
     learner = VideoLearner(trained, torch.ones(10), loop.batch)
     return (
@@ -129,8 +133,9 @@ def trainer(
             nn.utils.clip_grad_norm_(learner.parameters(), loop.clip)
         update.step()
 
-    there = backend(device) if captured else None
-    work = Graphs(learn, there, device) if there else learn
+    work: Callable[..., Any] = learn
+    if captured and (calls := backend(device)):
+        work = Graphs(learn, calls, device)
 
     def step() -> None:
         rng.reseed(device, loop.seed, done[0], "step")

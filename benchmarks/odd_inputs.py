@@ -1,22 +1,20 @@
-"""Command lines that a person, a script or an attacker might type: valid ones, then spoilt.
+"""Command lines that a person, a script or an attacker might type.
 
-`write_files` makes a small folder of valid data; `commands` names a valid line for each command on
-them; `spoil` changes one thing or two, as the random generator says.
+`spoil` takes a valid one of `benchmarks.valid_inputs` and changes one thing or two, as the random
+generator says.
 """
 
 import json
 import os
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import cv2
-import numpy as np
 import torch
-from PIL import Image
 
+from benchmarks.valid_inputs import Input
 from core.training.arguments import Session, Training
 from core.training.cli import Command, Commands
 
@@ -27,118 +25,6 @@ VALUES = (
 )
 UNTOUCHED = {"download", "java", "resume", "native"}
 """Flags that ask for the network, for Java, or for another run."""
-
-TOY_SIZES = {
-    "glimpse": "--hidden 8 --glimpses 2 --what-units 4 --where-units 4 --glimpse-units 8",
-    "captioning": "--encoder tiny --min-count 1 --hidden 8 --embedding 8 --visual 8 --scores 8",
-    "video": "--encoder micro --frame-size 16 --frame 8 --hidden 8 --window 4",
-    "charlm": "--hidden 8 --window 8",
-    "sentiment": "--embedding 6 --hidden 5",
-    "translate": "--embedding 6 --hidden 6",
-}
-TOY_ADDITION = "--pairs 100 --candidates 2 --feedforward 8 --lengths 9 10"
-TOY_DATA = {
-    "glimpse": "--data images --image-size 16 16",
-    "captioning": "--data captions.csv",
-    "video": "--data clips",
-    "charlm": "text.txt",
-    "sentiment": "--data reviews.tsv",
-    "translate": "--data pairs",
-}
-
-
-@dataclass(frozen=True)
-class Input:
-    """One run of a command."""
-
-    prog: str
-    words: tuple[str, ...]
-    stdin: bytes = b""
-
-
-def write_files(folder: Path) -> None:
-    """Write small valid data of every kind that a command reads."""
-    numbers = np.random.default_rng(0)
-    (folder / "pictures").mkdir(parents=True)
-    rows = ["image,caption"]
-    for n in range(8):
-        pixels = numbers.integers(0, 256, (20, 24, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"pictures/{n}.png")
-        rows.append(f"pictures/{n}.png,a picture of number {n}")
-        label = folder / "images" / ("even" if n % 2 == 0 else "odd")
-        label.mkdir(parents=True, exist_ok=True)
-        for copy in range(4):
-            Image.fromarray(np.roll(pixels, copy, 0)).save(label / f"{n}{copy}.png")
-    (folder / "captions.csv").write_text("\n".join(rows) + "\n")
-    for label in ("dark", "light"):
-        for n in range(4):
-            _write_film(folder / f"clips/{label}/{n}.avi", 40 + 120 * (label == "light") + n)
-    _write_film(folder / "film.avi", 60)
-    lines = [f"line {n}: {'ab' * (n % 7)} <b>{n * n}</b>" for n in range(120)]
-    (folder / "text.txt").write_text("\n".join(lines) + "\n")
-    reviews = [f"{'good' if n % 2 else 'bad'} film {n}\t{n % 2}" for n in range(60)]
-    (folder / "reviews.tsv").write_text("\n".join(["text\tlabel", *reviews]) + "\n")
-    for name, count in (("pairs", 40), ("pairs.val", 8)):
-        for language, word in (("en", "number"), ("cs", "číslo")):
-            (folder / f"{name}.{language}").write_text(
-                "".join(f"{word} {n} .\n" for n in range(count))
-            )
-
-
-def _write_film(path: Path, level: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (32, 16))
-    for n in range(8):
-        writer.write(np.full((16, 32, 3), level + n, dtype=np.uint8))
-    writer.release()
-
-
-def training_lines(folder: Path) -> dict[str, Input]:
-    """Return the training of each application, by its name; runs go to the folder `runs`."""
-    lines = {}
-    for app, sizes in TOY_SIZES.items():
-        data = [str(folder / word) if _is_data(word) else word for word in TOY_DATA[app].split()]
-        flags = [*sizes.split(), "--steps", "1", "--batch", "2", "--quiet"]
-        if app == "captioning":
-            flags += ["--beam", "1", "--cache", str(folder / "features")]
-        prog = app if app in ("glimpse", "captioning", "video") else f"sequences {app}"
-        lines[app] = Input(f"{prog} train", (*data, *flags))
-    return lines
-
-
-def _is_data(word: str) -> bool:
-    return not word.startswith("--") and not word.isdigit()
-
-
-def valid_lines(folder: Path) -> list[Input]:
-    """Return at least one valid line of each command."""
-    runs = {app: str(folder / f"runs/{app}/toy") for app in TOY_SIZES}
-    picture, film = str(folder / "pictures/0.png"), str(folder / "film.avi")
-    text = str(folder / "text.txt")
-    sentences = b"good film 1\nbad film\n\n"
-    lines = [
-        ("glimpse evaluate", [runs["glimpse"]]),
-        ("glimpse show", [runs["glimpse"], picture, "--out", "drawn"]),
-        ("glimpse show", [runs["glimpse"], str(folder / "pictures"), "--gif", "--json"]),
-        ("captioning caption", [picture, "--run", runs["captioning"]]),
-        ("captioning caption", [picture, "--run", runs["captioning"], "--html", "page.html"]),
-        ("captioning caption", [str(folder / "pictures"), "--overlay", "drawn", "--json"]),
-        ("captioning evaluate", [runs["captioning"], "--json"]),
-        ("captioning pack", [runs["captioning"], "small.pt"]),
-        ("video label", [film, "--run", runs["video"], "--csv", "--srt"]),
-        ("video label", [film, "--run", runs["video"], "--overlay", "o.webm", "--eaf"]),
-        ("video evaluate", [runs["video"], "--json"]),
-        ("video pack", [runs["video"], "small.pt"]),
-        ("video sample", ["sample.mp4"]),
-        ("sequences charlm sample", [runs["charlm"], "--length", "20", "--prompt", "line"]),
-        ("sequences charlm evaluate", [runs["charlm"], text, "--json"]),
-        ("sequences sentiment evaluate", [runs["sentiment"], "--json"]),
-        ("sequences sentiment classify", [runs["sentiment"]]),
-        ("sequences translate evaluate", [runs["translate"], "--json"]),
-        ("sequences translate lines", [runs["translate"], "--beam", "2"]),
-        ("sequences addition", [*TOY_ADDITION.split(), "--steps", "1", "--batch", "2", "--quiet"]),
-    ]
-    return [Input(prog, tuple(words), sentences) for prog, words in lines]
 
 
 def spoil(
@@ -218,8 +104,7 @@ def _content(
     word = chance.choice(candidates)
     damaged = place / Path(word).name
     damaged.write_bytes(_damage(Path(word).read_bytes(), chance))
-    words = tuple(str(damaged) if each == word else each for each in line.words)
-    return Input(line.prog, words, line.stdin)
+    return _exchanged(line, word, damaged)
 
 
 def _run(
@@ -239,8 +124,15 @@ def _run(
         (altered / "best.pt").write_bytes(_damage(content, chance))
     else:
         torch.save(_altered(saved, chance), altered / "best.pt")
-    words = tuple(str(altered) if word == runs[0] else word for word in line.words)
-    return Input(line.prog, words, line.stdin)
+    return _exchanged(line, runs[0], altered)
+
+
+def _exchanged(line: Input, word: str, path: Path) -> Input:
+    """The line with a path in place of each such word."""
+    words = list(line.words)
+    while word in words:
+        words[words.index(word)] = str(path)
+    return Input(line.prog, tuple(words), line.stdin)
 
 
 def _altered(value: dict[str, Any], chance: random.Random) -> dict[str, Any]:

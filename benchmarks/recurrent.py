@@ -184,8 +184,11 @@ def compare(report: Report, threads: int, rounds: int) -> None:
         table = report.table(f"{cell}, forward and back, and inference", *headings)
         for name, shape in SHAPES.items():
             small = shape.operations(cell) < 1e9
-            times = interleaved(jobs(cell, shape), rounds * (20 if small else 1))
-            bar = LSTM_BARS.get(threads, LSTM_BARS[2])[name] if cell == "lstm" else OTHER_BARS[cell]
+            times = interleaved(jobs(cell, shape), 20 * rounds if small else rounds)
+            if cell == "lstm":
+                bar = LSTM_BARS.get(threads, LSTM_BARS[2])[name]
+            else:
+                bar = OTHER_BARS[cell]
             gain = report.judged(f"{cell} {name}", ratio(times["torch train"], times["train"]), bar)
             ms = {job: median(each) for job, each in times.items()}
             share = 3 * shape.operations(cell) / ms["train"] / rate
@@ -226,7 +229,10 @@ def over_shapes(report: Report, rounds: int) -> None:
             if (operations := shape.operations(cell)) > MOST_OPERATIONS:
                 continue
             work = {**jobs(cell, shape), "bptt": jobs(cell, shape, "bptt")["infer"]}
-            times = interleaved(work, 2 * rounds if operations < 1e8 else max(rounds // 2, 3))
+            times_each = max(rounds // 2, 3)
+            if operations < 1e8:
+                times_each = 2 * rounds
+            times = interleaved(work, times_each)
             row, name = [], " ".join(map(str, shape))
             for what in ("train", "infer"):
                 gain = ratio(times[f"torch {what}"], times[what])

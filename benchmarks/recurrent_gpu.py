@@ -111,20 +111,25 @@ def main(rounds: int = 30, device: str = "auto", toy: bool = False) -> None:
     gpu.require_rounds(rounds)
     where = devices.select(device)
     console = Console()
+    reference = "torch.nn"
+    largest_product = 1024
+    if where.type == "cuda":
+        reference = "cuDNN"
+        largest_product = 8192
+    shapes = SHAPES
+    if toy:
+        shapes = TOY
+        largest_product = 64
     for dtype in (torch.bfloat16, torch.float32):
-        peak = rate(where, dtype, rounds, 64 if toy else 8192 if where.type == "cuda" else 1024)
-        for shape in TOY if toy else SHAPES:
+        peak = rate(where, dtype, rounds, largest_product)
+        for shape in shapes:
             for cell in GATES:
                 times = gpu.times(jobs(shape, cell, where, dtype), where, rounds)
                 table = Table(
                     f"{cell}, {shape}",
                     title=f"{gpu.about(where)}, {dtype}, product {peak / 1e12:.2f} TFLOP/s",
                 )
-                for heading in (
-                    "ms",
-                    "times cuDNN" if where.type == "cuda" else "times torch.nn",
-                    "share",
-                ):
+                for heading in ("ms", f"times {reference}", "share"):
                     table.add_column(heading, justify="right")
                 for name, each in times.items():
                     share = shape.operations(cell) / (1e-3 * each) / peak

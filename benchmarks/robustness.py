@@ -27,7 +27,8 @@ import cv2
 import torch
 import tyro
 
-from benchmarks.odd_inputs import Input, spoil, training_lines, valid_lines, write_files
+from benchmarks.odd_inputs import spoil
+from benchmarks.valid_inputs import Input, training_lines, valid_lines, write_files
 from core.training import cli
 
 APPS = ("glimpse", "captioning", "video", "sequences")
@@ -99,7 +100,11 @@ def _become(line: Input, commands: Any, place: Path) -> None:
         app, *verbs = line.prog.split()
         code = cli.main(app, commands[app], [*verbs, *line.words])
     except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        code = 1  # SystemExit("a message")
+        if stop.code is None:
+            code = 0
+        elif isinstance(stop.code, int):
+            code = stop.code
     except BaseException:
         import traceback
 
@@ -160,10 +165,11 @@ def prepare(folder: Path, commands: Any) -> list[Input]:
 
 def shown(line: Input) -> str:
     """Return the line as one would type it, cut where it is long."""
-    words = [
-        repr(word)[:60] if not word.isprintable() or len(word) > 60 else word for word in line.words
-    ]
-    return f"{line.prog} {' '.join(word or repr(word) for word in words)}"
+    words = [line.prog]
+    for word in line.words:
+        plain = word.isprintable() and 0 < len(word) <= 60
+        words.append(word if plain else repr(word)[:60])
+    return " ".join(words)
 
 
 def main(options: Options) -> int:
@@ -183,7 +189,9 @@ def main(options: Options) -> int:
         os.environ["XDG_CACHE_HOME"] = str(base / "cache")
         lines = prepare(base / "valid", commands)
         before = state_of(base / "valid")
-        numbers = range(options.inputs) if options.only is None else [options.only]
+        numbers = range(options.inputs)
+        if options.only is not None:
+            numbers = range(options.only, options.only + 1)
         for number in numbers:
             chance = random.Random(f"{options.seed}-{number}")
             place = base / f"{number}"

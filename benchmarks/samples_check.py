@@ -162,13 +162,16 @@ def main(
     seed: int = 0,
 ) -> None:
     """Check samples of a run, of a 6-gram model and of the real text, and print a table."""
-    trained = open_model(run, "cpu")[0] if run else None
-    corpus = open_corpus(text, alphabet=trained.alphabet if trained else None)
-    start = split(corpus, trained.config if trained else Config())
-    first = first_number(corpus)
     sources = {}
-    if trained:
+    config = Config()
+    alphabet = None
+    if run is not None:
+        trained, config = open_model(run, "cpu")
+        alphabet = trained.alphabet
         sources[str(run)] = texts(trained, length=length, rows=pieces, seed=seed)
+    corpus = open_corpus(text, alphabet=alphabet)
+    start = split(corpus, config)
+    first = first_number(corpus)
     known = corpus.numbers[:start][-COUNTED:]
     counted = counted_pieces(known, corpus.alphabet, first, pieces, length, seed)
     sources[f"{ORDER}-gram"] = counted

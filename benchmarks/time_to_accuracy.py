@@ -59,9 +59,9 @@ class Stopwatch:
     curve: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self):
-        self.clock: Callable[[], float] = (
-            time.process_time if self.device.type == "cpu" else time.perf_counter
-        )
+        self.clock: Callable[[], float] = time.perf_counter
+        if self.device.type == "cpu":
+            self.clock = time.process_time
         self.start()
 
     def start(self) -> None:
@@ -115,8 +115,13 @@ def main(
 ) -> None:
     """Train, print the curve and the test error; validate every so many steps."""
     where = devices.select(device)
-    bar = ONE_CORE if where.type == "cpu" else GPU
-    steps = bar.steps if steps is None else steps
+    bar = GPU
+    unit = "s"
+    if where.type == "cpu":
+        bar = ONE_CORE
+        unit = "CPU s"
+    if steps is None:
+        steps = bar.steps
     loop = replace(
         MNIST28.loop,
         steps=steps,
@@ -130,7 +135,6 @@ def main(
 
     how = "captured" if graph and where.type == "cuda" else "eager"
     task = f"{data}, mnist28 in {steps} {how} steps, {config.glimpses} glimpses, seed {seed}"
-    unit = "CPU s" if where.type == "cpu" else "s"
     print(f"{task}; {gpu.about(where)}, {precision}")
     table = Table()
     for heading in (unit, "validation error, %"):
@@ -139,13 +143,11 @@ def main(
         table.add_row(f"{seconds:.1f}", f"{each:.2f}")
     Console().print(table)
     good = wrong <= bar.error and watch.seconds <= bar.seconds
-    asked = f"at most {bar.error} %" + (
-        f" in {bar.seconds:.0f} {unit}" if bar.seconds < inf else ""
-    )
-    print(
-        f"test error {wrong:.2f} % after {watch.seconds:.1f} {unit}; {asked}: "
-        f"{'good' if good else 'MISSED'}"
-    )
+    asked = f"at most {bar.error} %"
+    if bar.seconds < inf:
+        asked += f" in {bar.seconds:.0f} {unit}"
+    verdict = "good" if good else "MISSED"
+    print(f"test error {wrong:.2f} % after {watch.seconds:.1f} {unit}; {asked}: {verdict}")
     if check and not good:
         raise SystemExit(1)
 

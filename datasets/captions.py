@@ -107,7 +107,9 @@ def load(source: str | Path, images: str | Path | None = None) -> CaptionSplits:
         return CaptionSplits(**scenes.splits())
     if not str(source) or images == "":
         raise InputError("the name of the data is empty: name a caption file or a folder")
-    source, images = Path(source), None if images is None else Path(images)
+    source = Path(source)
+    if images is not None:
+        images = Path(images)
     if images and not images.is_dir():
         raise InputError(f"{images}: no such folder of pictures")
     parts = caption_files.read(source)

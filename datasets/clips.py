@@ -131,9 +131,11 @@ class SegmentLabels:
         if not self.ends:
             return
         last = max(self.ends)
-        length = len(seconds) if self.in_frames else max(seconds, default=0.0)
-        if last > length + (0 if self.in_frames else _SLACK):
-            unit = "frames" if self.in_frames else "seconds"
+        if self.in_frames:
+            length, slack, unit = len(seconds), 0, "frames"
+        else:
+            length, slack, unit = max(seconds, default=0.0), _SLACK, "seconds"
+        if last > length + slack:
             labelled = f"{self.file} labels a segment up to {last:g}"
             raise InputError(f"{length:g} {unit} long, but {labelled}; correct the segment")
 

@@ -90,7 +90,9 @@ def english(number: int) -> str:
     tens, ones = divmod(number, 10)
     if number < len(ONES):
         return ONES[number]
-    return f"{TENS[tens]}-{ONES[ones]}" if ones else TENS[tens]
+    if ones == 0:
+        return TENS[tens]
+    return f"{TENS[tens]}-{ONES[ones]}"
 
 
 def czech(number: int, gender: str) -> str:
@@ -102,23 +104,26 @@ def czech(number: int, gender: str) -> str:
         return "dva" if gender in "am" else "dvě"
     if number < len(CZECH_ONES):
         return CZECH_ONES[number]
+    if ones == 0:
+        return CZECH_TENS[tens]
     first = {1: "jedn", 2: "dva"}.get(ones, CZECH_ONES[ones])
-    return f"{first}a{CZECH_TENS[tens]}" if ones else CZECH_TENS[tens]
+    return f"{first}a{CZECH_TENS[tens]}"
 
 
 def things(number: int, adjective: str, noun: Noun) -> Pair:
     """Return a number of things in both languages, in Czech in the accusative."""
-    stem, numeral = ADJECTIVES[adjective], czech(number, noun.gender)
+    stem = ADJECTIVES[adjective]
+    numeral = czech(number, noun.gender)
+    counted = f"{english(number)} {adjective} {noun.many}"
     if number == 1:
-        forms = stem + ENDINGS[noun.gender], noun.accusative
+        counted = f"{english(number)} {adjective} {noun.one}"
+        words = (numeral, stem + ENDINGS[noun.gender], noun.accusative)
     elif number < 5:
-        forms = stem + ("á" if noun.gender == "n" else "é"), noun.plural
+        ending = "á" if noun.gender == "n" else "é"
+        words = (numeral, stem + ending, noun.plural)
     else:
-        forms = stem + "ých", noun.genitive
-    return Pair(
-        f"{english(number)} {adjective} {noun.one if number == 1 else noun.many}",
-        " ".join((numeral, *forms)),
-    )
+        words = (numeral, stem + "ých", noun.genitive)
+    return Pair(counted, " ".join(words))
 
 
 def sentence(draw: random.Random) -> Pair:

@@ -105,8 +105,10 @@ def hold_out(rows: Sequence[Labelled], share: float) -> tuple[list[Labelled], li
         label[_key(row.text)] = min(row.label, label.get(_key(row.text), row.label))
     held: set[bytes] = set()
     for name in set(label.values()):
+        if not share:
+            break
         keys = sorted(key for key, of in label.items() if of == name)
-        held.update(keys[: max(1, round(share * len(keys)))] if share else ())
+        held.update(keys[: max(1, round(share * len(keys)))])
     held_rows = [row for row in rows if _key(row.text) in held]
     rest = [row for row in rows if _key(row.text) not in held]
     return held_rows, rest

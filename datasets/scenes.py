@@ -185,7 +185,9 @@ def _side_by_side(random: Random, *, upright: bool) -> tuple[Place, Place]:
     free = BORDER + SWAY + max(a, b)
     line = random.uniform(free, SIZE - free)
     across = line + random.uniform(-SWAY, SWAY), line + random.uniform(-SWAY, SWAY)
-    (x, x2), (y, y2) = (across, along) if upright else (along, across)
+    (x, x2), (y, y2) = along, across
+    if upright:
+        (x, x2), (y, y2) = across, along
     return (sizes[0], radii[0], x, y), (sizes[1], radii[1], x2, y2)
 
 
@@ -197,8 +199,12 @@ def _sentence(random: Random, template: str, a: Shape, b: Shape, ground: str) ->
 
 
 def _phrase(shape: Shape, *, sized: bool) -> str:
-    words = f"{shape.size} {shape.colour} {shape.kind}" if sized else f"{shape.colour} {shape.kind}"
-    return f"an {words}" if words.startswith("orange") else f"a {words}"
+    words = f"{shape.colour} {shape.kind}"
+    if sized:
+        words = f"{shape.size} {words}"
+    if words.startswith("orange"):
+        return f"an {words}"
+    return f"a {words}"
 
 
 # Python promises that random() keeps its stream in later versions; choice() and shuffle() may not.

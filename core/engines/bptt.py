@@ -246,8 +246,10 @@ class _Sequence(torch.autograd.Function):
         start = tensors[4:]
         is_new = recorded is None
         if recorded is None:
-            recorded = passes.forward(fast, batch_sizes, x, start)
-        buffers, final, ctx.scratch = recorded
+            made = passes.forward(fast, batch_sizes, x, start)
+        else:
+            made = recorded
+        buffers, final, ctx.scratch = made
         ctx.backward_pass = passes.backward
         ctx.steps = fast.steps
         ctx.batch_sizes = batch_sizes

@@ -1,21 +1,17 @@
 /* One layer of a recurrent network over a whole sequence, forward and backward, in float32.
 
-   The equations are those of core/cells.py and the derivation is in core/engines/bptt.py.
-   binding.py compiles this file and passes.py calls it.
+   The equations are those of core/cells.py, the derivation is in core/engines/bptt.py. Weights
+   are packed once a call, in the order in which they are read. A tile of rows times a panel of
+   weights is summed in registers (product.h) and goes through the cell's equations (steps.h)
+   while it is still there. A thread takes its own sequences through all steps, so that threads
+   do not wait for each other; of few sequences it takes some hidden units instead, with a
+   barrier after each step. A single sequence through a large net: see single.h.
 
-   Weights are packed once a call, in the order in which they are read. A tile of rows times a panel
-   of weights is summed in registers (product.h) and goes through the cell's equations (steps.h)
-   while it is still there. A thread takes its own sequences through all steps, so that threads do
-   not wait for each other. If there are few sequences, every thread takes some hidden units
-   instead, and all meet at a barrier after each step. A single sequence through a large net has
-   steps of its own (single.h).
+   Memory: step t holds sizes[t] rows, and sizes never rise with t; all steps are stored one
+   after another. Gates are stacked as in torch.nn.
 
-   Memory: step t holds sizes[t] rows, and sizes never rise with t; all steps are stored one after
-   another. Gates are stacked as in core/cells.py.
-
-   Invariant: results are bit-identical for any number of threads, and for any batch of two or more
-   sequences, as sums over hidden units are always taken in the same order. U x is computed here for
-   few rows and for small nets in inference, and by the BLAS otherwise. */
+   Invariant: results are bit-identical for any number of threads, and for any batch of two or
+   more sequences, as sums over hidden units are always taken in the same order. */
 
 #include <stdlib.h>
 
@@ -280,8 +276,7 @@ static void work(void *argument) {
     const unsigned mode = _mm_getcsr();
     _mm_setcsr(mode | 0x8040);
 #endif
-    if (j->backward) run_backward(l, &m);
-    else run_forward(l, &m);
+    j->backward ? run_backward(l, &m) : run_forward(l, &m);
 #ifdef __SSE__
     _mm_setcsr(mode);
 #endif
