@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from class_folders import make, picture
 from PIL import Image
 
 from core.errors import InputError
@@ -12,20 +13,6 @@ from datasets import digits, pictures
 from datasets.folders import letterbox, load, load_all
 from datasets.image_files import ImageFiles
 from datasets.picture_store import Decoding, InMemory, Mapped
-
-
-def picture(folder, name, value, shape=(6, 8)):
-    folder.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full(shape, value, dtype=np.uint8)).save(folder / name)
-
-
-def make(folder, cats=20, dogs=40, first=0):
-    """Grey pictures of 6x8, each of its own value: cats from `first`, dogs from 100 + `first`."""
-    for number in range(cats):
-        picture(folder / "cat", f"{number:02}.png", first + number)
-    for number in range(dogs):
-        picture(folder / "dog", f"{number:02}.png", 100 + first + number)
-    return folder
 
 
 def values(images):
@@ -226,87 +213,3 @@ def test_one_colour_picture_makes_all_rgb(tmp_path):
     colours = sorted(everything[:, :, 0, 0].tolist())
     assert [10, 20, 30] in colours
     assert [3, 3, 3] in colours
-
-
-def test_broken_pictures_are_named_once_and_left_out(tmp_path, capsys):
-    make(tmp_path, 6, 6)
-    for name in ("x1.png", "x2.png", "x3.jpg", "x4.gif"):
-        (tmp_path / "cat" / name).write_bytes(b"broken")
-    whole = (tmp_path / "dog" / "00.png").read_bytes()
-    (tmp_path / "dog" / "00.png").write_bytes(whole[: len(whole) // 2])
-    splits = load(tmp_path)
-    assert len(splits.train) + len(splits.validation) + len(splits.test) == 11
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert "5 of 16 pictures" in lines[0]
-    assert lines[0].count(", ") == 3  # three names and "..."
-
-
-def empty(folder):
-    folder.mkdir()
-
-
-def one_class(folder):
-    make(folder, 5, 0)
-
-
-def too_few(folder):
-    make(folder, 2, 5)
-
-
-def empty_class(folder):
-    make(folder, 0, 5)
-    (folder / "cat").mkdir()
-
-
-def loose_files(folder):
-    picture(folder, "a.png", 1)
-
-
-def all_broken(folder):
-    for name in ("cat", "dog"):
-        (folder / name).mkdir(parents=True)
-        (folder / name / "a.png").touch()
-
-
-def no_test(folder):
-    make(folder / "train")
-    make(folder / "val")
-
-
-def two_validations(folder):
-    for part in ("train", "val", "validation", "test"):
-        make(folder / part)
-
-
-def new_class_in_test(folder):
-    make(folder / "train")
-    make(folder / "test")
-    picture(folder / "test" / "emu", "a.png", 1)
-
-
-def empty_test(folder):
-    make(folder / "train")
-    (folder / "test").mkdir()
-
-
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
-        (empty, "pets: no class folders"),
-        (one_class, r"pets: one class only \(cat\)"),
-        (too_few, "cat: 2 readable pictures, of 3 or more"),
-        (empty_class, "cat: 0 readable pictures, of 3 or more"),
-        (loose_files, "pets: no class folders"),
-        (all_broken, "pets: not one readable picture"),
-        (no_test, "pets: train/ but no test/"),
-        (two_validations, "pets: both val/ and validation/"),
-        (new_class_in_test, "emu: there is no class emu to train on"),
-        (empty_test, "test: not one readable picture"),
-    ],
-)
-def test_malformed_folders_are_one_line(tmp_path, build, message):
-    build(tmp_path / "pets")
-    with pytest.raises(InputError, match=message) as error:
-        load(tmp_path / "pets")
-    assert "\n" not in str(error.value)

@@ -6,10 +6,17 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from compared import FAST_CELLS
+from own_cells import (
+    BATCH,
+    HIDDEN,
+    INPUT,
+    OWN,
+    TIME,
+    CoupledLSTM,
+    MinimalGatedUnit,
+    loop,
+)
 from torch import Tensor, nn
-from torch.nn.modules import module as torch_module
-from torch.nn.utils import parametrize
 
 from core.cell import Cell, State
 from core.cells import CELLS, GRUCell, LSTMCell, RNNCell
@@ -17,101 +24,12 @@ from core.engines import bptt
 from core.engines.reference import ReferenceTape
 from core.recurrent import Recurrent, with_biases
 
-TIME, BATCH, INPUT, HIDDEN = 6, 3, 5, 8
-
-
-class MinimalGatedUnit(Cell):
-    """Zhou et al. 2016: one gate, two rows of weights."""
-
-    gates = 2
-
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        (h,) = state
-        u_f, u_n = self.input_product(x).chunk(2, -1)
-        W_f, W_n = self.W.chunk(2)
-        f = torch.sigmoid(u_f + F.linear(h, W_f))
-        n = torch.tanh(u_n + F.linear(f * h, W_n))
-        h = (1 - f) * h + f * n
-        return h, (h,)
-
-
-class CoupledLSTM(LSTMCell):
-    """Greff et al. 2017: the input gate is i = 1 - f; only `forward` is overridden."""
-
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        h, c = state
-        _, f, g, o = (self.input_product(x) + F.linear(h, self.W)).chunk(4, -1)
-        f = torch.sigmoid(f)
-        c = f * c + (1 - f) * torch.tanh(g)
-        h = torch.sigmoid(o) * torch.tanh(c)
-        return h, (h, c)
-
-
-class LayerNormLSTM(LSTMCell):
-    """Ba et al. 2016: the preactivations are normalised, by a module of the cell's own."""
-
-    def __init__(self, input_size: int, hidden_size: int, **options: Any):
-        super().__init__(input_size, hidden_size, **options)
-        self.norm = nn.LayerNorm(4 * hidden_size, dtype=self.W.dtype)
-
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        h, c = state
-        i, f, g, o = self.norm(self.input_product(x) + F.linear(h, self.W)).chunk(4, -1)
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        h = torch.sigmoid(o) * torch.tanh(c)
-        return h, (h, c)
-
-
-class PeepholeLSTM(Cell):
-    """Gers and Schmidhuber 2000: the gates see c, through a parameter of the cell's own."""
-
-    name = "peephole"
-    state_parts = ("h", "c")
-    gates = 4
-
-    def __init__(self, input_size: int, hidden_size: int, **options: Any):
-        super().__init__(input_size, hidden_size, **options)
-        self.p = nn.Parameter(torch.randn(3, hidden_size, dtype=self.W.dtype))
-
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        h, c = state
-        i, f, g, o = (self.input_product(x) + F.linear(h, self.W)).chunk(4, -1)
-        c_new = torch.sigmoid(f + self.p[0] * c) * c
-        c_new = c_new + torch.sigmoid(i + self.p[1] * c) * torch.tanh(g)
-        h = torch.sigmoid(o + self.p[2] * c_new) * torch.tanh(c_new)
-        return h, (h, c_new)
-
-
-class ResetBeforeGRU(GRUCell):
-    """Cho et al. 2014 as printed, W (r h); only `forward` is overridden."""
-
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        (h,) = state
-        u_r, u_z, u_n = self.input_product(x).chunk(3, -1)
-        W_r, W_z, W_n = self.W.chunk(3)
-        r = torch.sigmoid(u_r + F.linear(h, W_r))
-        z = torch.sigmoid(u_z + F.linear(h, W_z))
-        n = torch.tanh(u_n + F.linear(r * h, W_n))
-        h = (1 - z) * n + z * h
-        return h, (h,)
-
-
-OWN = [MinimalGatedUnit, CoupledLSTM, LayerNormLSTM, PeepholeLSTM, ResetBeforeGRU]
-
 
 @pytest.fixture(autouse=True)
 def _others_ran_before() -> None:
     torch.manual_seed(0)
     for name in CELLS:
         Recurrent(name, INPUT, HIDDEN)(torch.randn(2, 2, INPUT))
-
-
-def loop(cell: Cell, x: Tensor, state: State) -> tuple[Tensor, State]:
-    outputs = []
-    for x_t in x:
-        output, state = cell(x_t, state)
-        outputs.append(output)
-    return torch.stack(outputs), state
 
 
 def with_gradients(run: Callable[[Tensor], Tensor], x: Tensor, cell: nn.Module) -> list[Tensor]:
@@ -262,91 +180,3 @@ def test_layers_of_different_states_or_widths_are_refused():
         net.cells[1] = nn.ModuleList([other])
         with pytest.raises(ValueError, match="layer"):
             net(x)
-
-
-def zeros_after(_: nn.Module, __: Any, given: Any) -> Any:
-    return torch.zeros(BATCH, HIDDEN), given[1]
-
-
-def twice_before(_: nn.Module, given: Any) -> Any:
-    return 2 * given[0], given[1]
-
-
-def twice_backward(_: nn.Module, d_in: Any, __: Any) -> Any:
-    return 2 * d_in[0], *d_in[1:]
-
-
-def twice_before_backward(_: nn.Module, d_out: Any) -> Any:
-    return tuple(None if d is None else 2 * d for d in d_out)
-
-
-HOOKS: dict[str, Callable[[Cell], Any]] = {
-    "forward": lambda cell: cell.register_forward_hook(zeros_after),
-    "before forward": lambda cell: cell.register_forward_pre_hook(twice_before),
-    "backward": lambda cell: cell.register_full_backward_hook(twice_backward),
-    "before backward": lambda cell: cell.register_full_backward_pre_hook(twice_before_backward),
-}
-
-
-@pytest.mark.parametrize("hook", HOOKS)
-@pytest.mark.parametrize("engine", ["auto", "bptt", "fused"])
-@pytest.mark.parametrize("cell", FAST_CELLS)
-def test_hooks_of_a_cell_run(cell, engine, hook):
-    net = Recurrent(cell, INPUT, HIDDEN, engine=engine)
-    x = torch.randn(TIME, BATCH, INPUT, requires_grad=True)
-    before = torch.autograd.grad(net(x)[0].sum(), x)[0]
-    HOOKS[hook](net.layers[0][0])
-    outputs, _ = net(x)
-    if not outputs.requires_grad:
-        assert not outputs.any()
-        return
-    ours = torch.autograd.grad(outputs.sum(), x)[0]
-    assert not torch.allclose(ours, before)
-    net.engine = "reference"
-    torch.testing.assert_close(ours, torch.autograd.grad(net(x)[0].sum(), x)[0])
-
-
-def test_global_hooks_and_a_forward_on_the_instance_run():
-    net, x = Recurrent("gru", INPUT, HIDDEN), torch.randn(TIME, BATCH, INPUT)
-    cell: Any = net.layers[0][0]
-    calls = []
-    handle = torch_module.register_module_forward_hook(lambda module, *_: calls.append(module))
-    try:
-        net(x)
-    finally:
-        handle.remove()
-    assert calls.count(cell) == TIME
-    cell.forward = lambda x, state: (torch.ones(len(x), HIDDEN), state)
-    assert (net(x)[0] == 1).all()
-    tape = bptt.record(cell, BATCH, 1)
-    assert (tape.step(x[0]) == 1).all()
-
-
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize(("cell", "sigma"), [("rnn", "sigma"), ("lstm", "sigma_c")])
-def test_an_activation_of_ones_own_is_computed(cell, sigma, training):
-    net = Recurrent(cell, INPUT, HIDDEN)
-    layer = net.layers[0][0]
-    setattr(layer, sigma, torch.sin)
-    x = torch.randn(TIME, BATCH, INPUT)
-    with torch.set_grad_enabled(training):
-        expected, _ = loop(layer, x, layer.initial_state(BATCH))
-        torch.testing.assert_close(net(x)[0], expected)
-        net.engine = "bptt"
-        with pytest.raises(ValueError, match="its activations"):
-            net(x)
-
-
-def test_parametrized_weights_keep_the_fast_steps():
-    class Doubled(nn.Module):
-        def forward(self, W: Tensor) -> Tensor:
-            return 2 * W
-
-    net, x = Recurrent("lstm", INPUT, HIDDEN), torch.randn(TIME, BATCH, INPUT)
-    plain = Recurrent("lstm", INPUT, HIDDEN)
-    plain.load_state_dict(net.state_dict())
-    plain.layers[0][0].W.data *= 2
-    parametrize.register_parametrization(net.layers[0][0], "W", Doubled())
-    for engine in ("auto", "bptt", "fused", "reference"):
-        net.engine = engine
-        torch.testing.assert_close(net(x), plain(x))

@@ -56,7 +56,8 @@ class _Tape(TorchDispatchMode):
         for written in _written(func, args, kwargs):
             place = written.untyped_storage().data_ptr()
             if place not in self.own and place not in self.before:
-                whole = torch.empty(0, dtype=torch.uint8).set_(written.untyped_storage())  # type: ignore[call-overload]
+                storage: Any = written.untyped_storage()
+                whole = torch.empty(0, dtype=torch.uint8).set_(storage)
                 self.before[place] = whole, whole.clone()
         given = {each.untyped_storage().data_ptr() for each in _tensors((args, kwargs))}
         result = func(*args, **kwargs)
