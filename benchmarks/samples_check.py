@@ -166,7 +166,8 @@ def main(
     config = Config()
     alphabet = None
     if run is not None:
-        trained, config = open_model(run, "cpu")
+        trained, _ = open_model(run, "cpu")
+        config = trained.config
         alphabet = trained.alphabet
         sources[str(run)] = texts(trained, length=length, rows=pieces, seed=seed)
     corpus = open_corpus(text, alphabet=alphabet)

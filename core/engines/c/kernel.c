@@ -7,8 +7,7 @@
    do not wait for each other; of few sequences it takes some hidden units instead, with a
    barrier after each step. A single sequence through a large net: see single.h.
 
-   Memory: step t holds sizes[t] rows, and sizes never rise with t; all steps are stored one
-   after another. Gates are stacked as in torch.nn.
+   Memory: all steps are stored one after another, sizes[t] rows each; sizes never rise.
 
    Invariant: results are bit-identical for any number of threads, and for any batch of two or
    more sequences, as sums over hidden units are always taken in the same order. */
@@ -276,7 +275,8 @@ static void work(void *argument) {
     const unsigned mode = _mm_getcsr();
     _mm_setcsr(mode | 0x8040);
 #endif
-    j->backward ? run_backward(l, &m) : run_forward(l, &m);
+    if (j->backward) run_backward(l, &m);
+    else run_forward(l, &m);
 #ifdef __SSE__
     _mm_setcsr(mode);
 #endif
