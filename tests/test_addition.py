@@ -121,7 +121,7 @@ def test_held_out_pairs_are_never_learned_from():
         assert torch.equal(add(x), d)
 
 
-def test_the_feed_forward_net_has_room_for_its_width_only():
+def test_the_feed_forward_net_refuses_numbers_wider_than_its_input():
     net = FeedForward(Config(bits=3, width=5))
     for bits in (1, 5):
         assert net(random_pairs(4, bits, torch.Generator().manual_seed(0))).shape == (6, 4)
@@ -130,7 +130,7 @@ def test_the_feed_forward_net_has_room_for_its_width_only():
 
 
 @pytest.mark.parametrize("error", ["cross_entropy", "squared_error"])
-def test_candidates_learn_as_if_alone(error):
+def test_candidates_train_independently(error):
     config = Config(bits=3, width=5, candidates=3, error=error)
     learner = Learner(config)
     batch = TrainingBatches(split(config, CPU)[0], config)(0, slice(None))
@@ -182,7 +182,7 @@ def test_the_command_leaves_a_whole_run(run, capfd):
         assert words in said
 
 
-def test_a_learned_machine_is_told_and_drawn(run, tmp_path, capfd):
+def test_a_learned_automaton_is_printed_and_drawn(run, tmp_path, capfd):
     """The run's weights are replaced by those set by hand; its report is that of an adder."""
     saved = checkpoint.load(run / "best.pt", "addition")
     config = {**saved["config"], "activation": "sigmoid"}

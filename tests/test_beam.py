@@ -48,7 +48,7 @@ def test_a_beam_wide_enough_is_exhaustive_search_without_the_forbidden():
     length=st.integers(1, 8),
     penalty=st.sampled_from([0.0, 0.7, 1.3]),
 )
-def test_hypotheses_are_what_they_say_they_are(seed, cell, vocabulary, width, length, penalty):
+def test_hypotheses_have_the_scores_they_state(seed, cell, vocabulary, width, length, penalty):
     model = Model(vocabulary, cell, batch=3, seed=seed)
     options = {"start": START, "end": END, "length": length, "width": width, "penalty": penalty}
     together = beam_search(model, model.state, **options)
@@ -90,7 +90,7 @@ def test_width_one_is_greedy(seed, length, penalty):
 
 
 @pytest.mark.parametrize("width", [1, 3, 50])
-def test_it_never_comes_back_with_nothing(width):
+def test_it_always_returns_a_hypothesis(width):
     model = Model(5, batch=2)
     options = {"start": START, "end": END, "length": 4, "width": width}
     model.bias[END] = -torch.inf  # no sentence ends
@@ -109,7 +109,7 @@ def test_it_never_comes_back_with_nothing(width):
     assert log_p.eq(0).all()
 
 
-def test_a_sequence_stays_where_nothing_may_follow():
+def test_a_hypothesis_that_nothing_may_follow_is_kept():
     follows = torch.full((4, 4), -torch.inf)
     # 0 -> 2 -> 3, a dead end, or 0 -> end.
     follows[0, 2] = 3.0

@@ -22,7 +22,7 @@ from core.recurrent import Recurrent
 
 @needs_compiler
 @pytest.mark.parametrize("cell", FAST_CELLS)
-def test_a_closed_loop_is_the_sequence(cell):
+def test_a_closed_loop_equals_the_sequence(cell):
     layer = CELLS[cell](5, 23, bias=True)
     x = torch.randn(7, 4, 5)
     tape = bptt.record(layer, 4, 7)
@@ -41,7 +41,7 @@ def test_a_closed_loop_is_the_sequence(cell):
 
 @needs_compiler
 @pytest.mark.parametrize("cell", FAST_CELLS)
-def test_two_live_graphs_of_one_layer_share_nothing(cell):
+def test_two_live_graphs_of_one_layer_share_no_buffers(cell):
     net, _ = pair(cell, 4, 18)
     leaves, inputs = list(net.parameters()), [torch.randn(6, 3, 4), torch.randn(6, 3, 4)]
     alone = [torch.autograd.grad(net(x)[0].square().sum(), leaves) for x in inputs]
@@ -52,7 +52,7 @@ def test_two_live_graphs_of_one_layer_share_nothing(cell):
 
 @needs_compiler
 @pytest.mark.parametrize("cell", FAST_CELLS)
-def test_backward_again_needs_the_graph_kept_and_then_gives_the_same(cell):
+def test_a_second_backward_pass_needs_retain_graph_and_gives_the_same(cell):
     net, _ = pair(cell, 4, 18)
     leaves, total = list(net.parameters()), net(torch.randn(6, 3, 4))[0].sum()
     first = torch.autograd.grad(total, leaves, retain_graph=True)
@@ -64,7 +64,7 @@ def test_backward_again_needs_the_graph_kept_and_then_gives_the_same(cell):
 
 
 @needs_compiler
-def test_what_changed_since_the_pass_forward_is_noticed():
+def test_outputs_modified_in_place_are_noticed():
     net, _ = pair("lstm", 4, 18)
     outputs, _ = net(torch.randn(6, 3, 4))
     with torch.no_grad():
@@ -75,7 +75,7 @@ def test_what_changed_since_the_pass_forward_is_noticed():
 
 @needs_compiler
 @pytest.mark.parametrize("cell", FAST_CELLS)
-def test_checkpoints_and_hooks_on_saved_tensors(cell):
+def test_activation_checkpoints_and_saved_tensor_hooks(cell):
     net, _ = pair(cell, 4, 18, layers=2)
     leaves, x = list(net.parameters()), torch.randn(6, 3, 4)
     expected = torch.autograd.grad(net(x)[0].square().sum(), leaves)
@@ -101,7 +101,7 @@ def test_checkpoints_and_hooks_on_saved_tensors(cell):
 
 
 @needs_compiler
-def test_ten_thousand_calls_leave_the_memory_as_it_was():
+def test_ten_thousand_calls_do_not_leak_memory():
     net = Recurrent("lstm", 3, 20, engine="bptt")
     parameters = list(net.parameters())
 
@@ -119,6 +119,6 @@ def test_ten_thousand_calls_leave_the_memory_as_it_was():
 
 
 @needs_compiler
-def test_other_activations_and_precisions_run_in_torch():
+def test_other_activations_and_precisions_use_the_tape_in_torch():
     assert type(bptt.record(RNNCell(3, 4, activation="hardtanh"), 2, 3)) is Tape
     assert type(bptt.record(CELLS["lstm"](3, 4, dtype=torch.float64), 2, 3)) is Tape

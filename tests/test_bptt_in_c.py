@@ -48,7 +48,7 @@ def test_outputs_and_gradients_agree_with_double_precision(cell, shape):
 
 @needs_compiler
 @pytest.mark.parametrize("cell", FAST_CELLS)
-def test_deep_and_both_ways_without_bias_zero_lengths_among_them(cell):
+def test_two_bidirectional_layers_with_sequences_of_length_zero(cell):
     torch.manual_seed(0)
     ours, reference = pair(cell, 5, 19, layers=2, bidirectional=True)
     x, state, lengths = torch.randn(8, 4, 5), random_state(ours, 4), torch.tensor([3, 0, 8, 0])
@@ -73,7 +73,7 @@ def test_deep_and_both_ways_without_bias_zero_lengths_among_them(cell):
         ("gru", {"gate_activation": "tanh", "cell_activation": "sigmoid"}),
     ],
 )
-def test_its_other_activations(cell, options):
+def test_other_activations(cell, options):
     torch.manual_seed(0)
     ours, reference = pair(cell, 4, 21, **options)
     x, state = torch.randn(5, 3, 4), random_state(ours, 3)
@@ -100,7 +100,7 @@ def test_activations_are_right_to_the_last_bits_from_tiny_to_huge(name, exact):
 
 @needs_compiler
 @pytest.mark.parametrize("cell", FAST_CELLS)
-def test_the_bits_depend_neither_on_threads_nor_on_the_rest_of_the_batch(cell, monkeypatch):
+def test_bits_depend_neither_on_threads_nor_on_the_rest_of_the_batch(cell, monkeypatch):
     ours, _ = pair(cell, 6, 40, bias=True)
     x, state, lengths = torch.randn(5, 11, 6), random_state(ours, 11), torch.randint(1, 6, (11,))
     one = everything(ours, x, state, lengths)
@@ -113,9 +113,7 @@ def test_the_bits_depend_neither_on_threads_nor_on_the_rest_of_the_batch(cell, m
 @needs_compiler
 @pytest.mark.parametrize("cell", FAST_CELLS)
 @pytest.mark.parametrize(("batch", "hidden"), [(1, 272), (1, 320), (3, 272), (6, 272)])
-def test_threads_that_share_out_the_units_leave_the_bits_as_they_are(
-    cell, batch, hidden, monkeypatch
-):
+def test_bits_do_not_depend_on_threads_that_share_units(cell, batch, hidden, monkeypatch):
     # Large enough for threads to wait for each other.
     ours, reference = pair(cell, 32, hidden, bias=True)
     x, state = torch.randn(4, batch, 32), random_state(ours, batch)
@@ -155,7 +153,7 @@ def test_integers_are_one_hot_vectors(cell, rows):
         (9, 8, 20, 300),
     ],
 )
-def test_without_gradient_everything_is_as_with_it(cell, time, batch, size, hidden):
+def test_inference_agrees_with_double_precision(cell, time, batch, size, hidden):
     ours, reference = pair(cell, size, hidden, layers=2, bias=True)
     lengths, state = (
         torch.randint(0, time + 1, (batch,)).clamp(min=int(batch == 1)),

@@ -39,7 +39,7 @@ def agree(net: Recurrent, x: Tensor, state: Any = None) -> None:
 
 @pytest.mark.parametrize("cell", FAST_CELLS)
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_net_that_has_inferred_still_learns(cell, batch):
+def test_a_net_can_train_after_inference_mode(cell, batch):
     net, x = Recurrent(cell, 8, 16), torch.randn(80, batch, 8)
     with torch.inference_mode():
         inferred = net(x)[0]
@@ -49,7 +49,7 @@ def test_a_net_that_has_inferred_still_learns(cell, batch):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_the_default_dtype_is_that_of_others(dtype):
+def test_the_default_dtype_does_not_matter(dtype):
     net, x = Recurrent("lstm", 8, 16), torch.randn(5, 3, 8)
     torch.set_default_dtype(dtype)
     try:
@@ -58,21 +58,21 @@ def test_the_default_dtype_is_that_of_others(dtype):
         torch.set_default_dtype(torch.float32)
 
 
-def test_the_default_device_is_that_of_others():
+def test_the_default_device_does_not_matter():
     net, x = Recurrent("gru", 8, 16), torch.randn(5, 3, 8)
     expected = net(x)[0]
     with torch.device("meta"):
         assert torch.equal(net(x)[0], expected)
 
 
-def test_numbers_whose_sign_is_still_to_be_turned():
+def test_tensors_with_the_negative_bit():
     net = Recurrent("lstm", 8, 16)
     turned = torch._neg_view  # pyright: ignore[reportPrivateImportUsage]
     agree(net, turned(torch.randn(5, 3, 8)))
     agree(net, torch.randn(5, 3, 8), tuple(turned(part.normal_()) for part in net.initial_state(3)))
 
 
-def test_tensors_that_have_no_memory_of_their_own_are_for_others():
+def test_fake_tensors_run_on_another_engine():
     with FakeTensorMode():
         outputs, _ = Recurrent("lstm", 8, 16)(torch.randn(5, 3, 8))
     assert isinstance(outputs, FakeTensor)
@@ -88,7 +88,7 @@ def test_an_exported_net_takes_any_batch(cell):
         torch.testing.assert_close(program.module()(x)[0], net(x)[0])
 
 
-def test_hooks_may_give_back_memory_that_lies_otherwise():
+def test_saved_tensor_hooks_may_return_other_strides():
     net, x = Recurrent("lstm", 8, 16), torch.randn(70, 3, 8)
     leaves = list(net.parameters())
     expected = torch.autograd.grad(net(x)[0].sum(), leaves)
@@ -101,7 +101,7 @@ def test_hooks_may_give_back_memory_that_lies_otherwise():
     torch.testing.assert_close(torch.autograd.grad(outputs.sum(), leaves), expected)
 
 
-def test_the_way_back_is_in_single_precision_under_autocast_too():
+def test_the_backward_pass_is_in_single_precision_under_autocast():
     net, x = Recurrent("lstm", 8, 16), torch.randn(70, 3, 8)
     leaves = list(net.parameters())
     expected = torch.autograd.grad(net(x)[0].sum(), leaves)
@@ -149,7 +149,7 @@ def test_hooks_of_cells_are_run():
     assert not torch.allclose(after, before)
 
 
-def test_inputs_of_another_precision_are_those_of_the_weights():
+def test_inputs_are_cast_to_the_precision_of_the_weights():
     net, x = Recurrent("lstm", 16, 128), torch.randn(20, 32, 16, dtype=torch.float64)
     with torch.no_grad():
         assert torch.equal(net(x)[0], net(x.float())[0])
@@ -157,13 +157,13 @@ def test_inputs_of_another_precision_are_those_of_the_weights():
 
 @pytest.mark.filterwarnings("ignore")  # `torch.jit` is deprecated, but people have it
 @pytest.mark.parametrize("cell", FAST_CELLS)
-def test_a_trace_holds_what_was_computed(cell):
+def test_a_trace_computes_the_same(cell):
     net, x = Recurrent(cell, 8, 16, layers=2), torch.randn(5, 3, 8)
     traced: Any = torch.jit.trace(net, (torch.randn(5, 3, 8),), check_trace=False)
     torch.testing.assert_close(traced(x)[0], net(x)[0])
 
 
-def test_who_counts_operations_sees_them():
+def test_flop_counters_see_the_operations():
     net, x = Recurrent("gru", 8, 16), torch.randn(5, 3, 8)
     with FlopCounterMode(display=False) as counter:
         net(x)

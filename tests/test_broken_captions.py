@@ -11,7 +11,7 @@ from core.errors import InputError
 from datasets import captions
 
 
-def test_what_is_missing_is_told_once_of_each_kind(
+def test_what_is_missing_is_reported_once_for_each_kind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     draw(tmp_path, NAMES[:3])
@@ -33,7 +33,7 @@ def test_what_is_missing_is_told_once_of_each_kind(
     ]
 
 
-def test_pictures_without_a_text_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_pictures_without_a_text_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     draw(tmp_path, NAMES[:4])
     write(tmp_path / "a.txt", "one")
     write(tmp_path / "b.txt", "")

@@ -55,7 +55,7 @@ def test_a_library_that_was_cut_or_altered_is_made_anew(cache, size):
 
 
 @needs_compiler
-def test_a_library_that_others_can_write_is_made_anew(cache, monkeypatch):
+def test_a_library_that_other_users_can_write_is_rebuilt(cache, monkeypatch):
     path = build.build(binding.SOURCE)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     path.chmod(0o722)

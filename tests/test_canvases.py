@@ -101,7 +101,7 @@ def test_a_rank_paints_its_rows_of_the_global_batch():
     assert torch.equal(whole, torch.cat(halves))
 
 
-def test_without_translation_the_digit_is_central_and_alone():
+def test_without_translation_the_digit_is_centered_and_single():
     images = some_images(3, 3, 4, 6)
     painted = Canvas((10, 9), translate=False).fixed(images, seed=0)
     assert torch.equal(painted[:, :, 3:7, 1:7], images)

@@ -74,7 +74,7 @@ def test_json_lines(run: Path, capsys: pytest.CaptureFixture[str]):
         assert probabilities == pytest.approx([c.log_probability for c in captions], abs=1e-4)
 
 
-def test_batches_are_told_as_they_are_done(run: Path):
+def test_captions_are_printed_batch_by_batch(run: Path):
     made, _ = open_model(run, "cpu")
     read = 0
 
@@ -98,7 +98,7 @@ def test_batches_are_told_as_they_are_done(run: Path):
         assert each.sentences[0].text == expected(run, f"{n}.png", 2)[0].text
 
 
-def test_pictures_of_one_colour_are_told_as_such(run: Path, capsys: pytest.CaptureFixture[str]):
+def test_pictures_of_one_colour_are_reported(run: Path, capsys: pytest.CaptureFixture[str]):
     for colour in ("black", "white", "#808182"):
         Image.new("RGB", (40, 30), colour).save("flat.jpg")
         assert call("flat.jpg", "--run", run, "--overlay", "drawn", "--html", "a.html") == 0

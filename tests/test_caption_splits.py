@@ -9,7 +9,7 @@ from core.errors import InputError
 from datasets import captions
 
 
-def test_images_in_no_list_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_images_in_no_list_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     token = flickr8k(tmp_path)
     (token.parent / "Flickr_8k.testImages.txt").unlink()
     splits = captions.load(token)
@@ -46,7 +46,7 @@ def test_pictures_with_texts_in_folders_of_splits(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("silent")
-def test_without_splits_they_hang_on_the_names_alone(tmp_path: Path):
+def test_without_given_splits_they_depend_only_on_names(tmp_path: Path):
     names = [f"{n:03}.jpg" for n in range(100)]
     draw(tmp_path / "images", names)
     splits = captions.load(coco(tmp_path / "mine.json", simple(names)))
@@ -64,7 +64,7 @@ def test_without_splits_they_hang_on_the_names_alone(tmp_path: Path):
 @pytest.mark.parametrize(
     ("count", "sizes"), [(1, (1, 0, 0)), (2, (2, 0, 0)), (3, (1, 1, 1)), (10, (8, 1, 1))]
 )
-def test_splits_of_a_few(tmp_path: Path, count: int, sizes: tuple[int, int, int]):
+def test_splits_of_small_sets(tmp_path: Path, count: int, sizes: tuple[int, int, int]):
     draw(tmp_path)
     splits = captions.load(coco(tmp_path / "captions.json", simple(NAMES[:count])))
     assert (len(splits.train), len(splits.validation), len(splits.test)) == sizes
@@ -83,7 +83,7 @@ def test_a_missing_validation_part_is_held_out_of_train(tmp_path: Path):
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (0, 0, 2)
 
 
-def test_a_file_that_tells_no_split_beside_others_that_do(
+def test_a_file_without_a_split_beside_files_with_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     draw(tmp_path)

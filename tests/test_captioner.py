@@ -96,7 +96,7 @@ def test_cross_entropy_is_torchs():
         torch.testing.assert_close(objective.cross_entropy(logits, targets, smoothing), expected)
 
 
-def test_coverage_counts_words_in_the_mask_alone():
+def test_coverage_counts_only_words_in_the_mask():
     alphas = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]])
     assert objective.coverage(alphas, torch.tensor([[True, True, False]])) == 0
     assert objective.coverage(alphas, torch.tensor([[True, False, False]])) == pytest.approx(0.5)

@@ -128,7 +128,7 @@ def test_kaggle(tmp_path: Path, name: str, newline: str, mark: str):
     )
 
 
-def test_flickr30k_with_bars(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_flickr30k_with_vertical_bars(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     file = write(
         tmp_path / "results.csv",
         "image_name| comment_number| comment\n"

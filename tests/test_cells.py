@@ -100,7 +100,7 @@ def test_small_is_close_to_zero():
     assert 0.009 < cell.U.std() < 0.011
 
 
-def test_forget_bias_is_set_in_its_gate_alone():
+def test_forget_bias_is_set_only_in_its_gate():
     cell = LSTMCell(3, 4, bias=True, initialisation="orthogonal", forget_bias=1.5)
     assert cell.b is not None
     assert cell.b.tolist() == [0.0] * 4 + [1.5] * 4 + [0.0] * 8

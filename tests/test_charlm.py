@@ -168,7 +168,7 @@ def test_binary_junk_is_learned_as_bytes_and_a_line_of_100_000_characters_too(pl
         (["train", "text.txt", "--tied", "--embedding", "3"], "tied embeddings"),
     ],
 )
-def test_mistakes_are_told_in_a_line(capsys, words, problem):
+def test_mistakes_are_one_line(capsys, words, problem):
     assert run("train", *SMALL, "--steps", 1) == 0
     capsys.readouterr()
     assert run(*[word.replace("RUN", "runs/charlm/hello") for word in words]) == 2

@@ -42,7 +42,7 @@ def test_both_applications_are_named(saved: Path) -> None:
         checkpoint.load(saved, "glimpse")
 
 
-def test_a_later_format_asks_for_an_upgrade(tmp_path: Path) -> None:
+def test_a_later_format_requires_an_upgrade(tmp_path: Path) -> None:
     later = {
         "project": checkpoint.PROJECT,
         "format": checkpoint.FORMAT + 1,

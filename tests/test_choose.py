@@ -21,7 +21,7 @@ from core.engines import choose
         ("rnn", (9, 8, 4), "bptt", "bptt", "bptt"),
     ],
 )
-def test_auto_takes_what_the_table_says(cell, sizes, inference, by_kernel, without, monkeypatch):
+def test_auto_chooses_by_the_table(cell, sizes, inference, by_kernel, without, monkeypatch):
     time, batch, hidden = sizes
     layer, x = CELLS[cell](3, hidden), torch.zeros(time, batch, 3)
     lengths = torch.full((batch,), time)

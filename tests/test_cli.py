@@ -121,7 +121,7 @@ def test_bugs_keep_their_traceback(error: BaseException) -> None:
         cli.guard("toy show", command, [])
 
 
-def test_a_reader_that_has_enough_is_no_error(
+def test_a_closed_pipe_is_no_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reader, writer = os.pipe()
@@ -133,7 +133,7 @@ def test_a_reader_that_has_enough_is_no_error(
     assert capsys.readouterr().err == ""
 
 
-def test_a_foreign_package_datasets_is_told(
+def test_a_foreign_package_datasets_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "datasets").mkdir()

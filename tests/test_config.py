@@ -70,7 +70,7 @@ def test_what_does_not_fit_is_named(change: dict[str, Any], line: str) -> None:
         from_dict(Outer, data, "f.json")
 
 
-def test_something_else_than_a_dict_is_told() -> None:
+def test_a_value_that_is_no_dict_is_refused() -> None:
     with pytest.raises(InputError, match=r"f\.json: the whole cannot be 3"):
         from_dict(Outer, 3, "f.json")
 

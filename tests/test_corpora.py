@@ -84,7 +84,7 @@ def test_a_changed_file_is_not_taken_from_the_cache(tmp_path, cache):
         (lzma.compress(TEXT.encode())[:40], "damaged or incomplete"),
     ],
 )
-def test_files_that_are_no_text_are_told_in_a_line(tmp_path, cache, monkeypatch, content, problem):
+def test_files_that_are_no_text_are_one_line(tmp_path, cache, monkeypatch, content, problem):
     monkeypatch.setattr("datasets.corpora.PIECE", 7)
     path = write(tmp_path / "text", content)
     with pytest.raises(InputError, match=problem) as caught:

@@ -32,7 +32,7 @@ def saved(tmp_path: Path) -> Path:
     return path
 
 
-def test_every_truncation_is_told(saved: Path) -> None:
+def test_every_truncation_is_detected(saved: Path) -> None:
     content = saved.read_bytes()
     for length in [
         0,
@@ -50,7 +50,7 @@ def test_every_truncation_is_told(saved: Path) -> None:
         assert "truncated" in one_line(error, saved), length
 
 
-def test_every_flipped_byte_of_the_weights_is_told(saved: Path) -> None:
+def test_every_flipped_byte_of_the_weights_is_detected(saved: Path) -> None:
     content = saved.read_bytes()
     start = content.index(PAYLOAD["weights"]["w"].numpy().tobytes())
     for place in (start, start + 4 * 2500, start + 4 * 5000 - 1):
@@ -60,7 +60,7 @@ def test_every_flipped_byte_of_the_weights_is_told(saved: Path) -> None:
         assert "checksum" in one_line(error, saved)
 
 
-def test_any_flipped_byte_is_told_or_harmless(saved: Path) -> None:
+def test_any_flipped_byte_is_detected_or_harmless(saved: Path) -> None:
     content = saved.read_bytes()
     for place in [*range(0, 1500, 13), *range(len(content) - 1500, len(content), 13)]:
         saved.write_bytes(content[:place] + bytes([content[place] ^ 0x41]) + content[place + 1 :])

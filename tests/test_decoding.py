@@ -27,7 +27,7 @@ from core.decoding import greedy, sample, truncated
         ({"forbidden": (3, 0)}, (1, 2, 4, 5)),
     ],
 )
-def test_samples_have_the_distribution_asked_for(options, allowed):
+def test_samples_have_the_requested_distribution(options, allowed):
     p = torch.tensor([0.05, 0.1, 0.15, 0.4, 0.05, 0.25], dtype=torch.float64)
     expected = torch.zeros_like(p)
     expected[list(allowed)] = p[list(allowed)] ** (1 / options.get("temperature", 1.0))
@@ -48,7 +48,7 @@ def test_samples_have_the_distribution_asked_for(options, allowed):
     assert deviation.sum() < 25  # chi-square of at most 5 degrees of freedom: 1 in 7000
 
 
-def test_samples_depend_on_the_generator_alone_and_each_token_on_those_before():
+def test_samples_depend_only_on_the_generator_and_each_token_on_those_before():
     model = Model(4, "lstm", batch=1, seed=1)
     state = tuple(part.expand(5000, -1) for part in model.state)
     first, again, other = (

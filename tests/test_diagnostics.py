@@ -20,7 +20,7 @@ def close(ours: Tensor, expected: Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", FAST_CELLS)
-def test_norms_from_the_kernel_equal_those_autograd_retains(name):
+def test_norms_from_the_c_engine_equal_those_autograd_retains(name):
     recurrent = Recurrent(name, 3, 4, engine="bptt", **DOUBLE)
     x = torch.randn(9, 2, 3, **DOUBLE)
     cell = recurrent.layers[0][0]
@@ -104,7 +104,7 @@ def test_layers_are_taken_together_and_two_directions_refused():
         gradient_flow(Recurrent("gru", 3, 4, bidirectional=True, **DOUBLE), x)
 
 
-def test_frozen_networks_can_be_looked_at():
+def test_frozen_networks_can_be_diagnosed():
     cell = GRUCell(3, 4).requires_grad_(False)
     assert (gradient_flow(cell, torch.randn(5, 2, 3)).norms > 0).all()
 

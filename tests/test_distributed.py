@@ -75,7 +75,7 @@ def test_each_process_has_its_own_rows(monkeypatch: pytest.MonkeyPatch) -> None:
         distributed.rows(7)
 
 
-def test_rank_0_alone_writes_and_the_command_starts_as_many(
+def test_only_rank_0_writes_and_the_command_starts_as_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():

@@ -158,7 +158,7 @@ def test_preprocessing_travels_as_json():
     assert make_encoder("lite0", pretrained=False, preprocessing=SMALL).cells == 4
 
 
-def test_features_depend_on_their_own_picture_alone_and_on_no_chance(lite0):
+def test_features_are_deterministic_and_independent_of_the_batch(lite0):
     for encoder in (
         lite0,
         *map(make_encoder, FROM_SCRATCH),

@@ -70,7 +70,7 @@ def test_old_files_without_counts_load(tmp_path, shufflenet):
     )
 
 
-def test_an_unknown_name_is_told_the_choices():
+def test_an_unknown_name_is_refused_with_the_choices():
     for name in ("resnet19", "vit_b_16", "", "shufflenet; rm"):
         with pytest.raises(
             InputError, match=r"no encoder '.*choose lite0, tiny, micro or .*resnet18, .*resnet50"

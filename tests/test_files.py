@@ -47,7 +47,7 @@ def test_two_writers_of_one_file_do_not_share_a_temporary_name(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_exception_leaves_the_old_content_alone(tmp_path: Path) -> None:
+def test_an_exception_keeps_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
     with suppress(KeyError), files.replacing(path) as temporary:

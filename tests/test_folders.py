@@ -36,7 +36,7 @@ def test_each_class_is_split_70_15_15(tmp_path):
         assert [int(value >= 100) for value in values(part)] == part.labels.tolist()
 
 
-def test_the_split_hangs_on_the_names_alone(tmp_path):
+def test_the_split_depends_only_on_names(tmp_path):
     here = load(make(tmp_path / "here"))
     shutil.copytree(tmp_path / "here", tmp_path / "elsewhere")
     there = load(tmp_path / "elsewhere")
@@ -73,7 +73,7 @@ def test_without_validation_it_is_held_out_of_train(tmp_path):
     assert sorted(values(splits.test)) == [40, 41, 140, 141]
 
 
-def test_pictures_keep_their_sizes_unless_one_is_asked_for(tmp_path):
+def test_pictures_keep_their_sizes_unless_one_is_given(tmp_path):
     make(tmp_path, 10, 10)
     picture(tmp_path / "cat", "tall.png", 200, (300, 4))
     splits = load(tmp_path)
@@ -180,7 +180,7 @@ def test_all_pictures_of_all_splits(tmp_path):
         load_all(tmp_path, ("cat", "cow"), grey=True)
 
 
-def test_what_is_left_out_is_told_once(tmp_path, monkeypatch, capsys):
+def test_what_is_left_out_is_reported_once(tmp_path, monkeypatch, capsys):
     make(tmp_path, 6, 6)
     for name in ("a.HEIC", "b.heic", "c.cr2", "notes.txt"):
         (tmp_path / "cat" / name).write_bytes(b"")

@@ -181,7 +181,7 @@ def test_what_is_wrong_is_one_line(files, message, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_one_file_that_is_no_table_and_a_table_among_others(tmp_path):
+def test_one_file_that_is_no_table_and_a_table_among_texts(tmp_path):
     plain, table = text(tmp_path / "a.pos", "x\n"), text(tmp_path / "b.csv", "text,label\nx,y\n")
     for sources in ([plain], [plain, table]):
         with pytest.raises(InputError, match=r"a.pos: its first line names no columns of texts"):
@@ -193,7 +193,7 @@ def test_one_file_that_is_no_table_and_a_table_among_others(tmp_path):
         load([plain, tmp_path / "c.neg"])
 
 
-def test_made_up_reviews_are_balanced_and_the_words_alone_do_not_decide():
+def test_generated_reviews_are_balanced_and_single_words_do_not_decide():
     rows = reviews.sentences()
     assert len(rows) == len(dict(rows)) == 2 * sum(reviews.COUNTS.values())
     bags: dict[tuple[str, ...], set[str]] = {}

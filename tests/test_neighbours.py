@@ -41,7 +41,7 @@ def test_pooling_is_the_mean_over_the_grid_at_length_one():
     )
 
 
-def test_pixels_are_looked_at_first():
+def test_features_are_pooled_over_pixels():
     pixels = torch.randint(0, 256, (BATCH + 1, 3, 2, 2), dtype=torch.uint8)
 
     class Pixels:

@@ -56,7 +56,7 @@ def test_weights_of_other_shapes_are_broadcast_as_torch_does_or_refused(replaced
             net(x)
 
 
-def test_a_bias_in_the_reset_product_alone():
+def test_a_bias_only_in_the_reset_product():
     net, x = Recurrent("gru", SIZE, SIZE, bias=True), torch.randn(TIME, BATCH, SIZE)
     net.layers[0][0].b = None
     expected = outcome(net, "reference", x, True)
@@ -92,7 +92,7 @@ def test_weights_freed_before_backward_are_refused():
 
 
 @pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler here")
-def test_hooks_on_saved_tensors_that_return_others_are_refused():
+def test_saved_tensor_hooks_that_return_another_dtype_or_shape_are_refused():
     net, x = Recurrent("lstm", SIZE, SIZE), torch.ones(TIME, BATCH, SIZE)
     for wrong in (lambda t: t[..., :1], lambda t: t.double(), lambda t: t[:1]):
         with torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, wrong):

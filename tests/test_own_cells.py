@@ -135,7 +135,7 @@ def test_with_biases_takes_a_class():
     assert b[HIDDEN : 2 * HIDDEN].tolist() == [1.0] * HIDDEN
 
 
-def test_a_state_that_is_no_tuple_is_named():
+def test_a_state_that_is_no_tuple_is_refused():
     class Bare(Cell):
         gates = 1
 

@@ -57,7 +57,7 @@ def test_grey_of_unknown_white_is_refused(tmp_path):
             open_picture(path)
 
 
-def test_transparency_is_laid_on_white(tmp_path):
+def test_transparent_pictures_have_a_white_background(tmp_path):
     rgba = np.zeros((1, 3, 4), dtype=np.uint8)
     rgba[0, 1:, :] = [[200, 0, 0, 255], [0, 0, 0, 128]]
     tensor = to_tensor(open_picture(save(tmp_path / "a.png", rgba)))

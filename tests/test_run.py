@@ -63,7 +63,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_a_full_disk_is_told(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     run = Run(tmp_path, "toy", Config())
     with run.open(0, 10):
@@ -84,7 +84,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_a_terminal_gets_a_bar_unless_it_is_to_be_quiet(
+def test_a_terminal_gets_a_progress_bar_unless_quiet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quiet: bool
 ) -> None:
     terminal = Terminal()
@@ -121,7 +121,7 @@ def test_two_processes_do_not_train_in_one_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["removed", "moved"])
-def test_a_directory_that_vanishes_is_told(tmp_path: Path, how: str) -> None:
+def test_a_directory_that_vanishes_is_reported(tmp_path: Path, how: str) -> None:
     run = Run(tmp_path / "a", "toy", Config())
     with run.open(0, 10):
         run.log(1, {"x": 1.0})

@@ -74,7 +74,7 @@ def test_words_are_those_of_pycocoevalcap():
     ]
 
 
-def test_punctuation_if_asked_for():
+def test_punctuation_is_kept_on_request():
     vocabulary = Vocabulary.train([], punctuation=True)
     assert (
         " ".join(vocabulary.words("Isn't it (good)... 100%?")) == "is n't it ( good ) . . . 100 % ?"

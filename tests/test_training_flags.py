@@ -102,7 +102,7 @@ def test_runs_get_names_that_are_free() -> None:
     assert not Path("runs/toy/small-4").exists()
 
 
-def test_a_name_that_is_taken_is_told() -> None:
+def test_a_name_that_is_taken_is_refused() -> None:
     existing(parse("--name", "mine")[2])
     with pytest.raises(InputError, match=r"runs/toy/mine is taken: .* --resume runs/toy/mine"):
         parse("--name", "mine")
@@ -122,7 +122,7 @@ def test_a_resumed_run_has_its_own_configuration() -> None:
         parse("--resume", str(directory), "--preset", "small")
 
 
-def test_a_run_of_another_application_is_told() -> None:
+def test_a_run_of_another_application_is_refused() -> None:
     directory = existing(Run(Path("runs/toy/x"), "glimpse", PRESETS["small"]))
     with pytest.raises(InputError, match="runs/toy/x is a run of glimpse, not of toy"):
         parse("--resume", str(directory))
@@ -137,7 +137,7 @@ def test_a_run_of_another_application_is_told() -> None:
         ('{"app": "toy", "speed": 3}', "unknown field speed"),
     ],
 )
-def test_a_broken_config_is_told(content: str, line: str, tmp_path: Path) -> None:
+def test_a_broken_config_is_refused(content: str, line: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(InputError, match=line):
         parse("--resume", str(tmp_path))

@@ -142,7 +142,7 @@ def test_lines_are_written_as_soon_as_they_are_read(trained, monkeypatch, capsys
     assert "standard input: line 2 is not UTF-8" in told.err
 
 
-def test_a_long_line_is_cut_and_told_of(trained, monkeypatch, capsys):
+def test_a_long_line_is_cut_and_reported(trained, monkeypatch, capsys):
     given(monkeypatch, b"a" * 100_000)
     assert run(lines, trained, "--beam", 1) == 0
     assert "line 1 has" in capsys.readouterr().err

@@ -130,7 +130,7 @@ def test_long_pairs_are_left_out():
         no_longer(pairs, 2)
 
 
-def test_what_is_unknown_is_copied_from_where_it_was_looked_at():
+def test_unknown_words_are_copied_from_the_attended_place():
     """A network that writes <unk>, looking at the second word of three, then ends."""
     words = [counting.Pair("see the dog", "vidím psa")] * 2
     pieces = Vocabularies(*(Pieces.train(side, 99) for side in zip(*words, strict=True)))
@@ -161,7 +161,7 @@ def test_what_is_unknown_is_copied_from_where_it_was_looked_at():
     assert (empty.text, empty.tokens) == ("", ())
 
 
-def test_translations_come_in_the_order_asked_and_long_ones_are_cut():
+def test_translations_come_in_the_order_of_the_input_and_long_ones_are_cut():
     trained = Trained(SMALL, translator().float(), PIECES)
     short = [PAIRS[0].source, "", PAIRS[1].source, PAIRS[2].source]
     together = translate(trained, short, 2, 2)
