@@ -34,8 +34,10 @@ class Config(EncoderOptions):
 
     tune: bool = False
     """Train the encoder too; tiny and micro always are."""
+    tune_blocks: int = 0
+    """Train the last blocks of lite0, lite1 or lite2; what those before them give is cached."""
     tune_rate: float = 1.0
-    """Learning rate of a trained encoder, as a factor of the decoder's."""
+    """Learning rate of what is trained of the encoder, as a factor of the decoder's; 0: none."""
     mirror: bool = False
     """Mirror half of the training pictures."""
 
@@ -66,6 +68,8 @@ class Config(EncoderOptions):
     """Captions of an image in a batch; in self-critical training the number of samples."""
     self_critical: bool = False
     """Learn from the CIDEr-D of sampled captions instead of from the words of the references."""
+    agreed: float = 0.0
+    """Then also from the share that they use of the words people agree on, times this."""
     start: str | None = field(default=None, metadata={"place": True})
     """Run or checkpoint to start from; words that it lacks are added to its vocabulary."""
     beam: int = 3
@@ -81,7 +85,9 @@ class Config(EncoderOptions):
         require_within(1, WIDEST_BEAM, self, "beam")
         require_at_least(1, self, "embedding", "hidden", "visual", "scores")
         require_share(self, "dropout", "smoothing")
-        require_at_least(0, self, "name_bonus")
+        require_at_least(0, self, "name_bonus", "tune_blocks", "tune_rate", "agreed")
+        if self.tune_blocks and self.trains_encoder:
+            raise InputError("--tune trains the whole encoder: leave it or --tune-blocks out")
         if self.names and self.trains_encoder:
             raise InputError("names come from a frozen encoder's classifier: leave out --names")
         if self.shares and len(self.shares) != len(self.data):

@@ -1,6 +1,6 @@
 """Images and sentences as batches, each a function of (seed, step)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -17,7 +17,7 @@ from core.training import batches, devices
 from datasets import captions
 from datasets.captions import CaptionedImage
 from datasets.text import Vocabulary
-from vision.encoder import Encoder, Preprocessing
+from vision.encoder import Encoder, Preprocessing, Trunk
 from vision.features import extract, readable, report_broken
 
 IN_MEMORY = 1 << 30  # bytes of pixels that are kept; further pictures are opened again each time
@@ -67,12 +67,18 @@ class Pixels:
 
 
 class Resident:
-    """All features of a source, on a device."""
+    """All features of a source, on a device; or what `change` makes of them, in half precision."""
 
-    def __init__(self, source: Source, device: torch.device):
+    def __init__(
+        self,
+        source: Source,
+        device: torch.device,
+        change: Callable[[Tensor], Tensor] | None = None,
+    ):
         parts = []
-        for rows in batches.in_order(len(source), 256):
-            parts.append(source(range(rows.start, rows.stop)).to(device))
+        for rows in batches.in_order(len(source), 32):
+            part = source(range(rows.start, rows.stop)).to(device)
+            parts.append(change(part).half() if change else part)
         self.features = torch.cat(parts)
 
     def __len__(self) -> int:
@@ -161,11 +167,12 @@ def _part(
         if mirror:
             mirrored = Pixels(images_kept, encoder.preprocessing, mirrored=True)
     else:
-        source = extract(encoder, images, cache, quiet=quiet)
+        seeing = Trunk(encoder, config.tune_blocks) if config.tune_blocks else encoder
+        source = extract(seeing, images, cache, quiet=quiet)
         kept = list(source.items)
         images_kept = [images[number] for number in kept]
         if mirror:
-            mirrored = extract(encoder, images_kept, cache, mirrored=True, quiet=quiet)
+            mirrored = extract(seeing, images_kept, cache, mirrored=True, quiet=quiet)
     if not kept:
         data = " ".join(config.data)
         raise InputError(f"{data}: not one of the {len(images)} {name} pictures can be read")

@@ -46,8 +46,8 @@ def write_all(trained: Trained, part: Part, beam: int) -> list[Sentence]:
     with evaluating(trained.decoder):
         for rows in batches.in_order(len(part.source), BATCH):
             images = part.source(range(rows.start, rows.stop))
-            features = trained.encode(images) if trained.config.trains_encoder else images
-            sentences += [best[0] for best in trained.write(features, beam)]
+            found = trained.write(trained.features(images), beam)
+            sentences += [best[0] for best in found]
     return sentences
 
 
@@ -75,8 +75,8 @@ def references(trained: Trained, part: Part) -> list[list[tuple[str, ...]]]:
 
 def baselines(trained: Trained, train: Part, part: Part) -> dict[str, dict[str, float]]:
     """Return the scores of captions copied from training images with similar features."""
-    known = pooled(trained.encode, train.source)
-    queries = pooled(trained.encode, part.source)
+    known = pooled(trained.features, train.source)
+    queries = pooled(trained.features, part.source)
     captions = references(trained, train)
     truth = references(trained, part)
     agreeing = consensus(known, captions, queries, NEIGHBOURS)

@@ -100,17 +100,17 @@ class Captioner(nn.Module):
             nn.init.zeros_(self.name.weight)
 
     @torch.no_grad()
-    def take_over(self, weights: Mapping[str, Tensor]) -> None:
+    def take_over(self, weights: Mapping[str, Tensor], but: tuple[str, ...] = ()) -> None:
         """Start from the weights of another captioner, whose words are the first of these.
 
         Further words and layers keep their initial weights; a further word starts with the mean
-        bias of the others.
+        bias of the others. Layers whose names begin with one of `but` begin anew.
 
         Raises:
             ValueError: a layer has another size.
         """
         for name, value in self.state_dict().items():
-            if name not in weights:
+            if name not in weights or name.startswith(but):
                 continue
             source = weights[name].to(value)
             added = len(value) - len(source)
@@ -122,10 +122,17 @@ class Captioner(nn.Module):
             value[: len(source)] = source
 
     def see(self, features: Float[Tensor, "images cells channels"]) -> Seen:
-        """Return what the decoder reads of the images, from the encoder's features."""
+        """Return what the decoder reads of the images, from the encoder's features.
+
+        Where the encoder's last blocks were trained, their last row is for the classifier
+        (`vision.encoder.Tail`).
+        """
         names = None
+        known = features
+        if self.config.tune_blocks:
+            known, features = features[:, -1:], features[:, :-1]
         if self.names:
-            embedded = self.names(features) @ self.words.weight[self.names.words]
+            embedded = self.names(known) @ self.words.weight[self.names.words]
             names = self.name(embedded)
         features = self._drop(features.to(self.visual.weight.dtype))
         cells = F.relu(self.visual(features))

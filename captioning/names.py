@@ -9,11 +9,16 @@ takes the names as attributes (You et al. 2016, Yao et al. 2017):
 
 A sentence that lacks a name of which the classifier is sure is written once more, and may copy it
 (Yao et al. 2017): its logit gains `bonus` * p_k in each step until the name is written.
+
+For a name that is not in the vocabulary, because no caption showed it, stands a word that is like
+it; if the classifier is sure, the name takes its place in the finished sentence (Hendricks et al.
+2016 copy the weights of such a word): "a dog in the snow" becomes "a fox in the snow".
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -27,33 +32,68 @@ SURE = 0.3  # probability from which a name may be copied
 TABLE = Path(__file__).parents[1] / "vision" / "imagenet_words.txt"
 
 
+class Row(NamedTuple):
+    """A row of the table."""
+
+    word: str
+    like: str
+    """A more common word that stands in sentences like it, or ""."""
+    copied: bool
+    """Whether captions may copy the word."""
+    classes: tuple[int, ...]
+
+
 @cache
+def table() -> tuple[Row, ...]:
+    """Return the rows of vision/imagenet_words.txt."""
+    rows = []
+    for line in TABLE.read_text().splitlines():
+        if line.startswith("#"):
+            continue
+        first, *ranges = line.split()
+        word, _, like = first.removeprefix("*").partition("=")
+        classes: list[int] = []
+        for numbers in ranges:
+            begin, _, end = numbers.partition("-")
+            classes += range(int(begin), int(end or begin) + 1)
+        rows.append(Row(word, like, first.startswith("*"), tuple(classes)))
+    return tuple(rows)
+
+
 def class_words() -> dict[int, str]:
     """Return the word for each class of ImageNet that has one."""
-    words: dict[int, str] = {}
-    for word, *ranges in _rows():
-        for numbers in ranges:
-            first, _, last = numbers.partition("-")
-            for number in range(int(first), int(last or first) + 1):
-                words[number] = word.removeprefix("*")
-    return words
+    return {number: row.word for row in table() for number in row.classes}
 
 
-@cache
 def copied_words() -> frozenset[str]:
     """Return the words that captions may copy."""
-    return frozenset(word.removeprefix("*") for word, *_ in _rows() if word.startswith("*"))
+    return frozenset(row.word for row in table() if row.copied)
 
 
-def _rows() -> list[list[str]]:
-    lines = TABLE.read_text().splitlines()
-    return [line.split() for line in lines if not line.startswith("#")]
+def plural(word: str) -> str:
+    """Return the plural of a name."""
+    if word.endswith(("s", "x", "ch", "sh")):
+        return f"{word}es"
+    if word.endswith("f"):
+        return f"{word[:-1]}ves"
+    if word.endswith("y") and word[-2] not in "aeiou":
+        return f"{word[:-1]}ies"
+    return f"{word}s"
 
 
 class Names(nn.Module):
     """The probabilities of names, from the features of a picture.
 
     Its weights are the encoder's and not in checkpoints of the decoder.
+
+    Args:
+        weight, bias: the classifier.
+        words: the number of the word that is written for each name.
+        groups: 1 where a class has a name.
+        copied: the names that sentences may copy.
+        plurals: the numbers of plurals, by those of their words.
+        unknown: the names that are not in the vocabulary, by their places, with the words that are
+            written for them.
     """
 
     weight: Tensor
@@ -70,6 +110,7 @@ class Names(nn.Module):
         groups: Float[Tensor, "classes names"],
         copied: Bool[Tensor, " names"],
         plurals: Mapping[int, int],
+        unknown: Mapping[int, tuple[str, str]],
     ):
         super().__init__()
         self.register_buffer("weight", weight, persistent=False)
@@ -78,6 +119,7 @@ class Names(nn.Module):
         self.register_buffer("groups", groups, persistent=False)
         self.register_buffer("copied", copied, persistent=False)
         self.plurals = plurals
+        self.unknown = unknown
 
     def forward(
         self, features: Float[Tensor, "images cells channels"]
@@ -105,28 +147,55 @@ class Names(nn.Module):
                 missing[image, name] = probabilities[image, name]
         return missing
 
+    def replaced(self, probabilities: Float[Tensor, "images names"]) -> list[list[tuple[str, str]]]:
+        """Return for each image the words that stand for a name outside the vocabulary, and it."""
+        found: list[list[tuple[str, str]]] = [[] for _ in probabilities]
+        words = self.words.tolist()
+        for image, name in (probabilities >= SURE).nonzero().tolist():
+            rivals = [place for place, word in enumerate(words) if word == words[name]]
+            best = max(rivals, key=lambda place: probabilities[image, place].item())
+            if name == best and name in self.unknown:
+                word, like = self.unknown[name]
+                found[image] += [(like, word), (plural(like), plural(word))]
+        return found
+
+
+def replace_words(words: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the words of a sentence with some replaced, and with "a" or "an" before those."""
+    new = dict(pairs)
+    replaced = [new.get(word, word) for word in words]
+    for place in range(1, len(words)):
+        if words[place] in new and words[place - 1] in ("a", "an"):
+            replaced[place - 1] = "an" if replaced[place][0] in "aeiou" else "a"
+    return replaced
+
 
 def names_of(encoder: Encoder, vocabulary: Vocabulary) -> Names | None:
-    """Return the names that are in a vocabulary, or None for an encoder without a classifier."""
+    """Return the names that can be written with a vocabulary, or None without a classifier."""
     if encoder.classifier is None:
         return None
-    numbers = {word: vocabulary.number(word) for word in set(class_words().values())}
-    words = sorted(number for number in numbers.values() if number != vocabulary.unknown)
+
+    def known(word: str) -> bool:
+        return vocabulary.number(word) != vocabulary.unknown
+
+    rows = [row for row in table() if known(row.word) or (row.like and known(row.like))]
+    words = []
     plurals = {}
-    for word, number in numbers.items():
-        for plural in (f"{word}s", f"{word}es"):
-            if vocabulary.number(plural) != vocabulary.unknown:
-                plurals[number] = vocabulary.number(plural)
-    may_copy = {numbers[word] for word in copied_words()}
-    copied = torch.tensor([number in may_copy for number in words], dtype=torch.bool)
-    column = {word: place for place, word in enumerate(words)}
-    groups = torch.zeros(CLASSES, len(words))
-    for number, word in class_words().items():
-        if numbers[word] in column:
-            groups[number, column[numbers[word]]] = 1.0
+    unknown = {}
+    groups = torch.zeros(CLASSES, len(rows))
+    for place, row in enumerate(rows):
+        word = row.word if known(row.word) else row.like
+        number = vocabulary.number(word)
+        words.append(number)
+        if known(plural(word)):
+            plurals[number] = vocabulary.number(plural(word))
+        if word != row.word:
+            unknown[place] = (row.word, word)
+        groups[list(row.classes), place] = 1.0
     weight, bias = encoder.classifier
-    numbered = torch.tensor(words, dtype=torch.int64)
-    return Names(weight.float(), bias.float(), numbered, groups, copied, plurals)
+    copied = torch.tensor([row.copied for row in rows], dtype=torch.bool)
+    numbers = torch.tensor(words, dtype=torch.int64)
+    return Names(weight.float(), bias.float(), numbers, groups, copied, plurals, unknown)
 
 
 def copying(

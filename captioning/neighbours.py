@@ -29,13 +29,13 @@ def pooled(encode: Callable[[Tensor], Tensor], source: Source) -> Float[Tensor, 
     """Return the mean over the grid of the features of images, normalised to length 1.
 
     Args:
-        encode: the encoder, for a source of pixels.
-        source: pixels [images, 3, size, size], or features [images, cells, channels].
+        encode: makes features of what the source gives, unless it gives them.
+        source: pixels, what a trunk gives, or features [images, cells, channels].
     """
     means = []
     for rows in batches.in_order(len(source), BATCH):
         images = source(range(rows.start, rows.stop))
-        cells = encode(images) if images.dim() == 4 else images
+        cells = images if images.dim() == 3 else encode(images)
         means.append(F.normalize(cells.float().mean(1), dim=-1))
     return torch.cat(means)
 

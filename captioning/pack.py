@@ -12,7 +12,7 @@ from core.training.packing import pack
 
 def main(arguments: Pack) -> None:
     """Read the run's best checkpoint and write the file."""
-    pack("captioning", Config, ("encoder", "decoder"), arguments)
+    pack("captioning", Config, ("encoder", "tail", "decoder"), arguments)
 
 
 if __name__ == "__main__":

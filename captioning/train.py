@@ -6,6 +6,7 @@ uv run captioning train --preset attention --data FOLDER FILE.json --shares 0.7 
 uv run captioning train --preset self-critical --data FOLDER --start runs/captioning/attention
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,11 +16,11 @@ from torch import Tensor, nn
 
 from captioning import objective
 from captioning.config import Config
-from captioning.data import Part, TrainingBatches, encode, load, resident
-from captioning.evaluate import baselines, calibration, measure, print_scores
-from captioning.metrics import CiderD
+from captioning.data import Part, Resident, TrainingBatches, encode, load, resident
+from captioning.evaluate import baselines, calibration, measure, print_scores, references
 from captioning.model import Captioner
 from captioning.names import names_of
+from captioning.rewards import Rewards
 from captioning.trained import Trained, open_model
 from core import decoding
 from core.errors import InputError
@@ -28,9 +29,7 @@ from core.training.arguments import TrainArguments
 from core.training.config import to_dict
 from core.training.loop import evaluating, fit
 from datasets.text import Vocabulary
-from vision.encoder import encoder_of
-
-END = "<end>"  # the end of a sentence, as a word in rewards
+from vision.encoder import Encoder, Tail, Trunk, encoder_of
 
 
 class Learner(nn.Module):
@@ -44,7 +43,7 @@ class Learner(nn.Module):
     def __init__(
         self,
         trained: Trained,
-        rewards: CiderD | None = None,
+        rewards: Rewards | None = None,
         *,
         own_encoder: bool = False,
         static: bool = False,
@@ -56,6 +55,9 @@ class Learner(nn.Module):
         self.vocabulary = trained.vocabulary
         self.encoder = trained.encoder if self.config.trains_encoder or own_encoder else None
         trained.encoder.requires_grad_(self.config.trains_encoder)
+        self.tail = trained.tail
+        if self.tail:
+            self.tail.requires_grad_(self.config.tune_rate > 0)
         self.rewards = rewards
 
     def forward(
@@ -71,7 +73,11 @@ class Learner(nn.Module):
             tokens: captions, `config.captions` of each image side by side.
             numbers: the numbers of the images.
         """
-        features = self.encoder(images) if self.encoder and self.config.trains_encoder else images
+        features = images
+        if self.encoder and self.config.trains_encoder:
+            features = self.encoder(images)
+        elif self.tail and self.config.tune_rate:
+            features = self.tail(images)
         if self.rewards:
             return self._self_critical(features, numbers, self.rewards)
         logits, targets, alphas, mask = self._read(features, tokens)
@@ -82,14 +88,15 @@ class Learner(nn.Module):
         return loss, {"accuracy": objective.mean((logits.argmax(-1) == targets).float(), counts)}
 
     def _self_critical(
-        self, features: Tensor, numbers: Int[Tensor, " images"], rewards: CiderD
+        self, features: Tensor, numbers: Int[Tensor, " images"], rewards: Rewards
     ) -> tuple[Tensor, dict[str, Tensor]]:
         samples = self.config.captions
         tokens = self._sample(features, samples)
         images = numbers.repeat_interleave(samples).tolist()
         earned = []
         for image, row in zip(images, tokens.tolist(), strict=True):
-            earned.append(rewards.reward(image, self._rewarded(row)))
+            words = self.vocabulary.spoken(row)
+            earned.append(rewards(image, words, ended=self.vocabulary.end in row))
         reward = torch.tensor(earned, device=tokens.device)
         logits, words, _, mask = self._read(features, tokens)
         advantages = objective.advantages(reward, samples)
@@ -111,11 +118,6 @@ class Learner(nn.Module):
     ) -> Shaped[Tensor, "words ..."]:
         """The positions that are scored, one after another."""
         return values.flatten(0, 1) if self.static else values[mask]
-
-    def _rewarded(self, row: list[int]) -> list[str]:
-        """The words that are rewarded; the end is one, so that stopping is learned too."""
-        words = self.vocabulary.spoken(row)
-        return [*words, END] if self.vocabulary.end in row else words
 
     def _sample(self, features: Tensor, samples: int) -> Int[Tensor, "rows time"]:
         """Draw sentences of each image, without dropout: <start>, the words, <end>, padding."""
@@ -143,7 +145,8 @@ def main(arguments: TrainArguments[Config]) -> None:
     if config.start:
         first, saved = open_model(config.start, device)
         own_encoder = own_encoder or bool(checkpoint.part(saved["weights"], "encoder"))
-    encoder = first.encoder if first else encoder_of(config).to(device)
+    same_eye = first is not None and first.config.encoder == config.encoder
+    encoder = first.encoder if first and same_eye else encoder_of(config).to(device)
     parts = load(config, encoder, ("train", "validation", "test"), quiet=session.quiet)
     for needed in ("train", "validation"):
         if needed not in parts:
@@ -159,10 +162,14 @@ def main(arguments: TrainArguments[Config]) -> None:
     ).to(device)
     if first:
         _take_over(decoder, first, config)
-    trained = Trained(config, encoder, decoder, vocabulary)
+    tail = _tail(encoder, first, config)
+    trained = Trained(config, encoder, decoder, vocabulary, tail=tail)
+    if tail and not config.tune_rate:
+        parts = {name: _through(trained, part, device) for name, part in parts.items()}
+        train = parts["train"]
     learner = Learner(
         trained,
-        _rewards(train, vocabulary) if config.self_critical else None,
+        Rewards(references(trained, train), config.agreed) if config.self_critical else None,
         own_encoder=own_encoder,
         static=device.type != "cpu",
     )
@@ -182,7 +189,7 @@ def main(arguments: TrainArguments[Config]) -> None:
             "preprocessing": to_dict(encoder.preprocessing),
             "fingerprint": "" if own_encoder else encoder.fingerprint,
         },
-        rates={"encoder": config.tune_rate},
+        rates={"encoder": config.tune_rate, "tail": config.tune_rate},
         graph=session.graph,
     )
     if run.writes:
@@ -190,19 +197,33 @@ def main(arguments: TrainArguments[Config]) -> None:
         _report(run.directory, parts, config, device)
 
 
+def _tail(encoder: Encoder, first: Trained | None, config: Config) -> Tail | None:
+    """Return the blocks that are trained: those of the run to start from, or the encoder's own."""
+    if not config.tune_blocks:
+        return None
+    if first and first.tail:
+        if first.config.tune_blocks != config.tune_blocks:
+            blocks = f"--tune-blocks {first.config.tune_blocks}"
+            raise InputError(f"{config.start} was trained with {blocks}: give that here too")
+        return first.tail
+    return Tail(Trunk(encoder, config.tune_blocks)).to(encoder.mean.device)
+
+
+def _through(trained: Trained, part: Part, device: torch.device) -> Part:
+    """Return a part with what trained blocks, which now stay as they are, make of its images."""
+    source = Resident(part.source, device, trained.features)
+    mirrored = part.mirrored and Resident(part.mirrored, device, trained.features)
+    return replace(part, source=source, mirrored=mirrored)
+
+
 def _take_over(decoder: Captioner, first: Trained, config: Config) -> None:
+    """Start from the decoder of another run; what reads the features of another encoder is new."""
+    anew = () if first.config.encoder == config.encoder else ("visual.",)
     try:
-        decoder.take_over(first.decoder.state_dict())
+        decoder.take_over(first.decoder.state_dict(), anew)
     except ValueError as error:
         what = "a network of other parts or sizes"
         raise InputError(f"{config.start} holds {what}: {error}") from None
-
-
-def _rewards(train: Part, vocabulary: Vocabulary) -> CiderD:
-    rewarded = []
-    for image in train.images:
-        rewarded.append([(*vocabulary.words(text), END) for text in image.captions])
-    return CiderD(rewarded)
 
 
 def _calibrate(directory: Path, validation: Part, config: Config, device: torch.device) -> None:

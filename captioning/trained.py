@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
 from captioning.confidence import UNCALIBRATED, Confidence
 from captioning.config import Config
 from captioning.model import Captioner
-from captioning.names import copying, names_of
+from captioning.names import copying, names_of, replace_words
 from core.beam import Hypothesis, beam_search
 from core.training import checkpoint
-from datasets.text import Vocabulary
-from vision.encoder import Encoder, open_encoder
+from datasets.text import Vocabulary, joined
+from vision.encoder import Encoder, Tail, Trunk, open_encoder
 
 DEFAULT = Path(__file__).parent / "default.pt"
 
@@ -48,13 +48,28 @@ class Trained:
     decoder: Captioner
     vocabulary: Vocabulary
     confidence: Confidence = UNCALIBRATED
+    tail: Tail | None = None
+    """The encoder's last blocks, if they were trained."""
 
     @torch.no_grad()
     def encode(
         self, pixels: UInt8[Tensor, "images 3 size size"]
     ) -> Float[Tensor, "images cells channels"]:
-        """Return the encoder's features of pictures that were preprocessed."""
-        return self.encoder(pixels.to(self.decoder.bias.device))
+        """Return the features of pictures that were preprocessed."""
+        pixels = pixels.to(self.decoder.bias.device)
+        if self.tail is None:
+            return self.encoder(pixels)
+        return self.tail(Trunk(self.encoder, self.config.tune_blocks)(pixels))
+
+    @torch.no_grad()
+    def features(
+        self, images: Shaped[Tensor, "images ..."]
+    ) -> Float[Tensor, "images cells channels"]:
+        """Return the features of pictures from what `captioning.data` gives of them."""
+        if self.config.trains_encoder:
+            return self.encode(images)
+        images = images.to(self.decoder.bias.device)
+        return self.tail(images) if self.tail and images.dim() == 2 else images
 
     @torch.no_grad()
     def write(
@@ -63,19 +78,23 @@ class Trained:
         """Return the `best` sentences about each picture, the best first, by beam search.
 
         Where the best sentence lacks a name that the encoder's classifier is sure of, the search
-        is done once more, and may copy it.
+        is done once more, and may copy it. Names outside the vocabulary are put in their places.
         """
         features = features.to(self.decoder.bias.device)
         sentences = self._search(features, beam, best, None)
         names = self.decoder.names
         if names is None or not self.config.name_bonus:
             return sentences
-        missing = names.missing(names(features), [best[0].tokens for best in sentences])
+        probabilities = names(features[:, -1:] if self.tail else features)
+        missing = names.missing(probabilities, [best[0].tokens for best in sentences])
         rows = missing.any(1).nonzero().squeeze(1)
         if len(rows):
             again = self._search(features[rows], beam, best, missing[rows])
             for row, found in zip(rows.tolist(), again, strict=True):
                 sentences[row] = found
+        for image, pairs in enumerate(names.replaced(probabilities)):
+            if pairs:
+                sentences[image] = [_renamed(one, pairs) for one in sentences[image]]
         return sentences
 
     def _search(
@@ -126,6 +145,14 @@ class Trained:
         )
 
 
+def _renamed(sentence: Sentence, pairs: Sequence[tuple[str, str]]) -> Sentence:
+    """Return a sentence with words replaced by names that the vocabulary lacks."""
+    words = replace_words(sentence.words, pairs)
+    if words == list(sentence.words):
+        return sentence
+    return sentence._replace(text=joined(words), words=tuple(words))
+
+
 def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, dict[str, Any]]:
     """Return a trained captioner and the checkpoint it came in.
 
@@ -141,6 +168,11 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
         decoder = checkpoint.build(
             lambda: Captioner(config, encoder.channels, len(vocabulary), names), weights, path
         )
+        tail = None
+        if config.tune_blocks:
+            tail = Tail(Trunk(encoder, config.tune_blocks))
+            checkpoint.restore(tail, checkpoint.part(saved["weights"], "tail"), path)
+            tail.to(device).eval()
         confidence = Confidence(*saved["extras"].get("confidence", ()))
     decoder.to(device).eval()
-    return Trained(config, encoder.to(device), decoder, vocabulary, confidence), saved
+    return Trained(config, encoder.to(device), decoder, vocabulary, confidence, tail), saved

@@ -118,11 +118,15 @@ class Vocabulary:
 
     def decode(self, numbers: Sequence[int]) -> str:
         """Return a written sentence for the reader, up to its <end>."""
-        text, before = "", ""
-        for word in self.spoken(numbers):
-            close = (
-                before in OPENING or word in CLOSING or (word in CLITICS and before not in CLITICS)
-            )
-            text += word if close or not text else f" {word}"
-            before = word
-        return text
+        return joined(self.spoken(numbers))
+
+
+def joined(words: Sequence[str]) -> str:
+    """Return words and marks as a sentence for the reader."""
+    text = ""
+    before = ""
+    for word in words:
+        close = before in OPENING or word in CLOSING or (word in CLITICS and before not in CLITICS)
+        text += word if close or not text else f" {word}"
+        before = word
+    return text

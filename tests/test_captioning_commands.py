@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from captioning import evaluate, pack, train
 from captioning.config import Config
@@ -21,7 +22,7 @@ from core.training import checkpoint, cli
 from core.training.config import LoopConfig
 from datasets import captions, scenes
 from datasets.text import Vocabulary
-from vision.encoder import make_encoder
+from vision.encoder import Tail, Trunk, make_encoder
 
 ROOT = Path(__file__).parent.parent
 TINY = [
@@ -211,6 +212,38 @@ def test_frozen_encoder_is_no_part_of_the_checkpoint_but_a_tuned_one_is(photos, 
     own = make_encoder("lite0").state_dict()
     tuned = open_model(tmp_path / "captioning/tuned", "cpu")[0].encoder.state_dict()
     assert any(not torch.equal(own[key], tuned[key]) for key in own), "it learned"
+
+
+def test_the_last_blocks_are_trained_and_kept_on_later(photos, tmp_path, capsys):
+    options = ["--data", photos, *FAST, "--encoder", "lite0", "--cache", tmp_path / "cache"]
+    options += ["--steps", "1", "--runs", tmp_path, "--names"]
+    first, then, eye = (tmp_path / "captioning" / name for name in ("first", "then", "eye"))
+    assert run(train, *options, "--tune-blocks", "1", "--name", "first") == 0
+    critical = ["--self-critical", "--agreed", "0.5", "--tune-rate", "0", "--start", first]
+    assert run(train, *options, *critical, "--tune-blocks", "1", "--name", "then") == 0
+    own = Tail(Trunk(make_encoder("lite0"), 1)).state_dict()
+    one = open_model(first, "cpu")[0]
+    two = open_model(then, "cpu")[0]
+    assert one.tail
+    assert two.tail
+    learned = one.tail.state_dict()
+    assert any(not torch.equal(own[key], learned[key]) for key in own)
+    assert all(torch.equal(value, two.tail.state_dict()[key]) for key, value in learned.items())
+
+    pixels = one.encoder.preprocessing(Image.open(photos / "00.png"))[None]
+    features = one.encode(pixels)
+    assert features.shape == (1, 50, 1280), "the last row is what the classifier reads"
+    assert torch.allclose(features[:, -1], one.encoder(pixels).mean(1), atol=1e-5)
+    cached = one.features(Trunk(one.encoder, 1)(pixels).half())
+    assert torch.allclose(features, cached, atol=0.05)
+    assert two.features(features) is features, "three dimensions are features"
+
+    assert run(train, *options, "--start", first, "--name", "eye") == 0
+    assert open_model(eye, "cpu")[0].tail is None, "the encoder as it was"
+    assert run(train, *options, "--start", first, "--tune-blocks", "2") == 2
+    assert "give that here too" in capsys.readouterr().err
+    assert run(train, *options, "--tune-blocks", "16") == 2
+    assert "lite0 has 16 blocks: train 1 to 15 of them" in capsys.readouterr().err
 
 
 def test_broken_pictures_are_named_and_left_out(photos, tmp_path, capsys):

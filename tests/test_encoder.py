@@ -15,8 +15,17 @@ from torchvision import models
 
 from core.training.config import from_dict, to_dict
 from datasets.pictures import open_picture
-from vision.encoder import FROM_SCRATCH, LITE0, TINY, Encoder, Preprocessing, make_encoder
-from vision.lite0 import Convolution, same
+from vision.encoder import (
+    FROM_SCRATCH,
+    LITE0,
+    TINY,
+    Encoder,
+    Preprocessing,
+    Tail,
+    Trunk,
+    make_encoder,
+)
+from vision.lite import Convolution, same
 
 SMALL = Preprocessing(64, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), "bilinear")
 HEADS = {  # of torchvision's networks, on the mean of the grid
@@ -65,6 +74,22 @@ def test_lite0_knows_the_classes_of_real_pictures(lite0):
     )
     assert best[0][0] == 985  # daisy; ImageNet has no dahlia
     assert 663 in best[1]  # monastery: it is a temple
+
+
+def test_lite2_is_larger_and_the_same_in_two_parts():
+    lite2 = make_encoder("lite2")
+    assert lite2.preprocessing.size == 260
+    shown = lite2.preprocessing(sample("china.jpg"))[None]
+    trunk = Trunk(lite2, 5)
+    with torch.no_grad():
+        features = lite2(shown)
+        again = Tail(trunk)(trunk(shown))
+    assert features.shape == (1, 81, 1280)
+    assert torch.equal(again[:, :-1], features)
+    assert torch.allclose(again[:, -1], features.mean(1), atol=1e-6)
+    assert lite2.classifier is not None
+    weight, bias = lite2.classifier
+    assert F.linear(features.mean(1), weight, bias).argmax() == 698  # palace
 
 
 def test_lite0s_convolution_is_one_padded_as_tensorflow_does_and_normalised():

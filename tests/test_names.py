@@ -12,8 +12,18 @@ from torchvision.models._meta import _IMAGENET_CATEGORIES as CATEGORIES
 
 from captioning.config import Config
 from captioning.model import Captioner
-from captioning.names import class_words, copied_words, copying, names_of
+from captioning.names import (
+    Names,
+    class_words,
+    copied_words,
+    copying,
+    names_of,
+    plural,
+    replace_words,
+)
+from captioning.trained import DEFAULT
 from core.errors import InputError
+from core.training import checkpoint
 from datasets.text import Vocabulary
 from vision.encoder import make_encoder
 
@@ -57,9 +67,11 @@ def test_a_flower_is_recognised():
     assert set(vocabulary.spoken(names.words.tolist())) == {"dog", "flower"}
     flower = Image.fromarray(load_sample_images().images[1])
     probabilities = names(encoder(encoder.preprocessing(flower)[None]))
-    assert probabilities.shape == (1, 2)
+    assert probabilities.shape == (1, len(names.words))
     place = names.words.tolist().index(vocabulary.number("flower"))
-    assert probabilities[0, place] > 3 * probabilities[0, 1 - place]
+    others = probabilities[0].clone()
+    others[place] = 0
+    assert probabilities[0, place] > 3 * others.max()
     assert not names.state_dict(), "they are the encoder's, and in no checkpoint of the decoder"
 
 
@@ -114,18 +126,63 @@ def test_a_name_is_copied_once():
     assert logits[:, 4].tolist() == [9, 9, 9, 0, 0, 0], "with a beam of three"
 
 
+def row_of(names: Names, word: str) -> int:
+    """The place of a name, among those that a vocabulary has or has a word like."""
+    (place,) = (
+        place
+        for place, number in enumerate(names.words.tolist())
+        if names.groups[CATEGORIES.index(OF_CLASS[word]), place]
+    )
+    return place
+
+
+OF_CLASS = {"cat": "tabby", "couch": "studio couch", "dog": "beagle", "fox": "red fox"}
+
+
+def test_a_name_that_no_caption_showed_takes_the_place_of_a_word_like_it():
+    vocabulary = Vocabulary.train(["a dog dogs and an animal"])
+    names = names_of(make_encoder("lite0"), vocabulary)
+    assert names is not None
+    fox, dog = row_of(names, "fox"), row_of(names, "dog")
+    assert names.words[fox] == names.words[dog] == vocabulary.number("dog")
+    probabilities = torch.zeros(4, len(names.words))
+    probabilities[0, fox] = 0.4
+    probabilities[1, fox] = 0.29  # not sure
+    probabilities[2, fox], probabilities[2, dog] = 0.4, 0.5  # a dog, rather
+    probabilities[3, dog] = 0.9
+    pairs = names.replaced(probabilities)
+    assert pairs == [[("dog", "fox"), ("dogs", "foxes")], [], [], []]
+    assert names.missing(probabilities, [(4,)] * 4)[0, fox] == torch.tensor(0.4)
+    told = replace_words(["two", "dogs", "and", "a", "dog"], pairs[0])
+    assert told == ["two", "foxes", "and", "a", "fox"]
+    assert replace_words(["a", "bird"], [("bird", "ostrich")]) == ["an", "ostrich"]
+    plurals = [plural(word) for word in ("wolf", "koala", "ostrich", "pony")]
+    assert plurals == ["wolves", "koalas", "ostriches", "ponies"]
+
+
+def test_the_default_model_can_write_every_name_that_may_be_copied():
+    vocabulary = Vocabulary.from_json(
+        checkpoint.load(DEFAULT, "captioning")["extras"]["vocabulary"]
+    )
+    names = names_of(make_encoder("lite0"), vocabulary)
+    assert names is not None
+    written = {word for word, _ in names.unknown.values()}
+    written |= set(vocabulary.spoken(names.words.tolist()))
+    assert copied_words() <= written
+
+
 def test_names_to_copy_are_sure_and_missing():
     vocabulary = Vocabulary.train(["a cat dogs dog couch"])
     names = names_of(make_encoder("lite0"), vocabulary)
     assert names is not None
     cat, couch, dog, dogs = map(vocabulary.number, ("cat", "couch", "dog", "dogs"))
-    place = {number: column for column, number in enumerate(names.words.tolist())}
-    probabilities = torch.zeros(4, 3)
+    place = {cat: row_of(names, "cat"), couch: row_of(names, "couch"), dog: row_of(names, "dog")}
+    probabilities = torch.zeros(4, len(names.words))
     probabilities[:, place[dog]] = 0.6
     probabilities[0, place[cat]] = 0.29
     probabilities[1, place[couch]] = 0.4
     missing = names.missing(probabilities, [(4,), (4, cat), (4, dog), (4, dogs)])
-    wanted = torch.zeros(4, 3)
+    wanted = torch.zeros(4, len(names.words))
     wanted[:2, place[dog]] = 0.6
     assert torch.equal(missing, wanted), "cat is unsure, couch has no star, dogs are dogs"
 

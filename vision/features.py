@@ -26,7 +26,7 @@ from core.cache import user_cache
 from core.errors import InputError
 from core.training import batches
 from core.training.progress import display
-from vision.encoder import Encoder
+from vision.encoder import Encoder, Trunk
 
 T = TypeVar("T")
 CHECKSUM = 16  # bytes of the checksum at the end of a file
@@ -112,7 +112,7 @@ def default_cache() -> Path:
 
 
 def extract(
-    encoder: Encoder,
+    encoder: Encoder | Trunk,
     items: Sequence[Item],
     cache: Path | None = None,
     *,
@@ -132,7 +132,7 @@ def extract(
         batch: pictures encoded at once; by default 1 on a CPU, where that is fastest, else 32.
         quiet: plain lines instead of a progress bar.
     """
-    device = next(encoder.parameters()).device
+    device = encoder.mean.device
     batch = batch or (1 if device.type == "cpu" else 32)
     kind = f"{encoder.name}-{encoder.fingerprint[:16]}{'-mirrored' * mirrored}"
     store = _Cache((cache or default_cache()) / kind)
@@ -179,7 +179,7 @@ def readable(
 
 
 def _encode(
-    encoder: Encoder, pixels: Sequence[UInt8[Tensor, "3 size size"]], batch: int
+    encoder: Encoder | Trunk, pixels: Sequence[UInt8[Tensor, "3 size size"]], batch: int
 ) -> np.ndarray:
     """Return the features of at most `batch` pictures; the batch is filled up with empty ones.
 
@@ -187,7 +187,7 @@ def _encode(
     With one size for all, the features of a picture do not depend on those computed beside it.
     """
     empty = [torch.zeros_like(pixels[0])] * (batch - len(pixels))
-    shown = torch.stack([*pixels, *empty]).to(next(encoder.parameters()).device)
+    shown = torch.stack([*pixels, *empty]).to(encoder.mean.device)
     with torch.no_grad():
         return encoder(shown)[: len(pixels)].half().cpu().numpy()
 

@@ -73,7 +73,7 @@ def of_torchvision(name: str) -> nn.Module:
 
     names = [model for model in models.list_models(module=models) if model.startswith(FAMILIES)]
     if name not in names:
-        known = f"lite0, tiny, micro or of torchvision {', '.join(names)}"
+        known = f"lite0, lite1, lite2, tiny, micro or of torchvision {', '.join(names)}"
         raise InputError(f"there is no encoder {name!r}: choose {known}")
     layers = models.get_model(name, weights=None).named_children()
     return nn.Sequential(OrderedDict((key, layer) for key, layer in layers if key not in HEAD))

