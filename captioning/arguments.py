@@ -60,9 +60,11 @@ class Evaluate(Computing):
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Write a trained captioner as exported programs, which run without this package."""
+    """Write a trained captioner as two files that run without this package."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run directory or checkpoint."""
     folder: Annotated[Path, tyro.conf.Positional]
     """The folder to write encode.pt2 and step.pt2 to."""
+    onnx: bool = False
+    """Write encode.onnx and step.onnx, for ONNX Runtime, instead."""

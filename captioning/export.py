@@ -1,6 +1,7 @@
-"""Write a trained captioner as two exported programs, which run without this package.
+"""Write a trained captioner as two files that run without this package.
 
-uv run captioning export runs/captioning/scenes FOLDER    # FOLDER/encode.pt2 and FOLDER/step.pt2
+    uv run captioning export runs/captioning/scenes FOLDER           # encode.pt2 and step.pt2
+    uv run captioning export runs/captioning/scenes FOLDER --onnx    # encode.onnx and step.onnx
 
     encode, step = (torch.export.load(f"FOLDER/{name}.pt2").module() for name in ("encode", "step"))
     state, cells, keys, mean, names = encode(pixels=pixels)     # bytes [batch, 3, size, size]
@@ -12,7 +13,7 @@ uv run captioning export runs/captioning/scenes FOLDER    # FOLDER/encode.pt2 an
         tokens = log_p.argmax(-1)                               # greedy, until the end token
 
 alpha [batch, cells] are the attention weights. For a beam, repeat the rows of all inputs.
-about.json in the files has the words, the tokens of start and end, and the preprocessing.
+`about.json` in the files has the words, the tokens of start and end, and the preprocessing.
 """
 
 import torch
@@ -24,6 +25,10 @@ from captioning.model import Captioner, Seen
 from captioning.trained import Trained, open_model
 from core.training import cli, export
 from core.training.config import to_dict
+
+
+ENCODED = ("state", "cells", "keys", "mean", "names")
+WRITTEN = ("log_p", "state_after", "alpha")
 
 
 class Encode(nn.Module):
@@ -87,20 +92,19 @@ def main(arguments: Export) -> None:
         "longest": trained.config.longest,
         "preprocessing": to_dict(preprocessing),
     }
+    suffix = ".onnx" if arguments.onnx else ".pt2"
     encode = Encode(trained)
     pixels = torch.zeros(1, 3, preprocessing.size, preprocessing.size, dtype=torch.uint8)
-    export.write(arguments.folder / "encode.pt2", encode, {"pixels": pixels}, about)
+    file = (arguments.folder / "encode").with_suffix(suffix)
+    export.write(file, encode, {"pixels": pixels}, ENCODED, about)
     with torch.no_grad():
-        state, cells, keys, mean, names = encode(pixels)
+        encoded = encode(pixels)
     inputs = {
         "tokens": torch.tensor([vocabulary.start]),
-        "state": state,
-        "cells": cells,
-        "keys": keys,
-        "mean": mean,
-        "names": names,
+        **dict(zip(ENCODED, encoded, strict=True)),
     }
-    export.write(arguments.folder / "step.pt2", Step(trained.decoder), inputs, about)
+    file = (arguments.folder / "step").with_suffix(suffix)
+    export.write(file, Step(trained.decoder), inputs, WRITTEN, about)
 
 
 if __name__ == "__main__":

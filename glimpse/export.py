@@ -1,6 +1,7 @@
-"""Write one glimpse of a trained model as an exported program: it runs without this package.
+"""Write one glimpse of a trained model as a file that runs without this package.
 
-uv run glimpse export runs/glimpse/digits glimpse.pt2
+    uv run glimpse export runs/glimpse/digits glimpse.pt2     # for PyTorch
+    uv run glimpse export runs/glimpse/digits glimpse.onnx    # for ONNX Runtime
 
     program = torch.export.load("glimpse.pt2").module()
     location, p, state = program(images=images, state=state)    # state: zeros at first
@@ -54,7 +55,9 @@ def main(arguments: Export) -> None:
         "state_shape": list(state.shape[1:]),
         "glimpses": model.config.glimpses,
     }
-    export.write(arguments.file, Step(model), {"images": images, "state": state}, about)
+    inputs = {"images": images, "state": state}
+    outputs = ("location", "p", "state_after")
+    export.write(arguments.file, Step(model), inputs, outputs, about)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor
@@ -52,13 +53,25 @@ def save(path: Path, app: str, config: Any, model: torch.nn.Module, extras: dict
 
 
 def load(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The program as a function of tensors, and what its file tells beside it."""
+    if path.suffix == ".onnx":
+        session = onnxruntime.InferenceSession(path)
+
+        def run(**inputs: Tensor) -> list[Tensor]:
+            arrays = {name: value.numpy() for name, value in inputs.items()}
+            return [torch.as_tensor(array) for array in session.run(None, arrays)]
+
+        return run, json.loads(session.get_modelmeta().custom_metadata_map["about.json"])
     about = {"about.json": ""}
     program = torch.export.load(path, extra_files=about)
     return program.module(), json.loads(about["about.json"])
 
 
-@pytest.mark.parametrize("options", [{}, {"cell": "lstm", "scales": 2}])
-def test_a_glimpse(tmp_path: Path, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("a.pt2", {}), ("b.pt2", {"cell": "lstm", "scales": 2}), ("c.onnx", {"cell": "lstm"})],
+)
+def test_a_glimpse(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
     torch.manual_seed(0)
     config = glimpse.config.Config(
         patch=4, what_units=6, where_units=5, glimpse_units=7, hidden=8, **options
@@ -72,12 +85,10 @@ def test_a_glimpse(tmp_path: Path, options: dict[str, Any]) -> None:
         {"classes": list("abc"), "image_shape": [1, 12, 10]},
     )
     assert (
-        cli.main(
-            "glimpse", glimpse.__main__.COMMANDS, ["export", str(run), str(tmp_path / "a.pt2")]
-        )
+        cli.main("glimpse", glimpse.__main__.COMMANDS, ["export", str(run), str(tmp_path / name)])
         == 0
     )
-    program, about = load(tmp_path / "a.pt2")
+    program, about = load(tmp_path / name)
     images = torch.randint(0, 256, (2, 1, 12, 10), dtype=torch.uint8)
     state = torch.zeros(2, *about["state_shape"])
     episode = model.rollout(images, 3, greedy)
@@ -88,8 +99,11 @@ def test_a_glimpse(tmp_path: Path, options: dict[str, Any]) -> None:
     assert about["classes"] == list("abc")
 
 
-@pytest.mark.parametrize("options", [{}, {"attention": False, "cell": "gru"}])
-def test_a_captioner(tmp_path: Path, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("flags", "options"),
+    [([], {}), ([], {"attention": False, "cell": "gru"}), (["--onnx"], {})],
+)
+def test_a_captioner(tmp_path: Path, flags: list[str], options: dict[str, Any]) -> None:
     torch.manual_seed(0)
     config = captioning.config.Config(embedding=5, hidden=7, visual=6, scores=4, **options)
     encoder, vocabulary = encoder_of(config), Vocabulary.train(["a cat sees a dog"], 1)
@@ -108,13 +122,13 @@ def test_a_captioner(tmp_path: Path, options: dict[str, Any]) -> None:
         cli.main(
             "captioning",
             captioning.__main__.COMMANDS,
-            ["export", str(run), str(tmp_path / "new/folder")],
+            ["export", str(run), str(tmp_path / "new/folder"), *flags],
         )
         == 0
     )
-    (encode, _), (step, about) = (
-        load(tmp_path / f"new/folder/{name}.pt2") for name in ("encode", "step")
-    )
+    suffix = "onnx" if flags else "pt2"
+    encode, _ = load(tmp_path / f"new/folder/encode.{suffix}")
+    step, about = load(tmp_path / f"new/folder/step.{suffix}")
     pixels = torch.randint(0, 256, (2, 3, TINY.size, TINY.size), dtype=torch.uint8)
     state, cells, keys, mean, names = encode(pixels=pixels)
     tokens, found = torch.full((2,), about["start"]), []
@@ -137,9 +151,15 @@ def test_a_captioner(tmp_path: Path, options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"cell": "lstm", "layers": 2}, {"cell": "gru"}, {"cell": "none"}]
+    ("name", "options"),
+    [
+        ("a.pt2", {"cell": "lstm", "layers": 2}),
+        ("b.pt2", {"cell": "gru"}),
+        ("c.pt2", {"cell": "none"}),
+        ("d.onnx", {"cell": "lstm", "layers": 2}),
+    ],
 )
-def test_a_labeller(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_a_labeller(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
     torch.manual_seed(0)
     config = video.config.Config(frame_size=16, frame=5, hidden=7, **options)
     encoder = make_encoder("tiny", preprocessing=replace(TINY, size=16))
@@ -153,10 +173,9 @@ def test_a_labeller(tmp_path: Path, options: dict[str, Any]) -> None:
     }
     run = save(tmp_path / "a.pt", "video", config, both, extras)
     assert (
-        cli.main("video", video.__main__.COMMANDS, ["export", str(run), str(tmp_path / "a.pt2")])
-        == 0
+        cli.main("video", video.__main__.COMMANDS, ["export", str(run), str(tmp_path / name)]) == 0
     )
-    program, about = load(tmp_path / "a.pt2")
+    program, about = load(tmp_path / name)
     frames = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8)
     expected, _ = trained.label(trained.features(frames))
     state, found = torch.zeros(1, *about["state_shape"]), []
@@ -177,7 +196,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.CaptureFi
         "fingerprint": "",
     }
     run = save(tmp_path / "a.pt", "video", config, both, extras)
-    for name, why in (("a.pt2", "looks ahead"), ("a.pt", "is named .pt2")):
+    for name, why in (("a.pt2", "looks ahead"), ("a.pt", "is named .pt2 or .onnx")):
         assert (
             cli.main("video", video.__main__.COMMANDS, ["export", str(run), str(tmp_path / name)])
             == 2
@@ -190,11 +209,17 @@ def test_what_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot write .*file/x\.pt2"):
-        export.write(tmp_path / "file/x.pt2", Double(), {"x": torch.ones(1, 2)}, {})
+        export.write(tmp_path / "file/x.pt2", Double(), {"x": torch.ones(1, 2)}, ("y",), {})
+
+
+def test_onnx_needs_its_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match='install the extra "onnx"'):
+        export.write(tmp_path / "x.onnx", Double(), {"x": torch.ones(1, 2)}, ("y",), {})
 
 
 def test_one_row_is_a_batch_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    export.write(tmp_path / "x.pt2", Double(), {"x": torch.ones(1, 2)}, {"unit": "m"})
+    export.write(tmp_path / "x.pt2", Double(), {"x": torch.ones(1, 2)}, ("y",), {"unit": "m"})
     assert capsys.readouterr().out == f"{tmp_path / 'x.pt2'}: x [batch, 2]\n"
     program, about = load(tmp_path / "x.pt2")
     assert torch.equal(program(x=torch.ones(1, 2))[0], torch.full((1, 2), 2.0))

@@ -1,14 +1,15 @@
-"""Write a step of a trained labeller, encoder included, as an exported program.
+"""Write a step of a trained labeller, encoder included, as a file that runs without this package.
 
-uv run video export runs/video/sprites labeller.pt2
+    uv run video export runs/video/sprites labeller.pt2     # for PyTorch
+    uv run video export runs/video/sprites labeller.onnx    # for ONNX Runtime
 
     program = torch.export.load("labeller.pt2").module()
     log_p, state = program(pixels=pixels, state=state)    # one frame of each stream
 
 The state is zeros at the beginning of a stream; pixels are bytes [batch, 3, size, size], or 6
 channels of a net with motion. The file's about.json has the names of the labels, how frames are
-prepared, their rate, and the shape of the state. The program runs without this package. It is for
-nets of one direction: one that looks ahead has no step.
+prepared, their rate, and the shape of the state. It is for nets of one direction: one that looks
+ahead has no step.
 """
 
 import torch
@@ -84,7 +85,8 @@ def main(arguments: Export) -> None:
         "multi": trained.multi,
         "thresholds": trained.thresholds.tolist() if trained.thresholds is not None else None,
     }
-    export.write(arguments.file, step, {"pixels": pixels, "state": state}, about)
+    inputs = {"pixels": pixels, "state": state}
+    export.write(arguments.file, step, inputs, ("log_p", "state_after"), about)
 
 
 if __name__ == "__main__":

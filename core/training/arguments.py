@@ -210,9 +210,9 @@ class Pack:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Write one step of a trained net as a program that runs without this package."""
+    """Write one step of a trained net as a file that runs without this package."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run directory or checkpoint."""
     file: Annotated[Path, tyro.conf.Positional]
-    """The file to write, NAME.pt2."""
+    """The file to write: NAME.pt2 for PyTorch, NAME.onnx for ONNX Runtime."""

@@ -1,21 +1,32 @@
-"""One step of a trained network as a program that runs without this package.
+"""One step of a trained network as a file that runs without this package.
+
+A file NAME.pt2 is a program of torch.export, read by PyTorch in Python or, compiled with
+AOTInductor, from C++:
 
     program = torch.export.load("step.pt2").module()
     outputs = program(images=images, state=state)
 
-Such a file (torch.export) holds the weights and what is computed with them, for any size of batch,
-and what its user must know beside that: names of classes, how pictures are prepared. It is read by
-PyTorch in Python or, compiled with AOTInductor, from C++.
+A file NAME.onnx is read by ONNX Runtime, in a browser, on a phone or in C#:
+
+    session = onnxruntime.InferenceSession("step.onnx")
+    outputs = session.run(None, {"images": images, "state": state})    # arrays of numpy
+
+Both hold the weights and what is computed with them, for any size of batch, and as JSON what their
+user must know beside that: names of classes, how pictures are prepared.
 
     about = {"about.json": ""}
     torch.export.load("step.pt2", extra_files=about)
     json.loads(about["about.json"])
+
+    json.loads(session.get_modelmeta().custom_metadata_map["about.json"])
 """
 
+import importlib.util
 import io
 import json
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -27,63 +38,78 @@ from core.cell import State
 from core.errors import InputError
 from core.files import replace, writing
 
-MADE_WITH, CHECKED_WITH = 3, 5  # rows of a batch
+MADE_WITH = 3  # rows of the batch that a program is traced with
+CHECKED_WITH = 5  # rows of the batch that it is checked with
+ABOUT = "about.json"
+INSTALL_ONNX = 'ONNX files need other packages: install the extra "onnx"'
+ONNX_ACCURACY = {"rtol": 1e-3, "atol": 1e-4}  # the runtime sums in another order
 
 
 def require_name(path: Path) -> None:
-    """Raise `InputError` unless the file is named .pt2: it might be another one of its user's."""
-    if path.suffix != ".pt2":
-        raise InputError(f"{path}: an exported program is named .pt2")
+    """Check a name before the work begins: another file of the user's must not be overwritten.
+
+    Raises:
+        InputError: the name ends in neither .pt2 nor .onnx, or packages for .onnx are missing.
+    """
+    if path.suffix not in (".pt2", ".onnx"):
+        raise InputError(f"{path}: an exported program is named .pt2 or .onnx")
+    packages = ("onnx", "onnxscript", "onnxruntime")
+    if path.suffix == ".onnx" and not all(map(importlib.util.find_spec, packages)):
+        raise InputError(f"{path}: {INSTALL_ONNX}")
 
 
 def write(
-    path: Path, step: nn.Module, inputs: Mapping[str, Tensor], about: Mapping[str, Any]
+    path: Path,
+    step: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    about: Mapping[str, Any],
 ) -> None:
-    """Write `step(**inputs)` to `path`, after it was checked: loaded, with another batch, it must
-    give the same.
+    """Write `step(**inputs)` to `path` and print its inputs.
 
-    A line on standard output tells what goes in.
+    It is checked first: read again and given a batch of another size, it must return the same.
 
     Args:
-        path: the file, by custom named .pt2; its folder is made.
+        path: the file, named .pt2 or .onnx; its folder is made.
         step: the module; its forward takes and returns tensors whose first dimension is the batch.
         inputs: an example of one row each.
+        outputs: names of what the step returns, in their order.
         about: plain values to go with it.
 
     Raises:
-        InputError: the file cannot be written.
-        AssertionError: the program does not compute what the module does.
+        InputError: the file cannot be written, or has another suffix.
+        AssertionError: the file does not compute what the module does.
     """
     require_name(path)
     step = deepcopy(step).eval().requires_grad_(False)  # a program does not learn
     for each in (*step.parameters(), *step.buffers()):
         # The format knows no other memory order, such as channels last.
         each.data = each.data.contiguous()
-    batch = torch.export.Dim("batch")
-    given, other = (
-        {name: _rows(value, n) for name, value in inputs.items()} for n in (MADE_WITH, CHECKED_WITH)
-    )
+    example = {name: _rows(value, MADE_WITH) for name, value in inputs.items()}
+    other = {name: _rows(value, CHECKED_WITH) for name, value in inputs.items()}
+    shapes = {name: {0: torch.export.Dim("batch")} for name in inputs}
     with torch.no_grad():
-        program = torch.export.export(
-            step, (), given, dynamic_shapes={name: {0: batch} for name in inputs}
-        )
-        file = io.BytesIO()
-        torch.export.save(program, file, extra_files={"about.json": json.dumps(about)})
-        file.seek(0)
-        torch.testing.assert_close(_load(file).module()(**other), step(**other))
+        program = torch.export.export(step, (), example, dynamic_shapes=shapes)
+        if path.suffix == ".pt2":
+            file = _torch_file(program, about)
+            torch.testing.assert_close(_load(file).module()(**other), step(**other))
+        else:
+            file = _onnx_file(program, example, outputs, about)
+            torch.testing.assert_close(_run_onnx(file, other), step(**other), **ONNX_ACCURACY)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     replace(path, file)
-    shapes = (
-        f"{name} [{', '.join(map(str, ('batch', *value.shape[1:])))}]"
-        for name, value in inputs.items()
-    )
-    print(f"{path}: {', '.join(shapes)}")
+    described = []
+    for name, value in inputs.items():
+        sizes = ", ".join(map(str, ("batch", *value.shape[1:])))
+        described.append(f"{name} [{sizes}]")
+    print(f"{path}: {', '.join(described)}")
 
 
 def pack(state: State) -> Tensor:
-    """A cell's state, (h,) or (h, c) [batch, hidden], as one tensor [batch, parts, hidden]; zeros
-    are its beginning.
+    """A cell's state, (h,) or (h, c) [batch, hidden], as one tensor [batch, parts, hidden].
+
+    Zeros are the first state.
     """
     return torch.stack(state, 1)
 
@@ -93,11 +119,50 @@ def unpack(state: Tensor) -> State:
     return state.unbind(1)
 
 
+def _torch_file(program: torch.export.ExportedProgram, about: Mapping[str, Any]) -> io.BytesIO:
+    file = io.BytesIO()
+    torch.export.save(program, file, extra_files={ABOUT: json.dumps(about)})
+    file.seek(0)
+    return file
+
+
 def _load(file: io.BytesIO) -> torch.export.ExportedProgram:
     with warnings.catch_warnings():
         # torch 2.11 warns of the buffer that it read itself.
         warnings.filterwarnings("ignore", "The given buffer is not writable")
         return torch.export.load(file)
+
+
+def _onnx_file(
+    program: torch.export.ExportedProgram,
+    example: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    about: Mapping[str, Any],
+) -> io.BytesIO:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the converter, about itself
+        converted = torch.onnx.export(
+            program,
+            kwargs=dict(example),
+            input_names=list(example),
+            output_names=list(outputs),
+            dynamo=True,
+            verbose=False,
+        )
+    assert converted is not None
+    converted.model.metadata_props[ABOUT] = json.dumps(about)
+    return io.BytesIO(converted.model_proto.SerializeToString())
+
+
+def _run_onnx(file: io.BytesIO, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    session = onnxruntime.InferenceSession(file.getvalue(), options)
+    arrays = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+    return tuple(torch.as_tensor(array) for array in arrays)
 
 
 def _rows(example: Tensor, count: int) -> Tensor:
