@@ -26,7 +26,6 @@ from captioning.trained import Trained, open_model
 from core.training import cli, export
 from core.training.config import to_dict
 
-
 ENCODED = ("state", "cells", "keys", "mean", "names")
 WRITTEN = ("log_p", "state_after", "alpha")
 
