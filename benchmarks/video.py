@@ -77,7 +77,7 @@ def jobs(made: Trained, film: Path) -> dict[str, Callable[[], object]]:
     """What to time on all frames of a film, by name."""
     frames = list(open_source(film))
     prepare = made.preparation()
-    features = [features_of(made, frame, prepare)[0] for frame in frames]
+    features = [features_of(made, frame, prepare) for frame in frames]
     pictures = [Image.fromarray(frame.pixels) for frame in frames]
     pixels = [made.encoder.preprocessing(picture)[None] for picture in pictures]
 

@@ -76,7 +76,7 @@ def test_two_directions_see_what_comes():
     made, frames = make_trained(replace(CONFIG, bidirectional=True)), drawn()
     _, _, log_p = label_recording(made, frames).read()
     whole, _ = made.label(
-        torch.cat([features_of(made, frame, made.preparation())[0] for frame in frames])
+        torch.cat([features_of(made, frame, made.preparation()) for frame in frames])
     )
     assert torch.equal(log_p, whole)
     _, _, part = label_recording(made, frames[:20]).read()
@@ -92,6 +92,6 @@ def test_a_frozen_encoder_is_used_as_in_training(tmp_path: Path):
     (seen,) = read(config, made.encoder, [clip])
     prepare = made.preparation()
     frames = open_source(tmp_path / "a.avi")
-    looked = torch.cat([features_of(made, frame, prepare)[0] for frame in frames])
+    looked = torch.cat([features_of(made, frame, prepare) for frame in frames])
     assert looked.dtype == seen.frames.dtype
     assert torch.allclose(looked.float(), seen.frames.float(), atol=2e-3, rtol=2e-3)

@@ -1,5 +1,6 @@
 """What the encoder is shown of a frame: crop, size, and what changed; and the progress."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from labeller import CONFIG, call, drawn, make_trained, rows, write
 
 from core.errors import InputError
-from video import reading
+from video import progress
 from video.labelling import follow, label_recording
 from video.preparation import STILL, Preparation, changed
 from video.trained import open_model
@@ -78,7 +79,7 @@ def test_motion_crop_and_size_are_learned_with_and_used_again(tmp_path: Path, mo
 
 def test_progress_is_told_while_films_are_read(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reading, "LINE_EVERY", 0.0)
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
     lines = []
     for name in "abc":
         write(f"{name}.mp4", 40)
@@ -87,5 +88,9 @@ def test_progress_is_told_while_films_are_read(tmp_path: Path, monkeypatch, caps
     toy = ["--encoder", "micro", "--frame-size", "16", "--steps", "1", "--batch", "2"]
     assert call("--data", "labels.csv", *toy, "--quiet", command="video train") == 0
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("read ")]
-    assert told[0].startswith("read 32 of about 40 frames, 0:00:0")
-    assert any(line.startswith("read 40 of about 40 frames, 0:00:00 left") for line in told)
+    assert told[0].startswith("read 1 of about 40 frames, ")
+    assert re.fullmatch(r"read 40 of about 40 frames, \d+ a second, 0:00:00 left", told[39])
+    assert call("a.mp4", "--run", "runs/video/sprites") == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("labelled ")
+    assert told[-1].startswith("labelled 40 of about 40 frames, ")

@@ -25,11 +25,12 @@ from video import review
 from video.arguments import Label
 from video.decisions import decide
 from video.drawing import timeline
-from video.frames import Frame, Frames
+from video.frames import Frames
 from video.labelling import label_recording, nearest
 from video.live import follow_live, remark
 from video.outputs import Labelled, name_outputs, paths, tell, write
 from video.overlay import CODES, Overlay
+from video.progress import FrameProgress, stated_frames
 from video.reader import open_source
 from video.trained import DEFAULT, Trained, open_model
 
@@ -123,7 +124,8 @@ def _opened(source: str, trained: Trained, arguments: Label) -> Iterator[Frames]
 
 def _label(source: str, frames: Frames, trained: Trained, arguments: Label) -> Labelled:
     """Label a recording; frames that the net was not shown have the label of the nearest one."""
-    numbers, _, log_p = label_recording(trained, _counted(frames)).read()
+    with _progress(source, "labelled") as progress:
+        numbers, _, log_p = label_recording(trained, progress.watch(frames)).read()
     times = frames.times.tolist()
     rows = nearest(numbers, times)
     decided = decide(log_p, arguments.shortest, arguments.self_transition, trained.thresholds)
@@ -140,8 +142,11 @@ def _draw(source: str, rate: float, labelled: Labelled, arguments: Label) -> Non
     assert arguments.overlay is not None
     again = open_source(source, rate=arguments.fps)
     flags = {"multi": labelled.multi}
-    with Overlay(arguments.overlay, rate, labelled.classes, labelled.spans, **flags) as overlay:
-        for frame in _counted(again):
+    with (
+        _progress(source, "drawn") as progress,
+        Overlay(arguments.overlay, rate, labelled.classes, labelled.spans, **flags) as overlay,
+    ):
+        for frame in progress.watch(again):
             if frame.index < len(labelled.labels):
                 overlay.write(frame, *_numbers(labelled, frame.index))
     again.close()
@@ -176,16 +181,8 @@ def _finish(labelled: Labelled, source: str, name: str, arguments: Label) -> lis
     return written + [path for path in drawn if path]
 
 
-def _counted(frames: Frames) -> Iterator[Frame]:
-    """Yield the frames, and show on a terminal how many there were so far."""
-    if not sys.stderr.isatty():
-        return frames
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return iter(track(frames, escape(frames.name), console=console, transient=True))
+def _progress(source: str, verb: str) -> FrameProgress:
+    return FrameProgress(stated_frames([Path(source)]), verb, sys.stderr)
 
 
 if __name__ == "__main__":

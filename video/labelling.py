@@ -9,12 +9,15 @@ features of each are kept.
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from core.cells import State
+from video.encoding import EncodedFrame, encoded, encoded_frame
 from video.frames import Frame
 from video.preparation import Preparation
 from video.trained import Trained
@@ -42,19 +45,26 @@ class Record:
 
 
 def label_recording(trained: Trained, frames: Iterable[Frame]) -> Record:
-    """Label all frames of a source that ends."""
+    """Label all frames of a source that ends; each of torch's threads encodes some of them."""
     record = Record(len(trained.classes))
-    if not trained.config.bidirectional:
-        for frame, log_p in follow(trained, frames):
-            record.add(frame.index, frame.seconds, log_p)
+    encoded_frames = encode(trained, frames)
+    if trained.config.bidirectional:
+        _label_whole(trained, encoded_frames, record)
         return record
+    state = None
+    for frame in encoded_frames:
+        log_p, state = _label_frame(trained, frame.features, state)
+        record.add(frame.index, frame.seconds, log_p)
+    return record
+
+
+def _label_whole(trained: Trained, frames: Iterable[EncodedFrame], record: Record) -> None:
+    """Label frames with a net of two directions, which needs all of them."""
     places = []
     kept = bytearray()  # one block: as many small ones would leave gaps in memory
-    prepare = trained.preparation()
     for frame in frames:
-        for features in features_of(trained, frame, prepare):
-            kept += features.cpu().numpy().tobytes()
-        places.append((frame.index, frame.seconds, frame.shown))
+        kept += frame.features.cpu().numpy().tobytes()
+        places.append((frame.index, frame.seconds, len(frame.features)))
     shown = sum(times for _, _, times in places)
     features = torch.frombuffer(kept, dtype=_precision(trained)).view(shown, -1)
     log_p = trained.label(features)[0].cpu()
@@ -62,7 +72,6 @@ def label_recording(trained: Trained, frames: Iterable[Frame]) -> Record:
     for index, seconds, times in places:
         last += times
         record.add(index, seconds, log_p[last])
-    return record
 
 
 def follow(
@@ -75,23 +84,38 @@ def follow(
     state = None
     prepare = trained.preparation()
     for frame in frames:
-        *earlier, features = features_of(trained, frame, prepare)
-        for before in earlier:
-            _, state = trained.label(before, state)
-        log_p, state = trained.label(features, state)
-        yield frame, log_p[0].cpu()
+        log_p, state = _label_frame(trained, features_of(trained, frame, prepare), state)
+        yield frame, log_p
+
+
+def _label_frame(
+    trained: Trained, features: Float[Tensor, "shown features"], state: State | None
+) -> tuple[Float[Tensor, " classes"], State | None]:
+    """Return log p of a frame after the last time it is shown, and the state to go on from."""
+    *earlier, last = features.split(1)
+    for each in earlier:
+        _, state = trained.label(each, state)
+    log_p, state = trained.label(last, state)
+    return log_p[0].cpu(), state
+
+
+def encode(trained: Trained, frames: Iterable[Frame]) -> Iterator[EncodedFrame]:
+    """Yield the frames of a recording with their features, encoded by torch's number of threads."""
+    threads = torch.get_num_threads()
+    return encoded(frames, trained.preparation(), partial(_features, trained), threads)
 
 
 def features_of(
     trained: Trained, frame: Frame, prepare: Preparation
-) -> list[Float[Tensor, "1 features"]]:
+) -> Float[Tensor, "shown features"]:
     """Return the encoder's features of a frame, as often as the net is shown it."""
-    pixels = prepare(frame.pixels)
-    features = trained.features(pixels[None]).to(_precision(trained))
-    if frame.shown == 1 or not trained.config.motion:
-        return [features] * frame.shown
-    again = trained.features(prepare(frame.pixels)[None]).to(_precision(trained))
-    return [features, *[again] * (frame.shown - 1)]
+    return encoded_frame(frame, prepare, partial(_features, trained)).features
+
+
+def _features(
+    trained: Trained, picture: UInt8[Tensor, "1 channels size size"]
+) -> Float[Tensor, "1 features"]:
+    return trained.features(picture).to(_precision(trained))
 
 
 def nearest(numbers: Sequence[int], times: Sequence[float]) -> Int[Tensor, " frames"]:

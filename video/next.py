@@ -26,7 +26,7 @@ from datasets import videos
 from video import annotation_tools
 from video.arguments import Next
 from video.formats import Span, csv_text
-from video.labelling import features_of
+from video.labelling import encode
 from video.reader import open_source
 from video.reading import read
 from video.trained import Trained, open_model
@@ -90,11 +90,10 @@ def stretches_of(
     """Return a film in stretches of so many seconds, with the net's doubt in each."""
     stride = trained.config.stride
     source = open_source(film, stride=stride, shown_rate=trained.rate, rate=fps)
-    prepare = trained.preparation()
     times: list[float] = []
     features: list[Tensor] = []
-    for frame in source:
-        features.append(features_of(trained, frame, prepare)[-1].cpu())
+    for frame in encode(trained, source):
+        features.append(frame.features[-1:].cpu())
         times.append(frame.seconds)
     shown = torch.cat(features)
     log_p = trained.label(shown)[0].cpu()

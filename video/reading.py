@@ -7,15 +7,13 @@ encoder, of the video and of how its frames are chosen. So nothing ever goes out
 import hashlib
 import io
 import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from statistics import median
 from zipfile import BadZipFile
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Int, Shaped, UInt8
@@ -23,18 +21,19 @@ from torch import Tensor
 
 from core.errors import InputError
 from core.files import replace, writing
-from core.training.progress import Bar
 from datasets.clips import Clip
 from datasets.sprites import RATE
 from video.config import Config
+from video.encoding import EncodedFrame, encoded
+from video.frames import Frame
 from video.model import encode
 from video.preparation import Preparation, changed
+from video.progress import FrameProgress, stated_frames
 from video.reader import open_source
 from vision.encoder import Encoder
 from vision.features import default_cache
 
 FRAMES_AT_ONCE = 32  # that are encoded
-LINE_EVERY = 10.0  # seconds between the lines that tell how far it is
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +100,8 @@ def read(
         InputError: no clip is left.
     """
     loaded = []
-    with _Progress(clips, quiet) as progress:
+    total = stated_frames(clip.source for clip in clips if isinstance(clip.source, Path))
+    with FrameProgress(total, "read", sys.stdout, quiet=quiet) as progress:
         for clip in clips:
             try:
                 shown = _show(clip, encoder, config, rate, progress.tick)
@@ -116,48 +116,6 @@ def read(
     return loaded
 
 
-class _Progress:
-    """Shows how many of the stated frames were read: a bar, or a line now and then."""
-
-    def __init__(self, clips: Sequence[Clip], quiet: bool):
-        films = [clip.source for clip in clips if isinstance(clip.source, Path)]
-        self.total = sum(_stated_frames(film) for film in films)
-        self.done = 0
-        self.start = time.monotonic()
-        self.told = self.start
-        terminal = sys.stdout.isatty() and not quiet
-        self.bar = Bar(0, self.total, ()) if terminal and self.total else None
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def tick(self, frames: int) -> None:
-        """Tell that so many more frames were read."""
-        self.done = min(self.done + frames, self.total)
-        if self.bar:
-            self.bar.tick(self.done)
-            return
-        now = time.monotonic()
-        if now - self.told > LINE_EVERY and self.done:
-            self.told = now
-            seconds = (now - self.start) / self.done * (self.total - self.done)
-            counts = f"{self.done} of about {self.total} frames"
-            print(f"read {counts}, {timedelta(seconds=round(seconds))} left", flush=True)
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar:
-            self.bar.close()
-
-
-def _stated_frames(film: Path) -> int:
-    if film.is_dir():
-        return sum(1 for _ in film.iterdir())
-    capture = cv2.VideoCapture(str(film))
-    frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    capture.release()
-    return max(0, round(frames))
-
-
 def _show(
     clip: Clip,
     encoder: Encoder,
@@ -168,7 +126,7 @@ def _show(
     if not isinstance(clip.source, Path):
         return _drawn(clip.source(), encoder, config)
     if config.trains_encoder:
-        return _from_film(clip.source, encoder, config, rate, tick, lambda pixels: pixels)
+        return _from_film(clip.source, encoder, config, rate, tick)
     path = _kept_at(clip.source, encoder, config, rate)
     try:
         with path.open("rb") as file, np.load(file) as kept:  # np.load leaves a damaged file open
@@ -178,9 +136,7 @@ def _show(
         return shown
     except (OSError, ValueError, EOFError, KeyError, BadZipFile):
         pass  # it is not there yet, or damaged
-    shown = _from_film(
-        clip.source, encoder, config, rate, tick, lambda pixels: _features(encoder, pixels)
-    )
+    shown = _from_film(clip.source, encoder, config, rate, tick)
     _keep(path, shown)
     return shown
 
@@ -191,31 +147,34 @@ def _from_film(
     config: Config,
     rate: float | None,
     tick: Callable[[int], None],
-    encoded: Callable[[UInt8[Tensor, "frames channels size size"]], Tensor],
 ) -> _Shown:
-    """Read a film; `encoded` turns some frames at a time into what is to be kept of them."""
+    """Read a film: the features of its frames, or its pixels if the encoder is to be trained."""
     source = open_source(film, stride=config.stride, shown_rate=rate, rate=config.fps)
     prepare = Preparation(config, encoder.preprocessing)
+    if config.trains_encoder:
+        kept = _pixels(prepare, source)
+    else:
+        kept = encoded(source, prepare, partial(_features, encoder), torch.get_num_threads())
     numbers: list[int] = []
-    parts: list[Tensor] = []
-    waiting: list[Tensor] = []
+    rows: list[Tensor] = []
     before = 0
-    for frame in source:
-        for pixels in prepare.all([frame]):
-            numbers.append(frame.index)
-            waiting.append(pixels)
-        if len(waiting) >= FRAMES_AT_ONCE:
-            parts.append(encoded(torch.stack(waiting)))
-            waiting = []
-            tick(source.read - before)
-            before = source.read
-    if waiting:
-        parts.append(encoded(torch.stack(waiting)))
+    for frame in kept:
+        numbers += [frame.index] * len(frame.features)
+        rows.append(frame.features)
+        tick(source.read - before)
+        before = source.read
     tick(source.read - before)
     for remark in source.remarks:
         if "no times" not in remark or config.fps is None:
             print(f"warning: {remark}", file=sys.stderr)
-    return _Shown(torch.cat(parts), np.array(numbers), np.array(source.times))
+    return _Shown(torch.cat(rows), np.array(numbers), np.array(source.times))
+
+
+def _pixels(prepare: Preparation, frames: Iterable[Frame]) -> Iterator[EncodedFrame]:
+    """Yield frames as they are to be shown to an encoder that is trained."""
+    for frame in frames:
+        pictures = torch.stack(list(prepare.all([frame])))
+        yield EncodedFrame(frame.index, frame.seconds, pictures)
 
 
 def _drawn(

@@ -57,16 +57,33 @@ class Lines:
 
 
 class Bar:
-    """A bar with the time left, the rate and the latest numbers."""
+    """A bar with the time left, the rate and the latest numbers.
 
-    def __init__(self, step: int, steps: int, shown: tuple[str, ...]) -> None:
+    Args:
+        step: what is done.
+        steps: what there is to do.
+        shown: the numbers to show, by name.
+        unit: what is counted.
+        transient: whether the bar is to vanish at the end.
+    """
+
+    def __init__(
+        self,
+        step: int,
+        steps: int,
+        shown: tuple[str, ...],
+        *,
+        unit: str = "steps",
+        transient: bool = False,
+    ) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
         self.shown, self.values = shown, dict[str, float]()
+        self.unit = unit
         self.first, self.start, self.drawn = step, time.monotonic(), 0.0
         columns = MofNCompleteColumn(), BarColumn(20), TimeRemainingColumn(), "{task.description}"
         # Without a drawing thread, which would delay short steps.
-        self.progress = Progress(*columns, auto_refresh=False)
+        self.progress = Progress(*columns, auto_refresh=False, transient=transient)
         self.task = self.progress.add_task("", total=steps, completed=step)
         self.progress.start()
 
@@ -87,7 +104,7 @@ class Bar:
     def _draw(self, step: int) -> None:
         self.drawn = time.monotonic()
         rate = (step - self.first) / (self.drawn - self.start)
-        text = f"{rate:.1f} steps/s  {words(self.values)}"
+        text = f"{rate:.1f} {self.unit}/s  {words(self.values)}"
         self.progress.update(self.task, completed=step, description=text, refresh=True)
 
 

@@ -31,7 +31,7 @@ def make_trained(config: Config = CONFIG) -> Trained:
             elif name.startswith("V"):
                 weight.zero_()
         prepare = made.preparation()
-        seen = torch.cat([features_of(made, frame, prepare)[0] for frame in drawn()])
+        seen = torch.cat([features_of(made, frame, prepare) for frame in drawn()])
         made.labeller.frame.weight /= seen.std(0) + 0.1
         made.labeller.frame.bias.copy_(-made.labeller.frame.weight @ seen.mean(0))
     return made
