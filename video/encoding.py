@@ -9,10 +9,10 @@ do not fit its caches.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, UInt8
@@ -27,7 +27,8 @@ AHEAD = 2  # tasks for each thread that are decoded and wait, at most
 Encode = Callable[[UInt8[Tensor, "1 channels size size"]], Float[Tensor, "1 features"]]
 
 
-class EncodedFrame(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class EncodedFrame:
     """What the net is told of a frame."""
 
     index: int
@@ -38,7 +39,8 @@ class EncodedFrame(NamedTuple):
     """Its features, as often as the net is shown them."""
 
 
-class _PreparedFrame(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _PreparedFrame:
     index: int
     seconds: float
     shown: int
@@ -47,7 +49,7 @@ class _PreparedFrame(NamedTuple):
 
 def encoded(
     frames: Iterable[Frame], prepare: Preparation, encode: Encode, threads: int = 1
-) -> Iterator[EncodedFrame]:
+) -> Generator[EncodedFrame]:
     """Yield the frames of a source with their features, in order.
 
     Args:
