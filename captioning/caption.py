@@ -33,7 +33,7 @@ from captioning.confidence import UNSURE
 from captioning.outputs import Progress, Texts, require_own_page
 from captioning.trained import DEFAULT, Sentence, Trained, open_model
 from core.errors import InputError
-from core.files import replace, writing
+from core.files import make_folder, replace
 from core.training import cli, devices
 from core.training.config import WIDEST_BEAM, require_within
 from datasets.pictures import encode, find_pictures, name_outputs, open_picture
@@ -223,10 +223,10 @@ def _check(arguments: Caption) -> None:
         raise InputError(f"--html takes {hint}, not {html}")
     if html and not arguments.overwrite:
         require_own_page(html)
-    for folder in (arguments.overlay, html and html.parent):
-        if folder:
-            with writing(folder):
-                folder.mkdir(parents=True, exist_ok=True)
+    if arguments.overlay:
+        make_folder(arguments.overlay, "--overlay")
+    if html:
+        make_folder(html.parent)
 
 
 def _open_captioner(run: Path | None, device: torch.device) -> Trained:

@@ -87,6 +87,32 @@ def require_writable(path: Path) -> None:
         raise InputError(f"cannot write {path}: it is a device or a FIFO, not a file")
 
 
+def require_folder(path: Path, flag: str = "") -> None:
+    """Raise `InputError` if a file stands where the folder `path`, or a parent of it, is to be.
+
+    Args:
+        path: the folder to write to, which need not exist.
+        flag: the flag that takes it, for the message.
+    """
+    for place in (path, *path.parents):
+        with writing(path):
+            is_file = place.exists() and not place.is_dir()
+        if is_file:
+            wanted = f"{flag} takes a folder" if flag else f"cannot make the folder {path}"
+            raise InputError(f"{wanted}: {place} is a file")
+
+
+def make_folder(path: Path, flag: str = "") -> None:
+    """Make a folder and its parents; one that exists is left as it is.
+
+    Raises:
+        InputError: a file stands in the way, or the folder cannot be made.
+    """
+    require_folder(path, flag)
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def require_free(path: Path, overwrite: bool = False) -> None:
     """Raise `InputError` if there is a file at `path` and its owner did not say --overwrite."""
     require_writable(path)

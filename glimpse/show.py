@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from core.errors import InputError
-from core.files import replace, to_json, writing
+from core.files import make_folder, replace, require_folder, to_json
 from core.training import cli, devices
 from core.training.config import require_within
 from datasets.folders import letterbox
@@ -42,6 +42,7 @@ class Looked:
 def main(arguments: Show) -> None:
     """Draw every picture; exit with code 1 at the end if some could not be drawn, 2 if none."""
     require_within(1, MOST_GLIMPSES, arguments, "glimpses")
+    require_folder(arguments.out, "--out")
     model, saved = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
     glimpses = arguments.glimpses or model.config.glimpses
     files, missing = _find(arguments.images)
@@ -173,8 +174,7 @@ def _find(images: Sequence[Path]) -> tuple[list[Path], bool]:
 def _draw(path: Scanpath, file: Path, target: Path, *, gif: bool) -> list[Path]:
     from glimpse import drawing  # imports matplotlib, which takes seconds
 
-    with writing(target.parent):
-        target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     replace(target, drawing.still(path, file.name))
     if not gif:
         return [target]

@@ -1,6 +1,7 @@
 """Commands, their flags, and errors that are one line and an exit code."""
 
 import os
+import shlex
 import sys
 import types
 from dataclasses import dataclass
@@ -23,8 +24,12 @@ class Flags(cli.Computing):
 
     picture: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PICTURE")]
     """What to draw."""
+    more: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MORE...")] = ()
+    """More to draw."""
     size: int | None = None
     """How large."""
+    text: Path | None = None
+    """What to write on it."""
 
 
 TRAINING = Training(Config, PRESETS, {"small": "0.59 accuracy in a second"})
@@ -62,12 +67,15 @@ def test_a_verb_gets_the_rest_of_the_arguments(capsys: pytest.CaptureFixture[str
             "a.png --device cdua",
             "--device is one of auto, cpu, cuda, mps, not 'cdua'; did you mean cuda?",
         ),
+        ("''", "PICTURE: the path is empty"),
+        ("a.png --text '' --size 2", "--text: the path is empty"),
+        ("a.png b.png ''", "MORE...: the path is empty"),
     ],
 )
 def test_a_wrong_flag_is_one_line(
     words: str, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main("toyapp", COMMANDS, ["show", *words.split()]) == 2
+    assert cli.main("toyapp", COMMANDS, ["show", *shlex.split(words)]) == 2
     expected = f"toyapp show: {line} (toyapp show --help lists the flags)\n"
     assert capsys.readouterr().err == expected
 

@@ -57,6 +57,23 @@ def test_an_exception_keeps_the_old_content(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_folder_is_made_with_its_parents(tmp_path: Path) -> None:
+    for _ in range(2):
+        files.make_folder(tmp_path / "a/b")
+    assert (tmp_path / "a/b").is_dir()
+
+
+@pytest.mark.parametrize("name", ["page.png", "page.png/drawings"])
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "page.png").write_text("mine")
+    with pytest.raises(InputError) as error:
+        files.make_folder(tmp_path / name, "--out")
+    assert str(error.value) == f"--out takes a folder: {tmp_path / 'page.png'} is a file"
+    with pytest.raises(InputError, match=f"cannot make the folder {tmp_path / name}: "):
+        files.make_folder(tmp_path / name)
+    assert (tmp_path / "page.png").read_text() == "mine"
+
+
 def test_names_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
     path = tmp_path / ("ž" * 120 + ".txt")
     files.replace(path, b"x")

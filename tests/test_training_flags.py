@@ -115,11 +115,26 @@ def test_a_resumed_run_has_its_own_configuration() -> None:
     config, _, run = parse("--resume", str(directory))
     assert config == replace(PRESETS["large"], dropout=0.5)
     assert run.directory == directory
+    del run  # and with it the lock
     assert parse("--resume", str(directory), "--preset", "large", "--dropout", "0.5")[0] == config
     with pytest.raises(
         InputError, match=r"hidden: saved 64, asked 32; dropout: saved 0.5, asked 0.2$"
     ):
         parse("--resume", str(directory), "--preset", "small")
+
+
+def test_a_run_that_is_being_trained_is_refused_at_once() -> None:
+    run = parse("--name", "mine")[2]
+    with (
+        run.open(0, 1),
+        pytest.raises(InputError, match="another process trains in runs/toy/mine"),
+    ):
+        parse("--resume", "runs/toy/mine")
+    resumed = parse("--resume", "runs/toy/mine")[2]
+    with pytest.raises(InputError, match="another process trains"):
+        parse("--resume", "runs/toy/mine")
+    existing(resumed)
+    parse("--resume", "runs/toy/mine")
 
 
 def test_a_run_of_another_application_is_refused() -> None:

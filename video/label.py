@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from core.errors import InputError
-from core.files import replace, require_apart, require_free, writing
+from core.files import make_folder, replace, require_apart, require_free
 from core.training import cli, devices
 from core.training.config import require_at_least, require_positive, require_share
 from video import review
@@ -88,8 +88,7 @@ def _check(arguments: Label, names: dict[str, str]) -> None:
     inputs += [path for folder in inputs if folder.is_dir() for path in folder.iterdir()]
     for path in outputs:
         require_apart(path, inputs)
-        with writing(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         require_free(path, arguments.overwrite)
 
 

@@ -207,8 +207,7 @@ def _write(chosen: Sequence[Stretch], outputs: dict[str, Path], films: dict[str,
         for stretch in chosen
     ]
     table = csv_text(("film", "start_seconds", "end_seconds", "doubt"), rows)
-    with files.writing(outputs["table"]):
-        outputs["table"].parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(outputs["table"].parent, "--out")
     files.replace(outputs["table"], table.encode())
     by_film: dict[str, list[Span]] = {}
     for stretch in sorted(chosen, key=lambda each: each.start):

@@ -20,7 +20,7 @@ from jaxtyping import Int, Shaped, UInt8
 from torch import Tensor
 
 from core.errors import InputError
-from core.files import replace, writing
+from core.files import make_folder, replace
 from datasets.clips import Clip
 from datasets.sprites import RATE
 from video.config import Config
@@ -222,8 +222,7 @@ def _keep(path: Path, shown: _Shown) -> None:
     content = io.BytesIO()
     np.savez(content, features=shown.frames.numpy(), numbers=shown.numbers, times=shown.times)
     try:
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         replace(path, content)
     except InputError as error:
         print(f"warning: {error}; its features stay in memory", file=sys.stderr)

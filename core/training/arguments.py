@@ -60,7 +60,10 @@ class TrainArguments(Generic[C]):
     def start(self) -> "tuple[C, Session, Run]":
         """Seed torch; return the configuration, the session and the run.
 
-        The run's directory does not exist yet, unless it is resumed.
+        The run's directory does not exist yet, unless it is resumed: then it is locked.
+
+        Raises:
+            InputError: another process trains in the directory that is to be resumed.
         """
         import torch
 
@@ -79,6 +82,8 @@ class TrainArguments(Generic[C]):
             quiet=session.quiet,
             writes=distributed.rank() == 0,
         )
+        if session.resume:
+            run.reserve()
         return self.config, session, run
 
     def resume_command(self) -> str:

@@ -26,7 +26,7 @@ from tyro._errors import ParseErrorEvent, on_parse_error
 
 from core.errors import InputError
 from core.training.config import require_sound
-from core.training.rejections import reason
+from core.training.rejections import EMPTY_PATH, reason
 
 A = TypeVar("A")
 Item = TypeVar("Item")
@@ -78,7 +78,7 @@ def _path_rule(info: tyro.constructors.PrimitiveTypeInfo) -> Any:
 
     def path(words: list[str]) -> Path:
         if not words[0]:
-            raise ValueError("empty")
+            raise ValueError(EMPTY_PATH)
         return Path(words[0])
 
     return tyro.constructors.PrimitiveConstructorSpec(

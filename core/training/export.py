@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from core.cell import State
 from core.errors import InputError
-from core.files import replace, writing
+from core.files import make_folder, replace
 
 MADE_WITH = 3  # rows of the batch that a program is traced with
 CHECKED_WITH = 5  # rows of the batch that it is checked with
@@ -98,8 +98,7 @@ def write(
             file = _onnx_file(program, example, outputs, about)
             outcome = _run_onnx(file, other)
             torch.testing.assert_close(outcome, step(**other), rtol=RTOL, atol=ATOL)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     replace(path, file)
     described = []
     for name, value in inputs.items():

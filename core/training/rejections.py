@@ -5,6 +5,9 @@ from typing import Any
 
 from tyro import _errors as rejections  # the one place that tells why a flag was rejected
 
+EMPTY_PATH = "the path is empty"
+"""Why `core.training.cli` refuses an empty path, in the words of its error."""
+
 
 def reason(event: rejections.ParseErrorEvent) -> str:
     """Say in a few words why flags were rejected."""
@@ -21,10 +24,20 @@ def reason(event: rejections.ParseErrorEvent) -> str:
     argument: Any = getattr(event, "argument", None)
     if argument is None:
         return "these arguments cannot be combined"
+    if _is_empty_path(event, argument):
+        return f"{_name(argument)}: {EMPTY_PATH}"
     if argument.is_positional():
-        return f"{_name(argument)} has a value that it cannot have, such as an empty one"
+        return f"{_name(argument)} has a value that it cannot have"
     kind = _kind(argument.lowered.metavar or "")
     return f"{_name(argument)} takes {kind}"
+
+
+def _is_empty_path(event: rejections.ParseErrorEvent, argument: Any) -> bool:
+    if not isinstance(event, rejections.InstantiationFailure):
+        return False
+    # Of several paths tyro's message lists the values only, not the error of the empty one.
+    listed = argument.is_positional() and "''" in event.message
+    return EMPTY_PATH in event.message or listed
 
 
 def _name(argument: Any) -> str:

@@ -9,8 +9,8 @@ import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,6 +47,7 @@ class Run:
     """Plain lines instead of a progress bar."""
     writes: bool = True
     """False in those processes of a distributed run that only compute."""
+    _lock: ExitStack | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def resume_command(self) -> str:
@@ -73,6 +74,22 @@ class Run:
         checkpoint.require_whole(payload, path)
         return payload
 
+    def reserve(self) -> None:
+        """Lock a directory that exists until `open` ends, or the process does.
+
+        Raises:
+            InputError: another process trains in it.
+        """
+        if self.writes:
+            self._lock = self._locked()
+
+    def _locked(self) -> ExitStack:
+        """Take the lock of the directory; it is released when the stack is closed."""
+        stack = ExitStack()
+        busy = f"another process trains in {self.directory}"
+        stack.enter_context(files.locked(self.directory / "lock", busy))
+        return stack
+
     @contextmanager
     def open(self, step: int, steps: int, shown: tuple[str, ...] = ()) -> Iterator[None]:
         """Log from now on.
@@ -90,8 +107,9 @@ class Run:
             return
         with files.writing(self.directory):
             self._make_directory()
-        busy = f"another process trains in {self.directory}"
-        with files.locked(self.directory / "lock", busy), self._logging(step, steps, shown):
+        lock = self._lock or self._locked()
+        self._lock = None
+        with lock, self._logging(step, steps, shown):
             yield
 
     @contextmanager

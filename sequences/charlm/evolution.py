@@ -59,8 +59,7 @@ class Evolution:
         with evaluating(self.trained.model):
             (text,) = texts(self.trained, length=LENGTH, rows=1, seed=loop.seed)
         folder = self.run.directory / "samples"
-        with files.writing(folder):
-            folder.mkdir(exist_ok=True)
+        files.make_folder(folder)
         files.replace(folder / f"{step:06}.txt", text.encode())
         self._write_page()
 

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from core.errors import InputError
-from core.files import replace, require_free, writing
+from core.files import make_folder, replace, require_free
 from core.training import cli, devices
 from sequences.translate.arguments import Lines
 from sequences.translate.trained import Trained, open_model
@@ -48,8 +48,7 @@ def _check(trained: Trained, arguments: Lines, path: Path) -> None:
     if path.suffix.lower() != ".png":
         raise InputError(f"--attention takes a file to write, such as attention.png, not {path}")
     require_free(path, arguments.overwrite)
-    with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
 
 
 def _warn(trained: Trained, number: int, line: str) -> None:
