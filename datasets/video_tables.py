@@ -69,7 +69,8 @@ def load(files: Sequence[Path], root: Path, background: str, multi: bool = False
     """
     rows = [row for file in files for row in read_table(file)]
     where = files[0] if len(files) == 1 else root
-    if all(_column(row, _OTHER_KINDS) is None and _is_onehot(row) for row in rows):
+    of_another_kind = any(_column(row, _OTHER_KINDS) for row in rows)
+    if not of_another_kind and any(_looks_onehot(row) for row in rows):
         return _onehot(rows, root, where, background, multi)
     for row in rows:
         if not _label(row):
@@ -161,10 +162,18 @@ def _as_columns(labels: Tensor, classes: int) -> Tensor:
     return columns
 
 
-def _is_onehot(row: Line) -> bool:
-    """Return whether a row has behaviours as columns, and only 0, 1 or nothing in them."""
-    names = _behaviours(row)
-    return bool(names) and all(row.values[name].lower() in _VALUES for name in names)
+def _looks_onehot(row: Line) -> bool:
+    """Return whether a row has behaviours as columns: one of them at least is 0, 1 or nothing."""
+    return any(row.values[name].lower() in _VALUES for name in _behaviours(row))
+
+
+def _occurrence(row: Line, name: str) -> int:
+    """Return what a row says of a behaviour: 1, 0 or `UNLABELLED`."""
+    value = row.values[name].lower()
+    if value not in _VALUES:
+        title = row.titles.get(name, name)
+        raise row.error(f"{title} is {row.values[name]}, not 0 or 1")
+    return _VALUES[value]
 
 
 def _behaviours(row: Line) -> list[str]:
@@ -187,8 +196,9 @@ def _onehot(rows: Sequence[Line], root: Path, where: Path, background: str, mult
     for name, lines in _by_clip(rows).items():
         if column := _column(lines[0], _FRAME):
             _require_every_frame(lines, column)
-        values = [[_VALUES[row.values[each].lower()] for each in columns] for row in lines]
-        matrices[name] = torch.tensor(values, dtype=torch.int64)
+        values = [[_occurrence(row, each) for each in names] for row in lines]
+        matrix = torch.tensor(values, dtype=torch.int64)
+        matrices[name] = matrix[:, [n for n, each in enumerate(names) if each != background]]
     multi = multi or any(bool(((each == 1).sum(1) > 1).any()) for each in matrices.values())
     titles = [rows[0].titles.get(name, name) for name in columns]
     if multi:

@@ -24,6 +24,7 @@ import cv2
 import torch
 
 from core.errors import InputError
+from core.files import require_regular
 from datasets import annotations, boris, sprites, video_tables
 from datasets.bouts import Film, clips_of
 from datasets.clips import Clip, FrameLabels, OneLabel, Parts, VideoSplits
@@ -65,8 +66,8 @@ def read_labels(
 ) -> Parts:
     """Return the clips that a folder or a file labels, by the parts they are given for.
 
-    Arguments and errors are those of `load`; `films` is the folder of the videos, where it is not
-    that of the labels.
+    Arguments and errors are those of `load`; a FIFO or a device is an `InputError` too. `films` is
+    the folder of the videos, where it is not that of the labels.
     """
     path = Path(source)
     if not path.exists():
@@ -74,6 +75,7 @@ def read_labels(
         raise InputError(
             f"no folder or table is called {str(source)!r}, and no data set but {names}"
         )
+    require_regular(path)
     if path.is_file():
         return _files([path], films or path.parent, background, multi)
     if (path / "groundTruth").is_dir():

@@ -1,40 +1,18 @@
 """Exports are read back by readers of their own: the same segments at the true times."""
 
-import csv
-import html
-import io
 import math
 import re
 from itertools import pairwise
-from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
+from exports import AWKWARD, LABELS, eaf, read_csv, read_eaf, read_srt, read_vtt, variable_rate
 
 from datasets.videos import load
 from video import annotation_tools, formats
 from video.formats import FRAME, frames_csv, spans
 from video.segments import to_labels, to_segments
-
-AWKWARD = (
-    "plain",
-    "with, comma",
-    'with "quotes"; and semicolon',
-    "two\nlines",
-    "a < b && c > d --> e",
-    "žluťoučký kůň",
-    "🏃‍♀️ runs",
-    "<b>bold</b> &amp; 'single'",
-)
-LABELS = torch.tensor([0, 0, 1, 2, 2, 2, 3, 4, 5, 6, 7, 7])
-
-
-def variable_rate(frames, start=0.0, seed=0):
-    """Times of frames between 4 and 120 ms apart."""
-    gaps = np.random.default_rng(seed).uniform(0.004, 0.12, frames)
-    return (start + np.cumsum(gaps) - gaps[0]).tolist()
 
 
 def expected(labels, seconds, classes):
@@ -49,49 +27,6 @@ def expected(labels, seconds, classes):
     return [tuple(each) for each in found]
 
 
-def read_srt(text):
-    """(start, end, text) of each cue, in seconds, by the grammar of SubRip."""
-    clock = r"(\d{2,}):(\d\d):(\d\d),(\d{3})"
-    found = []
-    for number, block in enumerate(text.split("\n\n")[:-1], 1):
-        count, times, line = block.split("\n")
-        assert int(count) == number
-        match = re.fullmatch(f"{clock} --> {clock}", times)
-        assert match
-        h1, m1, s1, t1, h2, m2, s2, t2 = map(int, match.groups())
-        start, end = ((h1 * 60 + m1) * 60 + s1) * 1000 + t1, ((h2 * 60 + m2) * 60 + s2) * 1000 + t2
-        found.append((start / 1000, end / 1000, line))
-    return found
-
-
-def read_vtt(text):
-    """The cues of WebVTT as `read_srt` gives them."""
-    head, *blocks = text.split("\n\n")[:-1]
-    assert head == "WEBVTT"
-    numbered = [f"{n}\n{block.replace('.', ',', 2)}" for n, block in enumerate(blocks, 1)]
-    cues = read_srt("".join(f"{block}\n\n" for block in numbered))
-    assert not any(character in line for _, _, line in cues for character in "<>")
-    return [(start, end, html.unescape(line)) for start, end, line in cues]
-
-
-def read_eaf(text):
-    """(start, end, value) of each annotation, in seconds, and the root element."""
-    root = ElementTree.fromstring(text.encode())
-    slots = {
-        slot.attrib["TIME_SLOT_ID"]: int(slot.attrib["TIME_VALUE"])
-        for slot in root.iter("TIME_SLOT")
-    }
-    found = []
-    for annotation in root.iter("ALIGNABLE_ANNOTATION"):
-        start, end = (slots[annotation.attrib[f"TIME_SLOT_REF{n}"]] / 1000 for n in (1, 2))
-        found.append((start, end, annotation.findtext("ANNOTATION_VALUE")))
-    return found, root
-
-
-def read_csv(text):
-    return list(csv.reader(io.StringIO(text, newline="")))
-
-
 def one_line(label):
     return " ".join(label.split())
 
@@ -102,10 +37,6 @@ def srt(labels, seconds, classes):
 
 def vtt(labels, seconds, classes):
     return annotation_tools.vtt(spans(labels, seconds, classes))
-
-
-def eaf(labels, seconds, classes, media):
-    return annotation_tools.eaf(spans(labels, seconds, classes), classes, media)
 
 
 def segments_csv(labels, seconds, classes):
@@ -216,70 +147,6 @@ def test_frames_csv_has_number_time_label_and_probability():
     assert [float(row[1]) for row in rows] == seconds
     assert [row[2] for row in rows] == [AWKWARD[label] for label in labels]
     assert [row[3] for row in rows] == ["0.5", "1.0", "0.3333", "0.0"]
-
-
-def test_eaf_has_the_structure_of_its_schema():
-    media = Path("some folder") / "dvě & <tři> #1 100%.mp4"
-    text = eaf(LABELS, variable_rate(len(LABELS)), AWKWARD, media)
-    assert text.startswith('<?xml version="1.0" encoding="UTF-8"?>\n')
-    found, root = read_eaf(text)
-    schema = "{http://www.w3.org/2001/XMLSchema-instance}noNamespaceSchemaLocation"
-    assert root.attrib.pop(schema) == "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
-    assert root.attrib.keys() == {"AUTHOR", "DATE", "FORMAT", "VERSION"}
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", root.attrib["DATE"])
-    assert [child.tag for child in root] == [
-        "HEADER", "TIME_ORDER", "TIER", "LINGUISTIC_TYPE", "LANGUAGE", "CONTROLLED_VOCABULARY",
-    ]  # fmt: skip
-    assert root[0].attrib == {"MEDIA_FILE": "", "TIME_UNITS": "milliseconds"}
-    assert root[0][0].attrib == {
-        "MEDIA_URL": f"file://{(Path.cwd() / media).as_posix()}",
-        "MIME_TYPE": "video/mp4",
-        "RELATIVE_MEDIA_URL": f"./{media.name}",
-    }
-    times = [int(slot.attrib["TIME_VALUE"]) for slot in root[1]]
-    assert times == sorted(times)
-    assert root[2].attrib == {
-        "LINGUISTIC_TYPE_REF": root[3].attrib["LINGUISTIC_TYPE_ID"],
-        "TIER_ID": "labels",
-    }
-    assert root[3].attrib["TIME_ALIGNABLE"] == "true"
-    assert root[3].attrib["CONTROLLED_VOCABULARY_REF"] == root[5].attrib["CV_ID"]
-    assert [entry[0].text for entry in root[5].findall("CV_ENTRY_ML")] == list(AWKWARD)
-    assert {value.attrib["LANG_REF"] for value in root[5].iter("CVE_VALUE")} == {
-        root[4].attrib["LANG_ID"]
-    }
-    names = [
-        element.attrib[name]
-        for element in root.iter()
-        for name in element.attrib
-        if name.endswith("_ID")
-    ]
-    assert len(names) == len(set(names))
-    used = [
-        reference
-        for each in root.iter("ALIGNABLE_ANNOTATION")
-        for reference in list(each.attrib.values())[1:]
-    ]
-    assert used == [slot.attrib["TIME_SLOT_ID"] for slot in root[1]]
-    assert len(found) == len(to_segments(LABELS)) == int(root[0].findtext("PROPERTY") or 0)
-
-
-def test_eaf_without_a_file_to_open():
-    _, root = read_eaf(eaf(LABELS, variable_rate(len(LABELS)), AWKWARD, None))
-    assert root.find("HEADER/MEDIA_DESCRIPTOR") is None
-    _, root = read_eaf(eaf(LABELS, variable_rate(len(LABELS)), AWKWARD, Path("frames of a film")))
-    descriptor = root.find("HEADER/MEDIA_DESCRIPTOR")
-    assert descriptor is not None
-    assert descriptor.attrib["MIME_TYPE"] == "video/*"
-
-
-def test_characters_that_xml_cannot_hold_are_replaced():
-    media = Path("/films/\udcff.mp4")  # a name that is no UTF-8, as Python has it
-    found, root = read_eaf(
-        eaf(torch.tensor([0, 1]), [0.0, 0.1], ("a\x00b\x1b\ufffe", "line\r\nline\rline"), media)
-    )
-    assert [label for _, _, label in found] == ["a\ufffdb\ufffd\ufffd", "line\nline\nline"]
-    assert root[0][0].attrib["MEDIA_URL"] == "file:///films/\ufffd.mp4"
 
 
 @pytest.mark.parametrize("start", [0.0, 36000.9])

@@ -19,25 +19,23 @@ from video.reader import open_source
 # TIMES, of which frame i is grey 20 i, and three frames of AV1.
 TIMES = [0, 10, 200, 230, 240, 500, 520, 533, 700, 1000, 1010, 1500]
 H264 = """
-c-nnaPe>F|82@Gl)YcVOlXa;zcR?zHC@VWz?3xD+q$2VlLGJFGZC7X9X=Ysdb7+I@-zAI=(XN#U-U>?StbwHIAqhN0mzJO;FGU`t$k%)G-
-sa4ve(c-tec$i<|Goi$K-|2dC5@B{AOhv&9Ezl4Evj~;1pq4Ix-0_--
-71QhM6Q+ZWC5?OjIP!#L}PPf*FG1BwmzH-D%UT}WBg@t{OHYxQ3=gnKK&{~AYVAw-WGh&d>aqf+*-
-`zAKxc`y*+c!6J%Jdt5CiBtb~X0BMIZD#!POcdfODkvQDhg!d|m<;|}b}fnEJt+a3aW!?`zhXl=Q2tvpL>tPAJ9a^(KI$r~d}4ZpvgvV!F+oWb
-gg!F=I-v$KW<TYdSHPVCaZ`uySi0LOZIG5*>AKHon7QkXz(dwYqm^ifTv(!@?t(+LC)l9m9<IzRyWTPMM3RVs&IOA<-
-keWo56Aoug;fR$7FKN`skTj$v@Z-5_wCK;Iq?O#?5bKQf+b!V8bIHsaxgnFo`wD;p=Ur_70X-
-n9jK#E>O(n%!SEqjQZ>WmB`MW!}lx0)P`(>G45R#1DHO^9KBq|0$z8}1=p39!3ZWtdTg+@Bk!fowL9>6fs{C}`6G=p?*zQ;SmaVNCuHlc*;I1T
-I_v??u9&edtPr=#zv%Sdpgh${7L563c~&*%yCSSE*xN)YSPzeJ+6VIdahq)0#FVH%~vxc;%;!WuZjx32{B=u)w%WW4v~Xzu*w9fegp6wMtK4Y`
-q2-+bVa4VO88$<g$n7uHmxi;kEJH4F?(D-
-p6<&)%!`#SV_)euN?%tY8x)qd&${J{cMNIJLup_umI~Rma@gCH5?m4Cf(3hRkk>#pnV(32I~<`Q|vEWkt8es7h?1Tg#
+c-nnaPe>F|82@Gl)YcVOlXa;zcR?zHC@VWz?3xD+q$2VlLGJFGZC7X9X=Ysdb7+I@-zAI=(XN#U-U>?StbwHIAqhN0mzJO;FGU`t
+$k%)G-sa4ve(c-tec$i<|Goi$K-|2dC5@B{AOhv&9Ezl4Evj~;1pq4Ix-0_--71QhM6Q+ZWC5?OjIP!#L}PPf*FG1BwmzH-D%UT}
+WBg@t{OHYxQ3=gnKK&{~AYVAw-WGh&d>aqf+*-`zAKxc`y*+c!6J%Jdt5CiBtb~X0BMIZD#!POcdfODkvQDhg!d|m<;|}b}fnEJt
++a3aW!?`zhXl=Q2tvpL>tPAJ9a^(KI$r~d}4ZpvgvV!F+oWbgg!F=I-v$KW<TYdSHPVCaZ`uySi0LOZIG5*>AKHon7QkXz(dwYqm
+^ifTv(!@?t(+LC)l9m9<IzRyWTPMM3RVs&IOA<-keWo56Aoug;fR$7FKN`skTj$v@Z-5_wCK;Iq?O#?5bKQf+b!V8bIHsaxgnFo`
+wD;p=Ur_70X-n9jK#E>O(n%!SEqjQZ>WmB`MW!}lx0)P`(>G45R#1DHO^9KBq|0$z8}1=p39!3ZWtdTg+@Bk!fowL9>6fs{C}`6G
+=p?*zQ;SmaVNCuHlc*;I1TI_v??u9&edtPr=#zv%Sdpgh${7L563c~&*%yCSSE*xN)YSPzeJ+6VIdahq)0#FVH%~vxc;%;!WuZjx
+32{B=u)w%WW4v~Xzu*w9fegp6wMtK4Y`q2-+bVa4VO88$<g$n7uHmxi;kEJH4F?(D-p6<&)%!`#SV_)euN?%tY8x)qd&${J{cMNI
+JLup_umI~Rma@gCH5?m4Cf(3hRkk>#pnV(32I~<`Q|vEWkt8es7h?1Tg#
 """
 AV1 = """
-c-
-oCpKTE?v6n{wtYpGE14?$XqkikKrtvZPk(V>2Tb`nb3OK51WDakcdr`V~B2nAQafP=e}gS%hCq2Iv4p}tF7y+$iOc=!I?@BO)Z4**n)UAArCr2
-sN;X$1KK$|7y=7XTn>d8Uc7Oo_o#Db(c0(M>g<EM_wB)Jv)-
-5`y6F^&>2<ZOfny&U5!LILoL2&!FVqhsBk=ys)Ifq0UP{8kF09xFPk?dZVrzU`mGu4FWTi7~;_dOfHFTX%-c?b@-
-F8yu8Oeqlx+jYeqE_zhvwFi2P4o{i^}ZB+N&dH65P`5#8@t>46g4Kt-h_{`TV#U@<JeM8<A|INtOou!$)mD`>kVqeUE(W26eTTNWy-
-0gaN1ZE9qEmnEKQ2~DLto}-R+Y29Zv2lau^d?H|ad@JUB1%I>-C6uMPh&U;u5kHNfaC(g!G2N@MimQa(*O)i?w$<e^gW|L3OQ-
-p9Y;wo}*s18}oJC(f=1WYZig#Dyo*{1{?@V;eS9gWjJn~V8Fg~gSYDSXNmN*t1rDwF;j`+l+jkEs*c(H0D
+c-oCpKTE?v6n{wtYpGE14?$XqkikKrtvZPk(V>2Tb`nb3OK51WDakcdr`V~B2nAQafP=e}gS%hCq2Iv4p}tF7y+$iOc=!I?@BO)Z
+4**n)UAArCr2sN;X$1KK$|7y=7XTn>d8Uc7Oo_o#Db(c0(M>g<EM_wB)Jv)-5`y6F^&>2<ZOfny&U5!LILoL2&!FVqhsBk=ys)If
+q0UP{8kF09xFPk?dZVrzU`mGu4FWTi7~;_dOfHFTX%-c?b@-F8yu8Oeqlx+jYeqE_zhvwFi2P4o{i^}ZB+N&dH65P`5#8@t>46g4
+Kt-h_{`TV#U@<JeM8<A|INtOou!$)mD`>kVqeUE(W26eTTNWy-0gaN1ZE9qEmnEKQ2~DLto}-R+Y29Zv2lau^d?H|ad@JUB1%I>-
+C6uMPh&U;u5kHNfaC(g!G2N@MimQa(*O)i?w$<e^gW|L3OQ-p9Y;wo}*s18}oJC(f=1WYZig#Dyo*{1{?@V;eS9gWjJn~V8Fg~gS
+YDSXNmN*t1rDwF;j`+l+jkEs*c(H0D
 """
 
 
@@ -116,42 +114,6 @@ def test_pixels_are_rgb_and_resized_without_cropping(tmp_path):
     assert np.abs(frame.pixels[:, :24].astype(int) - picture[:, :24]).max() < 12
 
 
-def test_a_folder_gives_its_pictures_in_the_order_of_their_numbers(tmp_path):
-    for i in (0, 1, 2, 10, 11):
-        Image.fromarray(numbered(i)).save(tmp_path / f"frame{i}.png")
-    Image.new("L", (10, 20)).save(tmp_path / "frame9.png")  # grey, and of another size
-    (tmp_path / "frame3.txt").write_text("no picture")
-    (tmp_path / "other").mkdir()
-    Image.fromarray(numbered(5)).save(tmp_path / "other" / "frame5.png")
-    frames = open_source(tmp_path, rate=2)
-    seen = list(frames)
-    assert [number(frame.pixels) for frame in seen] == [0, 1, 2, 0, 10, 11]
-    assert [frame.index for frame in seen] == [0, 1, 2, 3, 4, 5]
-    assert [frame.seconds for frame in seen] == [0, 0.5, 1, 1.5, 2, 2.5]
-    gap = f"{tmp_path}: the numbers jump from frame2.png to frame9.png: frames are missing there"
-    assert frames.remarks == [gap]
-    (tmp_path / "even").mkdir()
-    for i in (0, 5, 10, 15):
-        Image.fromarray(numbered(i)).save(tmp_path / "even" / f"{i}.png")
-    every_fifth = open_source(tmp_path / "even", rate=2)
-    assert len(list(every_fifth)) == 4
-    assert every_fifth.remarks == []
-
-    supposed = open_source(tmp_path)
-    assert [frame.seconds for frame in supposed] == pytest.approx([i / 25 for i in range(6)])
-    no_times = f"{tmp_path}: pictures have no times, taken as 25 a second (--fps)"
-    assert supposed.remarks == [no_times, gap]
-
-
-def test_a_broken_picture_of_a_folder_is_named_in_its_turn(tmp_path):
-    Image.fromarray(numbered(1)).save(tmp_path / "1.png")
-    (tmp_path / "2.png").write_bytes((tmp_path / "1.png").read_bytes()[:60])
-    frames = open_source(tmp_path)
-    assert number(next(frames).pixels) == 1
-    with pytest.raises(InputError, match=r"2\.png: the picture is broken"):
-        next(frames)
-
-
 def test_what_has_no_times_says_so(tmp_path):
     """Bare H.264: the packets of a file, without the container that has their times."""
     path = unpack(tmp_path / "a.mp4", H264)
@@ -223,6 +185,7 @@ def test_what_is_no_video_is_one_line(tmp_path):
     for folder in ("nothing", "folder"):
         (tmp_path / folder).mkdir()
     (tmp_path / "folder" / "film.mp4").touch()
+    os.mkfifo(tmp_path / "pipe")
     for name, reason in {
         "cut.mp4": "not a video that OpenCV reads, or cut off before the index",
         "none.mp4": "not a video that OpenCV reads|no frame",
@@ -231,6 +194,7 @@ def test_what_is_no_video_is_one_line(tmp_path):
         "noise.webm": "not a video",
         "nothing": "no picture in this folder",
         "folder": "a folder of videos, not of frames: name them, as .*film.mp4",
+        "pipe": "a device or a FIFO, not a file: name a file, or a camera by its number, as 0",
         "gone.mp4": "no such file",
         "no\0name": "no such file",
         "x" * 5000: "no such file",

@@ -1,4 +1,4 @@
-"""Segments and frames in tables: labels frame by frame, units, splits, and what is wrong."""
+"""Segments and frames in tables: labels frame by frame, units and splits."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from videos import put, text
+from videos import load_table, put, text
 
 from core.errors import InputError
 from datasets import videos
@@ -27,20 +27,13 @@ def names(splits, number, seconds=TENTHS):
     return "".join(splits.classes[label][0] for label in labels)
 
 
-def load(folder, content, clips=3, **options):
-    """Load videos clip0, clip1, ... with a table, which labels a little of the last of them."""
-    for number in range(clips):
-        put(folder / "videos" / f"clip{number}.mp4")
-    return videos.load(text(folder / "labels.csv", content).parent, **options)
-
-
 def rows(*lines, clips=3, filler="{clip},0,1,walk"):
     """A table of segments: `lines`, then one segment for each clip but the first."""
     return "\n".join([*lines, *(filler.format(clip=f"clip{number}") for number in range(1, clips))])
 
 
 def test_segments_in_seconds_hold_the_frames_from_their_start_to_before_their_end(tmp_path):
-    splits = load(
+    splits = load_table(
         tmp_path,
         rows(
             "clip,start,end,label",
@@ -56,14 +49,14 @@ def test_segments_in_seconds_hold_the_frames_from_their_start_to_before_their_en
 
 
 def test_segments_in_frames(tmp_path):
-    splits = load(tmp_path, rows("clip,start,end,label", "clip0,2,5,walk", "clip0,5,8,run"))
+    splits = load_table(tmp_path, rows("clip,start,end,label", "clip0,2,5,walk", "clip0,5,8,run"))
     assert names(splits, 0) == "bbwwwrrrbbbb"
     assert names(splits, 0, [9.0] * 12) == "bbwwwrrrbbbb"  # whatever their times
     assert names(splits, 1) == "wbbbbbbbbbbb"
 
 
 def test_an_end_that_is_the_last_frame_shows_from_what_follows(tmp_path):
-    splits = load(
+    splits = load_table(
         tmp_path, rows("clip,start,end,label", "clip0,2,4,walk", "clip0,5,7,run", "clip0,10,10,run")
     )
     assert names(splits, 0) == "bbwwwrrrbbrb"
@@ -93,7 +86,7 @@ def test_an_end_that_is_the_last_frame_shows_from_what_follows(tmp_path):
 )
 def test_columns_tell_the_unit(tmp_path, heading, row, expected):
     again = [row.replace("clip0", f"clip{number}") for number in (1, 2)]
-    splits = load(tmp_path, "\ufeff" + "\r\n".join([heading, row, *again]))
+    splits = load_table(tmp_path, "\ufeff" + "\r\n".join([heading, row, *again]))
     clips = [*splits.train, *splits.validation, *splits.test]
     clip = next(clip for clip in clips if "clip0" in clip.name)
     assert clip.source == tmp_path / "videos" / "clip0.mp4"
@@ -132,7 +125,7 @@ def test_segments_agree_with_looking_for_each_frame(cuts, frames, in_frames, dat
 
 
 def test_the_background_has_the_name_that_is_asked_for(tmp_path):
-    splits = load(
+    splits = load_table(
         tmp_path,
         rows("clip,start,end,label", "clip0,0,2,walk", "clip0,4,6,idle"),
         background="idle",
@@ -143,7 +136,7 @@ def test_the_background_has_the_name_that_is_asked_for(tmp_path):
 
 def test_frames(tmp_path):
     lines = [f"clip{number},{frame},{frame // 4 + 8}" for number in range(3) for frame in range(12)]
-    splits = load(tmp_path, "\n".join(["clip,frame,label", *lines]))
+    splits = load_table(tmp_path, "\n".join(["clip,frame,label", *lines]))
     assert splits.classes == ("8", "9", "10")  # as numbers
     assert names(splits, 0) == "888899991111"
 
@@ -155,7 +148,7 @@ def test_given_splits(tmp_path):
         for number, part in enumerate(parts)
         for frame in range(4)
     ]
-    splits = load(tmp_path, "\n".join(["clip,frame,label,suggested_split", *lines]), clips=5)
+    splits = load_table(tmp_path, "\n".join(["clip,frame,label,suggested_split", *lines]), clips=5)
     assert [
         [clip.name for clip in part] for part in (splits.train, splits.validation, splits.test)
     ] == [
@@ -223,7 +216,7 @@ def test_a_folder_of_frames_is_a_video(tmp_path):
 )
 def test_labels_of_another_length_than_the_video_name_both(tmp_path, lines, seconds, message):
     filler = "{clip},0,walk" if "frame" in lines[0] else "{clip},0,1,walk"
-    splits = load(tmp_path, rows(*lines, filler=filler))
+    splits = load_table(tmp_path, rows(*lines, filler=filler))
     with pytest.raises(InputError) as caught:
         names(splits, 0, seconds)
     expected = f"{tmp_path / 'videos' / 'clip0.mp4'}: " + message.format(tmp_path / "labels.csv")
@@ -231,7 +224,7 @@ def test_labels_of_another_length_than_the_video_name_both(tmp_path, lines, seco
 
 
 def test_the_last_segment_may_end_with_the_last_frame(tmp_path):
-    splits = load(
+    splits = load_table(
         tmp_path,
         rows(
             "clip,start,end,label",
@@ -241,88 +234,3 @@ def test_the_last_segment_may_end_with_the_last_frame(tmp_path):
         ),
     )
     assert names(splits, 0) == "bbbbbbbbbbww"
-
-
-HEAD = "clip,start,end,label\n"
-FRAMES = "clip,frame,label\n"
-SPLIT = "clip,frame,label,split\n"
-GOOD = "clip0,0,1,walk\nclip1,0,1,walk\nclip2,0,1,walk\n"
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", ": the file is empty"),
-        (HEAD, ": there is no row"),
-        (
-            "clip,begin,end,label\nclip0,0,1,walk\n",
-            ": line 2: neither start and end, nor a frame; name the columns",
-        ),
-        ("clip,start,end\nclip0,0,1\n", ": line 2: there is no label; a column label is needed"),
-        (HEAD + "clip0,0,1,\n", ": line 2: there is no label"),
-        (HEAD + ",0,1,walk\n", ": line 2: no video is named"),
-        (HEAD + GOOD + "clip9,0,1,walk\n", ": line 5: there is no video 'clip9'; put it into "),
-        (HEAD + "clip\0,0,1,walk\n", ": line 2 is no text in UTF-8"),
-        (HEAD + f"{'x' * 300},0,1,walk\n", ": line 2: there is no video 'xxx"),
-        (HEAD + GOOD + "clip0,5,4,walk\n", ": line 5: the segment ends at 4 and begins at 5"),
-        (HEAD + GOOD + "clip0,5,5,walk\n", ": line 5: the segment ends at 5 and begins at 5"),
-        (HEAD + GOOD + "clip0,-1,4,walk\n", ": line 5: start is '-1', not a time in seconds"),
-        (HEAD + "clip0,0,x,walk\n", ": line 2: end is 'x', not a time in seconds"),
-        (HEAD + "clip0,0,nan,walk\n", ": line 2: end is 'nan', not a time in seconds"),
-        (HEAD + "clip0,0,1e999,walk\n", ": line 2: end is '1e999', not a time in seconds"),
-        (
-            "clip,start_frame,end_frame,label\nclip0,0,1.5,a\n",
-            ": line 2: end_frame is '1.5', not the number of a",
-        ),
-        (HEAD + "clip0,0,1,background\n", ": one class only (background); at least two are needed"),
-        (FRAMES + "clip0,0,a\n", ": one class only (a); at least two are needed"),
-        (
-            FRAMES + "clip0,0,a\nclip0,2,b\n",
-            ": line 3: frame 2 of clip0, where 1 is the next (from 0)",
-        ),
-        (
-            FRAMES + "clip0,0,a\nclip0,0,b\n",
-            ": line 3: frame 0 of clip0, where 1 is the next (from 0)",
-        ),
-        (
-            FRAMES + "clip0,1,a\nclip0,2,b\n",
-            ": line 2: frame 1 of clip0, where 0 is the next (from 0)",
-        ),
-        (
-            FRAMES + "clip0,0,a\nclip1,0,b\n",
-            ": 3 clips or groups of clips are needed to split, not clip0, clip1",
-        ),
-        (
-            SPLIT + "clip0,0,a,all\nclip1,0,b,all\n",
-            ": line 2: unknown split 'all'; it must be train, val",
-        ),
-        (
-            SPLIT + "clip0,0,a,train\nclip0,1,b,val\n",
-            ": line 3: clip0 is in the split val here, and in train",
-        ),
-        (SPLIT + "clip0,0,a,val\nclip1,0,b,val\n", ": no clip is in the train split"),
-        (
-            SPLIT + "clip0,0,a,train\nclip1,0,b,test\n",
-            ": 2 clips or groups of clips are needed to split, not clip0",
-        ),
-    ],
-)
-def test_a_malformed_table_is_one_line(tmp_path, content, message):
-    with pytest.raises(InputError) as caught:
-        load(tmp_path, content)
-    assert str(caught.value).startswith(f"{tmp_path}/labels.csv{message}")
-    assert "\n" not in str(caught.value)
-
-
-def test_tables_must_be_alike(tmp_path):
-    load(tmp_path, HEAD + GOOD)
-    other = text(tmp_path / "more.csv", "clip,start_seconds,end_seconds,label\nclip1,5,6,run\n")
-    with pytest.raises(InputError, match=r"labels.csv and .*more.csv: name the columns alike$"):
-        videos.load(tmp_path)
-    text(other, "clip,start,end,label,split\nclip0,5,6,run,train\n")
-    with pytest.raises(InputError, match="clip0 is in the split train here, and in None above"):
-        videos.load(tmp_path)
-    put(tmp_path / "new.mp4")
-    text(other, "clip,start,end,label,split\nnew,5,6,run,train\n")
-    with pytest.raises(InputError, match="the split of clip0 is not named, as others are"):
-        videos.load(tmp_path)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -67,6 +68,9 @@ def open_source(
         return Video(text, without_password, wanted)
     if text.isdecimal():
         return Video(int(text), f"camera {int(text)}", wanted)
+    if os.path.exists(text):
+        hint = "name a file, or a camera by its number, as 0"
+        raise InputError(f"{text}: a device or a FIFO, not a file: {hint}")
     raise InputError(f"{text}: no such file")
 
 
@@ -81,7 +85,7 @@ class _Folder(Frames):
             raise InputError(f"{folder}: a folder of videos, not of frames: {hint}")
         files.sort(key=_natural)
         self._files = iter(files)
-        self._gap = _gap(files)
+        self._gaps = _gaps(files)
         self._given = wanted.rate is not None
         super().__init__(str(folder), wanted.rate or RATE, False, wanted)
 
@@ -90,9 +94,8 @@ class _Folder(Frames):
         lines = []
         if not self._given:
             lines.append(f"pictures have no times, taken as {self.rate:g} a second (--fps)")
-        if self._gap:
-            left, right = self._gap
-            lines.append(f"the numbers jump from {left} to {right}: frames are missing there")
+        if self._gaps:
+            lines.append(_missing(self._gaps))
         return [f"{self.name}: {line}" for line in lines]
 
     def _advance(self) -> float | None:
@@ -112,17 +115,41 @@ class _Folder(Frames):
 
 def _natural(file: Path) -> list[str | int]:
     """A key to sort names by: frame 2 before frame 10."""
-    return [int(part) if n % 2 else part for n, part in enumerate(re.split("([0-9]+)", file.name))]
+    parts: list[str | int] = list(re.split("([0-9]+)", file.name))
+    parts[1::2] = [int(part) for part in parts[1::2]]
+    return parts
 
 
-def _gap(files: Sequence[Path]) -> tuple[str, str] | None:
-    """Return the first two neighbours whose numbers are farther apart than most, if there are."""
+class _Gap(NamedTuple):
+    """Two neighbours whose numbers are farther apart than most."""
+
+    left: str
+    right: str
+    missing: int
+    """How many frames are between them, to judge by the usual step."""
+
+
+def _gaps(files: Sequence[Path]) -> list[_Gap]:
+    """Return where frames are missing, by the last numbers in the names of pictures."""
     numbers = [re.findall("[0-9]+", file.stem) for file in files]
     if len(files) < 3 or not all(numbers):
-        return None
+        return []
     steps = [int(right[-1]) - int(left[-1]) for left, right in pairwise(numbers)]
     usual = sorted(steps)[len(steps) // 2]
+    gaps = []
     for step, (left, right) in zip(steps, pairwise(files), strict=True):
         if step > usual:
-            return left.name, right.name
-    return None
+            missing = round(step / max(usual, 1)) - 1
+            gaps.append(_Gap(left.name, right.name, max(missing, 1)))
+    return gaps
+
+
+def _missing(gaps: Sequence[_Gap]) -> str:
+    """Say where frames are missing, and how many."""
+    left, right, missing = gaps[0]
+    if len(gaps) == 1:
+        frames = "a frame is" if missing == 1 else f"{missing} frames are"
+        return f"the numbers jump from {left} to {right}: {frames} missing there"
+    total = sum(gap.missing for gap in gaps)
+    jumps = f"the numbers jump {len(gaps)} times, first from {left} to {right}"
+    return f"{jumps}: {total} frames are missing"
