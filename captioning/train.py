@@ -21,6 +21,7 @@ from captioning.evaluate import baselines, calibration, measure, print_scores, r
 from captioning.model import Captioner
 from captioning.names import names_of
 from captioning.rewards import Rewards
+from captioning.stitching import stitch
 from captioning.trained import Trained, open_model
 from core import decoding
 from core.errors import InputError
@@ -30,6 +31,7 @@ from core.training.config import to_dict
 from core.training.loop import evaluating, fit
 from datasets.text import Vocabulary
 from vision.encoder import Encoder, Tail, Trunk, encoder_of
+from vision.features import extract
 
 
 class Learner(nn.Module):
@@ -164,6 +166,8 @@ def main(arguments: TrainArguments[Config]) -> None:
         _take_over(decoder, first, config)
     tail = _tail(encoder, first, config)
     trained = Trained(config, encoder, decoder, vocabulary, tail=tail)
+    if first and not same_eye:
+        _stitch(trained, first, train, config)
     if tail and not config.tune_rate:
         parts = {name: _through(trained, part, device) for name, part in parts.items()}
         train = parts["train"]
@@ -207,6 +211,23 @@ def _tail(encoder: Encoder, first: Trained | None, config: Config) -> Tail | Non
             raise InputError(f"{config.start} was trained with {blocks}: give that here too")
         return first.tail
     return Tail(Trunk(encoder, config.tune_blocks)).to(encoder.mean.device)
+
+
+def _stitch(trained: Trained, first: Trained, train: Part, config: Config) -> None:
+    """Let the decoder of another run see through the new encoder.
+
+    Raises:
+        InputError: the encoder of that run was trained, so that its features are not cached.
+    """
+    if first.config.trains_encoder or first.tail:
+        raise InputError(f"{config.start} has an encoder of its own: leave out --encoder")
+    old = extract(first.encoder, train.images, Path(config.cache) if config.cache else None)
+
+    def cells(images: Tensor) -> Tensor:
+        features = trained.features(images)
+        return features[:, :-1] if trained.tail else features
+
+    stitch(trained.decoder.visual, cells, train.source, first.decoder.visual, old)
 
 
 def _through(trained: Trained, part: Part, device: torch.device) -> Part:

@@ -85,20 +85,21 @@ def _coco(path: Path, data: Any) -> dict[str, Captions]:
     for number, name in pairs:
         if not isinstance(number, int | str):
             raise InputError(f"{path}: the id of {name} is {number}, not a whole number")
-    names: dict[int | str, str] = dict(pairs)
+    # Some files have numbers in one place and the same numbers as text in the other.
+    names = {str(number): name for number, name in pairs}
     if len(names) < len(pairs):
-        counts = Counter(number for number, _ in pairs)
+        counts = Counter(str(number) for number, _ in pairs)
         double = next(number for number, count in counts.items() if count > 1)
-        pictures = " and ".join(name for number, name in pairs if number == double)
+        pictures = " and ".join(name for number, name in pairs if str(number) == double)
         raise InputError(f"{path}: {pictures} have one id, {double}: give each an id of its own")
     captions: Captions = {name: [] for name in names.values()}
     strange = []
     for annotation in data["annotations"]:
-        number = annotation["image_id"]
+        number = str(annotation["image_id"])
         if number in names:
             captions[names[number]].append(_string(annotation["caption"]))
         else:
-            strange.append(str(number))
+            strange.append(number)
     warn(path, "captions of images that it does not list", strange, len(data["annotations"]))
     return {"all": captions}
 

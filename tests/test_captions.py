@@ -48,6 +48,20 @@ def test_coco_with_one_folder_of_pictures(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("silent")
+def test_coco_with_numbers_written_as_text(tmp_path: Path):
+    file = coco(tmp_path / "captions.json", simple())
+    data = json.loads(file.read_text())
+    for image in data["images"]:
+        image["id"] = str(image["id"])
+    write(file, json.dumps(data))
+    draw(tmp_path)
+    said = everything(captions.load(str(file)))
+    assert {name: set(texts) for name, texts in said.items()} == {
+        name: set(texts) for name, texts in simple().items()
+    }
+
+
+@pytest.mark.usefixtures("silent")
 def test_karpathy(tmp_path: Path):
     kinds = ["train", "restval", "val", "test", "train"]
     images = [
