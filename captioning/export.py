@@ -25,6 +25,7 @@ from captioning.model import Captioner, Seen
 from captioning.trained import Trained, open_model
 from core.training import cli, export
 from core.training.config import to_dict
+from vision.encoder import Trunk
 
 ENCODED = ("state", "cells", "keys", "mean", "names")
 WRITTEN = ("log_p", "state_after", "alpha")
@@ -36,13 +37,19 @@ class Encode(nn.Module):
     def __init__(self, trained: Trained):
         super().__init__()
         self.encoder = trained.encoder
+        self.tail = trained.tail
+        self.blocks = trained.config.tune_blocks
         self.decoder = trained.decoder
 
     def forward(
         self, pixels: UInt8[Tensor, "batch 3 size size"]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return the first state, cells, keys, mean and names; what the net lacks is empty."""
-        seen = self.decoder.see(self.encoder(pixels))
+        if self.tail is None:
+            features = self.encoder(pixels)
+        else:
+            features = self.tail(Trunk(self.encoder, self.blocks)(pixels))
+        seen = self.decoder.see(features)
         keys = seen.cells[..., :0] if seen.keys is None else seen.keys
         names = seen.mean[..., :0] if seen.names is None else seen.names
         state = export.pack(self.decoder.initial_state(seen))

@@ -177,7 +177,7 @@ def test_bad_arguments(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
         (("--run", run), "no picture"),
         (("photo.jpg", "--run", run, "--beam", 0), "beam must be"),
         (("photo.jpg", "--run", run, "--n-best", 0), "n_best must be"),
-        (("photo.jpg", "--run", run, "--overlay", "taken"), "--overlay names a folder"),
+        (("photo.jpg", "--run", run, "--overlay", "taken"), "--overlay takes a folder"),
         (("photo.jpg", "--run", run, "--html", "taken/x.html"), "taken"),
         (("photo.jpg", "--run", run, "--html", "photo.jpg"), "--html"),
         (("photo.jpg", "--run", tmp_path / "none"), "none"),
