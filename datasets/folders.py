@@ -2,11 +2,13 @@
 
 Either classes alone, `pets/cat/*.jpg` and `pets/dog/*.jpg`, split here 70 / 15 / 15%; or the user's
 own splits, `pets/train/cat/*.jpg` ... `pets/test/dog/*.jpg`, where validation/ (or val/) may be
-missing and is then 15% of train. Pictures keep their native sizes unless a size is asked for.
+missing and is then 15% of train, or test/, for which validation/ then stands. Pictures keep their
+native sizes unless a size is asked for.
 """
 
 import sys
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -65,7 +67,9 @@ def load(
         validation, train = hold_out(rest, _SHARE / (1 - _SHARE))
         return Splits(train, validation, test)
     if "validation" in parts:
-        return Splits(images["train"], images["validation"], images["test"])
+        return Splits(
+            images["train"], images["validation"], images.get("test", images["validation"])
+        )
     validation, train = hold_out(images["train"], _SHARE)
     return Splits(train, validation, images["test"])
 
@@ -99,12 +103,13 @@ def load_all(
 def join(parts: list[Labelled]) -> Labelled:
     """Return all images of several parts of one data set."""
     labels = torch.cat([part.labels for part in parts])
+    names = tuple(name for part in parts for name in part.names)
     first = parts[0]
     if isinstance(first, ImageFiles):
         rows = torch.cat([part.rows for part in parts if isinstance(part, ImageFiles)])
-        return ImageFiles(first.store, first.files, rows, labels, first.classes, first.device)
+        return replace(first, rows=rows, labels=labels, names=names)
     pixels = [part.images for part in parts if isinstance(part, Images)]
-    return Images(torch.cat(pixels), labels, first.classes)
+    return Images(torch.cat(pixels), labels, first.classes, names)
 
 
 def describe_sizes(sizes: list[tuple[int, int]]) -> str:
@@ -145,14 +150,15 @@ def _open(
         rows = [n for n in readable if files[n].path.is_relative_to(part)]
         chosen = torch.tensor([labels[files[n].path] for n in rows], dtype=torch.int64)
         numbers = torch.tensor(rows, dtype=torch.int64)
-        held = ImageFiles(store, files, numbers, chosen, classes)
+        names = tuple(files[n].path.relative_to(part).as_posix() for n in rows)
+        held = ImageFiles(store, files, numbers, chosen, classes, names=names)
         sizes = {(files[n].height, files[n].width) for n in readable}
         small = files[readable[0]].count <= STACKED
         if isinstance(store, InMemory) and len(sizes) == 1 and small:
             pixels = held.fetch(torch.arange(len(held)))
             height, width = sizes.pop()
             empty = torch.empty(0, held.channels, height, width, dtype=torch.uint8)
-            return Images(torch.stack(pixels) if pixels else empty, chosen, classes)
+            return Images(torch.stack(pixels) if pixels else empty, chosen, classes, names)
         return held
 
     return {name: images(part) for name, part in parts.items()}
@@ -202,9 +208,10 @@ def _given_splits(folder: Path) -> dict[str, Path]:
         raise InputError(f"{folder}: both val/ and validation/; only one can be the validation set")
     if "val" in names:
         names["validation"] = names.pop("val")
-    if "test" not in names:
+    if "test" not in names and "validation" not in names:
         raise InputError(
-            f"{folder}: train/ but no test/; add test/, or put all class folders side by side"
+            f"{folder}: train/ alone; add validation/ or test/, or put all class folders side by "
+            "side"
         )
     return names
 

@@ -19,6 +19,16 @@ from core.errors import InputError
 from datasets.picture_store import Picture, PictureFile, Store
 
 
+def select(
+    names: tuple[str, ...], rows: Int[Tensor, " rows"] | Bool[Tensor, " count"]
+) -> tuple[str, ...]:
+    """Return the names of these rows; none if there are no names."""
+    if not names:
+        return ()
+    numbers = torch.arange(len(names))[rows.cpu()]
+    return tuple(names[n] for n in numbers.tolist())
+
+
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
     """Labelled pictures; `rows` selects those of a split from the files of the store."""
@@ -29,13 +39,19 @@ class ImageFiles:
     labels: Int[Tensor, " count"]
     classes: tuple[str, ...]
     device: torch.device | str = "cpu"
+    names: tuple[str, ...] = ()  # CLASS/FILE of each row
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, rows: Int[Tensor, " rows"] | Bool[Tensor, " count"]) -> ImageFiles:
         """Return the pictures and labels of these rows."""
-        return replace(self, rows=self.rows[rows], labels=self.labels[rows])
+        return replace(
+            self,
+            rows=self.rows[rows],
+            labels=self.labels[rows],
+            names=select(self.names, rows),
+        )
 
     @property
     def channels(self) -> int:

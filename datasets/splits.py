@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
-from datasets.image_files import ImageFiles
+from datasets.image_files import ImageFiles, select
 
 
 def name_hash(name: str) -> bytes:
@@ -32,13 +32,14 @@ class Images:
     images: UInt8[Tensor, "count channels height width"]
     labels: Int[Tensor, " count"]  # int64, indices into `classes`
     classes: tuple[str, ...]
+    names: tuple[str, ...] = ()  # CLASS/FILE, if the images come from files
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, rows: Int[Tensor, " rows"] | Bool[Tensor, " count"]) -> Images:
         """Return the images and labels of these rows."""
-        return Images(self.images[rows], self.labels[rows], self.classes)
+        return Images(self.images[rows], self.labels[rows], self.classes, select(self.names, rows))
 
     @property
     def channels(self) -> int:
@@ -47,7 +48,7 @@ class Images:
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
-        """Return height and width of the images."""
+        """Return height and width of the images, once for all."""
         return [(self.images.shape[2], self.images.shape[3])]
 
     def fetch(self, rows: Int[Tensor, " rows"]) -> UInt8[Tensor, "rows channels height width"]:
@@ -63,7 +64,7 @@ class Images:
 
     def to(self, device: torch.device | str) -> Images:
         """Return the same images on `device`."""
-        return Images(self.images.to(device), self.labels.to(device), self.classes)
+        return Images(self.images.to(device), self.labels.to(device), self.classes, self.names)
 
 
 Labelled = Images | ImageFiles

@@ -4,7 +4,13 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from core.errors import InputError
-from core.training.config import LoopConfig, require_at_least, require_positive
+from core.training.config import (
+    LoopConfig,
+    require_at_least,
+    require_positive,
+    require_share,
+    require_within,
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class Config:
 
     shift: int = 0
     """Most pixels by which training images are shifted at random, in each direction (no canvas)."""
+    augment: tuple[Literal["turns", "flips", "scale", "colour"], ...] = ()
+    """How training images are changed at random, their boxes too (no canvas)."""
     canvas: tuple[int, int] | None = None
     """Height and width of a larger black canvas on which each image is put at a random place."""
     clutter: int = 0
@@ -41,7 +49,17 @@ class Config:
     """Number of patches, each `factor` times as wide as the last."""
     factor: float = 2.0
     """How much wider each patch is than the last."""
+    width: int | None = None
+    """Width of the first patch in pixels; none: as many as it has cells."""
+    context: int = 0
+    """Rows and columns of a coarse view of the whole image that tells where to begin; 0: none."""
 
+    what: Literal["linear", "conv"] = "linear"
+    """What reads the patches: the paper's linear layer, or a convolutional net for all scales."""
+    filters: int = 64
+    """Filters of the last layers of that convolutional net."""
+    dropout: float = 0.0
+    """Share of the convolutional features that are left out at random in training."""
     what_units: int = 128
     """Units that encode what a glimpse shows."""
     where_units: int = 128
@@ -55,6 +73,14 @@ class Config:
     input_scale: float = 1.0
     """Pixels (0 to 1) are divided by this: about their standard deviation."""
 
+    locator: Literal["state", "map"] = "state"
+    """What says where to look: the recurrent state as in the paper, or a map of the image on which
+    every glimpse leaves its evidence. The map needs a context, conv patches and hints.
+    """
+    hints: str | None = field(default=None, metadata={"place": True})
+    """Table of boxes (file, x1, y1, x2, y2) that show in training where to look."""
+    guided: float = 0.5
+    """Share of the glimpses of training that are placed at a box, where there are hints."""
     std: float = 0.1
     """Standard deviation of the location policy at the first step; locations run from -1 to 1."""
     std_decay: float = 1.0
@@ -82,11 +108,20 @@ class Config:
         require_positive(self, "std", "std_decay", "input_scale", "factor", "location_scale")
         require_at_least(1, self, "workers")
         require_positive(self, "memory")
-        require_at_least(0, self, "shift")
+        require_at_least(1, self, "filters", "width")
+        require_at_least(0, self, "shift", "context", "reinforce")
+        require_share(self, "dropout")
+        require_within(0, 1, self, "guided")
         if self.canvas is None and self.clutter:
             raise InputError("clutter needs a canvas: add --canvas HEIGHT WIDTH")
         if self.canvas is not None and self.shift:
             raise InputError("on a canvas every image is moved already: shift must be 0")
+        if self.canvas is not None and (self.augment or self.hints):
+            raise InputError("images on a canvas have neither --augment nor --hints")
+        if self.locator == "map" and (self.what != "conv" or self.context < 4):
+            raise InputError("--locator map needs --what conv and a --context of at least 4")
+        if self.hints is not None and self.locator != "map":
+            raise InputError("--hints teach a map: add --locator map, or use --preset search")
 
     def std_left(self, step: int) -> float:
         """Return the fraction of `std` at a step, counted from 0."""
@@ -113,6 +148,39 @@ IMAGES = Config(
     what_units=256,
     input_scale=0.5,
     loop=LoopConfig(steps=10_000, learning_rate=2e-3, warm_up=500),
+)
+SEARCH = Config(
+    data="FOLDER",
+    augment=("turns", "flips"),
+    patch=32,
+    scales=2,
+    width=48,
+    context=64,
+    what="conv",
+    dropout=0.3,
+    where_units=32,
+    hidden=128,
+    cell="lstm",
+    locator="map",
+    std=0.06,
+    reinforce=0.0,
+    loop=LoopConfig(
+        steps=1_000,
+        batch=64,
+        optimiser="adamw",
+        learning_rate=3e-3,
+        warm_up=150,
+        weight_decay=0.01,
+        clip=5.0,
+        log_every=50,
+        validate_every=250,
+    ),
+)
+TEACHER = Config(
+    data="FOLDER",
+    augment=("turns", "flips"),
+    context=128,
+    loop=replace(SEARCH.loop, batch=32, weight_decay=1e-3),
 )
 MNIST28 = Config(
     data="mnist",
@@ -144,14 +212,18 @@ CLUTTERED100 = replace(CLUTTERED60, canvas=(100, 100), scales=4)
 PRESETS = {
     "digits": DIGITS,
     "images": IMAGES,
+    "search": SEARCH,
     "mnist28": MNIST28,
     "translated60": TRANSLATED60,
     "cluttered60": CLUTTERED60,
     "cluttered100": CLUTTERED100,
 }
+TEACHERS = {"teacher": TEACHER}
+"""Of nets that read the whole image; they use `context`, `filters`, `augment` and `loop`."""
 EXPECTED = {
     "digits": "2 % test error in 1 CPU minute",
     "images": "your own, with --data FOLDER; as many steps as they need",
+    "search": "finds a small thing in large images, with --hints BOXES.csv",
     "mnist28": "1.1 % test error in 17 CPU minutes",
     "translated60": "1.2 % test error in 11 CPU minutes",
     "cluttered60": "3.0 % test error in 17 CPU minutes",

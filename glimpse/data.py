@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from core import rng
 from core.errors import InputError
 from core.training import batches
-from datasets import digits, folders
+from datasets import boxes, digits, folders
+from datasets.boxes import Boxes
 from datasets.canvases import Canvas, shift
 from datasets.splits import Images, Labelled, Splits
+from glimpse.augment import augment_batch, draw
 from glimpse.config import Config
+from glimpse.hints import choose_places
 from glimpse.sensor import Batch
 
 VALIDATION_SEED = 1  # of the canvases on which every model is evaluated
@@ -73,6 +76,19 @@ def load_own(
     ).to(device)
 
 
+def load_boxes(path: str | Path, images: Labelled) -> Boxes:
+    """Return the boxes of labelled images from a table, NaN where an image has fewer than others.
+
+    Raises `InputError` for a table that cannot be read, or has a box of none of the images.
+    """
+    if not images.names:
+        raise InputError(f"{path}: boxes belong to pictures in class folders, and these are none")
+    sizes = images.sizes
+    if len(sizes) == 1:
+        sizes = sizes * len(images)
+    return boxes.align(boxes.read(path), images.names, sizes).to(images.labels.device)
+
+
 def make_canvas(config: Config) -> Canvas | None:
     """Return the canvas that images are put on, if any."""
     if config.canvas is None:
@@ -84,26 +100,35 @@ def make_canvas(config: Config) -> Canvas | None:
 class TrainingBatches:
     """Makes the batch of a step: images, labels, the policy's noise and the part of its std left.
 
-    The random draws are those of the whole batch whichever rows are asked for, so processes that
-    share a batch train as one would; only the rows asked for are painted.
+    With hints, their boxes and the places of guided glimpses follow. The random draws are those of
+    the whole batch whichever rows are asked for, so processes that share a batch train as one
+    would; only the rows asked for are painted.
     """
 
     source: Labelled
     config: Config
+    boxes: Boxes | None = None
 
-    def __call__(
-        self, step: int, rows: slice
-    ) -> tuple[Any, Int[Tensor, " batch"], Float[Tensor, "glimpses batch 2"], Float[Tensor, ""]]:
+    def __call__(self, step: int, rows: slice) -> tuple[Any, ...]:
         """Return the rows `rows` of the batch of step `step`; the images are a `sensor.Batch`."""
         loop, device = self.config.loop, self.source.labels.device
-        indices = self._indices(step)[rows]
+        indices = self._indices(step)
         generator = rng.generator(device, loop.seed, step, "batch")
         shape = self.config.glimpses, loop.batch, 2
         noise = torch.randn(shape, generator=generator, device=device)[:, rows]
         std_left = torch.full((), self.config.std_left(step), device=device)
-        images = self._images(indices, rows, generator)
+        images = self._images(indices[rows], rows, generator)
+        marks = None if self.boxes is None else self.boxes[indices[rows]]
+        if self.config.augment:
+            draws = draw(loop.batch, generator)[rows]
+            images, marks = augment_batch(images, marks, draws, self.config.augment)
         self.source.prefetch(self._indices(step + 1)[rows])
-        return images, self.source.labels[indices], noise, std_left
+        batch = images, self.source.labels[indices[rows]], noise, std_left
+        if self.boxes is None:
+            return batch
+        shape = self.config.glimpses, loop.batch, self.boxes.shape[1] + 1
+        draws = torch.rand(shape, generator=generator, device=device)[:, rows]
+        return *batch, marks, choose_places(marks, self.config.guided, draws)
 
     def _indices(self, step: int) -> Int[Tensor, " batch"]:
         """Return which images form the batch of a step."""
@@ -113,6 +138,7 @@ class TrainingBatches:
     def _images(
         self, indices: Int[Tensor, " batch"], rows: slice, generator: torch.Generator
     ) -> Batch:
+        """Return these images, shifted or on canvases if the configuration says so."""
         source, size, most = self.source, self.config.loop.batch, self.config.shift
         canvas = make_canvas(self.config)
         if canvas is not None:

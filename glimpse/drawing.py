@@ -23,12 +23,34 @@ UNSEEN, RIGHT, WRONG = "#e4e4ee", "#2a7f62", "#c1121f"
 SHADES = LinearSegmentedColormap.from_list("shades", ["#f5f5f9", "#b4b4cc", INK])
 HALO = [Stroke(linewidth=2.6, foreground=(0, 0, 0, 0.45)), Normal()]  # seen on white as on black
 MARGIN, BETWEEN = 0.3, 0.5  # inches around and between plates
+PANEL = 5.0  # inches, the longer side of an image with several scanpaths
 FRAME, HOLD = 700, 2800  # milliseconds of an animation's frame and of its last one
 
 
 def still(path: Scanpath, caption: str) -> bytes:
     """Return the PNG of one scanpath."""
     return _lay_out([Plate(path, caption)], columns=1).png()
+
+
+def together(paths: Sequence[Scanpath], caption: str) -> bytes:
+    """Return the PNG of several scanpaths of one image, the earlier glimpses darker."""
+    height, width = paths[0].size
+    scale = PANEL / max(height, width)
+    wide, high = width * scale, height * scale
+    page = Page(wide + 2 * MARGIN, high + 2 * MARGIN + Plate.TITLE)
+    names = [path.best()[0] for path in paths]
+    most = max(set(names), key=names.count)
+    title = f"{shorten(most, 24)}   in {names.count(most)} of {len(paths)}"
+    page.write(MARGIN, MARGIN, title, size=13, color=INK, weight="bold", va="top")
+    page.write(MARGIN, MARGIN + 0.25, shorten(caption, 60), va="top")
+    top = MARGIN + Plate.TITLE
+    page.paste(paths[0].picture, MARGIN, top, wide, high, interpolation="auto")
+    for path in paths:
+        x, y = ((path.locations.numpy() + 1) / 2 * (wide, high) + (MARGIN, top)).T
+        colours = matplotlib.colormaps["plasma"](np.linspace(0.36, 0.93, len(path)))
+        page.axes.plot(x, y, color=GREY, linewidth=0.7, alpha=0.6)
+        page.axes.scatter(x, y, 16, color=colours, edgecolor="white", linewidth=0.4, zorder=3)
+    return page.png()
 
 
 def animation(path: Scanpath, caption: str) -> bytes:

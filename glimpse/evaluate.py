@@ -7,7 +7,7 @@ Beside the greedy policy stand random locations and the image's centre, with the
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,41 +19,34 @@ from torch import Tensor
 
 from core import rng
 from core.errors import InputError
+from core.files import replace as replace_file
 from core.files import to_json
 from core.training import cli, devices
 from core.training.config import require_at_least
-from datasets.splits import Labelled
+from datasets.boxes import Boxes
+from datasets.splits import Labelled, Splits
 from glimpse.arguments import Evaluate
 from glimpse.config import Config
-from glimpse.data import load, load_own
-from glimpse.model import Policy, RecurrentAttention, center, greedy, open_model, random
+from glimpse.data import load, load_boxes, load_own
+from glimpse.measures import balanced_accuracy, found, look, share_read
+from glimpse.model import Policy, RecurrentAttention, center, greedy, open_model, random, sampling
+from glimpse.stopping import Trade, curve, trade
 
-BATCH = 500  # images of a rollout
 WIDEST = 20  # classes of a confusion matrix that fits a terminal; JSON always has it
 
 
-@torch.no_grad()
 def probabilities(
     model: RecurrentAttention, images: Labelled, glimpses: int, policy: Policy
 ) -> Float[Tensor, "glimpses count classes"]:
     """Return p_t for every image after each glimpse."""
-    parts = []
-    for rows in images.in_order(BATCH):
-        episode = model.rollout(images.fetch(rows), glimpses, policy)
-        parts.append(episode.logits.softmax(-1))
-    return torch.cat(parts, 1)
+    return look(model, images, glimpses, policy).p
 
 
 def monte_carlo(
     model: RecurrentAttention, images: Labelled, glimpses: int, samples: int
 ) -> Float[Tensor, "glimpses count classes"]:
     """Return the mean of p_t over `samples` rollouts with the policy of the end of training."""
-    std = model.config.std * model.config.std_decay
-    generator = rng.generator(images.labels.device, "monte carlo")
-
-    def noisy(t: int, mean: Tensor) -> Tensor:
-        return mean + std * torch.randn(mean.shape, generator=generator, device=mean.device)
-
+    noisy = sampling(model.config, rng.generator(images.labels.device, "monte carlo"))
     rollouts = [probabilities(model, images, glimpses, noisy) for _ in range(samples)]
     return torch.stack(rollouts).mean(0)
 
@@ -77,15 +70,28 @@ def confusion(
 
 @dataclass(frozen=True)
 class Report:
-    """Accuracy after each glimpse by policy, and the confusion matrix of the greedy one."""
+    """Accuracy after each glimpse by policy; the rest is of the greedy one."""
 
     accuracies: dict[str, list[float]]
     confusion: list[list[int]]  # [true class][predicted class], after `glimpses` glimpses
     glimpses: int
     classes: tuple[str, ...]
+    balanced_accuracy: float
+    share_read: float  # of the pixels of an image, by `glimpses` glimpses and the first look
+    milliseconds: float  # of CPU time an image, for `glimpses` glimpses
+    found: dict[str, list[float]] | None = None  # share of images with a glimpse on a box by then
+    stop: Trade | None = None  # error and mean glimpses with the threshold of the checkpoint
+    trades: list[Trade] = field(default_factory=list)  # those of other thresholds
 
 
-def measure(model: RecurrentAttention, images: Labelled, glimpses: int, samples: int = 1) -> Report:
+def measure(
+    model: RecurrentAttention,
+    images: Labelled,
+    glimpses: int,
+    samples: int = 1,
+    boxes: Boxes | None = None,
+    threshold: float | None = None,
+) -> Report:
     """Measure a model on labelled images after 1 to 2 `glimpses` glimpses.
 
     Policies: greedy, two baselines with the same weights (random, center), and with `samples` > 1
@@ -93,26 +99,41 @@ def measure(model: RecurrentAttention, images: Labelled, glimpses: int, samples:
     """
     most = 2 * glimpses
     anywhere = random(rng.generator(images.labels.device, "random locations"))
-    p = {
-        "greedy": probabilities(model, images, most, greedy),
-        "random": probabilities(model, images, most, anywhere),
-        "center": probabilities(model, images, most, center),
-    }
-    matrix = confusion(p["greedy"][glimpses - 1], images.labels).tolist()
+    policies = {"greedy": greedy, "random": anywhere, "center": center}
+    looks = {name: look(model, images, most, policy) for name, policy in policies.items()}
+    accuracies = {name: accuracy(each.p, images.labels) for name, each in looks.items()}
     if samples > 1:
-        p[f"mean of {samples}"] = monte_carlo(model, images, most, samples)
-    accuracies = {policy: accuracy(values, images.labels) for policy, values in p.items()}
-    return Report(accuracies, matrix, glimpses, images.classes)
+        p = monte_carlo(model, images, most, samples)
+        accuracies[f"mean of {samples}"] = accuracy(p, images.labels)
+    p = looks["greedy"].p[:glimpses]
+    found_by = None
+    if boxes is not None:
+        found_by = {name: found(each.locations, boxes) for name, each in looks.items()}
+    return Report(
+        accuracies,
+        confusion(p[-1], images.labels).tolist(),
+        glimpses,
+        images.classes,
+        balanced_accuracy(p[-1], images.labels),
+        share_read(model.config, glimpses, images.sizes),
+        look(model, images, glimpses, greedy).milliseconds,
+        found_by,
+        None if threshold is None else trade(p, images.labels, threshold),
+        curve(p, images.labels),
+    )
 
 
 def tables(report: Report, split: str) -> list[Table]:
     """Return the errors in percent by number of glimpses, and the confusion matrix."""
     errors = Table(title=f"{split} error, %", caption="columns: where the network looks")
     errors.add_column("glimpses", justify="right")
-    for policy in report.accuracies:
-        errors.add_column(policy, justify="right")
+    columns = {name: [1 - right for right in by] for name, by in report.accuracies.items()}
+    for name, by in (report.found or {}).items():
+        columns[f"{name}: on a box"] = by
+    for name in columns:
+        errors.add_column(name, justify="right")
     for t in range(2 * report.glimpses):
-        row = [f"{100 * (1 - curve[t]):.2f}" for curve in report.accuracies.values()]
+        row = [f"{100 * by[t]:.2f}" for by in columns.values()]
         errors.add_row(str(t + 1), *row, style="bold" if t + 1 == report.glimpses else "")
     if len(report.classes) > WIDEST:
         return [errors]
@@ -127,6 +148,21 @@ def tables(report: Report, split: str) -> list[Table]:
     return [errors, matrix]
 
 
+def summary(report: Report) -> str:
+    """Return in a few lines what the looking cost and came to."""
+    lines = [
+        f"balanced accuracy {100 * report.balanced_accuracy:.2f} %; {report.glimpses} glimpses "
+        f"read {100 * report.share_read:.1f} % as many numbers as an image has pixels, "
+        f"{report.milliseconds:.1f} ms of CPU an image"
+    ]
+    if report.stop is not None:
+        lines.append(
+            f"stopping at probability {report.stop.threshold:.4f}: {report.stop.error:.2f} % error "
+            f"with {report.stop.glimpses:.2f} glimpses on average"
+        )
+    return "\n".join(lines)
+
+
 def main(arguments: Evaluate) -> None:
     """Open a run, measure it, print the tables."""
     device = devices.select(arguments.device, arguments.threads)
@@ -139,11 +175,23 @@ def main(arguments: Evaluate) -> None:
             f"{data} has other channels or classes than {arguments.run} was trained on"
         )
     glimpses = arguments.glimpses or model.config.glimpses
-    report = measure(model, images, glimpses, arguments.samples)
+    boxes = None if arguments.boxes is None else load_boxes(arguments.boxes, images)
+    threshold = saved["extras"].get("stop", {}).get("threshold")
+    report = measure(model, images, glimpses, arguments.samples, boxes, threshold)
+    if arguments.curve is not None:
+        from glimpse.curves import draw_trades  # imports matplotlib
+
+        replace_file(arguments.curve, draw_trades(report.trades, report.stop, f"{part} images"))
     if arguments.json:
         print(to_json(asdict(report)))
     else:
         Console().print(*tables(report, part), sep="\n")
+        cli.say(summary(report))
+
+
+def test_part(splits: Splits) -> str:
+    """Return "test", or "validation" where these images stand for the test images."""
+    return "validation" if splits.test is splits.validation else "test"
 
 
 def _images(
@@ -153,8 +201,9 @@ def _images(
     if arguments.root is not None:
         config = replace(config, root=arguments.root)
     if arguments.data is None:
-        split = arguments.split or "test"
-        return getattr(load(config, device), split), split
+        splits = load(config, device)
+        split = arguments.split or test_part(splits)
+        return getattr(splits, split), split
     if arguments.split is None:
         return load_own(config, extras, arguments.data, device), arguments.data
     config = replace(config, data=arguments.data)

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from core.errors import InputError
 from core.training import cli, export
 from core.training.arguments import Export
 from glimpse.model import RecurrentAttention, open_model
@@ -40,7 +41,8 @@ class Step(nn.Module):
         model = self.model
         location = model.locate(state[:, 0]).clamp(-1, 1)
         patches = model.retina(model.retina.prepare(images), location)
-        h, after = model.recurrent(model.glimpse(patches, location), export.unpack(state))
+        g = model.glimpse(model.glimpse.features(patches), location)
+        h, after = model.recurrent(g, export.unpack(state))
         return location, model.action(h).softmax(-1), export.pack(after)
 
 
@@ -48,6 +50,8 @@ def main(arguments: Export) -> None:
     """Open a run, write the program."""
     export.require_name(arguments.file)
     model, saved = open_model(arguments.run, "cpu")
+    if model.config.context:
+        raise InputError(f"{arguments.run} looks at the whole image first: it cannot be exported")
     images = torch.zeros(1, *saved["extras"]["image_shape"], dtype=torch.uint8)
     state = export.pack(model.recurrent.initial_state(1))
     about = {

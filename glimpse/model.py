@@ -15,6 +15,10 @@ The first location comes from h_0 = 0: where to begin is learned, too. The facto
 location network alone. Adam moves all weights at the same pace, however noisy their gradients, and
 REINFORCE's are the noisiest: at full pace locations run into the corners before anything is
 learned.
+
+These are the paper's parts. Others take their places by configuration: a convolutional net that
+reads the patches (glimpse/encoders.py), a first look at the whole image or a map to search on in
+place of the location network (glimpse/locators.py).
 """
 
 from collections.abc import Callable
@@ -28,8 +32,13 @@ from torch import Tensor, nn
 from core.cells import CELLS
 from core.training import checkpoint
 from glimpse.config import Config
+from glimpse.encoders import ConvGlimpseNetwork
+from glimpse.locators import LocationNetwork, make_locator
 from glimpse.rollout import Network, has_hooks, serves
 from glimpse.sensor import Batch, Retina
+
+DEFAULT = Path(__file__).parent / "default.pt"
+"""The model of this package, which finds defects of circuit boards (glimpse/MODEL_CARD.md)."""
 
 Policy = Callable[[int, Float[Tensor, "batch 2"]], Float[Tensor, "batch 2"]]
 """Samples the location of glimpse t, counted from 0, given the location network's mean."""
@@ -56,6 +65,16 @@ def random(generator: torch.Generator) -> Policy:
     return policy
 
 
+def sampling(config: Config, generator: torch.Generator) -> Policy:
+    """Return the policy N(mean, std^2) of the end of training."""
+    std = config.std * config.std_decay
+
+    def policy(t: int, mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
+        return mean + std * torch.randn(mean.shape, generator=generator, device=mean.device)
+
+    return policy
+
+
 def center(t: int, mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
     """Look at the centre of the image: a baseline."""
     return torch.zeros_like(mean)
@@ -70,6 +89,7 @@ class Episode(NamedTuple):
     baselines: Float[Tensor, "glimpses batch classes"]  # log-odds, see glimpse/objective.py
     logits: Float[Tensor, "glimpses batch classes"]
     patches: Float[Tensor, "glimpses batch channels scales size size"]
+    memories: Tensor | None = None  # of the locator before each glimpse, if it has any
 
 
 class GlimpseNetwork(nn.Module):
@@ -84,13 +104,17 @@ class GlimpseNetwork(nn.Module):
         nn.init.uniform_(self.where.weight, -3, 3)
         self.combine = nn.Linear(config.what_units + config.where_units, config.glimpse_units)
 
+    def features(
+        self, patches: Float[Tensor, "batch channels scales size size"]
+    ) -> Float[Tensor, "batch pixels"]:
+        """Return the pixels themselves; a net in place of this one has more to say."""
+        return patches.flatten(1) / self.input_scale
+
     def forward(
-        self,
-        patches: Float[Tensor, "batch channels scales size size"],
-        locations: Float[Tensor, "batch 2"],
+        self, features: Float[Tensor, "batch pixels"], locations: Float[Tensor, "batch 2"]
     ) -> Float[Tensor, "batch glimpse_units"]:
         """Return g_t."""
-        what = torch.relu(self.what(patches.flatten(1) / self.input_scale))
+        what = torch.relu(self.what(features))
         where = torch.relu(self.where(locations))
         return torch.relu(self.combine(torch.cat((what, where), -1)))
 
@@ -102,8 +126,11 @@ class RecurrentAttention(nn.Module):
         super().__init__()
         self.config = config
         self.channels = channels
-        self.retina = Retina(config.patch, config.scales, config.factor)
-        self.glimpse = GlimpseNetwork(channels * config.scales * config.patch**2, config)
+        self.retina = Retina(config.patch, config.scales, config.factor, config.width)
+        if config.what == "conv":
+            self.glimpse = ConvGlimpseNetwork(channels, config)
+        else:
+            self.glimpse = GlimpseNetwork(channels * config.scales * config.patch**2, config)
         options = {"rnn": {"activation": "relu"}, "lstm": {"forget_bias": 1.0}}
         self.recurrent = CELLS[config.cell](
             config.glimpse_units, config.hidden, bias=True, **options.get(config.cell, {})
@@ -111,15 +138,15 @@ class RecurrentAttention(nn.Module):
         if config.cell == "rnn":
             # The identity keeps what was seen until it is unlearned (Le, Jaitly & Hinton 2015).
             nn.init.eye_(self.recurrent.W)
-        self.location = nn.Linear(config.hidden, 2)
+        self.location = make_locator(channels, config, self.retina)
         self.action = nn.Linear(config.hidden, classes)
         self.baseline = nn.Linear(config.hidden, classes)
-        nn.init.zeros_(self.location.bias)  # the first glimpse starts at the image's centre
 
-    def locate(self, h: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch 2"]:
+    def locate(
+        self, h: Float[Tensor, "batch hidden"], memory: Tensor | None = None
+    ) -> Float[Tensor, "batch 2"]:
         """Return m_t, the mean of the policy in state h_{t-1}."""
-        mean = torch.tanh(self.config.location_scale * self.location(h))
-        return mean.to(self.location.weight.dtype)  # autocast would round it to bfloat16
+        return self.location.mean(h, memory)
 
     def rollout(self, images: Batch, glimpses: int, policy: Policy) -> Episode:
         """Look `glimpses` times where `policy` says, and classify after every glimpse.
@@ -136,26 +163,34 @@ class RecurrentAttention(nn.Module):
             return Episode(*self._network().run(prepared.images, glimpses, policy))
         state = self.recurrent.initial_state(len(images))
         h = state[0]
+        memory = self.location.start(images)
         steps = []
         for t in range(glimpses):
-            mean = self.locate(h)
+            mean = self.locate(h, memory)
             sampled = policy(t, mean.detach())
             location = sampled.clamp(-1, 1)
             patches = self.retina(prepared, location)
+            features = self.glimpse.features(patches)
             baseline = self.baseline(h.detach())
-            h, state = self.recurrent(self.glimpse(patches, location), state)
-            steps.append(Episode(location, sampled, mean, baseline, self.action(h), patches))
-        return Episode(*(torch.stack(values) for values in zip(*steps, strict=True)))
+            h, state = self.recurrent(self.glimpse(features, location), state)
+            logits = self.action(h)
+            steps.append(Episode(location, sampled, mean, baseline, logits, patches, memory))
+            memory = self.location.update(memory, features, location, prepared.half_sizes)
+        return Episode(*(_stack(values) for values in zip(*steps, strict=True)))
 
-    def _linear_layers(self) -> list[nn.Linear]:
-        what, where, combine = self.glimpse.what, self.glimpse.where, self.glimpse.combine
-        return [self.location, self.baseline, self.action, what, where, combine]
+    def _linear_layers(self) -> list[nn.Module]:
+        layers = [self.location, self.baseline, self.action]
+        return [*layers, self.glimpse.what, self.glimpse.where, self.glimpse.combine]
 
     def _is_standard(self) -> bool:
         """Return whether no part was replaced by one that glimpse/rollout.py does not know."""
-        known = type(self.glimpse) is GlimpseNetwork and type(self.retina) is Retina
-        overridden = type(self).locate is not RecurrentAttention.locate
-        return known and not overridden and not has_hooks(self.glimpse)
+        parts = [
+            type(self.glimpse) is GlimpseNetwork,
+            type(self.retina) is Retina,
+            type(self.location) is LocationNetwork,
+            type(self).locate is RecurrentAttention.locate,
+        ]
+        return all(parts) and not has_hooks(self.glimpse)
 
     def _network(self) -> Network:
         """Return the tensors that glimpse/rollout.py computes with."""
@@ -171,6 +206,10 @@ class RecurrentAttention(nn.Module):
             input_scale=self.config.input_scale,
             edges=self.retina.edges,
         )
+
+
+def _stack(values: Any) -> Any:
+    return None if values[0] is None else torch.stack(values)
 
 
 def check_channels(images: Batch, channels: int) -> None:

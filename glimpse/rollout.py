@@ -25,6 +25,7 @@ from core.engines import bptt
 from core.engines.c.passes import CompiledTape
 from glimpse import compiled
 from glimpse.compiled import Linear
+from glimpse.locators import LocationNetwork
 
 aten = torch.ops.aten
 
@@ -130,7 +131,8 @@ def serves(
     """
     if images is None or torch.is_autocast_enabled("cpu"):
         return False
-    standard = type(cell) in (RNNCell, LSTMCell) and all(type(each) is nn.Linear for each in layers)
+    linear = all(type(each) in (nn.Linear, LocationNetwork) for each in layers)
+    standard = type(cell) in (RNNCell, LSTMCell) and linear
     if not standard or any(has_hooks(module) for module in (cell, *layers)):
         return False
     parameters = [parameter for layer in layers for parameter in layer.parameters()]
@@ -175,7 +177,7 @@ class _GlimpseNetwork(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Any:  # pyright: ignore
         *values, W_combine = ctx.saved_tensors
         pixels, locations, parts, g = (value.flatten(0, 1) for value in values)
         dg = grad_outputs[0].flatten(0, 1)

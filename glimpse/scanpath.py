@@ -1,7 +1,7 @@
 """Scanpaths: where a model looked at an image, what it saw there and what it predicted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,8 +9,9 @@ from jaxtyping import Float, Int, Shaped
 from PIL import Image
 from torch import Tensor
 
-from glimpse.model import RecurrentAttention, greedy
+from glimpse.model import Policy, RecurrentAttention, greedy
 from glimpse.sensor import Batch
+from glimpse.stopping import last_glimpses
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,17 @@ class Scanpath:
         """Height and width of the image in pixels."""
         return self.picture.height, self.picture.width
 
+    def until_sure(self, threshold: float) -> "Scanpath":
+        """Return the scanpath up to the glimpse after which the model answers."""
+        last = int(last_glimpses(self.probabilities[:, None], threshold))
+        return replace(
+            self,
+            locations=self.locations[: last + 1],
+            corners=self.corners[: last + 1],
+            patches=self.patches[: last + 1],
+            probabilities=self.probabilities[: last + 1],
+        )
+
     def best(self, glimpse: int = -1) -> tuple[str, float]:
         """Return the most probable class after a glimpse, and its probability."""
         probability, label = self.probabilities[glimpse].max(-1)
@@ -41,10 +53,14 @@ class Scanpath:
 
 @torch.no_grad()
 def follow(
-    model: RecurrentAttention, images: Batch, classes: Sequence[str], glimpses: int
+    model: RecurrentAttention,
+    images: Batch,
+    classes: Sequence[str],
+    glimpses: int,
+    policy: Policy = greedy,
 ) -> list[Scanpath]:
-    """Return the greedy rollouts of images on the model's device, `glimpses` glimpses each."""
-    episode = model.rollout(images, glimpses, greedy)
+    """Return the rollouts of images on the model's device, `glimpses` glimpses each."""
+    episode = model.rollout(images, glimpses, policy)
     locations = episode.locations.cpu()
     patches = episode.patches.cpu()
     probabilities = episode.logits.float().softmax(-1).cpu()

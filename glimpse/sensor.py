@@ -5,7 +5,7 @@ centre, (1, 1) its bottom right corner, whatever its size. Pixel edges are whole
 patch is centred on column (x + 1) / 2 * width and on row (y + 1) / 2 * height:
 
     x = -1        0        1
-      +-----------+--------+   y = -1    patch k is w_k = round(g * factor ** k) pixels wide and cut
+      +-----------+--------+   y = -1    patch k is w_k = round(w * factor ** k) pixels wide and cut
       |       +---+---+    |             into g x g cells; a cell holds the mean of its pixels.
       |       | +-+-+ |    |             Pixels outside the image are 0.
       |       | | . | |    |   y =  0
@@ -40,7 +40,9 @@ class Prepared(NamedTuple):
 
 
 class Retina(nn.Module):
-    """`scales` patches of `size` x `size` cells, patch k about `size * factor ** k` pixels wide.
+    """`scales` patches of `size` x `size` cells, patch k about `width * factor ** k` pixels wide.
+
+    `width` is `size` unless it is given: a cell of the finest patch is then one pixel.
 
     Call `prepare` once for a batch of images, then the retina for each glimpse. Images of bytes in
     CPU memory are read by C, with nothing to prepare (glimpse/c/sensor.c). Of others, integral
@@ -54,13 +56,15 @@ class Retina(nn.Module):
     areas: Tensor
     half_widths: Tensor
 
-    def __init__(self, size: int, scales: int = 1, factor: float = 2.0):
+    def __init__(self, size: int, scales: int = 1, factor: float = 2.0, width: int | None = None):
         super().__init__()
         if size < 1 or scales < 1:
             raise InputError(
                 f"a retina needs at least one patch of one cell, not {scales} of {size} x {size}"
             )
-        widths = [round(size * factor**k) for k in range(scales)]
+        widths = [round((width or size) * factor**k) for k in range(scales)]
+        if widths[0] < size:
+            raise InputError(f"{size} cells need patches of as many pixels, not {widths[0]}")
         if any(wide <= narrow for narrow, wide in pairwise(widths)):
             raise InputError(
                 f"factor {factor} gives patches of {widths} pixels: "

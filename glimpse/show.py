@@ -1,5 +1,6 @@
 """Draw where a trained model looks at pictures, and print what it predicts.
 
+    uv run glimpse show board.png                                # by the model of this package
     uv run glimpse show runs/glimpse/digits three.png letters/   # scanpaths/three.scanpath.png
 
 The retina measures in pixels, so a picture is first brought to the size of the training images: its
@@ -8,6 +9,8 @@ its own size, which suits pictures whose objects are as large as in training. Mo
 on black want --invert for ink on paper. The drawing shows the picture as the model was shown it.
 """
 
+import csv
+import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +19,7 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
+from core import rng
 from core.errors import InputError
 from core.files import make_folder, replace, require_folder, to_json
 from core.training import cli, devices
@@ -23,38 +27,59 @@ from core.training.config import require_within
 from datasets.folders import letterbox
 from datasets.pictures import find_pictures, name_outputs, open_picture, to_tensor
 from glimpse.arguments import Show
-from glimpse.model import RecurrentAttention, open_model
+from glimpse.model import DEFAULT, RecurrentAttention, greedy, open_model, sampling
 from glimpse.scanpath import Scanpath, follow
+from glimpse.sensor import Batch
 
 MOST_GLIMPSES = 64  # that can be drawn legibly
+MOST_SAMPLES = 1000
 
 
 @dataclass(frozen=True)
 class Looked:
-    """A picture, what the model was shown of it, and its scanpath."""
+    """A picture, what the model was shown of it, and its scanpaths."""
 
     file: Path
     size: tuple[int, int]  # width and height of the upright picture
-    path: Scanpath
+    paths: Sequence[Scanpath]
     change: str  # what was done to the picture before, or ''
+
+    @property
+    def path(self) -> Scanpath:
+        """The first scanpath, the only one unless several were sampled."""
+        return self.paths[0]
+
+    def pixels(self, path: Scanpath) -> list[tuple[float, float]]:
+        """Return a scanpath in pixels (x, y) from the top left corner of the upright picture."""
+        height, width = path.size
+        framed = frame_size(self.size, height, width)
+        left = (framed[0] - self.size[0]) // 2
+        top = (framed[1] - self.size[1]) // 2
+        return [
+            ((x + 1) / 2 * framed[0] - left, (y + 1) / 2 * framed[1] - top)
+            for x, y in path.locations.tolist()
+        ]
 
 
 def main(arguments: Show) -> None:
     """Draw every picture; exit with code 1 at the end if some could not be drawn, 2 if none."""
     require_within(1, MOST_GLIMPSES, arguments, "glimpses")
     require_folder(arguments.out, "--out")
-    model, saved = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
-    glimpses = arguments.glimpses or model.config.glimpses
-    files, missing = _find(arguments.images)
+    require_within(1, MOST_SAMPLES, arguments, "samples")
+    run, images = split_paths(arguments.paths)
+    model, saved = open_model(run, devices.select(arguments.device, arguments.threads))
+    files, missing = _find(images)
     known = describe_classes(saved["extras"]["classes"])
     told: list[dict[str, Any]] = []
+    rows: list[tuple[object, ...]] = []
 
     def show(pair: tuple[Path, Path]) -> None:
         file, target = pair
-        looked = look_at(file, model, saved["extras"], glimpses, arguments)
-        drawn = _draw(looked.path, file, target, gif=arguments.gif)
+        looked = look_at(file, model, saved["extras"], arguments)
+        drawn = _draw(looked, target, gif=arguments.gif)
         if looked.change:
             print(f"{file}: {looked.change}; the model knows {known} only", file=sys.stderr)
+        rows.extend(tabulate(looked))
         if arguments.json:
             told.append({"file": str(file), "drawn": list(map(str, drawn))} | tell(looked))
             return
@@ -65,10 +90,28 @@ def main(arguments: Show) -> None:
     try:
         cli.for_each("glimpse show", name_outputs(files, arguments.out, "scanpath"), show)
     finally:
+        if arguments.csv is not None and rows:
+            _write_table(arguments.csv, rows)
         if arguments.json:
             print(to_json(told, indent=1), flush=True)
     if missing:
         raise SystemExit(1 if files else 2)
+
+
+def split_paths(paths: Sequence[Path]) -> tuple[Path, Sequence[Path]]:
+    """Return the run, by default the model of this package, and the pictures.
+
+    Raises `InputError` if the first path is neither a run nor anything that may hold pictures.
+    """
+    if not paths:
+        raise InputError("no picture to look at: name files or folders")
+    first = paths[0]
+    is_run = any((first / name).exists() for name in ("best.pt", "last.pt", "config.json"))
+    if is_run or first.suffix == ".pt":
+        return first, paths[1:]
+    if not first.exists() and not first.suffix:
+        raise InputError(f"{first}: no such run, picture or folder")
+    return DEFAULT, paths
 
 
 def describe_classes(classes: Sequence[str]) -> str:
@@ -81,11 +124,7 @@ def describe_classes(classes: Sequence[str]) -> str:
 
 
 def look_at(
-    file: Path,
-    model: RecurrentAttention,
-    extras: dict[str, Any],
-    glimpses: int,
-    arguments: Show,
+    file: Path, model: RecurrentAttention, extras: dict[str, Any], arguments: Show
 ) -> Looked:
     """Look at the picture in a file, brought to the size and channels of the training images.
 
@@ -102,9 +141,24 @@ def look_at(
     if not (arguments.native or height is None):
         shown = frame(shown, height, width).resize((width, height))
     change = _describe_change(picture, shown)
-    device = model.action.weight.device
-    (path,) = follow(model, to_tensor(shown)[None].to(device), extras["classes"], glimpses)
-    return Looked(file, size, path, change)
+    images = to_tensor(shown)[None].to(model.action.weight.device)
+    return Looked(file, size, _follow(model, images, extras, arguments), change)
+
+
+def _follow(
+    model: RecurrentAttention, images: Batch, extras: dict[str, Any], arguments: Show
+) -> list[Scanpath]:
+    """Return the scanpaths at one image, up to where the model is sure or as long as asked for."""
+    stop = extras.get("stop")
+    glimpses = arguments.glimpses or (stop or {}).get("most") or model.config.glimpses
+    generator = rng.generator(model.action.weight.device, "samples")
+    policies = [greedy]
+    if arguments.samples > 1:
+        policies = [sampling(model.config, generator)] * arguments.samples
+    paths = [follow(model, images, extras["classes"], glimpses, each)[0] for each in policies]
+    if stop is None or arguments.glimpses is not None:
+        return paths
+    return [path.until_sure(stop["threshold"]) for path in paths]
 
 
 def _describe_change(picture: Image.Image, shown: Image.Image) -> str:
@@ -131,7 +185,7 @@ def frame(picture: Image.Image, height: int, width: int) -> Image.Image:
 
 
 def tell(looked: Looked) -> dict[str, Any]:
-    """Return the scanpath as JSON values.
+    """Return the first scanpath as JSON values.
 
     `location` is (x, y) in [-1, 1] of the glimpse, `pixel` the same place in pixels from the top
     left corner of the upright picture in the file.
@@ -139,21 +193,35 @@ def tell(looked: Looked) -> dict[str, Any]:
     path = looked.path
     name, probability = path.best()
     height, width = path.size
-    framed = frame_size(looked.size, height, width)
-    left = (framed[0] - looked.size[0]) // 2
-    top = (framed[1] - looked.size[1]) // 2
     glimpses = [
         {
             "location": [x, y],
-            "pixel": [(x + 1) / 2 * framed[0] - left, (y + 1) / 2 * framed[1] - top],
+            "pixel": list(pixel),
             "probabilities": dict(zip(path.classes, probabilities, strict=True)),
         }
-        for (x, y), probabilities in zip(
-            path.locations.tolist(), path.probabilities.tolist(), strict=True
+        for (x, y), pixel, probabilities in zip(
+            path.locations.tolist(), looked.pixels(path), path.probabilities.tolist(), strict=True
         )
     ]
     sizes = {"size": list(looked.size), "looked_at_size": [width, height]}
     return {"prediction": name, "probability": probability, **sizes, "glimpses": glimpses}
+
+
+def tabulate(looked: Looked) -> list[tuple[object, ...]]:
+    """Return the rows image, sample, t, x, y of all scanpaths, in pixels of the picture."""
+    return [
+        (str(looked.file), sample, t, round(x, 2), round(y, 2))
+        for sample, path in enumerate(looked.paths)
+        for t, (x, y) in enumerate(looked.pixels(path))
+    ]
+
+
+def _write_table(file: Path, rows: Sequence[tuple[object, ...]]) -> None:
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(("image", "sample", "t", "x", "y"))
+    table.writerows(rows)
+    replace(file, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def _find(images: Sequence[Path]) -> tuple[list[Path], bool]:
@@ -171,14 +239,18 @@ def _find(images: Sequence[Path]) -> tuple[list[Path], bool]:
     return found, missing
 
 
-def _draw(path: Scanpath, file: Path, target: Path, *, gif: bool) -> list[Path]:
+def _draw(looked: Looked, target: Path, *, gif: bool) -> list[Path]:
     from glimpse import drawing  # imports matplotlib, which takes seconds
 
+    path, caption = looked.path, looked.file.name
     make_folder(target.parent)
-    replace(target, drawing.still(path, file.name))
+    if len(looked.paths) > 1:
+        replace(target, drawing.together(looked.paths, caption))
+    else:
+        replace(target, drawing.still(path, caption))
     if not gif:
         return [target]
-    replace(target.with_suffix(".gif"), drawing.animation(path, file.name))
+    replace(target.with_suffix(".gif"), drawing.animation(path, caption))
     return [target, target.with_suffix(".gif")]
 
 

@@ -11,16 +11,19 @@ from jaxtyping import Float, Int
 from rich.console import Console
 from torch import Tensor
 
+from core.errors import InputError
 from core.files import replace
 from core.training import cli, devices
 from core.training.arguments import TrainArguments
 from core.training.loop import fit
+from datasets.boxes import Boxes
 from datasets.folders import describe_sizes
 from datasets.splits import Labelled, Splits
 from glimpse import objective
 from glimpse.config import Config
-from glimpse.data import TrainingBatches, load
-from glimpse.evaluate import accuracy, measure, probabilities, tables
+from glimpse.data import TrainingBatches, load, load_boxes
+from glimpse.evaluate import accuracy, measure, probabilities, tables, test_part
+from glimpse.hints import guided, search_loss
 from glimpse.model import RecurrentAttention, greedy, open_model, stochastic
 from glimpse.scanpath import follow
 from glimpse.sensor import Batch
@@ -37,11 +40,24 @@ class Learner(RecurrentAttention):
         labels: Int[Tensor, " batch"],
         noise: Float[Tensor, "glimpses batch 2"],
         std_left: Float[Tensor, ""],
+        boxes: Boxes | None = None,
+        places: Float[Tensor, "glimpses batch 2"] | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """Return the loss of a rollout with the noisy policy, and what to log."""
+        """Return the loss of a rollout with the noisy policy, and what to log.
+
+        With hints, some glimpses are placed where they say, and the map learns from the boxes.
+        """
         std = self.config.std * std_left
-        episode = self.rollout(images, len(noise), stochastic(noise, std))
-        return objective.loss(episode, labels, std=std, weight=self.config.reinforce * std_left**2)
+        policy = stochastic(noise, std)
+        if places is not None:
+            policy = guided(places, policy)
+        episode = self.rollout(images, len(noise), policy)
+        weight = self.config.reinforce * std_left**2
+        loss, metrics = objective.loss(episode, labels, std=std, weight=weight)
+        if boxes is None or episode.memories is None:
+            return loss, metrics
+        search = search_loss(episode.memories, boxes)
+        return loss + search, {**metrics, "search": search}
 
 
 def main(arguments: TrainArguments[Config]) -> None:
@@ -50,6 +66,9 @@ def main(arguments: TrainArguments[Config]) -> None:
     device = devices.select(session.device, session.threads)
     splits = load(config, device)
     classes = splits.train.classes
+    boxes = None if config.hints is None else load_boxes(config.hints, splits.train)
+    if config.locator == "map" and boxes is None:
+        raise InputError("a map is learned from hints: add --hints BOXES.csv")
     model = Learner(config, splits.train.channels, len(classes)).to(device)
 
     def validate() -> dict[str, float]:
@@ -58,7 +77,7 @@ def main(arguments: TrainArguments[Config]) -> None:
 
     fit(
         model,
-        TrainingBatches(splits.train, config),
+        TrainingBatches(splits.train, config, boxes),
         validate,
         run,
         config.loop,
@@ -68,7 +87,7 @@ def main(arguments: TrainArguments[Config]) -> None:
     if run.writes:
         best, _ = open_model(run.directory, device)
         report = measure(best, splits.test, config.glimpses)
-        Console().print(tables(report, "test")[0])
+        Console().print(tables(report, test_part(splits))[0])
         print(f"images: {describe(splits, config)}")
         drawing = draw(best, splits.validation, run.directory)
         print(f"{run.directory} holds the run; where it looked: {drawing}")

@@ -58,7 +58,8 @@ static void layer(const linear *l, const float *x, int64_t rows, float alpha, fl
         for (int64_t row = 0; row < rows; row += ROWS) {
             const int height = (int)least(ROWS, rows - row);
             vec sums[ROWS][4];
-            product(height, vectors, x + row * l->in, l->in, weights, l->in, sums, 0, &no_prefetches);
+            const float *input = x + row * l->in;
+            product(height, vectors, input, l->in, weights, l->in, sums, 0, &no_prefetches);
             for (int v = 0; v < vectors; v++) {
                 const int64_t j = first + v * LANES;
                 const int count = (int)least(LANES, l->out - j);

@@ -1,0 +1,33 @@
+"""Draws error against the mean number of glimpses, by the threshold at which the looking stops."""
+
+from collections.abc import Sequence
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from datasets.pictures import encode
+from glimpse.page import GREY, INK
+from glimpse.stopping import Trade
+
+
+def draw_trades(trades: Sequence[Trade], stop: Trade | None, title: str) -> bytes:
+    """Return the PNG of the curve; the trade of the checkpoint's threshold is marked."""
+    figure = Figure((5, 3.5), dpi=150, facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([each.glimpses for each in trades], [each.error for each in trades], color=INK)
+    if stop is not None:
+        axes.scatter([stop.glimpses], [stop.error], color=INK, zorder=3)
+        axes.annotate(f"{stop.threshold:.3f}", (stop.glimpses, stop.error), color=GREY)
+    axes.set_xlabel("glimpses on average")
+    axes.set_ylabel("error, %")
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return encode(
+        Image.frombytes("RGBA", canvas.get_width_height(), bytes(canvas.buffer_rgba())).convert(
+            "RGB"
+        ),
+        "PNG",
+    )

@@ -1,0 +1,103 @@
+"""Convolutional nets that read patches, and a first look at the whole image.
+
+`ConvGlimpseNetwork` replaces the linear layer that reads the patches in the paper's glimpse
+network: one small net, shared by the scales, since a wider patch shows the same things smaller.
+`ContextNetwork` reads a coarse view of the whole image, to tell a locator where to begin (Ba, Mnih,
+Kavukcuoglu 2015, Multiple Object Recognition with Visual Attention). The classifier never sees that
+view: it would learn to do without glimpses.
+
+Batch normalisation makes these nets learn in minutes. Under torchrun each process keeps the
+statistics of its own rows; those of the first process are saved.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from glimpse.config import Config
+from glimpse.sensor import Batch
+
+CONTEXT_FILTERS = 32
+FEATURES = 8  # rows and columns of a patch's features, at most
+
+
+def convolution(
+    inputs: int, outputs: int, size: int = 3, *, stride: int = 1, dilation: int = 1
+) -> nn.Sequential:
+    """Return a convolution that keeps rows and columns, normalised over the batch, and a relu."""
+    padding = size // 2 * dilation
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, size, stride, padding, dilation, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class ConvGlimpseNetwork(nn.Module):
+    """Encodes what was seen and where, in one vector, with a convolutional net for the patches."""
+
+    def __init__(self, channels: int, config: Config):
+        super().__init__()
+        filters = config.filters
+        large = config.patch >= 4 * FEATURES
+        self.convolutions = nn.Sequential(
+            convolution(channels, filters // 4, 5, stride=2 if large else 1),
+            convolution(filters // 4, filters // 2),
+            nn.MaxPool2d(2, ceil_mode=True),
+            convolution(filters // 2, filters),
+            convolution(filters, filters),
+        )
+        rows = (config.patch + 1) // 2 if large else config.patch
+        pooled = ((rows + 1) // 2 + 1) // 2
+        self.pool = nn.MaxPool2d(2, ceil_mode=True)
+        self.dropout = nn.Dropout(config.dropout)
+        self.what = nn.Linear(config.scales * filters * pooled**2, config.what_units)
+        self.where = nn.Linear(2, config.where_units)
+        self.combine = nn.Linear(config.what_units + config.where_units, config.glimpse_units)
+
+    def features(
+        self, patches: Float[Tensor, "batch channels scales size size"]
+    ) -> Float[Tensor, "batch scales filters rows rows"]:
+        """Return the features of every patch, each read by the same net."""
+        each = patches.transpose(1, 2).flatten(0, 1)
+        return self.convolutions(each - 0.5).unflatten(0, (len(patches), -1))
+
+    def forward(
+        self,
+        features: Float[Tensor, "batch scales filters rows rows"],
+        locations: Float[Tensor, "batch 2"],
+    ) -> Float[Tensor, "batch glimpse_units"]:
+        """Return g_t."""
+        pooled = self.pool(features.flatten(0, 1)).unflatten(0, features.shape[:2])
+        what = torch.relu(self.what(self.dropout(pooled.flatten(1))))
+        where = torch.relu(self.where(locations))
+        return torch.relu(self.combine(torch.cat((what, where), -1)))
+
+
+class ContextNetwork(nn.Module):
+    """Reads a view of the whole image in `cells` x `cells` cells, each the mean of its pixels."""
+
+    def __init__(self, channels: int, cells: int):
+        super().__init__()
+        self.cells = cells
+        half, whole = CONTEXT_FILTERS // 2, CONTEXT_FILTERS
+        self.convolutions = nn.Sequential(
+            convolution(channels, half),
+            convolution(half, whole, stride=2),
+            convolution(whole, whole),
+            convolution(whole, whole, dilation=2),
+            convolution(whole, whole, dilation=2),
+        )
+
+    def forward(self, images: Batch) -> Float[Tensor, "batch filters rows rows"]:
+        """Return features of half as many rows as the view has cells."""
+        return self.convolutions(coarse_view(images, self.cells) - 0.5)
+
+
+def coarse_view(images: Batch, cells: int) -> Float[Tensor, "batch channels cells cells"]:
+    """Return the means of `cells` x `cells` parts of each image; bytes are read as value / 255."""
+    if isinstance(images, Tensor):
+        pixels = images if images.is_floating_point() else images.float() / 255
+        return F.adaptive_avg_pool2d(pixels, cells)
+    return torch.cat([coarse_view(image[None], cells) for image in images])

@@ -1,0 +1,150 @@
+"""What proposes the next location: the paper's network, one with a first look, or a map.
+
+A locator is called as in `RecurrentAttention.rollout`. Its memory is what it knows beside the
+recurrent state h: nothing, a first look at the whole image, or a map of where the thing may be.
+
+    memory = locator.start(images)
+    mean = locator.mean(h, memory)                    # the mean of the policy
+    memory = locator.update(memory, features, location, half_sizes)    # after the glimpse
+
+`BeliefMap` searches as an ideal observer does (Najemnik & Geisler 2005): it adds up log-odds.
+
+    B_0 = prior(coarse view of the image)             a log-probability for each cell of a map
+    m_t = peak of B_{t-1}                             the most probable cell, refined between cells
+    B_t = B_{t-1} + evidence(features at l_t)         added where the patches lay
+
+Evidence against a place turns the search elsewhere (inhibition of return), evidence beside the
+centre of a patch moves the next glimpse there. Both are learned from hints: the cross-entropy of
+softmax(B) with the true place (glimpse/hints.py).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from glimpse.config import Config
+from glimpse.encoders import CONTEXT_FILTERS, ContextNetwork
+from glimpse.sensor import Batch, Retina
+
+
+def make_locator(channels: int, config: Config, retina: Retina) -> "LocationNetwork | BeliefMap":
+    """Return the locator that a configuration asks for."""
+    if config.locator == "map":
+        return BeliefMap(channels, config, retina)
+    if config.context:
+        return ContextLocation(channels, config)
+    return LocationNetwork(config)
+
+
+class LocationNetwork(nn.Linear):
+    """The paper's: m_t = tanh(s V_l h_{t-1})."""
+
+    def __init__(self, config: Config):
+        super().__init__(config.hidden, 2)
+        self.scale = config.location_scale
+        nn.init.zeros_(self.bias)  # the first glimpse starts at the image's centre
+
+    def start(self, images: Batch) -> Float[Tensor, "batch 2"] | None:
+        """Return no memory."""
+        return None
+
+    def mean(
+        self, h: Float[Tensor, "batch hidden"], memory: Float[Tensor, "batch 2"] | None
+    ) -> Float[Tensor, "batch 2"]:
+        """Return m_t."""
+        located = self(h) if memory is None else self(h) + memory
+        mean = torch.tanh(self.scale * located)
+        return mean.to(self.weight.dtype)  # autocast would round it to bfloat16
+
+    def update(
+        self, memory: Tensor | None, features: Tensor, location: Tensor, half_sizes: Tensor
+    ) -> Tensor | None:
+        """Return the memory unchanged."""
+        return memory
+
+
+class ContextLocation(LocationNetwork):
+    """The paper's with a first look: m_t = tanh(s (V_l h_{t-1} + V_c context(image)))."""
+
+    def __init__(self, channels: int, config: Config):
+        super().__init__(config)
+        self.context = ContextNetwork(channels, config.context)
+        rows = 4  # the context's features are pooled to: where things are matters here
+        self.pool = nn.AdaptiveAvgPool2d(rows)
+        self.project = nn.Linear(CONTEXT_FILTERS * rows**2, 2)
+
+    def start(self, images: Batch) -> Float[Tensor, "batch 2"]:
+        """Return V_c context(image)."""
+        return self.project(self.pool(self.context(images)).flatten(1))
+
+
+class BeliefMap(nn.Module):
+    """Proposes the peak of a map of log-probabilities, to which every glimpse adds its evidence."""
+
+    centres: Tensor
+
+    def __init__(self, channels: int, config: Config, retina: Retina):
+        super().__init__()
+        self.widths = retina.widths
+        self.context = ContextNetwork(channels, config.context)
+        self.prior = nn.Conv2d(CONTEXT_FILTERS, 1, 1)
+        self.evidence = nn.Conv2d(config.filters, 1, 1)
+        rows = math.ceil(config.context / 2)
+        self.register_buffer("centres", cell_centres(rows), persistent=False)
+
+    def start(self, images: Batch) -> Float[Tensor, "batch rows rows"]:
+        """Return B_0."""
+        return self.prior(self.context(images)).squeeze(1).float()
+
+    def mean(
+        self, h: Float[Tensor, "batch hidden"], memory: Float[Tensor, "batch rows rows"]
+    ) -> Float[Tensor, "batch 2"]:
+        """Return the peak of B_{t-1}."""
+        return peak(memory.detach()).to(self.prior.weight.dtype)
+
+    def update(
+        self,
+        memory: Float[Tensor, "batch rows rows"],
+        features: Float[Tensor, "batch scales filters rows rows"],
+        location: Float[Tensor, "batch 2"],
+        half_sizes: Float[Tensor, "batch 2"],
+    ) -> Float[Tensor, "batch rows rows"]:
+        """Return B_t: each patch's evidence is added where the patch lay."""
+        evidence = self.evidence(features.flatten(0, 1)).unflatten(0, features.shape[:2])
+        offsets = self.centres - location[..., None]  # [batch, 2, rows], of the cells' centres
+        pixels = offsets * half_sizes[..., None]
+        for scale, width in enumerate(self.widths):
+            x, y = (pixels * (2 / width)).unbind(1)  # within -1 and 1 in the patch
+            x, y = torch.broadcast_tensors(x[:, None, :], y[:, :, None])
+            places = torch.stack((x, y), -1).to(evidence.dtype)
+            added = F.grid_sample(evidence[:, scale], places, align_corners=False)
+            memory = memory + added.squeeze(1)
+        return memory
+
+
+def cell_centres(rows: int) -> Float[Tensor, " rows"]:
+    """Return where the centres of `rows` equal cells lie between -1 and 1."""
+    return (torch.arange(rows) + 0.5) * (2 / rows) - 1
+
+
+def peak(belief: Float[Tensor, "batch rows rows"]) -> Float[Tensor, "batch 2"]:
+    """Return the most probable place (x, y): the mean place of the best cell and those beside it.
+
+    The mean is weighted by the probabilities, so a peak between two cells is found between them.
+    """
+    batch, rows, _ = belief.shape
+    best = belief.flatten(1).argmax(1)
+    row, column = best // rows, best % rows
+    steps = torch.arange(-1, 2, device=belief.device)
+    bordered = F.pad(belief, (1, 1, 1, 1), value=-torch.inf)
+    images = torch.arange(batch, device=belief.device)[:, None, None]
+    around = bordered[
+        images, (row[:, None] + 1 + steps)[:, :, None], (column[:, None] + 1 + steps)[:, None, :]
+    ]
+    weights = around.flatten(1).softmax(1).unflatten(1, (3, 3))
+    x = column + (weights.sum(1) * steps).sum(1)
+    y = row + (weights.sum(2) * steps).sum(1)
+    return (torch.stack((x, y), -1) + 0.5) * (2 / rows) - 1

@@ -1,0 +1,109 @@
+"""Train a net that reads whole images, and write where it sees the classes of the training images.
+
+    uv run glimpse teacher train --data FOLDER    # class folders; writes runs/teacher/.../hints.csv
+    uv run glimpse train --preset search --data FOLDER --hints runs/teacher/teacher/hints.csv
+
+Its error stands beside that of the searching model, which reads a fraction of the pixels.
+"""
+
+import csv
+import io
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from core.errors import InputError
+from core.files import replace
+from core.training import checkpoint, cli, devices
+from core.training.arguments import TrainArguments
+from core.training.loop import evaluating, fit
+from datasets.splits import Labelled
+from glimpse.config import Config
+from glimpse.data import TrainingBatches, load
+from glimpse.measures import BATCH
+from glimpse.sensor import Batch
+from glimpse.teacher.model import Teacher
+
+SURE = 0.5  # least probability of the right class for a place to be told
+
+
+class Learner(Teacher):
+    """The net together with its objective."""
+
+    def forward(
+        self, images: Batch, labels: Int[Tensor, " batch"], *rest: Tensor
+    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """Return the cross-entropy, and the accuracy to log."""
+        logits = self.classify(images)
+        accuracy = (logits.argmax(-1) == labels).float().mean()
+        return F.cross_entropy(logits, labels), {"accuracy": accuracy}
+
+
+def main(arguments: TrainArguments[Config]) -> None:
+    """Train, write hints.csv."""
+    config, session, run = arguments.start()
+    device = devices.select(session.device, session.threads)
+    splits = load(config, device)
+    if not splits.train.names:
+        raise InputError(f"{config.data}: hints are for pictures in class folders")
+    classes = splits.train.classes
+    model = Learner(config, splits.train.channels, len(classes)).to(device)
+    fit(
+        model,
+        TrainingBatches(splits.train, config),
+        lambda: {"accuracy": accuracy(model, splits.validation)},
+        run,
+        config.loop,
+        extras={"classes": list(classes)},
+        graph=session.graph,
+    )
+    if run.writes:
+        saved = checkpoint.open_run(run.directory, "teacher")
+        checkpoint.restore(model, saved["weights"], run.directory)
+        error = 100 * (1 - accuracy(model, splits.validation))
+        told = write_hints(model, splits.train, run.directory / "hints.csv")
+        print(f"validation error {error:.2f} %, reading all pixels")
+        print(f"{run.directory / 'hints.csv'}: where {told} of {len(splits.train)} images show it")
+
+
+def accuracy(model: Teacher, images: Labelled) -> float:
+    """Return the share of images that are classified rightly."""
+    right = 0
+    with evaluating(model):
+        for rows in images.in_order(BATCH):
+            predicted = model.classify(images.fetch(rows)).argmax(-1)
+            right += int((predicted == images.labels[rows]).sum())
+    return right / len(images)
+
+
+def write_hints(model: Teacher, images: Labelled, file: Path) -> int:
+    """Write a box of one cell for each image whose class is seen; return how many there are."""
+    sizes = images.sizes if len(images.sizes) > 1 else images.sizes * len(images)
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(["file", "x1", "y1", "x2", "y2"])
+    told = 0
+    with evaluating(model):
+        for rows in images.in_order(BATCH):
+            places, sure = model.locate(images.fetch(rows), images.labels[rows])
+            for row, place, p in zip(rows.tolist(), places, sure.tolist(), strict=True):
+                if p >= SURE:
+                    told += 1
+                    table.writerow([images.names[row], *_box(place, sizes[row], model.cells)])
+    replace(file, text.getvalue().encode())
+    return told
+
+
+def _box(place: Float[Tensor, "2"], size: tuple[int, int], cells: int) -> list[float]:
+    """Return the pixels x1, y1, x2, y2 of a box of four cells of the view around a place."""
+    sides = torch.tensor([size[1], size[0]], dtype=torch.float)
+    centre = (place.cpu() + 1) / 2 * sides
+    half = 2 * sides / cells
+    return [round(value, 1) for value in torch.cat((centre - half, centre + half)).tolist()]
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.script("glimpse teacher train"))

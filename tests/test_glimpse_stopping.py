@@ -1,0 +1,71 @@
+"""Stop when sure, and the measures of looking, against values worked out by hand."""
+
+import pytest
+import torch
+
+from core.errors import InputError
+from datasets.splits import Images
+from glimpse import measures, stopping
+from glimpse.config import SEARCH, Config
+from glimpse.evaluate import measure, summary
+from glimpse.model import RecurrentAttention
+
+# Three images, two classes, three glimpses: probabilities of class 1.
+P1 = torch.tensor([[0.9, 0.6, 0.4], [0.9, 0.8, 0.3], [0.2, 0.9, 0.45]])
+P = torch.stack((1 - P1, P1), -1)
+LABELS = torch.tensor([1, 1, 1])
+
+
+def test_images_are_answered_after_the_first_glimpse_that_is_sure():
+    assert stopping.last_glimpses(P, 0.75).tolist() == [0, 1, 2]
+    assert stopping.last_glimpses(P, 0.65).tolist() == [0, 1, 1]
+    assert stopping.last_glimpses(P, 1.0).tolist() == [2, 2, 2]
+    chosen = stopping.trade(P, LABELS, 0.75)
+    assert chosen.glimpses == pytest.approx(2.0)
+    assert chosen.error == pytest.approx(100 / 3)  # the third: class 0 to the end
+    assert stopping.trade(P, LABELS, 1.0).error == pytest.approx(200 / 3)  # the first is lost again
+
+
+def test_the_cheapest_threshold_for_an_error_and_the_best_for_a_cost():
+    trades = stopping.curve(P, LABELS)
+    assert trades[0].glimpses == pytest.approx(1.0)
+    assert trades[-1] == stopping.trade(P, LABELS, 1.0)
+    assert stopping.choose(trades, error=40).glimpses == pytest.approx(1.0)
+    assert stopping.choose(trades, glimpses=1).error == pytest.approx(100 / 3)
+    with pytest.raises(InputError, match=r"no threshold has 5 % error; the least is 33\.33 %"):
+        stopping.choose(trades, error=5)
+
+
+def test_balanced_accuracy_is_the_mean_over_classes():
+    labels = torch.tensor([0, 0, 0, 1])
+    p = torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
+    assert measures.balanced_accuracy(p, labels) == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_a_look_is_found_once_it_was_on_a_box():
+    boxes = torch.tensor([[[0.0, 0.0, 0.5, 0.5]], [[0.0, 0.0, 0.5, 0.5]], [[torch.nan] * 4]])
+    there, away = [0.2, 0.2], [-0.5, 0.2]
+    locations = torch.tensor([[away, away, there], [there, away, there], [away, away, there]])
+    assert measures.found(locations, boxes) == [0.0, 0.5, 0.5]  # the third has no box
+
+
+def test_the_share_of_an_image_that_is_read():
+    assert measures.share_read(SEARCH, 6, [(256, 256)]) == pytest.approx(0.25)
+    assert measures.share_read(Config(patch=8), 6, [(28, 28)]) == pytest.approx(6 * 64 / 784)
+
+
+def test_a_report_holds_all_measures():
+    torch.manual_seed(0)
+    model = RecurrentAttention(Config(patch=4, glimpses=2), 1, 2)
+    images = Images(
+        torch.randint(0, 256, (8, 1, 12, 12), dtype=torch.uint8), torch.arange(8) % 2, ("a", "b")
+    )
+    boxes = torch.tensor([-1.0, -1.0, 1.0, 1.0]).expand(8, 1, 4)
+    report = measure(model, images, 2, boxes=boxes, threshold=1.0)
+    assert report.found == {name: [1.0] * 4 for name in ("greedy", "random", "center")}
+    assert report.share_read == pytest.approx(2 * 16 / 144)
+    assert report.stop is not None
+    assert report.stop.glimpses == 2
+    assert report.stop.error == pytest.approx(100 * (1 - report.accuracies["greedy"][1]))
+    assert "read 22.2 % as many numbers" in summary(report)
+    assert "with 2.00 glimpses on average" in summary(report)
