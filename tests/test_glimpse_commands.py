@@ -11,22 +11,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from glimpse_command import TOY, glimpse, refused
 from PIL import Image
 
-from core.training import checkpoint, cli
-from glimpse.__main__ import COMMANDS
+from core.training import checkpoint
 from glimpse.data import TrainingBatches
 from glimpse.model import greedy, open_model
 
 ROOT = Path(__file__).parent.parent
-TOY = [
-    *["--steps", "40", "--batch", "32", "--validate-every", "20", "--log-every", "20", "--quiet"],
-    *["--what-units", "16", "--where-units", "16", "--glimpse-units", "32", "--hidden", "32"],
-]
-
-
-def glimpse(*argv):
-    return cli.main("glimpse", COMMANDS, [str(word) for word in argv])
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +26,6 @@ def run(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
     assert glimpse("train", *TOY, "--runs", runs) == 0
     return runs / "glimpse" / "digits"
-
-
-def refused(capfd):
-    """The one line a refused command printed."""
-    error = capfd.readouterr().err.strip()
-    assert error, "nothing was said"
-    assert "Traceback" not in error
-    assert len(error.splitlines()) == 1
-    return error
 
 
 def test_train_leaves_a_whole_run(run, capfd):
@@ -180,51 +163,10 @@ def test_resume_to_the_same_bits(run, tmp_path):
         assert torch.equal(weight, ends[1][name]), name
 
 
-BAD_FLAGS = {
-    "unknown preset": (["--preset", "moon"], "moon"),
-    "unknown data": (["--data", "nowhere"], "nowhere"),
-    "missing data": (["--data", "mnist", "--root", "nothing-here"], "train-images-idx3-ubyte"),
-    "small canvas": (["--canvas", "5", "20"], "8x8"),
-    "clutter without canvas": (["--preset", "mnist28", "--clutter", "3"], "canvas"),
-    "coinciding patches": (["--scales", "2", "--factor", "1"], "factor"),
-    "no glimpse": (["--glimpses", "0"], "glimpse"),
-    "device": (["--device", "cuda" if torch.backends.mps.is_available() else "mps"], "device"),
-    "hidden": (["--hidden", "0"], "hidden"),
-    "std": (["--std", "nan"], "std"),
-    "shift": (["--preset", "mnist28", "--shift", "-1"], "shift"),
-    "no folder": (["--preset", "images"], "FOLDER"),
-}
-
-
-@pytest.mark.parametrize("name", BAD_FLAGS)
-def test_bad_flags_are_one_line(name, tmp_path, capfd):
-    flags, word = BAD_FLAGS[name]
-    assert glimpse("train", *flags, "--runs", tmp_path) == 2
-    assert word in refused(capfd)
-    assert not list(tmp_path.iterdir())  # nothing was begun
-
-
-def test_divergence_is_one_line(tmp_path, capfd):
-    one_scale = ["--canvas", "None", "--scales", "1", "--learning-rate", "1e38"]
-    assert glimpse("train", *TOY, *one_scale, "--runs", tmp_path) == 2
-    assert "not finite" in refused(capfd)
-
-
 def test_bad_numbers_of_looks_are_one_line(run, capfd):
     for flags, least in ((["--glimpses", -1], 0), (["--glimpses", 0], 1), (["--samples", 0], 1)):
         assert glimpse("evaluate", run, *flags) == 2
         assert f"at least {least}" in refused(capfd)
-
-
-def test_bad_folders_are_one_line(tmp_path, capfd):
-    empty, single = tmp_path / "empty", tmp_path / "single"
-    empty.mkdir()
-    (single / "only").mkdir(parents=True)
-    for n in range(4):
-        Image.new("L", (9, 9)).save(single / "only" / f"{n}.png")
-    for folder in (empty, single):
-        assert glimpse("train", "--data", folder, "--runs", tmp_path / "runs") == 2
-        assert str(folder) in refused(capfd)
 
 
 def test_bad_checkpoints_are_one_line(run, tmp_path, capfd):
