@@ -85,7 +85,7 @@ def _bite(copper: Mask, site: Site, random: np.random.Generator) -> Mask:
 
 def _gap(copper: Mask, site: Site, random: np.random.Generator) -> Mask:
     """A gap from edge to edge."""
-    return copper & ~_line(copper.shape, site, random.integers(4, 9), random)
+    return copper & ~_line(copper.shape, site, int(random.integers(4, 9)), random)
 
 
 def _hole(copper: Mask, site: Site, random: np.random.Generator) -> Mask:
@@ -96,7 +96,7 @@ def _hole(copper: Mask, site: Site, random: np.random.Generator) -> Mask:
 
 def _bridge(copper: Mask, site: Site, random: np.random.Generator) -> Mask:
     """A bridge from edge to edge."""
-    return copper | _line(copper.shape, site, random.integers(4, 9), random)
+    return copper | _line(copper.shape, site, int(random.integers(4, 9)), random)
 
 
 def _bump(copper: Mask, site: Site, random: np.random.Generator) -> Mask:
@@ -143,5 +143,5 @@ def _line(shape: tuple[int, ...], site: Site, width: int, random: np.random.Gene
     bends = random.uniform(-2.5, 2.5, 5)
     points = site.place + steps[:, None] * site.normal + bends[:, None] * along
     mask = np.zeros(shape, np.uint8)
-    cv2.polylines(mask, [np.round(points).astype(np.int32)], False, 255, int(width))
+    cv2.polylines(mask, [np.round(points).astype(np.int32)], False, 255, width)
     return mask > 0

@@ -130,7 +130,8 @@ def _layout(random: np.random.Generator, size: tuple[int, int]) -> Mask:
     for shape in shapes:
         drawn = np.zeros(size, np.uint8)
         shape(drawn, random)
-        if not (cv2.dilate(drawn, np.ones((_CLEARANCE, _CLEARANCE), np.uint8)) & copper).any():
+        around = np.asarray(cv2.dilate(drawn, np.ones((_CLEARANCE, _CLEARANCE), np.uint8)))
+        if not np.logical_and(around, copper).any():
             copper |= drawn
     return copper > 0
 

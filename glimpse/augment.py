@@ -10,6 +10,7 @@ the whole batch whichever of its rows are made.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -36,7 +37,7 @@ def augment(
 ) -> tuple[Image, Boxes | None]:
     """Return an image changed by the named transforms, and its boxes [most, 4] (-1 to 1)."""
     turn, flip, scale, brightness, contrast, saturation = draws.tolist()
-    marks = _to_pixels(boxes, image)
+    marks: Any = _to_pixels(boxes, image)
     if "turns" in names:
         angle = 90 * int(4 * turn)
         image, marks = (transforms.rotate(each, angle, expand=True) for each in (image, marks))
@@ -82,7 +83,8 @@ def _to_pixels(boxes: Boxes | None, image: Image) -> tv_tensors.BoundingBoxes:
     height, width = image.shape[1:]
     scale = torch.tensor([width, height, width, height]) / 2
     pixels = torch.zeros(0, 4) if boxes is None else (boxes + 1) * scale.to(boxes)
-    return tv_tensors.BoundingBoxes(pixels, format="XYXY", canvas_size=(height, width))
+    canvas: Any = {"format": "XYXY", "canvas_size": (height, width)}
+    return tv_tensors.BoundingBoxes(pixels, **canvas)
 
 
 def _from_pixels(marks: tv_tensors.BoundingBoxes) -> Boxes:

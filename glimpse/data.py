@@ -124,7 +124,7 @@ class TrainingBatches:
             images, marks = augment_batch(images, marks, draws, self.config.augment)
         self.source.prefetch(self._indices(step + 1)[rows])
         batch = images, self.source.labels[indices[rows]], noise, std_left
-        if self.boxes is None:
+        if self.boxes is None or marks is None:
             return batch
         shape = self.config.glimpses, loop.batch, self.boxes.shape[1] + 1
         draws = torch.rand(shape, generator=generator, device=device)[:, rows]

@@ -138,7 +138,7 @@ class RecurrentAttention(nn.Module):
         if config.cell == "rnn":
             # The identity keeps what was seen until it is unlearned (Le, Jaitly & Hinton 2015).
             nn.init.eye_(self.recurrent.W)
-        self.location = make_locator(channels, config, self.retina)
+        self.location: Any = make_locator(channels, config, self.retina)
         self.action = nn.Linear(config.hidden, classes)
         self.baseline = nn.Linear(config.hidden, classes)
 

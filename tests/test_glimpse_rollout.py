@@ -119,8 +119,8 @@ def test_other_channels_and_locations_are_refused():
 
 
 class Doubled(GlimpseNetwork):
-    def forward(self, patches, locations):
-        return 2 * super().forward(patches, locations)
+    def forward(self, features, locations):
+        return 2 * super().forward(features, locations)
 
 
 def hooked(model):

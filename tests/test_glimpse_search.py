@@ -52,7 +52,7 @@ def test_evidence_is_added_where_the_patch_lay():
     locator = model.location
     assert isinstance(locator, BeliefMap)
     nn.init.ones_(locator.evidence.weight)
-    nn.init.zeros_(locator.evidence.bias)
+    nn.init.constant_(locator.evidence.bias, 0.0)  # pyright: ignore
     features = torch.zeros(1, 1, 8, 4, 4)
     features[0, 0, 0, :, 2:] = 1.0  # the right half of the patch
     location, half_sizes = torch.tensor([[0.5, 0.0]]), torch.tensor([[20.0, 20.0]])
@@ -141,6 +141,7 @@ def test_boxes_move_with_what_they_hold(names):
     seen = set()
     for draws in torch.rand(12, 6, generator=torch.Generator().manual_seed(0)):
         changed, moved = augment(image, box, draws, names)
+        assert moved is not None
         rows, columns = torch.where(changed[0] > 127)
         edges = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
         height, width = changed.shape[1:]
@@ -180,6 +181,7 @@ def test_a_small_model_learns_to_find_and_name_small_things():
     model = Learner(config, 1, 2)
     batches = TrainingBatches(images, config, boxes)
     adam = torch.optim.Adam(model.parameters(), lr=1e-2)
+    metrics = {}
     for step in range(40):
         loss, metrics = model(*batches(step, slice(64)))
         adam.zero_grad()
