@@ -61,6 +61,22 @@ def test_given_splits_are_kept(tmp_path, name):
     assert splits.test.labels.tolist() == [1, 1, 1]
 
 
+def test_without_a_test_part_the_validation_images_stand_for_it(tmp_path):
+    make(tmp_path / "train", 4, 4)
+    make(tmp_path / "val", 2, 2, first=20)
+    splits = load(tmp_path)
+    assert splits.test is splits.validation
+    assert sorted(splits.validation.names) == [
+        *("cat/00.png", "cat/01.png"),
+        *("dog/00.png", "dog/01.png"),
+    ]
+    cats = splits.validation[splits.validation.labels == 0]
+    assert sorted(zip(cats.names, values(cats), strict=True)) == [
+        ("cat/00.png", 20),
+        ("cat/01.png", 21),
+    ]
+
+
 def test_without_validation_it_is_held_out_of_train(tmp_path):
     make(tmp_path / "train", 20, 20)
     make(tmp_path / "test", 2, 2, first=40)

@@ -48,9 +48,8 @@ def all_broken(folder):
         (folder / name / "a.png").touch()
 
 
-def no_test(folder):
+def train_alone(folder):
     make(folder / "train")
-    make(folder / "val")
 
 
 def two_validations(folder):
@@ -78,7 +77,7 @@ def empty_test(folder):
         (empty_class, "cat: 0 readable pictures, of 3 or more"),
         (loose_files, "pets: no class folders"),
         (all_broken, "pets: not one readable picture"),
-        (no_test, "pets: train/ but no test/"),
+        (train_alone, "pets: train/ alone"),
         (two_validations, "pets: both val/ and validation/"),
         (new_class_in_test, "emu: there is no class emu to train on"),
         (empty_test, "test: not one readable picture"),
