@@ -204,7 +204,7 @@ def test_where_nothing_can_be_written_features_stay_in_memory(clips, tmp_path, c
     (made,) = read(keeping(tmp_path), tiny(), chosen)
     assert len(made.frames) == LENGTHS["val"][0]
     told = capsys.readouterr().err
-    assert told.startswith(f"warning: cannot write {tmp_path / 'cache'}")
+    assert told.startswith(f"warning: cannot make the folder {tmp_path / 'cache'}")
     assert told.endswith("its features stay in memory\n")
 
 

@@ -23,8 +23,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return save_run(tmp_path / "run")
 
 
-def test_a_live_source_is_labelled_as_it_comes(run: Path, capsys):
-    film, (made, _) = write("film.mp4", 40, rate=40.0), open_model(run, "cpu")
+@pytest.mark.parametrize("rate", [40.0, 400.0])  # the second is too fast: frames are skipped
+def test_a_live_source_is_labelled_as_it_comes(run: Path, rate: float, capsys):
+    film = write("film.mp4", 40, rate=rate)
+    made, _ = open_model(run, "cpu")
     assert call(film, "--run", run, "--live", "--csv", "--overlay", "o.mp4") == 0
     out, err = capsys.readouterr()
     found = rows("labels/film.frames.csv")

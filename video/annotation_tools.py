@@ -48,9 +48,13 @@ def boris_csv(
         name: what the source is called.
     """
     length = end(seconds)
-    rate = (len(seconds) - 1) / (seconds[-1] - seconds[0]) if len(seconds) > 1 else 0.0
+    rate = 0.0
+    if len(seconds) > 1:
+        rate = (len(seconds) - 1) / (seconds[-1] - seconds[0])
     observation = Path(name).stem
-    file = media.name if media else name
+    file = name
+    if media:
+        file = media.name
     about = (observation, "", file, f"{length:.3f}", f"{rate:.3f}", "No focal subject")
     rows = [
         (*about, span.label, "", "", "STATE", *_three(span), "", "") for span in _rounded(spans)
@@ -114,9 +118,11 @@ def eaf(
         _add(header, "MEDIA_DESCRIPTOR", **_media(media))
     _add(header, "PROPERTY", str(len(spans)), NAME="lastUsedAnnotationId")
     order = _add(root, "TIME_ORDER")
-    tiers = {name: [span for span in spans if span.label == name] for name in classes}
+    tiers: dict[str, Sequence[Span]] = {"labels": spans}
+    if multi:
+        tiers = {name: [span for span in spans if span.label == name] for name in classes}
     number = 0
-    for name, annotations in (tiers if multi else {"labels": spans}).items():
+    for name, annotations in tiers.items():
         tier = _add(root, "TIER", LINGUISTIC_TYPE_REF="label", TIER_ID=_xml(name))
         for start, stop, label in _milliseconds(annotations):
             number += 1
@@ -197,8 +203,9 @@ def _milliseconds(spans: Iterable[Span]) -> list[tuple[int, int, str]]:
     before: Span | None = None
     clock = 0
     for span in spans:
-        follows = before is not None and before.end <= span.start
-        begin = max(clock, _floor(span.start)) if follows else _floor(span.start)
+        begin = _floor(span.start)
+        if before is not None and before.end <= span.start:
+            begin = max(clock, begin)
         clock = max(begin + 1, _floor(span.end))
         rounded.append((begin, clock, span.label))
         before = span

@@ -85,8 +85,10 @@ class _Film:
         for n, name in enumerate(behaviours):
             if name in self.classes:
                 number = self.classes.index(name)
-                single = self.labels.ndim == 1
-                columns[:, n] = self.labels == number if single else self.labels[:, number]
+                if self.labels.ndim == 1:
+                    columns[:, n] = self.labels == number
+                else:
+                    columns[:, n] = self.labels[:, number]
         columns[self.scored < 0] = -1
         return columns
 
@@ -97,8 +99,11 @@ class _Film:
         for name in self.behaviours:
             bouts = [span for span in self.spans if span.label == name]
             total = sum(span.end - span.start for span in bouts)
-            mean = f"{total / len(bouts):.3f}" if bouts else ""
-            latency = f"{bouts[0].start:.3f}" if bouts else ""
+            mean = ""
+            latency = ""
+            if bouts:
+                mean = f"{total / len(bouts):.3f}"
+                latency = f"{bouts[0].start:.3f}"
             share = f"{total / length:.4f}"
             rows.append((self.name, name, len(bouts), f"{total:.3f}", mean, latency, share))
         return rows
@@ -171,13 +176,17 @@ def cohens_kappa(one: np.ndarray, two: np.ndarray) -> float:
     labels = np.union1d(one, two)
     observed = float(np.mean(one == two))
     expected = float(sum(np.mean(one == label) * np.mean(two == label) for label in labels))
-    return 1.0 if expected == 1 else (observed - expected) / (1 - expected)
+    if expected == 1:
+        return 1.0
+    return (observed - expected) / (1 - expected)
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str) -> Table:
     table = Table(title=title)
-    for n, column in enumerate(columns):
-        table.add_column(column, justify="left" if n == 0 else "right")
+    first, *figures = columns
+    table.add_column(first)
+    for column in figures:
+        table.add_column(column, justify="right")
     for row in rows:
         table.add_row(*map(str, row))
     return table

@@ -87,4 +87,6 @@ def _smoothed(
         labels = viterbi(log_p, transitions(self_transition, log_p.shape[1]))
     else:
         labels = log_p.argmax(-1)
-    return merge_short(labels, log_p, shortest) if shortest > 1 else labels
+    if shortest > 1:
+        labels = merge_short(labels, log_p, shortest)
+    return labels

@@ -113,7 +113,9 @@ def timeline(
         raise ValueError("a timeline needs a segment")
     start, end = min(span.start for span in spans), max(span.end for span in spans)
     bars = [columns(row, classes, start, end, WIDTH - MARGIN - LEFT) for row in rows.values()]
-    parts = [_title(title)] if title else []
+    parts = []
+    if title:
+        parts.append(_title(title))
     parts += [_row(name, bar, classes) for name, bar in zip(rows, bars, strict=True)]
     if differences and len(bars) == 2:
         parts.append(_differences(bars[0] != bars[1]))
@@ -127,9 +129,14 @@ def clock(seconds: float, digits: int = 0) -> str:
     """Return a time as 0:07 or 1:02:03, with `digits` decimals, rounded down."""
     ticks = math.floor(seconds * 10**digits + 1e-6)
     minutes, rest = divmod(ticks, 60 * 10**digits)
-    text = f"{rest / 10**digits:0{digits + 3 if digits else 2}.{digits}f}"
+    width = 2
+    if digits:
+        width = 3 + digits
+    text = f"{rest / 10**digits:0{width}.{digits}f}"
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{text}" if hours else f"{minutes}:{text}"
+    if hours:
+        return f"{hours}:{minutes:02}:{text}"
+    return f"{minutes}:{text}"
 
 
 def _rgb(text: str) -> Float[np.ndarray, "3"]:
@@ -199,8 +206,12 @@ def _axis(start: float, end: float) -> Image.Image:
     for n in range(math.ceil(start / step), math.floor(end / step + 1e-6) + 1):
         x = LEFT + (WIDTH - MARGIN - LEFT) * (n * step - start) / (end - start)
         draw.line([(x, 0), (x, 8)], GREY, 2)
-        text = clock(n * step) if end > 120 else f"{n * step:.4g}"
-        draw.text((x, 14), text if end > 120 or n else "0 s", GREY, font(18), "ma")
+        text = f"{n * step:.4g}"
+        if end > 120:
+            text = clock(n * step)
+        elif n == 0:
+            text = "0 s"
+        draw.text((x, 14), text, GREY, font(18), "ma")
     return sheet
 
 

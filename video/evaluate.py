@@ -118,7 +118,9 @@ def scored_frames(
 def _background(trained: Trained) -> str | None:
     """The name of the label of frames in no segment, if the data have one."""
     name = trained.config.background
-    return name if name in trained.classes else None
+    if name in trained.classes:
+        return name
+    return None
 
 
 def main(arguments: Evaluate) -> None:
@@ -136,9 +138,17 @@ def main(arguments: Evaluate) -> None:
     if arguments.json:
         print(to_json({"split": part, "clips": len(clips), "scores": results}))
         return
-    heading = "behaviour" if trained.multi else "labels by"
-    title = f"{part}: {len(clips)} clips, %"
-    Console().print(scores_table(results, title, heading))
+    print_scores(results, part, len(clips), several=trained.multi)
+
+
+def print_scores(
+    scores: dict[str, dict[str, float]], part: str, clips: int, *, several: bool
+) -> None:
+    """Print a table of the scores of the clips of a part, of several behaviours at once or not."""
+    heading = "labels by"
+    if several:
+        heading = "behaviour"
+    Console().print(scores_table(scores, f"{part}: {clips} clips, %", heading))
 
 
 def _clips(
@@ -157,8 +167,10 @@ def _clips(
     if not clips:
         raise InputError(f"{config.data} has no {name} clips")
     unknown = [each for each in splits.classes if each not in trained.classes]
-    if splits.multi != trained.multi:
-        unknown = ["several at once"] if splits.multi else ["one at a time"]
+    if splits.multi and not trained.multi:
+        unknown = ["several at once"]
+    elif trained.multi and not splits.multi:
+        unknown = ["one at a time"]
     if unknown:
         other = f"{config.data} has other labels than {arguments.run} was trained on"
         raise InputError(f"{other}: {', '.join(unknown)}")

@@ -13,7 +13,6 @@ ahead has no step.
 """
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
@@ -58,9 +57,7 @@ class Step(nn.Module):
         logits, after = self.labeller(features[None], before)
         if after is not None:
             state = torch.cat(map_state(lambda part: part.movedim(0, 1), after), 1)
-        scores = logits[0]
-        log_p = F.logsigmoid(scores) if self.labeller.multi else scores.log_softmax(-1)
-        return log_p, state
+        return self.labeller.log_p(logits[0]), state
 
 
 def main(arguments: Export) -> None:

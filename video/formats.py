@@ -77,11 +77,13 @@ def frames_csv(
     seconds: Sequence[float],
     classes: Sequence[str],
     log_p: Float[Tensor, "frames classes"],
+    numbers: Sequence[int] | None = None,
 ) -> str:
     """Return a row for each frame: frame, seconds, label, probability of the label.
 
     Where several behaviours can occur at once, the label is all that occur, joined by " + ", and
-    the probability that of the least certain one.
+    the probability that of the least certain one. `numbers` are those of the frames in their
+    source; by default 0, 1, 2, ...
     """
     if labels.ndim == 1:
         names = [classes[n] for n in labels.tolist()]
@@ -90,12 +92,10 @@ def frames_csv(
         names = [" + ".join(_occurring(row, classes)) for row in labels.tolist()]
         each = torch.where(labels == 1, log_p.exp(), 1 - log_p.exp())
         p = each.amin(1)
-    rows = (
-        (number, time, name, round(probability, 4))
-        for number, (time, name, probability) in enumerate(
-            zip(seconds, names, p.tolist(), strict=True)
-        )
-    )
+    if numbers is None:
+        numbers = range(len(seconds))
+    rounded = [round(probability, 4) for probability in p.tolist()]
+    rows = zip(numbers, seconds, names, rounded, strict=True)
     return csv_text(("frame", "seconds", "label", "probability"), rows)
 
 
@@ -110,21 +110,31 @@ def segments_csv(spans: Iterable[Span]) -> str:
     return csv_text(("start", "end", "label"), rows)
 
 
-def onehot_csv(labels: Labels, seconds: Sequence[float], classes: Sequence[str]) -> str:
-    """Return a row for each frame: frame, then 0 or 1 for each class."""
+def onehot_csv(labels: Labels, classes: Sequence[str], numbers: Sequence[int] | None = None) -> str:
+    """Return a row for each frame: frame, then 0 or 1 for each class; numbers as `frames_csv`."""
     if labels.ndim == 1:
         labels = (labels[:, None] == torch.arange(len(classes))).long()
-    rows = ((number, *row) for number, row in enumerate(labels.tolist()))
+    if numbers is None:
+        numbers = range(len(labels))
+    rows = ((number, *row) for number, row in zip(numbers, labels.tolist(), strict=True))
     return csv_text(("frame", *classes), rows)
 
 
 def probabilities_csv(
-    seconds: Sequence[float], classes: Sequence[str], log_p: Float[Tensor, "frames classes"]
+    seconds: Sequence[float],
+    classes: Sequence[str],
+    log_p: Float[Tensor, "frames classes"],
+    numbers: Sequence[int] | None = None,
 ) -> str:
-    """Return a row for each frame: frame, seconds, then the probability of each class."""
+    """Return a row for each frame: frame, seconds, then the probability of each class.
+
+    Numbers are as in `frames_csv`.
+    """
+    if numbers is None:
+        numbers = range(len(seconds))
     rows = (
         (number, time, *(round(value, 4) for value in row))
-        for number, (time, row) in enumerate(zip(seconds, log_p.exp().tolist(), strict=True))
+        for number, time, row in zip(numbers, seconds, log_p.exp().tolist(), strict=True)
     )
     return csv_text(("frame", "seconds", *classes), rows)
 

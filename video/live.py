@@ -66,9 +66,10 @@ def follow_live(frames: Frames, trained: Trained, overlay: Path | None) -> Label
         raise InputError(f"{frames.name}: ended before a frame was labelled")
     if latest.skipped:
         remark(_skipped(frames, latest, record))
-    _, seconds, log_p = record.read()
+    numbers, seconds, log_p = record.read()
     labels = decide(log_p, thresholds=trained.thresholds)
-    return Labelled(frames.name, classes, seconds, labels, log_p, trained.config.background)
+    background = trained.config.background
+    return Labelled(frames.name, classes, seconds, labels, log_p, background, numbers)
 
 
 def remark(line: str) -> None:

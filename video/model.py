@@ -40,6 +40,7 @@ class Labeller(nn.Module):
         self.multi = multi
         self.frame = nn.Linear(features, config.frame)
         self.recurrent = None
+        outputs = config.frame
         if config.cell != "none":
             self.recurrent = with_biases(
                 config.cell,
@@ -49,7 +50,7 @@ class Labeller(nn.Module):
                 dropout=config.dropout,
                 bidirectional=config.bidirectional,
             )
-        outputs = self.recurrent.output_size if self.recurrent else config.frame
+            outputs = self.recurrent.output_size
         self.V = nn.Linear(outputs, classes)
         if multi:
             self.register_buffer("thresholds", torch.full((classes,), 0.5))
@@ -73,6 +74,12 @@ class Labeller(nn.Module):
         h, state = self.recurrent(a, state, lengths)
         return self.V(F.dropout(h, dropout, self.training)), state
 
+    def log_p(self, logits: Float[Tensor, "*batch classes"]) -> Float[Tensor, "*batch classes"]:
+        """Return the log-probability of each label: exclusive ones sum to 1."""
+        if self.multi:
+            return F.logsigmoid(logits)
+        return logits.log_softmax(-1)
+
 
 def encode(
     encoder: nn.Module, pixels: UInt8[Tensor, "frames channels size size"], *, whole: bool
@@ -89,7 +96,9 @@ def describe(
 
     A small thing fills few of the cells: it shows in the maximum and is lost in the mean.
     """
-    return grid.flatten(1) if whole else torch.cat((grid.mean(1), grid.amax(1)), -1)
+    if whole:
+        return grid.flatten(1)
+    return torch.cat((grid.mean(1), grid.amax(1)), -1)
 
 
 def loss(

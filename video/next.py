@@ -112,7 +112,9 @@ def stretches_of(
 def doubt(log_p: Float[Tensor, "frames classes"], *, several: bool) -> Float[Tensor, " frames"]:
     """Return for each frame the probability that its label is wrong, by the net's own account."""
     p = log_p.exp()
-    return torch.minimum(p, 1 - p).amax(1) if several else 1 - p.amax(1)
+    if several:
+        return torch.minimum(p, 1 - p).amax(1)
+    return 1 - p.amax(1)
 
 
 def labelled_features(trained: Trained, seconds: float) -> Float[Tensor, "stretches features"]:
@@ -128,7 +130,9 @@ def labelled_features(trained: Trained, seconds: float) -> Float[Tensor, "stretc
         return torch.zeros(0, 1)
     means = []
     for clip in clips:
-        features = trained.features(clip.frames) if config.trains_encoder else clip.frames
+        features = clip.frames
+        if config.trains_encoder:
+            features = trained.features(features)
         numbers = (torch.tensor(clip.seconds, dtype=torch.float64) / seconds).floor().long()
         for number in numbers.unique():
             means.append(features[numbers == number].float().mean(0).cpu())

@@ -43,6 +43,8 @@ class Labelled:
     """One label a frame, or 0 and 1 for each behaviour."""
     log_p: Float[Tensor, "frames classes"]
     background: str = "background"
+    numbers: Sequence[int] | None = None
+    """The number of each frame in its source; None: it is all frames, from 0."""
 
     @property
     def multi(self) -> bool:
@@ -75,11 +77,13 @@ class Labelled:
     def text(self, kind: str, media: Path | None) -> str:
         """Return the content of a file of one of `KINDS`; `media` is the video, if it is a file."""
         writers: dict[str, Callable[[], str]] = {
-            "csv": lambda: formats.frames_csv(self.labels, self.seconds, self.classes, self.log_p),
+            "csv": lambda: formats.frames_csv(
+                self.labels, self.seconds, self.classes, self.log_p, self.numbers
+            ),
             "segments": lambda: formats.segments_csv(self.spans),
-            "onehot": lambda: formats.onehot_csv(self.labels, self.seconds, self.classes),
+            "onehot": lambda: formats.onehot_csv(self.labels, self.classes, self.numbers),
             "probabilities": lambda: formats.probabilities_csv(
-                self.seconds, self.classes, self.log_p
+                self.seconds, self.classes, self.log_p, self.numbers
             ),
             "boris": lambda: annotation_tools.boris_csv(
                 self._bouts, self.seconds, media, self.name
@@ -131,7 +135,7 @@ def tell(spans: Iterable[Span]) -> None:
 
 
 def _stem(source: str) -> str:
-    """Return film for film.mp4, camera-0 for a camera, cam.example-door for rtsp://cam.example/door."""
+    """Return film for film.mp4, camera-0 for camera 0, host-door for rtsp://host/door."""
     if "://" in source and not os.path.exists(source):
         without_password = re.sub("^.*://([^/@]*@)?", "", source)
         address = without_password.partition("?")[0]
@@ -139,4 +143,6 @@ def _stem(source: str) -> str:
     if source.isdecimal() and not os.path.exists(source):
         return f"camera-{int(source)}"
     path = Path(os.path.abspath(source))
-    return path.name if os.path.isdir(source) else path.stem
+    if os.path.isdir(source):
+        return path.name
+    return path.stem

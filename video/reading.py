@@ -214,7 +214,9 @@ def _kept_at(film: Path, encoder: Encoder, config: Config, rate: float | None) -
     source.close()
     how = repr((config.stride, chosen, config.fps, config.crop, config.motion))
     name = hashlib.sha256(f"{_digest(film)} {how}".encode()).hexdigest()
-    root = Path(config.cache) if config.cache else default_cache()
+    root = default_cache()
+    if config.cache:
+        root = Path(config.cache)
     return root / f"{encoder.name}-{encoder.fingerprint[:16]}" / "videos" / f"{name}.npz"
 
 

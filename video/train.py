@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
-from rich.console import Console
 from torch import Tensor, nn
 
 from core.errors import InputError
@@ -20,14 +19,13 @@ from core.training import checkpoint, cli, devices
 from core.training.arguments import TrainArguments
 from core.training.config import to_dict
 from core.training.loop import fit
-from core.training.tables import scores_table
 from core.training.tbptt import CarriedState
 from datasets import videos
 from datasets.clips import VideoSplits
 from datasets.merging import merged, renumbered
 from video.config import PRESETS, Config
 from video.data import PADDING, TrainingBatches, resident
-from video.evaluate import compare, measure, set_thresholds
+from video.evaluate import compare, measure, print_scores, set_thresholds
 from video.model import behaviours_loss, encode, loss
 from video.reading import LoadedClip, read, training_rate
 from video.trained import Trained, build, encoder_of, open_model
@@ -41,10 +39,14 @@ class Learner(nn.Module):
         self.config = trained.config
         self.labeller = trained.labeller
         trained.encoder.requires_grad_(self.config.trains_encoder)
-        self.encoder = trained.encoder if self.config.trains_encoder else None
+        self.encoder = None
+        if self.config.trains_encoder:
+            self.encoder = trained.encoder
         self.register_buffer("weights", weights)
-        recurrent = None if self.config.bidirectional else self.labeller.recurrent
-        self.carried = CarriedState(recurrent.initial_state(batch)) if recurrent else None
+        self.carried = None
+        recurrent = self.labeller.recurrent
+        if recurrent and not self.config.bidirectional:
+            self.carried = CarriedState(recurrent.initial_state(batch))
 
     def forward(
         self,
@@ -59,8 +61,12 @@ class Learner(nn.Module):
         lengths = None  # in one direction the padding comes last
         if self.config.bidirectional:
             inside = labels != PADDING
-            lengths = (inside[..., 0] if self.labeller.multi else inside).sum(0)
-        before = self.carried.before(first) if self.carried else None
+            if self.labeller.multi:
+                inside = inside[..., 0]
+            lengths = inside.sum(0)
+        before = None
+        if self.carried:
+            before = self.carried.before(first)
         logits, state = self.labeller(frames, before, lengths)
         if self.carried:
             self.carried.keep(state)
@@ -196,20 +202,25 @@ def main(arguments: TrainArguments[Config]) -> None:
     )
     if run.writes:
         best, _ = open_model(run.directory, device)
-        name = "test" if splits.test else "validation"
-        clips = read(config, best.encoder, splits.test, rate) if splits.test else validation
-        heading = "behaviour" if splits.multi else "labels by"
-        title = f"{name}: {len(clips)} clips, %"
-        Console().print(scores_table(compare(best, train, clips), title, heading))
+        name = "validation"
+        clips = validation
+        if splits.test:
+            name = "test"
+            clips = read(config, best.encoder, splits.test, rate, quiet=session.quiet)
+        print_scores(compare(best, train, clips), name, len(clips), several=splits.multi)
         print(f"{run.directory} holds the run; now: video label VIDEO --run {run.directory}")
 
 
 def _weights(train: Sequence[LoadedClip], splits: VideoSplits, config: Config) -> Tensor:
     """Return the weights of the classes in the loss."""
-    if splits.multi:
-        return behaviour_weights(train) if config.weighted else torch.ones(2, len(splits.classes))
     classes = len(splits.classes)
-    return class_weights(train, classes) if config.weighted else torch.ones(classes)
+    if splits.multi:
+        if config.weighted:
+            return behaviour_weights(train)
+        return torch.ones(2, classes)
+    if config.weighted:
+        return class_weights(train, classes)
+    return torch.ones(classes)
 
 
 def _validate(trained: Trained, validation: Sequence[LoadedClip]) -> dict[str, float]:

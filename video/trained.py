@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -68,8 +67,7 @@ class Trained:
         by itself.
         """
         logits, state = self.labeller(features.to(self.labeller.V.weight.device)[:, None], state)
-        scores = logits[:, 0]
-        return F.logsigmoid(scores) if self.multi else scores.log_softmax(-1), state
+        return self.labeller.log_p(logits[:, 0]), state
 
 
 def encoder_of(config: Config) -> Encoder:
