@@ -112,7 +112,7 @@ def main(rounds: int = 9, check: bool = False) -> int:
         own = times[f"ours {verb}"]
         other = times[f"peer {verb}"]
         gains[verb] = median(b / a for a, b in zip(own, other, strict=True))
-        rates = (f"{1e3 * count / median(each):,.0f}" for each in (own, other))
+        rates = (f"{1e3 * count / median(times):,.0f}" for times in (own, other))
         table.add_row(f"{verb}, {how}", *rates, f"{gains[verb]:.2f}")
     Console().print(table)
     return int(check and gains["learns"] < BAR)

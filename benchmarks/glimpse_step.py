@@ -163,11 +163,11 @@ def main(rounds: int = 60, check: bool = False) -> int:
         for heading in ("", "CPU ms", "floors"):
             table.add_column(heading, justify="right" if heading else "left")
         ratios = {
-            job: median(t / f for t, f in zip(each, base, strict=True))
-            for job, each in times.items()
+            job: median(t / f for t, f in zip(milliseconds, base, strict=True))
+            for job, milliseconds in times.items()
         }
-        for job, each in times.items():
-            table.add_row(job, f"{median(each):.2f}", f"{ratios[job]:.2f}")
+        for job, milliseconds in times.items():
+            table.add_row(job, f"{median(milliseconds):.2f}", f"{ratios[job]:.2f}")
         console.print(table)
         good = ratios["training step"] <= most
         console.print(

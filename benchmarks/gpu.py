@@ -32,7 +32,7 @@ def times(
     jobs: Mapping[str, Callable[[], object]], device: torch.device, rounds: int
 ) -> dict[str, float]:
     """Median milliseconds of each job; each round does every job once and waits for the device."""
-    found: dict[str, list[float]] = {name: [] for name in jobs}
+    measured: dict[str, list[float]] = {name: [] for name in jobs}
     warm_up = min(WARM_UP, rounds - 1)
     for number in range(warm_up + rounds):
         for name, job in jobs.items():
@@ -41,8 +41,8 @@ def times(
             job()
             wait(device)
             if number >= warm_up:
-                found[name].append(1e3 * (time.perf_counter() - start))
-    return {name: median(each) for name, each in found.items()}
+                measured[name].append(1e3 * (time.perf_counter() - start))
+    return {name: median(milliseconds) for name, milliseconds in measured.items()}
 
 
 def wait(device: torch.device) -> None:

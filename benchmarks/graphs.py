@@ -11,6 +11,7 @@ median over rounds.
 
 from collections.abc import Callable
 from itertools import islice, product
+from typing import Any
 
 import torch
 import tyro
@@ -163,7 +164,7 @@ def difference(one: nn.Module, other: nn.Module) -> float:
         for p, q in zip(one.parameters(), other.parameters(), strict=True)
     ]
     apart, size = (
-        sum(each.square().sum().item() for each in values)
+        sum(value.square().sum().item() for value in values)
         for values in ([p - q for p, q in pairs], [p for p, _ in pairs])
     )
     return (apart / size) ** 0.5

@@ -66,18 +66,20 @@ def main(
             smoothed rows (Viterbi).
     """
     flags = ["--preset", preset, "--data", data or PRESETS[preset].data]
-    each: dict[str, list[dict[str, float]]] = {}
+    results: dict[str, list[dict[str, float]]] = {}
     for seed in range(seeds):
         for name in NETS:
             for row, scores in trained_and_measured(
                 name, [*flags, "--seed", str(seed)], self_transition
             ).items():
-                each.setdefault(row, []).append(scores)
+                results.setdefault(row, []).append(scores)
     table = Table("labels by", title=f"{seeds} seeds, %")
     for column in SHOWN:
         table.add_column(column, justify="right")
-    for row in sorted(each, key=lambda row: "majority" in row):
-        table.add_row(row, *(_spread([scores[column] for scores in each[row]]) for column in SHOWN))
+    for row in sorted(results, key=lambda row: "majority" in row):
+        table.add_row(
+            row, *(_spread([scores[column] for scores in results[row]]) for column in SHOWN)
+        )
     Console().print(table)
 
 

@@ -190,7 +190,7 @@ def compare(report: Report, threads: int, rounds: int) -> None:
             else:
                 bar = OTHER_BARS[cell]
             gain = report.judged(f"{cell} {name}", ratio(times["torch train"], times["train"]), bar)
-            ms = {job: median(each) for job, each in times.items()}
+            ms = {job: median(milliseconds) for job, milliseconds in times.items()}
             share = 3 * shape.operations(cell) / ms["train"] / rate
             infer = ratio(times["torch infer"], times["infer"])
             row = (f"{ms['train']:.2f}", f"{ms['torch train']:.2f}", gain, f"{share:.0%}")

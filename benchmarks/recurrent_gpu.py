@@ -131,10 +131,13 @@ def main(rounds: int = 30, device: str = "auto", toy: bool = False) -> None:
                 )
                 for heading in ("ms", f"times {reference}", "share"):
                     table.add_column(heading, justify="right")
-                for name, each in times.items():
-                    share = shape.operations(cell) / (1e-3 * each) / peak
+                for name, milliseconds in times.items():
+                    share = shape.operations(cell) / (1e-3 * milliseconds) / peak
                     table.add_row(
-                        name, f"{each:.3f}", f"{times['fused'] / each:.2f}", f"{share:.1%}"
+                        name,
+                        f"{milliseconds:.3f}",
+                        f"{times['fused'] / milliseconds:.2f}",
+                        f"{share:.1%}",
                     )
                 console.print(table)
     if where.type != "cuda":

@@ -139,8 +139,8 @@ def main(
     table = Table()
     for heading in (unit, "validation error, %"):
         table.add_column(heading, justify="right")
-    for seconds, each in watch.curve:
-        table.add_row(f"{seconds:.1f}", f"{each:.2f}")
+    for seconds, error in watch.curve:
+        table.add_row(f"{seconds:.1f}", f"{error:.2f}")
     Console().print(table)
     good = wrong <= bar.error and watch.seconds <= bar.seconds
     asked = f"at most {bar.error} %"

@@ -80,11 +80,11 @@ def _cues(file: Path) -> Iterator[Bout]:
     """Yield a bout for each line of each subtitle."""
     lines = read_text(file).split("\n")
     for number, text in enumerate(lines, 1):
-        found = _CUE.search(text)
-        if not found:
+        cue = _CUE.search(text)
+        if not cue:
             continue
         line = Line(file, number)
-        start, end = (_clock(each, line) for each in found.groups())
+        start, end = (_clock(time, line) for time in cue.groups())
         for label in lines[number:]:
             if not label.strip():
                 break

@@ -154,8 +154,8 @@ def _collect(pairs: Iterable[tuple[str, str]]) -> Captions:
 
 def _token_lines(path: Path, text: str) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(text.split("\n"), 1):
-        if found := TOKEN.match(line):
-            yield found[1].strip(), found[2]
+        if match := TOKEN.match(line):
+            yield match[1].strip(), match[2]
         elif line.strip():
             raise InputError(f"{path}: line {number} is not NAME.jpg#0<tab>caption")
 

@@ -130,14 +130,14 @@ def _places(part: Part) -> list[Path]:
     pictures = roots + [
         sub for root in roots for sub in _subfolders(root) if sub.name.lower() in FOLDERS
     ]
-    known = [
+    named = [
         (SPLITS.get(sub.name.lower().rstrip(string.digits)), sub)
         for place in pictures
         for sub in _subfolders(place)
     ]
     return [
         part.base,
-        *(sub for split, sub in known if split and part.told in (split, "all")),
+        *(sub for split, sub in named if split and part.told in (split, "all")),
         *pictures,
     ]
 
@@ -179,7 +179,7 @@ def _clean(caption: str) -> str:
 def _find(name: str, places: list[Path]) -> Path | None:
     """The first file of that name, or else of the last part of that name."""
     names = dict.fromkeys((name, Path(name).name))
-    files = (place / each for each in names for place in places)
+    files = (place / name for name in names for place in places)
     # os.path.isfile, unlike Path.is_file, raises no error for what cannot be a name.
     return next(filter(os.path.isfile, files), None)
 

@@ -39,7 +39,7 @@ Labels = Int[Tensor, " frames"] | Int[Tensor, "frames classes"]
 class FrameLabels:
     """The labels of every frame, read from `file` or drawn."""
 
-    each: Labels
+    labels: Labels
     file: Path | None = None
 
     def at(self, seconds: Sequence[float], excess: int = 0) -> Labels:
@@ -51,19 +51,19 @@ class FrameLabels:
         Raises:
             InputError: the numbers of frames and labels differ by more.
         """
-        surplus = len(self.each) - len(seconds)
+        surplus = len(self.labels) - len(seconds)
         if surplus == 0:
-            return self.each
+            return self.labels
         where = f" in {self.file}" if self.file else ""
-        counts = f"{len(seconds)} frames, but {len(self.each)} are labelled{where}"
+        counts = f"{len(seconds)} frames, but {len(self.labels)} are labelled{where}"
         if abs(surplus) > excess:
             hint = f"cut or complete the labels, or allow it with --excess {abs(surplus)}"
             raise InputError(f"{counts}; {hint}")
         print(f"warning: {counts}: allowed, as they differ by {abs(surplus)}", file=sys.stderr)
         if surplus > 0:
-            return self.each[: len(seconds)]
-        missing = self.each.new_full((-surplus, *self.each.shape[1:]), UNLABELLED)
-        return torch.cat((self.each, missing))
+            return self.labels[: len(seconds)]
+        missing = self.labels.new_full((-surplus, *self.labels.shape[1:]), UNLABELLED)
+        return torch.cat((self.labels, missing))
 
 
 @dataclass(frozen=True, eq=False)

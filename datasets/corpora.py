@@ -101,10 +101,10 @@ def _alphabet(path: Path, kept: Path) -> Alphabet:
     with suppress(OSError, UnicodeDecodeError):
         if characters := kept.read_bytes().decode():
             return Alphabet(characters)
-    seen = np.zeros(UNICODE, dtype=bool)
+    occurs = np.zeros(UNICODE, dtype=bool)
     for text in _texts(path):
-        seen[code_points(text)] = True
-    alphabet = Alphabet("".join(map(chr, np.flatnonzero(seen))))
+        occurs[code_points(text)] = True
+    alphabet = Alphabet("".join(map(chr, np.flatnonzero(occurs))))
     with suppress(InputError, OSError):  # `_encoded` tells why
         kept.parent.mkdir(parents=True, exist_ok=True)
         replace(kept, (alphabet.characters or "").encode())

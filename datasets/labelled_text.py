@@ -66,22 +66,24 @@ def load(
     """
     parts = read(sources)
     where = str(sources[0])
-    found = {name: list(part) for name, part in parts.items()}
-    if not found.keys() & {"all", "train"}:
-        raise InputError(f"{where}: no texts to train on, only {' and '.join(found)}")
+    by_split = {name: list(part) for name, part in parts.items()}
+    if not by_split.keys() & {"all", "train"}:
+        raise InputError(f"{where}: no texts to train on, only {' and '.join(by_split)}")
     classes = tuple(sorted({row.label for part in parts.values() for row in part}))
     _require(where, parts.get("all", parts.get("train", ())), classes)
-    if "all" in found:
-        found["test"], rest = hold_out(found["all"], test_share)
-        found["validation"], found["train"] = hold_out(rest, validation_share / (1 - test_share))
-    elif "validation" not in found:
-        found["validation"], found["train"] = hold_out(found["train"], validation_share)
-    held = {_key(row.text) for name in ("validation", "test") for row in found.get(name, ())}
-    train = [row for row in found["train"] if _key(row.text) not in held]
-    repeated = [row.text[:40] for row in found["train"] if _key(row.text) in held]
+    if "all" in by_split:
+        by_split["test"], rest = hold_out(by_split["all"], test_share)
+        by_split["validation"], by_split["train"] = hold_out(
+            rest, validation_share / (1 - test_share)
+        )
+    elif "validation" not in by_split:
+        by_split["validation"], by_split["train"] = hold_out(by_split["train"], validation_share)
+    held = {_key(row.text) for name in ("validation", "test") for row in by_split.get(name, ())}
+    train = [row for row in by_split["train"] if _key(row.text) not in held]
+    repeated = [row.text[:40] for row in by_split["train"] if _key(row.text) in held]
     reason = "training texts that are in the validation or test split too"
-    warn(Path(where), reason, repeated, len(found["train"]))
-    return TextSplits(train, found["validation"], found.get("test", []), classes)
+    warn(Path(where), reason, repeated, len(by_split["train"]))
+    return TextSplits(train, by_split["validation"], by_split.get("test", []), classes)
 
 
 def read(sources: Sequence[str | Path]) -> Parts:
@@ -164,15 +166,15 @@ def _files(paths: Sequence[Path]) -> Parts:
             f"{other}: its first line names no columns of texts ({TEXTS[0]}, say) and of labels "
             f"({LABELS[0]}, say); without a table, give two files or more, one for each label"
         )
-    found: dict[str, list[Labelled]] = {}
+    by_split: dict[str, list[Labelled]] = {}
     for table, columns in tables.items():
         for name, rows in _table(table, *columns).items():
             told = split_in(table.stem) if name == "all" and len(tables) > 1 else None
-            found.setdefault(told or name, []).extend(rows)
-    if "all" in found and len(found) > 1:
-        named = ", ".join(found.keys() - {"all"})
+            by_split.setdefault(told or name, []).extend(rows)
+    if "all" in by_split and len(by_split) > 1:
+        named = ", ".join(by_split.keys() - {"all"})
         raise InputError(f"{paths[0]}: some texts have a split ({named}), others none")
-    return found
+    return by_split
 
 
 def _columns(file: Path) -> tuple[str, str] | None:
@@ -188,16 +190,18 @@ def _columns(file: Path) -> tuple[str, str] | None:
 
 def _table(file: Path, text: str, label: str) -> Parts:
     """Return the rows of a table with these columns by their split, from the column `split`."""
-    found: dict[str, list[Labelled]] = {}
+    by_split: dict[str, list[Labelled]] = {}
     rows = read_table(file)
     for row in rows:
         if not row.values[label]:
             raise row.error("there is no label")
         if row.values[text]:
-            found.setdefault(_split(row), []).append(Labelled(row.values[text], row.values[label]))
+            by_split.setdefault(_split(row), []).append(
+                Labelled(row.values[text], row.values[label])
+            )
     empty = [f"line {row.number}" for row in rows if not row.values[text]]
     warn(file, "rows without a text", empty, len(rows))
-    return found
+    return by_split
 
 
 def _split(row: Line) -> str:

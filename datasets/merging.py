@@ -54,11 +54,11 @@ def renumbered(clip: Clip, numbers: Sequence[int], classes: int) -> Clip:
         rest = given.rest if given.rest < 0 else numbers[given.rest]
         behaviours = classes if given.behaviours else 0
         given = dataclasses.replace(given, labels=labels, rest=rest, behaviours=behaviours)
-    elif given.each.ndim == 2:
-        each = given.each.new_full((len(given.each), classes), UNLABELLED)
-        each[:, list(numbers)] = given.each
-        given = FrameLabels(each, given.file)
+    elif given.labels.ndim == 2:
+        labels = given.labels.new_full((len(given.labels), classes), UNLABELLED)
+        labels[:, list(numbers)] = given.labels
+        given = FrameLabels(labels, given.file)
     else:
-        each = torch.tensor([*numbers, UNLABELLED])[given.each]  # the last serves UNLABELLED, -1
-        given = FrameLabels(each, given.file)
+        new_numbers = torch.tensor([*numbers, UNLABELLED])  # the last serves UNLABELLED, -1
+        given = FrameLabels(new_numbers[given.labels], given.file)
     return dataclasses.replace(clip, given=given)

@@ -114,7 +114,9 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
 def unreadable_in(folder: Path) -> str:
     """Return how many pictures cannot be read and why: '3 .heic: install ...', or ''."""
     suffixes = [file.suffix.lower() for file in folder.rglob("*") if file.name[0] != "."]
-    counts = Counter(each for each in suffixes if each in UNREADABLE and each not in SUFFIXES)
+    counts = Counter(
+        suffix for suffix in suffixes if suffix in UNREADABLE and suffix not in SUFFIXES
+    )
     return "; ".join(f"{n} {suffix}: {UNREADABLE[suffix]}" for suffix, n in sorted(counts.items()))
 
 

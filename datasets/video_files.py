@@ -30,7 +30,7 @@ def find_video(root: Path, name: str, line: Line) -> Path:
     Raises:
         InputError: there is none; the line is the `line` that speaks of it.
     """
-    places = [folder / name for folder in (root, *(root / each for each in FOLDERS))]
+    places = [folder / name for folder in (root, *(root / subfolder for subfolder in FOLDERS))]
     ends = ("", *SUFFIXES, *map(str.upper, SUFFIXES))
     for file in (f"{place}{end}" for place in places for end in ends):
         if os.path.isfile(file):  # unlike Path.is_file, no error for what cannot be a name

@@ -196,10 +196,10 @@ def _onehot(rows: Sequence[Line], root: Path, where: Path, background: str, mult
     for name, lines in _by_clip(rows).items():
         if column := _column(lines[0], _FRAME):
             _require_every_frame(lines, column)
-        values = [[_occurrence(row, each) for each in names] for row in lines]
+        values = [[_occurrence(row, behaviour) for behaviour in names] for row in lines]
         matrix = torch.tensor(values, dtype=torch.int64)
-        matrices[name] = matrix[:, [n for n, each in enumerate(names) if each != background]]
-    multi = multi or any(bool(((each == 1).sum(1) > 1).any()) for each in matrices.values())
+        matrices[name] = matrix[:, [names.index(column) for column in columns]]
+    multi = multi or any(bool(((matrix == 1).sum(1) > 1).any()) for matrix in matrices.values())
     titles = [rows[0].titles.get(name, name) for name in columns]
     if multi:
         parts = _clips(rows, root, matrices)
@@ -251,7 +251,7 @@ def _bounds(row: Line) -> tuple[str, str]:
 def _unit(rows: Sequence[Line]) -> str:
     """Return "frames" or "seconds", the unit of segments, by their columns' names or form."""
     columns = {_bounds(row): row for row in rows}
-    units = {_BOUNDS[each] for each in columns}
+    units = {_BOUNDS[column] for column in columns}
     if len(units) > 1:
         files = " and ".join(str(row.file) for row in columns.values())
         raise InputError(f"{files}: name the columns alike")

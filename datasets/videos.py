@@ -121,8 +121,8 @@ def suspects(clips: Iterable[Clip]) -> Iterator[str]:
             video = cv2.VideoCapture(str(clip.source))
             claimed = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
             video.release()
-            if claimed != len(clip.given.each):
-                labelled = len(clip.given.each)
+            if claimed != len(clip.given.labels):
+                labelled = len(clip.given.labels)
                 yield f"{clip.source}: {claimed} frames, it claims, but {labelled} are labelled"
 
 
@@ -172,14 +172,14 @@ def _mstcn_clip(root: Path, line: Line, index: Mapping[str, int]) -> Clip:
     if not file.is_file():
         raise line.error(f"there is no {file}")
     labels = read_lines(file)
-    for each in labels:
-        if each.text not in index:
-            raise each.error(f"unknown label {each.text!r}; mapping.txt has {', '.join(index)}")
+    for label in labels:
+        if label.text not in index:
+            raise label.error(f"unknown label {label.text!r}; mapping.txt has {', '.join(index)}")
     video = find_video(root, name, line)
     return Clip(
         name,
         video,
-        FrameLabels(torch.tensor([index[each.text] for each in labels]), file),
+        FrameLabels(torch.tensor([index[label.text] for label in labels]), file),
         group=name,
     )
 
@@ -199,8 +199,8 @@ def _check_apart(files: Mapping[str, Path], parts: Mapping[str, Iterable[Clip]])
 def _class_folders(root: Path, number: int) -> Parts:
     """Load clips of one label each, in a folder for each class."""
     folders = sorted(folder for folder in root.iterdir() if folder.is_dir())
-    found = {folder.name: videos_in(folder) for folder in folders}
-    classes = tuple(name for name, videos in found.items() if videos)
+    videos_of = {folder.name: videos_in(folder) for folder in folders}
+    classes = tuple(name for name, videos in videos_of.items() if videos)
     if not classes:
         known = "groundTruth/, nor a table (.csv), nor a folder of videos for each class"
         raise InputError(f"{root}: neither {known}")
@@ -209,7 +209,7 @@ def _class_folders(root: Path, number: int) -> Parts:
     clips = {
         clip.name: clip
         for label, name in enumerate(classes)
-        for clip in (_whole_clip(video, label) for video in found[name])
+        for clip in (_whole_clip(video, label) for video in videos_of[name])
     }
     lists = _lists(root, number)
     if not lists:

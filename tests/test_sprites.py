@@ -26,7 +26,7 @@ def centres(frames):
 def truth(seed, number):
     given = sprites.clip(seed, number).given
     assert isinstance(given, FrameLabels)
-    return given.each
+    return given.labels
 
 
 def of(action, count=20):

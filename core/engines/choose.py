@@ -139,9 +139,9 @@ def _fastest(fast: FastCell, serves: bool, x: Sequences, lengths: Lengths | None
     if not serves and (is_followed() or batch_of_any_size):
         return "reference"  # the other engines in torch know neither transforms nor symbolic sizes
     U = fast.weights.U
-    known = fast.cell.torch_function() is not None
+    in_torch_nn = fast.cell.torch_function() is not None
     if not U.is_cpu:
-        return "fused" if known else "bptt"
+        return "fused" if in_torch_nn else "bptt"
     compiling = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
     rules = "torch"
     if serves:
@@ -151,14 +151,14 @@ def _fastest(fast: FastCell, serves: bool, x: Sequences, lengths: Lengths | None
     time, batch, *_ = x.shape
     sizes = (time, batch, fast.cell.hidden_size)
     training = torch.is_grad_enabled()
-    return _first(rules, known, type(fast.cell), training, lengths is not None, sizes)
+    return _first(rules, in_torch_nn, type(fast.cell), training, lengths is not None, sizes)
 
 
 @functools.lru_cache(maxsize=4096)
-def _first(rules: str, known: bool, *work: Any) -> str:
+def _first(rules: str, in_torch_nn: bool, *work: Any) -> str:
     """The engine of the first rule that fits; cached, as the search outlasts a small net."""
     fitting = (rule.engine for rule in RULES[rules] if _fits(rule, *work))
-    return next(engine for engine in fitting if known or engine != "fused")
+    return next(engine for engine in fitting if in_torch_nn or engine != "fused")
 
 
 def _fits(

@@ -166,11 +166,13 @@ def require_sound(value: Any, name: str = "") -> None:
             raise InputError(f"{name} is too large: {_shown(value)}")
 
 
-def _require(fits: Callable[[float], bool], told: str, config: Any, names: tuple[str, ...]) -> None:
+def _require(
+    fits: Callable[[float], bool], allowed: str, config: Any, names: tuple[str, ...]
+) -> None:
     for name in names:
         value = getattr(config, name)
         if value is not None and not fits(value):
-            raise InputError(f"{name} must be {told}, not {value}")
+            raise InputError(f"{name} must be {allowed}, not {value}")
         if value in (math.inf, -math.inf):
             raise InputError(f"{name} must be finite, not {value}")
 

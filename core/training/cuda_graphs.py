@@ -131,25 +131,25 @@ class Graphs:
         self, step: Callable[..., object], backend: Backend, device: torch.device, most: int = MOST
     ):
         self.step, self.backend, self.device, self.most = step, backend, device, most
-        self.seen: Counter[Any] = Counter()
+        self.calls: Counter[Any] = Counter()
         self.graphs: dict[Any, tuple[list[Tensor], Callable[[], None]]] = {}
         self.told = False
 
     def __call__(self, *batch: Tensor) -> None:
         """Do one step; raises InputError if capturing it fails."""
-        shapes = tuple((each.shape, each.dtype) for each in batch)
+        shapes = tuple((tensor.shape, tensor.dtype) for tensor in batch)
         if shapes not in self.graphs:
-            self.seen[shapes] += 1
-            if self.seen[shapes] <= WARM_UP or len(self.graphs) >= self.most:
+            self.calls[shapes] += 1
+            if self.calls[shapes] <= WARM_UP or len(self.graphs) >= self.most:
                 self._as_it_is(
-                    batch, watched=self.seen[shapes] == 1 and len(self.graphs) < self.most
+                    batch, watched=self.calls[shapes] == 1 and len(self.graphs) < self.most
                 )
                 return
-            buffers = [each.clone() for each in batch]
+            buffers = [tensor.clone() for tensor in batch]
             self.graphs[shapes] = buffers, self._captured(buffers)
         buffers, launch = self.graphs[shapes]
-        for buffer, each in zip(buffers, batch, strict=True):
-            buffer.copy_(each)
+        for buffer, tensor in zip(buffers, batch, strict=True):
+            buffer.copy_(tensor)
         launch()
 
     def _captured(self, buffers: list[Tensor]) -> Callable[[], None]:
@@ -167,7 +167,7 @@ class Graphs:
     def _as_it_is(self, batch: tuple[Tensor, ...], *, watched: bool) -> None:
         with HostReads() if watched else nullcontext() as reads:
             self.backend.aside(lambda: self.step(*batch))
-        if reads and (reads.found or any(each.device != self.device for each in batch)):
+        if reads and (reads.found or any(tensor.device != self.device for tensor in batch)):
             self.most = 0
             reasons = ", ".join(dict.fromkeys(reads.found)) or "a batch that is there"
             self._tell(f"it needs the host ({reasons})")
@@ -185,10 +185,10 @@ class Graphs:
 def _by_mask(func: Any, args: Any) -> bool:
     """Whether an indexing operation selects by true and false."""
     return func in INDEXING and any(
-        each is not None and each.dtype in (torch.bool, torch.uint8) for each in args[1]
+        tensor is not None and tensor.dtype in (torch.bool, torch.uint8) for tensor in args[1]
     )
 
 
 def _between_devices(func: Any, args: Any, result: Any) -> bool:
     sources = args[1:2] if func is aten.copy_.default else args[:1]
-    return func in COPIES and any(each.device != result.device for each in sources)
+    return func in COPIES and any(tensor.device != result.device for tensor in sources)

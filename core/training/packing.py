@@ -79,7 +79,7 @@ def pack(
     """
     _check(arguments.file)
     with checkpoint.opened(arguments.run, app, config) as (trained, saved):
-        told = to_dict(without_places(trained))
+        config_values = to_dict(without_places(trained))
         kept = {name: saved[name] for name in KEPT}
     weights = {}
     for part in parts:
@@ -88,7 +88,7 @@ def pack(
     checkpoint.save(
         arguments.file,
         app,
-        {**kept, "config": told, "weights": weights},
+        {**kept, "config": config_values, "weights": weights},
     )
     print(f"{arguments.file}: {arguments.file.stat().st_size / 1e6:.1f} MB")
 
@@ -105,7 +105,7 @@ def _check(file: Path) -> None:
 
 def without_places(config: Any) -> Any:
     """Return a configuration that does not tell where files lie on the machine that trained it."""
-    places = {each.name: each.default for each in fields(config) if each.metadata.get("place")}
+    places = {field.name: field.default for field in fields(config) if field.metadata.get("place")}
     data = getattr(config, "data", None)
     if isinstance(data, str):
         places["data"] = Path(data).name

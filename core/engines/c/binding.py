@@ -135,12 +135,12 @@ def _is_plain(tensor: Tensor) -> bool:
 
 def code_of(steps: Steps) -> Code | None:
     """kernel.c's numbers of the cell and of its activations, or None where it lacks one."""
-    known = [CODES.get(sigma, -1) for sigma in vars(steps).values()]
-    if -1 in known or type(steps) not in CELL_CODES:
+    codes = [CODES.get(sigma, -1) for sigma in vars(steps).values()]
+    if -1 in codes or type(steps) not in CELL_CODES:
         return None
-    gate = known[0]
-    candidate = known[1] if len(known) > 1 else gate
-    output = known[2] if len(known) > 2 else 0
+    gate = codes[0]
+    candidate = codes[1] if len(codes) > 1 else gate
+    output = codes[2] if len(codes) > 2 else 0
     return CELL_CODES[type(steps)], gate, candidate, output
 
 
