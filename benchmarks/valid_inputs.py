@@ -3,6 +3,7 @@
 `write_files` makes the data; `training_lines` and `valid_lines` name the commands.
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,9 @@ def write_files(folder: Path) -> None:
         label.mkdir(parents=True, exist_ok=True)
         for copy in range(4):
             Image.fromarray(np.roll(pixels, copy, 0)).save(label / f"{n}{copy}.png")
+    (folder / "gallery").mkdir()
+    for n in range(2):  # drawing a page takes a quarter of a second
+        shutil.copy(folder / f"pictures/{n}.png", folder / "gallery")
     (folder / "captions.csv").write_text("\n".join(rows) + "\n")
     for label in ("dark", "light"):
         for n in range(4):
@@ -104,7 +108,7 @@ def valid_lines(folder: Path) -> list[Input]:
     lines = [
         ("glimpse evaluate", [runs["glimpse"]]),
         ("glimpse show", [runs["glimpse"], picture, "--out", "drawn"]),
-        ("glimpse show", [runs["glimpse"], str(folder / "pictures"), "--gif", "--json"]),
+        ("glimpse show", [runs["glimpse"], str(folder / "gallery"), "--gif", "--json"]),
         ("captioning caption", [picture, "--run", runs["captioning"]]),
         ("captioning caption", [picture, "--run", runs["captioning"], "--html", "page.html"]),
         ("captioning caption", [str(folder / "pictures"), "--overlay", "drawn", "--json"]),
