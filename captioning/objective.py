@@ -1,8 +1,9 @@
 """The losses of the captioner.
 
 cross-entropy       L = - mean_t log p(w_t)  of the words of a reference, teacher-forced, with label
-                        smoothing, + w mean_i (1 - sum_t alpha_ti)^2, the coverage loss
-                        (doubly stochastic attention; Xu et al. 2015, eq. 14)
+                        smoothing (core/losses.py),
+                        + w mean_i (1 - sum_t alpha_ti)^2, the coverage loss (doubly stochastic
+                        attention; Xu et al. 2015, eq. 14)
 self-critical       L = - mean_t (r(s) - b(s)) log p(s_t)  of sampled sentences s (Rennie et al.
                         2017): r is CIDEr-D against the references, b the mean of r over the other
                         samples of the same image (Luo 2020), so that a sample that is better than
@@ -13,21 +14,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-
-
-def cross_entropy(
-    logits: Float[Tensor, "words vocabulary"],
-    targets: Int[Tensor, " words"],
-    smoothing: float = 0.0,
-    counts: Bool[Tensor, " words"] | None = None,
-) -> Float[Tensor, ""]:
-    """Return the cross-entropy with label smoothing (Szegedy et al. 2016, section 7).
-
-    It is the mean over the words that count: over all, by default.
-    """
-    log_p = F.log_softmax(logits, -1)
-    right = log_p.gather(-1, targets[:, None]).squeeze(-1)
-    return -mean((1 - smoothing) * right + smoothing * log_p.mean(-1), counts)
 
 
 def coverage(

@@ -25,6 +25,7 @@ from captioning.stitching import stitch
 from captioning.trained import Trained, open_model
 from core import decoding
 from core.errors import InputError
+from core.losses import IGNORE, cross_entropy
 from core.training import checkpoint, cli, devices
 from core.training.arguments import TrainArguments
 from core.training.config import to_dict
@@ -84,7 +85,8 @@ class Learner(nn.Module):
             return self._self_critical(features, numbers, self.rewards)
         logits, targets, alphas, mask = self._read(features, tokens)
         counts = mask.flatten() if self.static else None
-        loss = objective.cross_entropy(logits, targets, self.config.smoothing, counts)
+        scored = targets if counts is None else targets.masked_fill(~counts, IGNORE)
+        loss = cross_entropy(logits, scored, smoothing=self.config.smoothing)
         if self.config.coverage:
             loss = loss + self.config.coverage * objective.coverage(alphas, mask)
         return loss, {"accuracy": objective.mean((logits.argmax(-1) == targets).float(), counts)}

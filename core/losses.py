@@ -31,17 +31,25 @@ def squared_error(
 
 
 def cross_entropy(
-    y: Float[Tensor, "time batch classes"],
-    d: Int[Tensor, "time batch"],
+    y: Float[Tensor, "*steps classes"],
+    d: Int[Tensor, "*steps"],
     lengths: Int[Tensor, " batch"] | None = None,
+    smoothing: float = 0.0,
 ) -> Float[Tensor, ""]:
     """-log softmax(y)[d] in nats, averaged over all steps but those whose class is `IGNORE`.
 
-    0 if no step counts.
+    0 if no step counts. With smoothing s the target is (1 - s) [class d] + s / classes (Szegedy et
+    al. 2016, section 7). With `lengths`, steps are [time, batch].
     """
     if lengths is not None:
         d = torch.where(_within(lengths, y), d, IGNORE)
-    total = F.cross_entropy(y.flatten(0, 1), d.flatten(), ignore_index=IGNORE, reduction="sum")
+    total = F.cross_entropy(
+        y.flatten(0, -2),
+        d.flatten(),
+        ignore_index=IGNORE,
+        reduction="sum",
+        label_smoothing=smoothing,
+    )
     return total / (d != IGNORE).sum().clamp(min=1)
 
 
@@ -52,9 +60,7 @@ def projected_cross_entropy(
     d: Int[Tensor, " rows"],
     smoothing: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Mean cross-entropy in nats of y = weight h + bias.
-
-    The target may be smoothed (Szegedy et al. 2016, section 7).
+    """Mean `cross_entropy` of y = weight h + bias, with its smoothing, computed in blocks.
 
     With many classes this is most of a training step. So the gradient dE/dy = softmax(y) - d is
     formed at once, a block of rows at a time while it lies in the cache, and all of y is never in

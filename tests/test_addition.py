@@ -50,13 +50,13 @@ def addition(*argv):
 
 def set_by_hand(adder):
     """Make an adder of three sigmoid units; unit n tells whether more than n ones were added."""
-    cell = adder.net.recurrent.layers[0][0]
+    cell = adder.recurrent.layers[0][0]
     with torch.no_grad():
         cell.U.fill_(20.0)
         cell.W.copy_(torch.tensor([[0.0, 20.0, 0.0]] * 3))  # more than one: that is the carry
         cell.b.copy_(-20 * torch.tensor([0.5, 1.5, 2.5]))
-        adder.net.V.weight.copy_(20 * torch.tensor([[1.0, -1.0, 1.0]]))
-        adder.net.V.bias.fill_(-10.0)
+        adder.V.weight.copy_(20 * torch.tensor([[1.0, -1.0, 1.0]]))
+        adder.V.bias.fill_(-10.0)
     return adder
 
 
@@ -84,7 +84,7 @@ def test_the_automaton_of_that_net_is_the_adder(ideal, tmp_path):
 
 def test_a_net_that_does_not_carry_is_another_machine():
     adder = set_by_hand(Adder(Config(activation="sigmoid")))
-    adder.net.recurrent.layers[0][0].W.data.zero_()
+    adder.recurrent.layers[0][0].W.data.zero_()
     found = find_automaton(adder, 0, CPU)
     assert found is not None
     assert "NOT" in verdict(found)

@@ -89,13 +89,6 @@ def test_beam_search_over_the_captioner_equals_one_image_at_a_time():
         assert [h.score for h in alone] == pytest.approx([h.score for h in together[image]])
 
 
-def test_cross_entropy_is_torchs():
-    logits, targets = torch.randn(9, WORDS), torch.randint(WORDS, (9,))
-    for smoothing in (0.0, 0.1):
-        expected = F.cross_entropy(logits, targets, label_smoothing=smoothing)
-        torch.testing.assert_close(objective.cross_entropy(logits, targets, smoothing), expected)
-
-
 def test_coverage_counts_only_words_in_the_mask():
     alphas = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]])
     assert objective.coverage(alphas, torch.tensor([[True, True, False]])) == 0

@@ -27,6 +27,19 @@ def test_cross_entropy_is_the_mean_over_the_steps_that_count():
     torch.testing.assert_close(cross_entropy(y, d, torch.tensor([4, 2])), expected)
 
 
+@pytest.mark.parametrize("shape", [(9,), (3, 4), (3, 2, 2)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_smoothed_target_gives_a_share_to_every_class(shape, smoothing):
+    y = torch.randn(*shape, 5, dtype=torch.float64)
+    d = torch.randint(5, shape)
+    target = (1 - smoothing) * F.one_hot(d, 5) + smoothing / 5
+    expected = -(target * y.log_softmax(-1)).sum(-1)
+    torch.testing.assert_close(cross_entropy(y, d, smoothing=smoothing), expected.mean())
+    d.view(-1)[1] = IGNORE
+    counted = expected[d != IGNORE]
+    torch.testing.assert_close(cross_entropy(y, d, smoothing=smoothing), counted.mean())
+
+
 def test_no_step_that_counts_gives_zero_and_no_gradient():
     y = torch.randn(3, 2, 5, requires_grad=True)
     error = cross_entropy(y, torch.zeros(3, 2, dtype=torch.long), torch.tensor([0, 0]))

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from core.losses import squared_error
-from core.patterns import ManyToManySynced
+from core.recurrent import Recurrent
 from sequences.addition.config import Config
 
 Pairs = Int[Tensor, "time batch 2"]  # as in datasets/transducer.py
@@ -27,18 +27,18 @@ class Adder(nn.Module):
 
     def __init__(self, config: Config):
         super().__init__()
-        self.net = ManyToManySynced(
-            "rnn", 2, config.hidden, 1, bias=True, activation=config.activation
-        )
+        self.recurrent = Recurrent("rnn", 2, config.hidden, bias=True, activation=config.activation)
+        self.V = nn.Linear(config.hidden, 1)
 
     def forward(self, pairs: Pairs) -> Float[Tensor, "time batch"]:
         """Return the scores of the sum's bits, above 0 for a 1."""
-        return self.net(pairs.float())[0][..., 0]
+        h, _ = self.recurrent(pairs.float())
+        return self.V(h)[..., 0]
 
     @torch.no_grad()
     def activity(self, pairs: Pairs) -> Float[Tensor, "time batch hidden"]:
         """Return h_t at every step."""
-        return self.net.recurrent(pairs.float())[0]
+        return self.recurrent(pairs.float())[0]
 
 
 class FeedForward(nn.Module):
