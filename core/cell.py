@@ -1,4 +1,4 @@
-"""The base of all recurrent cells: parameters, first values, the zero state.
+"""The base of all recurrent cells: parameters, initial values, the zero state.
 
     cell = LSTMCell(input_size=10, hidden_size=32)
     state = cell.initial_state(batch)      # h_0 = 0
@@ -34,7 +34,7 @@ def map_state(function: Callable[..., Tensor], *states: State) -> State:
 
 
 class Cell(nn.Module):
-    """The base of all cells: parameters, first values, the zero state, what a cell declares.
+    """The base of all cells: parameters, initial values, the zero state, class attributes.
 
     A minimal gated unit (Zhou et al. 2016), as a user would write it:
 
@@ -53,16 +53,17 @@ class Cell(nn.Module):
 
         outputs, state = Recurrent(MinimalGatedUnit, 10, 32)(x)
 
-    Such a cell runs on the reference engine. To make it fast, write its steps in
-    `core.engines.steps`. To give it a name on the command line, see CONTRIBUTING.md.
+    Such a cell runs on the reference engine. Steps in `core.engines.steps` make a cell fast if each
+    recurrent product is W_k h_{t-1}; this one multiplies W_n by f * h, so it stays on the
+    reference. To give a cell a name on the command line, see CONTRIBUTING.md.
 
     Attributes:
         name: the cell's short name, its key in `CELLS`.
         state_parts: the names of all parts of its state, in their order; the first is h.
         gates: how many preactivations of size H a step has, candidates such as n included: U and W
             have gates * H rows.
-        has_recurrent_bias: whether `bias=True` also adds b_W, a bias to the last gate's recurrent
-            product.
+        has_recurrent_bias: whether `bias=True` also adds b_W to the last gate's recurrent product,
+            as inside the GRU's reset product.
         U: input weights [gates * hidden, input].
         W: recurrent weights [gates * hidden, hidden].
         b: bias [gates * hidden], or None.
@@ -72,13 +73,13 @@ class Cell(nn.Module):
         input_size: M, the width of x_t.
         hidden_size: H, the width of h_t.
         bias: adds b to every preactivation.
-        initialisation: "uniform": everything from U(-1/sqrt(H), 1/sqrt(H)), as torch.nn;
+        initialisation: "uniform": everything uniform in ±1/sqrt(H), as in torch.nn;
             "orthogonal": W orthogonal gate by gate (Saxe et al. 2014), U Xavier-uniform (Glorot &
             Bengio 2010), bias 0; "small": the lecture's values close to 0 (slide 24), here N(0,
             0.01^2), bias 0.
 
     Raises:
-        ValueError: for an unknown activation or initialisation, or a size below 1.
+        ValueError: for an unknown initialisation, or a size below 1.
     """
 
     name: ClassVar[str] = ""
@@ -125,7 +126,7 @@ class Cell(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw new first values of U, W and the biases."""
+        """Draw new initial values of U, W and the biases."""
         for parameter in self.parameters(recurse=False):
             if self.initialisation == "uniform":
                 bound = 1 / math.sqrt(self.hidden_size)

@@ -23,10 +23,15 @@ _relu = ACTIVATIONS["relu"]
 
 
 class RNNCell(Cell):
-    """The plain recurrent cell, h_t = sigma(U x_t + W h_{t-1}) (slide 3).
+    """The plain recurrent cell (slide 3).
 
-    cell = RNNCell(10, 32, activation="relu")
-    output, (h,) = cell(x, cell.initial_state(len(x)))
+        h_t = sigma(U x_t + W h_{t-1} + b)
+
+        cell = RNNCell(10, 32, activation="relu")
+        output, (h,) = cell(x, cell.initial_state(len(x)))
+
+    Raises:
+        ValueError: for an unknown activation; see also `Cell`.
     """
 
     name = "rnn"
@@ -45,7 +50,7 @@ class RNNCell(Cell):
         return h, (h,)
 
     def torch_function(self) -> Callable[..., Any] | None:
-        """torch.nn.RNN's, for tanh and relu."""
+        """torch.nn.RNN's function if the activation is tanh or relu, else None."""
         functions = {_tanh: torch.rnn_tanh, _relu: torch.rnn_relu}
         return functions.get(self.sigma)
 
@@ -55,16 +60,23 @@ class LSTMCell(Cell):
 
     Hochreiter & Schmidhuber 1997; forget gate by Gers et al. 2000.
 
+        i = sigma_g(U_i x_t + W_i h_{t-1} + b_i)     input gate; f and o likewise
+        g = sigma_c(U_g x_t + W_g h_{t-1} + b_g)     candidate, the slides' C~
+        c_t = f * c_{t-1} + i * g
+        h_t = o * sigma_h(c_t)
+
         cell = LSTMCell(10, 32, bias=True, forget_bias=1.0)
         output, (h, c) = cell(x, cell.initial_state(len(x)))
 
-    The gates are in the order i f g o, g being the slides' C~. `gate_activation` is their sigma_g,
-    `cell_activation` sigma_c, `output_activation` sigma_h.
+    The gates are in the order i f g o. `gate_activation` is the slides' sigma_g, `cell_activation`
+    sigma_c, `output_activation` sigma_h.
 
     Args:
-        forget_bias: first value of the forget gate's bias: about 1 keeps the memory, and the
-            gradient, from the first update on (Jozefowicz et al. 2015). It needs `bias=True`, else
-            ValueError.
+        forget_bias: initial value of the forget gate's bias: about 1 keeps the memory, and the
+            gradient, from the first update on (Jozefowicz et al. 2015). It needs `bias=True`.
+
+    Raises:
+        ValueError: for an unknown activation, or `forget_bias` without a bias; see also `Cell`.
     """
 
     name = "lstm"
@@ -83,7 +95,7 @@ class LSTMCell(Cell):
         **options: Any,
     ):
         if forget_bias is not None and not options.get("bias"):
-            raise ValueError("forget_bias is the first value of a bias: give bias=True too")
+            raise ValueError("forget_bias is the initial value of a bias: give bias=True too")
         self.forget_bias = forget_bias
         super().__init__(input_size, hidden_size, **options)
         self.sigma_g = _named(gate_activation)
@@ -92,7 +104,7 @@ class LSTMCell(Cell):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw new first values, then set the forget gate's bias."""
+        """Draw new initial values, then set the forget gate's bias."""
         super().reset_parameters()
         if self.b is not None and self.forget_bias is not None:
             self.b[self.hidden_size : 2 * self.hidden_size] = self.forget_bias
@@ -110,7 +122,7 @@ class LSTMCell(Cell):
         return h, (h, c)
 
     def torch_function(self) -> Callable[..., Any] | None:
-        """torch.nn.LSTM's, for its activations."""
+        """torch.nn.LSTM's function if the activations are its own, else None."""
         usual = self.sigma_g is _sigmoid and self.sigma_c is _tanh and self.sigma_h is _tanh
         return torch.lstm if usual else None
 
@@ -118,11 +130,19 @@ class LSTMCell(Cell):
 class GRUCell(Cell):
     """Gated recurrent unit (Cho et al. 2014) in the reset-after form of torch.nn and cuDNN.
 
+        r = sigma_g(U_r x_t + W_r h_{t-1} + b_r)                    reset gate
+        z = sigma_g(U_z x_t + W_z h_{t-1} + b_z)                    update gate
+        n = sigma_c(U_n x_t + b_n + r * (W_n h_{t-1} + b_W))        candidate
+        h_t = (1 - z) * n + z * h_{t-1}
+
         cell = GRUCell(10, 32, bias=True)
         output, (h,) = cell(x, cell.initial_state(len(x)))
 
-    The reset gate multiplies the product: n = sigma_c(U_n x + r (W_n h + b_W)); the paper has W_n
-    (r h). The gates are in the order r z n.
+    The reset gate multiplies the product; the paper has W_n (r * h_{t-1}). The gates are in the
+    order r z n.
+
+    Raises:
+        ValueError: for an unknown activation; see also `Cell`.
     """
 
     name = "gru"
@@ -156,7 +176,7 @@ class GRUCell(Cell):
         return h, (h,)
 
     def torch_function(self) -> Callable[..., Any] | None:
-        """torch.nn.GRU's, for its activations."""
+        """torch.nn.GRU's function if the activations are its own, else None."""
         usual = self.sigma_g is _sigmoid and self.sigma_c is _tanh
         return torch.gru if usual else None
 

@@ -1,18 +1,18 @@
 """Backpropagation through time, derived by hand.
 
 The error E of a sequence depends on h_t in two ways: directly, through the output y_t, and through
-h_{t+1}. Write dv for dE/dv (a row vector), z_t for the preactivation of step t, and * for the
-component-wise product.
+h_{t+1}. Write dv for dE/dv, a row vector (v itself is a column), z_t for the preactivations of step
+t, and * for the component-wise product. "[direct]" is the part of dh through y.
 
 RNN (slides 20-26).  z_t = U x_t + W h_{t-1} (+ b),  h_t = sigma(z_t)
 
-    dh_t = [direct, from y_t] + dz_{t+1} W
     dz_t = dh_t * sigma'(z_t)
+    dh_{t-1} = [direct] + dz_t W
 
 All steps share the weights, so their gradients are sums over time (slide 26): one matrix product
 over all steps, once every dz_t is known.
 
-    dU = sum_t dz_t^T x_t,  dW = sum_t dz_t^T h_{t-1},  db = sum_t dz_t,  dx_t = dz_t U
+    dU = sum_t dz_t^T x_t^T,  dW = sum_t dz_t^T h_{t-1}^T,  db = sum_t dz_t,  dx_t = dz_t U
 
 LSTM (slides 28-34).  c_t = f * c_{t-1} + i * g,  h_t = o * sigma_h(c_t),  gates z_t = (i f g o)
 
@@ -21,20 +21,21 @@ LSTM (slides 28-34).  c_t = f * c_{t-1} + i * g,  h_t = o * sigma_h(c_t),  gates
     dz_t = (di df dg do), each times its own sigma'
     dh_{t-1} = [direct] + dz_t W
 
-The gradient of c reaches the step before through f alone, without a product with W: that is what
-lets it last. The weights' gradients are as above.
+On the direct path from c_t to c_{t-1} the gradient is multiplied by f alone, not by W: that is how
+it can survive many steps. The weights' gradients are as above.
 
-GRU.  q = W_n h_{t-1} + b_W,  n = sigma_c(U_n x_t + r * q),  h_t = (1 - z) * n + z * h_{t-1}
+GRU.  q = W_n h_{t-1} + b_W,  n = sigma_c(U_n x_t + r * q),  h_t = (1 - u) * n + u * h_{t-1}
 
-    dn = dh_t * (1 - z) * sigma_c',  dq = dn * r
-    dr = dn * q * sigma_g',  dz = dh_t * (h_{t-1} - n) * sigma_g'
-    dh_{t-1} = [direct] + dh_t * z + (dr dz dq) W
+    dn = dh_t * (1 - u),  du = dh_t * (h_{t-1} - n)
+    dz_n = dn * sigma_c',  dz_u = du * sigma_g',  dz_r = dz_n * q * sigma_g',  dq = dz_n * r
+    dh_{t-1} = [direct] + dh_t * u + (dz_r dz_u dq) W
 
-The input product sees (dr dz dn), which gives dU; the recurrent one (dr dz dq), which gives dW.
+Here u is the update gate, which torch.nn calls z. The input product sees (dz_r dz_u dz_n), which
+gives dU; the recurrent product sees (dz_r dz_u dq), which gives dW.
 
 Each sigma' is a function of sigma's value (`core.activations`). So values suffice: the forward pass
 writes them to a `Tape` (`core.engines.tape`) and the backward pass reads them. The steps themselves
-are in `core.engines.steps` and once more, for speed, in kernel.c.
+are in `core.engines.steps` and once more, for speed, in `core/engines/c/steps.h`.
 """
 
 from array import array
@@ -91,17 +92,17 @@ def record(cell: Cell, batch: int, steps: int, state: State | None = None) -> Ta
 def replay(
     cell: Cell, x: Sequences, tape: Tape | ReferenceTape
 ) -> Float[Tensor, "time batch hidden"]:
-    """Attach a recorded loop to the graph: h_1 .. h_T of x, the weights and the first state.
+    """Attach a recorded loop to the graph: h_1 .. h_T as a function of x, weights and first state.
 
     In a closed loop the next input depends on the last output, often through a sample that has no
     derivative (the location of a glimpse). So the loop runs once, without gradient, and then its
     values exist: computing them a second time would only repeat them. This node returns them as
     they are; its backward is that of the whole sequence. `x` must hold the inputs given to
-    `tape.step`, and the weights be unchanged since.
+    `tape.step`, and the weights must not have changed since.
 
     Raises:
-        ValueError: if not all steps of the tape were taken, or `x` has another number of them, or
-            of rows.
+        ValueError: if not all steps of the tape were taken, or `x` has another number of steps or
+            rows.
     """
     if isinstance(tape, ReferenceTape):
         _check_full(len(x), tape.taken, tape.steps)
@@ -113,7 +114,7 @@ def replay(
     if fast is None or type(fast.steps) is not type(tape.steps):
         raise ValueError(f"the tape was not recorded by this {type(cell).__name__}")
     passes = in_c if isinstance(tape, in_c.CompiledTape) else in_torch
-    x = computed(x, fast.weights.U).resolve_neg()
+    x = in_weight_dtype(x, fast.weights.U).resolve_neg()
     outputs, *_ = _Sequence.apply(
         passes, fast, tape.batch_sizes, tape.recorded(), x, *fast.weights, *tape.start
     )
@@ -126,12 +127,11 @@ def sequence(
     """Run a cell over known inputs: record all steps, and attach them to the graph.
 
     `x` holds the steps one after another, `batch_sizes[t]` rows for step t (see `Tape`). Returns
-    every h_t in the same layout and the final state, parts [1, batch, hidden]. None is a state of
-    zeros.
+    every h_t in the same layout and the final state [1, batch, hidden]. No state stands for zeros.
 
     Raises:
         ValueError: if x or the state does not fit the cell or the batch sizes, or these rise or are
-            not all at least 1; for integers outside 0..input_size - 1 (found on the CPU).
+            not all at least 1; for integers outside 0..input_size - 1 (checked on the CPU only).
     """
     _check(cell, batch_sizes, x)
     _check_state(cell, batch_sizes[0], state)
@@ -146,12 +146,12 @@ def sequence(
 def run(
     passes: ModuleType, fast: FastCell, batch_sizes: Sequence[int], x: Rows, state: State | None
 ) -> tuple[Tensor, State]:
-    """The same by `core.engines.c.passes` or `core.engines.tape`; x and state are checked."""
+    """`sequence` by the passes of `core.engines.c.passes` or `core.engines.tape`, unchecked."""
     if state is None and passes is in_torch:
         state = fast.cell.initial_state(batch_sizes[0])
     start = state or ()
     sizes = array("q", batch_sizes)
-    x = computed(x, fast.weights.U)
+    x = in_weight_dtype(x, fast.weights.U)
     if torch.is_grad_enabled():
         outputs, *final = _Sequence.apply(passes, fast, sizes, None, x, *fast.weights, *start)
     elif passes is in_c:
@@ -223,7 +223,7 @@ def check_integers(x: Tensor, size: int) -> None:
         )
 
 
-def computed(x: Tensor, U: Tensor) -> Tensor:
+def in_weight_dtype(x: Tensor, U: Tensor) -> Tensor:
     """Floats in the precision of the weights."""
     if x.is_floating_point() and x.dtype is not U.dtype:
         return x.to(U.dtype)

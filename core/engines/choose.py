@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import torch
 
 from core.cell import Cell, State
-from core.cells import GRUCell, LSTMCell, RNNCell
+from core.cells import LSTMCell
 from core.engines import bptt, tape
 from core.engines.c import passes
 from core.engines.c.binding import is_followed, kernel_serves
@@ -42,7 +42,7 @@ class Rule(NamedTuple):
     """An engine, and the work it is taken for."""
 
     engine: str
-    cells: tuple[type[Cell], ...] = (RNNCell, LSTMCell, GRUCell)
+    cells: tuple[type[Cell], ...] = (Cell,)
     training: tuple[bool, ...] = (True, False)
     lengths: tuple[bool, ...] = (True, False)
     sizes: tuple[range, range, range] = (ANY, ANY, ANY)  # time, batch, hidden
@@ -179,7 +179,7 @@ def infer(choices: Sequence[Choice], x: Sequences, state: State | None) -> tuple
     """
     cells = [choice.fast for choice in choices if choice.fast is not None]
     sizes = array("q", [x.shape[1]]) * x.shape[0]
-    x = bptt.computed(x, cells[0].weights.U)
+    x = bptt.in_weight_dtype(x, cells[0].weights.U)
     return passes.infer(cells, sizes, x, state or ())
 
 

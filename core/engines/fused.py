@@ -20,7 +20,10 @@ def fused(
 ) -> tuple[Outputs, State]:
     """Run the cell by torch.nn's function; ValueError if torch.nn has none with its activations."""
     if fast.cell.torch_function() is None:
-        raise ValueError('engine="fused" has no kernel with these activations; engine="bptt" has')
+        raise ValueError(
+            f"torch.nn has no function for this {type(fast.cell).__name__} with its activations: "
+            'use engine="bptt"'
+        )
     return over_rows(_run_rows, fast, x, state, lengths, reverse)
 
 

@@ -1,6 +1,6 @@
-"""The reference engine: a Python loop over the cell, under autograd; all others equal it.
+"""The reference engine: a Python loop over the cell, under autograd.
 
-It runs any cell, is differentiable twice, and works under torch.func's transforms.
+All other engines must give the same results. It runs any cell, is differentiable twice, and works under torch.func's transforms.
 """
 
 import functools
@@ -19,7 +19,9 @@ Lengths = Int[Tensor, " batch"]
 def reference(
     cell: Cell, x: Sequences, state: State, lengths: Lengths | None = None, reverse: bool = False
 ) -> tuple[Outputs, State]:
-    """Run the cell over time; return all outputs and the final state, parts [1, batch, hidden].
+    """Run the cell over time; return all outputs and the final state.
+
+    The final state is a tuple of tensors [1, batch, hidden].
 
     Outputs beyond a sequence's length are 0, and its state stays what it was at its end. In reverse
     the loop goes from the last step to the first, so each sequence starts at its own end.
@@ -49,7 +51,7 @@ def reference(
 
 
 class ReferenceTape:
-    """A closed loop of a cell without fast steps; beside `core.engines.tape.Tape`.
+    """A closed loop of a cell without fast steps, with the interface of `core.engines.tape.Tape`.
 
     Attributes:
         start: the state before the first step.

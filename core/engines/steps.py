@@ -4,17 +4,18 @@ The equations are those of `core.cells`. Here they run without autograd and writ
 what the backward pass reads. `core.engines.bptt` holds the derivation; `core.engines.tape` loops
 over the steps.
 
-A class of steps has four methods. `buffers` allocates the tape: tensors [rows, width], of which the
+A class of steps has four methods and the attribute `has_dq`. `buffers` allocates the tape: tensors [rows, width], of which the
 first holds the preactivations and the last h (the plain RNN needs only one, for both). `state`
 finds the state in the tape. `step` finds U x_t + b in the first buffer and fills the others.
 `backward_step` turns d = dE/dstate_t into the preactivation gradients `dz`, as the input product U
-x_t sees them, and overwrites d with dE/dstate_{t-1}. The GRU's recurrent product sees `dq` in place
-of dn.
+x_t sees them, and overwrites d with dE/dstate_{t-1}. With `has_dq` the recurrent product of the
+last gate sees `dq` in place of the last part of dz, as the GRU's candidate does.
 
-To make a cell of your own fast, write such a class and add it to `STEPS`.
+To make a cell of your own fast, write such a class and add it to `STEPS`. Its recurrent products
+must be W_k h_{t-1}.
 """
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,6 +32,8 @@ Buffers = tuple[Tensor, ...]  # each [rows, width]: a whole sequence or, after a
 
 class RNNSteps:
     """h_t = sigma(U x_t + W h_{t-1})."""
+
+    has_dq: ClassVar[bool] = False
 
     def __init__(self, cell: RNNCell):
         self.sigma = cell.sigma
@@ -60,6 +63,8 @@ class RNNSteps:
 
 class LSTMSteps:
     """c_t = f c_{t-1} + i g; h_t = o sigma_h(c_t)."""
+
+    has_dq: ClassVar[bool] = False
 
     def __init__(self, cell: LSTMCell):
         self.sigma_g = cell.sigma_g
@@ -110,6 +115,8 @@ class LSTMSteps:
 class GRUSteps:
     """n = sigma_c(U_n x_t + r q) with q = W_n h_{t-1} + b_W; h_t = (1 - z) n + z h_{t-1}."""
 
+    has_dq: ClassVar[bool] = True
+
     def __init__(self, cell: GRUCell):
         self.sigma_g = cell.sigma_g
         self.sigma_c = cell.sigma_c
@@ -141,7 +148,7 @@ class GRUSteps:
     def backward_step(
         self, tape: Buffers, before: State, d: State, W: Tensor, dz: Tensor, dq: Tensor
     ) -> None:
-        """dn = dh (1 - z), dq = r dn sigma_c', dr = q dn sigma_c', dz = dh (h_{t-1} - n)."""
+        """As derived in `core.engines.bptt`; dr, du, dn are gradients of preactivations at the end."""
         (gates, q, _), (h_before,), (dh,) = tape, before, d
         r, z, n = gates.chunk(3, 1)
         dr, du, dn = dz.chunk(3, 1)  # du: the gradient of the update gate z

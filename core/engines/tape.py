@@ -16,7 +16,7 @@ from torch import Tensor
 
 from core.cell import Inputs, State
 from core.engines.products import Gradients, Rows, gradients, input_product, leading
-from core.engines.steps import Buffers, FastCell, GRUSteps, Steps, Weights
+from core.engines.steps import Buffers, FastCell, Steps, Weights
 
 BatchSizes = array  # of 64-bit integers: the rows of each step; they never rise from step to step
 
@@ -176,8 +176,8 @@ def backward(
     dh_t = dh.split(sizes)
     dz_t = dz.split(sizes)
     dq = None
-    dq_t = dz_t  # unused but by the GRU
-    if isinstance(steps, GRUSteps):
+    dq_t = dz_t  # not used without dq
+    if steps.has_dq:
         dq = torch.empty_like(dh)
         dq_t = dq.split(sizes)
     for t in reversed(range(len(sizes))):

@@ -10,12 +10,19 @@ from torch import Tensor
 from core.cells import CELLS
 from core.engines import bptt
 from core.engines.c import build
+from core.engines.c.binding import CELL_CODES
 from core.engines.c.passes import CompiledTape
 from core.engines.steps import STEPS
 from core.recurrent import Recurrent
 
 FAST_CELLS = [name for name, cell in CELLS.items() if cell in STEPS]
 """The cells that have fast steps: the others run on the reference alone."""
+
+C_CELLS = [name for name in FAST_CELLS if STEPS[CELLS[name]] in CELL_CODES]
+"""Those that have steps in C too."""
+
+FUSED_CELLS = [name for name in FAST_CELLS if CELLS[name](1, 1).torch_function()]
+"""Those that torch.nn has, too."""
 
 needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler here")
 
