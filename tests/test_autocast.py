@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from compared import FAST_CELLS
+from compared import FUSED_CELLS
 from torch import Tensor
 
 from core.cells import CELLS
@@ -26,7 +26,7 @@ def everything(
 
 @pytest.mark.parametrize("lengths", [None, torch.tensor([6, 2, 4])])
 @pytest.mark.parametrize("engine", ["reference", "bptt", "fused", "auto"])
-@pytest.mark.parametrize("cell", FAST_CELLS)
+@pytest.mark.parametrize("cell", FUSED_CELLS)
 def test_sequences(cell: str, engine: str, lengths: Tensor | None) -> None:
     torch.manual_seed(0)
     recurrent = Recurrent(cell, 4, 16, bias=True, engine=engine)
@@ -39,7 +39,7 @@ def test_sequences(cell: str, engine: str, lengths: Tensor | None) -> None:
         assert (one - other).norm() <= 0.03 * other.norm()
 
 
-@pytest.mark.parametrize("cell", FAST_CELLS)
+@pytest.mark.parametrize("cell", FUSED_CELLS)
 def test_closed_loops(cell: str) -> None:
     torch.manual_seed(0)
     made: Any = CELLS[cell](4, 16, bias=True)

@@ -6,7 +6,7 @@ import resource
 import pytest
 import torch
 from compared import (
-    FAST_CELLS,
+    C_CELLS,
     needs_compiler,
     pair,
 )
@@ -21,7 +21,7 @@ from core.recurrent import Recurrent
 
 
 @needs_compiler
-@pytest.mark.parametrize("cell", FAST_CELLS)
+@pytest.mark.parametrize("cell", C_CELLS)
 def test_a_closed_loop_equals_the_sequence(cell):
     layer = CELLS[cell](5, 23, bias=True)
     x = torch.randn(7, 4, 5)
@@ -40,7 +40,7 @@ def test_a_closed_loop_equals_the_sequence(cell):
 
 
 @needs_compiler
-@pytest.mark.parametrize("cell", FAST_CELLS)
+@pytest.mark.parametrize("cell", C_CELLS)
 def test_two_live_graphs_of_one_layer_share_no_buffers(cell):
     net, _ = pair(cell, 4, 18)
     leaves, inputs = list(net.parameters()), [torch.randn(6, 3, 4), torch.randn(6, 3, 4)]
@@ -51,7 +51,7 @@ def test_two_live_graphs_of_one_layer_share_no_buffers(cell):
 
 
 @needs_compiler
-@pytest.mark.parametrize("cell", FAST_CELLS)
+@pytest.mark.parametrize("cell", C_CELLS)
 def test_a_second_backward_pass_needs_retain_graph_and_gives_the_same(cell):
     net, _ = pair(cell, 4, 18)
     leaves, total = list(net.parameters()), net(torch.randn(6, 3, 4))[0].sum()
@@ -74,7 +74,7 @@ def test_outputs_modified_in_place_are_noticed():
 
 
 @needs_compiler
-@pytest.mark.parametrize("cell", FAST_CELLS)
+@pytest.mark.parametrize("cell", C_CELLS)
 def test_activation_checkpoints_and_saved_tensor_hooks(cell):
     net, _ = pair(cell, 4, 18, layers=2)
     leaves, x = list(net.parameters()), torch.randn(6, 3, 4)

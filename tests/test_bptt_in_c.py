@@ -3,7 +3,7 @@
 import pytest
 import torch
 from compared import (
-    FAST_CELLS,
+    C_CELLS,
     assert_close,
     double,
     everything,
@@ -32,7 +32,7 @@ SHAPES = [
 
 @needs_compiler
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("cell", FAST_CELLS)
+@pytest.mark.parametrize("cell", C_CELLS)
 def test_outputs_and_gradients_agree_with_double_precision(cell, shape):
     time, batch, size, hidden = shape
     torch.manual_seed(0)
@@ -47,7 +47,7 @@ def test_outputs_and_gradients_agree_with_double_precision(cell, shape):
 
 
 @needs_compiler
-@pytest.mark.parametrize("cell", FAST_CELLS)
+@pytest.mark.parametrize("cell", C_CELLS)
 def test_two_bidirectional_layers_with_sequences_of_length_zero(cell):
     torch.manual_seed(0)
     ours, reference = pair(cell, 5, 19, layers=2, bidirectional=True)
@@ -99,7 +99,7 @@ def test_activations_are_right_to_the_last_bits_from_tiny_to_huge(name, exact):
 
 
 @needs_compiler
-@pytest.mark.parametrize("cell", FAST_CELLS)
+@pytest.mark.parametrize("cell", C_CELLS)
 def test_bits_depend_neither_on_threads_nor_on_the_rest_of_the_batch(cell, monkeypatch):
     ours, _ = pair(cell, 6, 40, bias=True)
     x, state, lengths = torch.randn(5, 11, 6), random_state(ours, 11), torch.randint(1, 6, (11,))
@@ -111,7 +111,7 @@ def test_bits_depend_neither_on_threads_nor_on_the_rest_of_the_batch(cell, monke
 
 
 @needs_compiler
-@pytest.mark.parametrize("cell", FAST_CELLS)
+@pytest.mark.parametrize("cell", C_CELLS)
 @pytest.mark.parametrize(("batch", "hidden"), [(1, 272), (1, 320), (3, 272), (6, 272)])
 def test_bits_do_not_depend_on_threads_that_share_units(cell, batch, hidden, monkeypatch):
     # Large enough for threads to wait for each other.
@@ -128,7 +128,7 @@ def test_bits_do_not_depend_on_threads_that_share_units(cell, batch, hidden, mon
 @pytest.mark.parametrize(
     "rows", [2, 60]
 )  # fewer than columns of U, and more: gathered beforehand, or in the kernel
-@pytest.mark.parametrize("cell", FAST_CELLS)
+@pytest.mark.parametrize("cell", C_CELLS)
 def test_integers_are_one_hot_vectors(cell, rows):
     ours, reference = pair(cell, 30, 20, bias=True)
     numbers, state = torch.randint(0, 30, (rows, 2)), random_state(ours, 2)
@@ -141,7 +141,7 @@ def test_integers_are_one_hot_vectors(cell, rows):
 
 
 @needs_compiler
-@pytest.mark.parametrize("cell", FAST_CELLS)
+@pytest.mark.parametrize("cell", C_CELLS)
 @pytest.mark.parametrize(
     ("time", "batch", "size", "hidden"),
     [

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from compared import FAST_CELLS
+from compared import FUSED_CELLS
 from own_cells import (
     BATCH,
     HIDDEN,
@@ -48,7 +48,7 @@ HOOKS: dict[str, Callable[[Cell], Any]] = {
 
 @pytest.mark.parametrize("hook", HOOKS)
 @pytest.mark.parametrize("engine", ["auto", "bptt", "fused"])
-@pytest.mark.parametrize("cell", FAST_CELLS)
+@pytest.mark.parametrize("cell", FUSED_CELLS)
 def test_hooks_of_a_cell_run(cell, engine, hook):
     net = Recurrent(cell, INPUT, HIDDEN, engine=engine)
     x = torch.randn(TIME, BATCH, INPUT, requires_grad=True)

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from compared import FAST_CELLS
+from compared import C_CELLS
 from torch import Tensor, nn
 
 from core.cells import CELLS
@@ -66,7 +66,7 @@ def test_a_bias_only_in_the_reset_product():
 
 @pytest.mark.parametrize("part", ["U", "W", "b"])
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("cell", FAST_CELLS)
+@pytest.mark.parametrize("cell", C_CELLS)
 @pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler here")
 def test_weights_whose_memory_was_freed_are_refused(cell, training, part):
     net, x = Recurrent(cell, SIZE, SIZE, bias=True), torch.ones(TIME, BATCH, SIZE)
@@ -104,7 +104,7 @@ def test_saved_tensor_hooks_that_return_another_dtype_or_shape_are_refused():
 @pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("hidden", [16, 160, 272])
 @pytest.mark.parametrize("batch", [1, 2, 9])
-@pytest.mark.parametrize("cell", FAST_CELLS)
+@pytest.mark.parametrize("cell", C_CELLS)
 def test_what_is_not_finite_in_w_shows_at_the_step_of_the_reference(cell, batch, hidden, odd):
     torch.manual_seed(0)
     net = Recurrent(cell, SIZE, hidden, bias=True)
@@ -125,7 +125,7 @@ def test_what_is_not_finite_in_w_shows_at_the_step_of_the_reference(cell, batch,
         torch.testing.assert_close(steps, expected, equal_nan=True)
 
 
-@pytest.mark.parametrize("cell", FAST_CELLS)
+@pytest.mark.parametrize("cell", C_CELLS)
 def test_a_gradient_that_is_not_finite_at_the_first_step_shows_in_w(cell):
     net, x = Recurrent(cell, SIZE, 32), torch.randn(4, 1, SIZE)
     weighting = torch.ones(4, 1, 32)
@@ -139,7 +139,7 @@ def test_a_gradient_that_is_not_finite_at_the_first_step_shows_in_w(cell):
 
 @pytest.mark.parametrize("shape", [(0, 3), (4, 0), (0, 0)])
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("cell", FAST_CELLS)
+@pytest.mark.parametrize("cell", C_CELLS)
 @pytest.mark.parametrize("bidirectional", [True, False])
 def test_without_time_or_sequences_outputs_are_empty_and_the_state_stays(
     bidirectional, cell, engine, shape

@@ -1,6 +1,7 @@
 """The reference engine: a Python loop over the cell, under autograd.
 
-All other engines must give the same results. It runs any cell, is differentiable twice, and works under torch.func's transforms.
+All other engines must give the same results. It runs any cell, is differentiable twice, and works
+under torch.func's transforms.
 """
 
 import functools

@@ -4,12 +4,13 @@ The equations are those of `core.cells`. Here they run without autograd and writ
 what the backward pass reads. `core.engines.bptt` holds the derivation; `core.engines.tape` loops
 over the steps.
 
-A class of steps has four methods and the attribute `has_dq`. `buffers` allocates the tape: tensors [rows, width], of which the
-first holds the preactivations and the last h (the plain RNN needs only one, for both). `state`
-finds the state in the tape. `step` finds U x_t + b in the first buffer and fills the others.
-`backward_step` turns d = dE/dstate_t into the preactivation gradients `dz`, as the input product U
-x_t sees them, and overwrites d with dE/dstate_{t-1}. With `has_dq` the recurrent product of the
-last gate sees `dq` in place of the last part of dz, as the GRU's candidate does.
+A class of steps has four methods and the attribute `has_dq`. `buffers` allocates the tape: tensors
+[rows, width], of which the first holds the preactivations and the last h (the plain RNN needs only
+one, for both). `state` finds the state in the tape. `step` finds U x_t + b in the first buffer and
+fills the others. `backward_step` turns d = dE/dstate_t into the preactivation gradients `dz`, as
+the input product U x_t sees them, and overwrites d with dE/dstate_{t-1}. With `has_dq` the
+recurrent product of the last gate sees `dq` in place of the last part of dz, as the GRU's candidate
+does.
 
 To make a cell of your own fast, write such a class and add it to `STEPS`. Its recurrent products
 must be W_k h_{t-1}.
@@ -148,7 +149,7 @@ class GRUSteps:
     def backward_step(
         self, tape: Buffers, before: State, d: State, W: Tensor, dz: Tensor, dq: Tensor
     ) -> None:
-        """As derived in `core.engines.bptt`; dr, du, dn are gradients of preactivations at the end."""
+        """As derived in `core.engines.bptt`; dr, du and dn end as those of preactivations."""
         (gates, q, _), (h_before,), (dh,) = tape, before, d
         r, z, n = gates.chunk(3, 1)
         dr, du, dn = dz.chunk(3, 1)  # du: the gradient of the update gate z
