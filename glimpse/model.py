@@ -1,20 +1,21 @@
 """The recurrent attention model (Mnih et al. 2014, Recurrent Models of Visual Attention; slide 19).
 
 At every step the recurrent state says where to look, the glimpse network encodes what is there and
-where that is, and the recurrent cell takes it in:
+where that is, and the recurrent cell takes it in (biases are left out):
 
     m_t = tanh(s V_l h_{t-1})                 location network: the mean of the policy
-    l_t ~ N(m_t, std^2), clamped to [-1, 1]^2 or l_t = m_t when greedy
+    l_t ~ N(m_t, std^2), clamped to [-1, 1]^2;  l_t = m_t when greedy
     rho_t = retina(image, l_t)
     g_t = relu(W_g [relu(W_what rho_t), relu(W_where l_t)])
     h_t = cell(g_t, h_{t-1})                  relu RNN as in the paper, or LSTM
     p_t = softmax(V_a h_t)                    action network: the class, predicted at every step
-    b_t = V_b h_{t-1}                         baseline: the reward to expect, for every class
+    b_t = V_b h_{t-1}                         baseline: an offset to the log-odds of the expected
+                                              return, for every class (glimpse/objective.py)
 
-The first location comes from h_0 = 0: where to begin is learned, too. The factor s slows down the
-location network alone. Adam moves all weights at the same pace, however noisy their gradients, and
-REINFORCE's are the noisiest: at full pace locations run into the corners before anything is
-learned.
+As h_0 = 0, the first location is learned through the bias of the location network. The factor s
+slows down that network alone. Adam moves all weights at the same pace, however noisy their
+gradients, and REINFORCE's are the noisiest: with s = 1 the locations saturate in the corners before
+anything is learned.
 
 These are the paper's parts. Others take their places by configuration: a convolutional net that
 reads the patches (glimpse/encoders.py), a first look at the whole image or a map to search on in
@@ -41,7 +42,7 @@ DEFAULT = Path(__file__).parent / "default.pt"
 """The model of this package, which finds defects of circuit boards (glimpse/MODEL_CARD.md)."""
 
 Policy = Callable[[int, Float[Tensor, "batch 2"]], Float[Tensor, "batch 2"]]
-"""Samples the location of glimpse t, counted from 0, given the location network's mean."""
+"""Samples the location of glimpse t, counted from 0 (l_{t+1} of the equations), given its mean."""
 
 
 def greedy(t: int, mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
@@ -86,7 +87,7 @@ class Episode(NamedTuple):
     locations: Float[Tensor, "glimpses batch 2"]  # within [-1, 1]
     sampled: Float[Tensor, "glimpses batch 2"]  # by the policy, before they were clamped
     means: Float[Tensor, "glimpses batch 2"]  # of the policy
-    baselines: Float[Tensor, "glimpses batch classes"]  # log-odds, see glimpse/objective.py
+    baselines: Float[Tensor, "glimpses batch classes"]  # offsets to log-odds
     logits: Float[Tensor, "glimpses batch classes"]
     patches: Float[Tensor, "glimpses batch channels scales size size"]
     memories: Tensor | None = None  # of the locator before each glimpse, if it has any
@@ -100,7 +101,7 @@ class GlimpseNetwork(nn.Module):
         self.input_scale = config.input_scale
         self.what = nn.Linear(pixels, config.what_units)
         self.where = nn.Linear(2, config.where_units)
-        # Sharp from the start: the pixels have to be told where they belong.
+        # Large initial weights: the code of a location must differ clearly between places.
         nn.init.uniform_(self.where.weight, -3, 3)
         self.combine = nn.Linear(config.what_units + config.where_units, config.glimpse_units)
 
@@ -120,7 +121,7 @@ class GlimpseNetwork(nn.Module):
 
 
 class RecurrentAttention(nn.Module):
-    """Classifies images by a number of glimpses; each image may have a size of its own."""
+    """Classifies images from a sequence of glimpses; each image may have a size of its own."""
 
     def __init__(self, config: Config, channels: int, classes: int):
         super().__init__()

@@ -29,7 +29,7 @@ class Smoothing:
     """Flags of the commands that smooth labels."""
 
     shortest: int = 1
-    """Frames that a segment or bout has at least; shorter ones go to a neighbour."""
+    """Minimum length of a segment in frames; shorter ones are merged into a neighbour."""
     self_transition: float = 0.0
     """Probability that a frame has the label of the one before, for Viterbi smoothing; 0: none."""
 
@@ -59,7 +59,7 @@ class Label(Smoothing, Computing):
     run: Path | None = None
     """Run directory or checkpoint; by default the model that comes with this package."""
     out: Path = Path("labels")
-    """Folder for the files that the next nine ask for."""
+    """Folder for the files of --csv to --json."""
     csv: bool = False
     """Write NAME.frames.csv: frame, seconds, label, probability."""
     segments: bool = False
@@ -79,17 +79,17 @@ class Label(Smoothing, Computing):
     json: bool = False
     """Write NAME.json: the segments, and the names of the labels."""
     overlay: Path | None = None
-    """Write this video, .webm or .mp4: the source with its labels on it."""
+    """Write a video to this path, .webm or .mp4: the source with its labels on it."""
     timeline: Path | None = None
-    """Write this picture, .png: the segments over time."""
+    """Write a picture to this path, .png: the segments over time."""
     review: Path | None = None
-    """Write this page, .html: the film and its labels, to correct in a browser."""
+    """Write a page to this path, .html: the film and its labels, to correct in a browser."""
     overwrite: bool = False
     """Replace files that exist."""
     fps: float | None = None
     """Frames a second of folders of pictures, which have no times."""
     live: bool = False
-    """Play recordings in their own time, as a camera would."""
+    """Read files at their recorded speed, as a camera would."""
 
     @property
     def kinds(self) -> list[str]:
@@ -136,7 +136,7 @@ class Bouts:
     transitions: Path | None = None
     """Write a table of how often a behaviour follows another."""
     ethogram: Path | None = None
-    """Write this picture, .png: the bouts of each film over time."""
+    """Write a picture to this path, .png: the bouts of each film over time."""
     background: str = "background"
     """The label of frames in no segment, which is no behaviour."""
     fps: float | None = None

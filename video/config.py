@@ -13,7 +13,7 @@ from vision.options import FROM_SCRATCH, EncoderOptions
 
 @dataclass(frozen=True)
 class Config(EncoderOptions):
-    """The labeller, its data and its training; the presets below are instances of it."""
+    """The labeller, its data and its training."""
 
     data: str = "sprites"
     """sprites or sprite-pairs (drawn, nothing to download), or your own labels: a folder of videos

@@ -33,7 +33,7 @@ C = TypeVar("C", bound=TrainConfig)
 
 @dataclass(frozen=True, kw_only=True)
 class Session(Computing):
-    """What is not part of the run's configuration."""
+    """Where and how to run; not saved in the configuration."""
 
     graph: bool = False
     """On CUDA, capture the training step as one graph (not yet run on a GPU)."""

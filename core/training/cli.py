@@ -185,7 +185,7 @@ def parse(arguments: type[A], prog: str, argv: Sequence[str], **options: Any) ->
     """
 
     def reject(event: ParseErrorEvent) -> None:
-        raise InputError(f"{reason(event)} ({prog} --help lists the flags)")
+        raise InputError(f"{reason(event, arguments)} ({prog} --help lists the flags)")
 
     options = {"config": (tyro.conf.FlagCreatePairsOff,), **options}
     with on_parse_error(reject), RULES:

@@ -35,14 +35,14 @@ class LoopConfig:
     batch: int = 128
     """Samples in a batch, over all processes."""
     seed: int = 0
-    """All that is random follows from it: initial weights, order of samples, noise."""
+    """Random seed: of initial weights, the order of samples, and noise."""
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     """How gradients change the weights; sgd is plain gradient descent."""
     learning_rate: float = 1e-3
     """Step size before the schedule is applied."""
     schedule: Literal["cosine", "constant", "step"] = "cosine"
-    """How the step size changes: to 0 along a cosine, never, or times `drop` every `drop_every`
-    steps.
+    """How the step size changes: to 0 along a cosine, never, or multiplied by --drop every
+    --drop-every steps.
     """
     warm_up: int = 0
     """Steps over which the step size first grows linearly."""
@@ -53,9 +53,9 @@ class LoopConfig:
     momentum: float = 0.0
     """Momentum of sgd."""
     weight_decay: float = 0.0
-    """Pull of the weights towards 0."""
+    """Weight decay."""
     clip: float = 0.0
-    """Largest norm of the whole gradient; 0: any."""
+    """Clip the norm of the gradient to this; 0: no clipping."""
     log_every: int = 100
     """Steps between two rows of training metrics."""
     validate_every: int = 1000

@@ -11,7 +11,7 @@ LONGEST = 10_000  # bits: a thousand such pairs are added at a time
 
 @dataclass(frozen=True)
 class Config:
-    """Two nets that learn to add binary numbers; the presets below are instances of it."""
+    """Two nets that learn to add binary numbers."""
 
     bits: int = 8
     """Bits of the longest training numbers; three quarters of all their pairs are used."""

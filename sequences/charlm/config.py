@@ -11,7 +11,7 @@ from core.training.config import LoopConfig, require_at_least, require_share
 
 @dataclass(frozen=True)
 class Config:
-    """The character model, its text and its training; the presets below are instances of it."""
+    """The character model, its text and its training."""
 
     file: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")] = field(
         default=None, metadata={"place": True}
@@ -24,7 +24,7 @@ class Config:
     bytes: bool = False
     """Read and write bytes instead of characters."""
     held_out: float = 0.1
-    """Share of the text, its tail, that is held out; a million characters at most."""
+    """Share of the text, at its end, that is held out; a million characters at most."""
 
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """The recurrent cell."""
@@ -43,7 +43,7 @@ class Config:
     weight_dropout: float = 0.0
     """Share of the recurrent weights W dropped, once a window (Merity et al. 2018)."""
     averaging: float = 0.0
-    """Decay of the moving average of the weights, which is what validates and writes; 0: none."""
+    """Decay of the moving average of the weights, which then validates and writes; 0: none."""
 
     window: int = 100
     """Characters of a window of truncated backpropagation; the state is carried to the next."""
@@ -129,12 +129,13 @@ PRESETS = {
     "wikipedia": replace(TEN_MILLION, bytes=True),
 }
 EXPECTED = {
-    "hello": "the lecture's toy",
+    "hello": "four letters, in seconds",
     "pages": "structure, with no data",
     "small": "a text of your own in some ten minutes",
     "tinyshakespeare": "1.479 nats a character in 41 CPU minutes",
-    "shakespeare": "the lecture's 3 x 512",
-    "c": "the lecture's 3 layers of 10M parameters",
-    "wikipedia": "the same on bytes",
+    "shakespeare": "3 layers of 512 units, for all of Shakespeare",
+    "c": "3 layers, 10 million parameters, for C code",
+    "wikipedia": "as c, reading bytes, for 100 MB of Wikipedia",
+    "latex": "3 layers of 512 units, for LaTeX",
 }
 """For each preset what to expect (figures in benchmarks/RESULTS.md)."""

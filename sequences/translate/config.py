@@ -15,7 +15,7 @@ from core.training.config import (
 
 @dataclass(frozen=True)
 class Config:
-    """The translator, its data and its training; the presets below are instances of it."""
+    """The translator, its data and its training."""
 
     data: tuple[str, ...] = ("counting",)
     """counting (built in), or your own pairs: two text files, line n of one translating line n of
