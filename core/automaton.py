@@ -152,9 +152,8 @@ def extract(
     Returns:
         The automaton and its clusters, or None if there is none of at most `most` states.
     """
-    from sklearn.cluster import (
-        KMeans,  # takes seconds to import, which machines alone can do without
-    )
+    # Importing it takes seconds, which an automaton can do without.
+    from sklearn.cluster import KMeans
 
     points = hidden.detach().flatten(0, 1).double().cpu().numpy()
     for k in range(1, min(most, len(np.unique(points, axis=0))) + 1):

@@ -24,7 +24,7 @@ COMMANDS: cli.Commands = {
     },
     "sentiment": {
         "train": Command(
-            "train a net that tells positive sentences from negative ones",
+            "train a net that separates positive sentences from negative ones",
             Training(sentiment_config.Config, sentiment_config.PRESETS, sentiment_config.EXPECTED),
         ),
         "evaluate": Command("measure a trained one beside its baselines", sentiment.Evaluate),

@@ -75,7 +75,7 @@ def test_the_automaton_of_that_net_is_the_adder(ideal, tmp_path):
     assert found is not None
     assert len(found.automaton.output) == 4
     assert found.automaton.minimal() == ADDER
-    assert "the same machine" in verdict(found)
+    assert ": the adder's automaton" in verdict(found)
     assert agreement(ideal, found, 0, CPU) == 0
     (tmp_path / "automaton.png").write_bytes(drawing.picture(ideal, found))
     with Image.open(tmp_path / "automaton.png") as picture:
@@ -178,7 +178,7 @@ def test_the_command_leaves_a_whole_run(run, capfd):
     )
     assert addition("--resume", run, "--quiet") == 0
     said = capfd.readouterr().out
-    for words in ("wrong sums", "wrong bits", "no room", "of 2 candidates", "automaton"):
+    for words in ("wrong sums", "wrong bits", "too long", "of 2 candidates", "automaton"):
         assert words in said
 
 
@@ -199,7 +199,7 @@ def test_a_learned_automaton_is_printed_and_drawn(run, tmp_path, capfd):
     report(tmp_path, CPU)
     said = capfd.readouterr().out
     for words in (
-        "the same machine as the adder",
+        "the adder's automaton",
         "no carry, prints 0",
         "differ in 0 bits",
         "automaton.png",

@@ -9,7 +9,7 @@ from core.cell import map_state
 from core.errors import InputError
 from core.training.config import LoopConfig
 from datasets import counting
-from datasets.pieces import Pieces
+from datasets.subwords import Subwords
 from sequences.translate import data, matrix
 from sequences.translate.config import Config
 from sequences.translate.data import (
@@ -100,7 +100,7 @@ def test_batches_are_functions_of_the_step_and_share_rows():
     batches = TrainingBatches(pairs, SMALL, CPU)
     epoch = [batches(step, slice(0, 8)) for step in range(7)]
     rows = [tuple(row) for batch in epoch for row in batch.target.T.tolist()]
-    assert len({tuple(n for n in row if n != Pieces.pad) for row in rows}) == 56, (
+    assert len({tuple(n for n in row if n != Subwords.pad) for row in rows}) == 56, (
         "each pair at most once an epoch"
     )
     again = TrainingBatches(pairs, SMALL, CPU)(5, slice(3, 8))
@@ -109,7 +109,7 @@ def test_batches_are_functions_of_the_step_and_share_rows():
     assert not torch.equal(again.lengths, batches(5 + 7, slice(3, 8)).lengths), (
         "another epoch, another order"
     )
-    padding = sum((batch.target == Pieces.pad).sum().item() for batch in epoch)
+    padding = sum((batch.target == Subwords.pad).sum().item() for batch in epoch)
     assert padding < 0.1 * sum(batch.target.numel() for batch in epoch), (
         "pairs of a batch are about equally long"
     )
@@ -133,17 +133,17 @@ def test_long_pairs_are_left_out():
 def test_unknown_words_are_copied_from_the_attended_place():
     """A network that writes <unk>, looking at the second word of three, then ends."""
     words = [counting.Pair("see the dog", "vidím psa")] * 2
-    pieces = Vocabularies(*(Pieces.train(side, 99) for side in zip(*words, strict=True)))
-    space = pieces.target.encode("漢")[0]
-    network = Translator(SMALL, *map(len, pieces)).eval()
+    subwords = Vocabularies(*(Subwords.train(side, 99) for side in zip(*words, strict=True)))
+    space = subwords.target.encode("漢")[0]
+    network = Translator(SMALL, *map(len, subwords)).eval()
 
     class Fixed(Translator):
         def stepper(self, memory):
             def step(tokens, state):
-                told = {Pieces.start: 4, 4: space, space: Pieces.unknown}
-                logits = torch.full((len(tokens), len(pieces.target)), -9.0)
+                told = {Subwords.start: 4, 4: space, space: Subwords.unknown}
+                logits = torch.full((len(tokens), len(subwords.target)), -9.0)
                 for row, token in enumerate(tokens.tolist()):
-                    logits[row, told.get(token, Pieces.end)] = 9.0
+                    logits[row, told.get(token, Subwords.end)] = 9.0
                 return logits, state
 
             return step
@@ -154,9 +154,9 @@ def test_unknown_words_are_copied_from_the_attended_place():
             return torch.zeros(1, len(read), 8), alphas
 
     network.__class__ = Fixed
-    trained = Trained(SMALL, network, pieces)
+    trained = Trained(SMALL, network, subwords)
     ((one,), (empty,)) = translate(trained, ["see 漢字 dog", " "], 1)
-    first = pieces.target.spoken([4])[0].removeprefix("▁")
+    first = subwords.target.spoken([4])[0].removeprefix("▁")
     assert one.text == f"{first} 漢字"
     assert (empty.text, empty.tokens) == ("", ())
 

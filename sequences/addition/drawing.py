@@ -29,25 +29,25 @@ PLACES = ((-1.0, -1.0), (-1.0, 1.0), (1.0, -1.0), (1.0, 1.0))  # of the adder's 
 RADIUS = 0.42
 
 
-def picture(adder: Adder, found: Extraction) -> bytes:
-    """Return the PNG: the diagram of the minimal machine, and the units in an addition."""
+def picture(adder: Adder, extraction: Extraction) -> bytes:
+    """Return the PNG: the diagram of the minimal automaton, and the units in an addition."""
     figure = Figure(figsize=(14, 6.4), dpi=140, facecolor=PAPER)
     grid = figure.add_gridspec(
         1, 2, width_ratios=(1, 1.35), left=0.01, right=0.985, top=0.9, bottom=0.06, wspace=0.04
     )
-    diagram(figure.add_subplot(grid[0]), found.automaton.minimal())
-    activity(figure.add_subplot(grid[1]), adder, found)
+    diagram(figure.add_subplot(grid[0]), extraction.automaton.minimal())
+    activity(figure.add_subplot(grid[1]), adder, extraction)
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
 
 
-def diagram(axes: Axes, machine: Automaton) -> None:
-    """Draw a machine's states and arrows; an arrow says what is read and what is then printed."""
-    adds = is_adder(machine)
-    count = len(machine.output)
+def diagram(axes: Axes, automaton: Automaton) -> None:
+    """Draw an automaton's states and arrows; an arrow says what is read and then printed."""
+    adds = is_adder(automaton)
+    count = len(automaton.output)
     places = np.array(PLACES) if adds else _circle(count)
-    for state, (place, prints) in enumerate(zip(places, machine.output, strict=True)):
+    for state, (place, prints) in enumerate(zip(places, automaton.output, strict=True)):
         axes.add_patch(
             Circle(
                 (place[0], place[1]),
@@ -62,11 +62,11 @@ def diagram(axes: Axes, machine: Automaton) -> None:
         axes.text(
             place[0], place[1], label, ha="center", va="center", fontsize=10.5, color=INK, zorder=4
         )
-    for state, row in enumerate(machine.step):
+    for state, row in enumerate(automaton.step):
         for after in sorted(set(row)):
             read = [SYMBOLS[symbol] for symbol, to in enumerate(row) if to == after]
-            _arrow(axes, places, state, after, f"{', '.join(read)} → {machine.output[after]}")
-    _start(axes, machine, places)
+            _arrow(axes, places, state, after, f"{', '.join(read)} → {automaton.output[after]}")
+    _start(axes, automaton, places)
     axes.set_title(
         "The automaton inside" + (": the adder's own" if adds else ""), fontsize=14, color=INK
     )
@@ -76,14 +76,14 @@ def diagram(axes: Axes, machine: Automaton) -> None:
     axes.axis("off")
 
 
-def activity(axes: Axes, adder: Adder, found: Extraction) -> None:
+def activity(axes: Axes, adder: Adder, extraction: Extraction) -> None:
     """Draw an addition step by step: the bits read, the units, their state, the bit printed."""
     device = next(adder.parameters()).device
     pairs = to_bits(torch.tensor(EXAMPLE, device=device), LENGTH)[:, None]
     units = adder.activity(pairs)[:, 0].t().cpu()
     printed = (adder(pairs) > 0).long().cpu()
-    roles = found.automaton.roles()
-    states = found.automaton.states(to_symbols(pairs).cpu())[:, 0].tolist()
+    roles = extraction.automaton.roles()
+    states = extraction.automaton.states(to_symbols(pairs).cpu())[:, 0].tolist()
     hidden = len(units)
     _bits(axes, -2.5, f"{EXAMPLE[0]:,}", pairs[:, 0, 0].tolist())
     _bits(axes, -1.5, f"+ {EXAMPLE[1]:,}", pairs[:, 0, 1].tolist())
@@ -131,7 +131,7 @@ def _units(axes: Axes, units: Float[Tensor, "hidden time"]) -> None:
 
 
 def colour(state: int) -> str:
-    """The colour of a state of the minimal machine."""
+    """The colour of a state of the minimal automaton."""
     return COLOURS[state % len(COLOURS)]
 
 
@@ -197,9 +197,9 @@ def _label(axes: Axes, place: np.ndarray, label: str) -> None:
     )
 
 
-def _start(axes: Axes, machine: Automaton, places: np.ndarray) -> None:
+def _start(axes: Axes, automaton: Automaton, places: np.ndarray) -> None:
     """A dot and an arrow to the state that is equivalent to the start, if there is one."""
-    alike = [state for state, row in enumerate(machine.step) if row == machine.first]
+    alike = [state for state, row in enumerate(automaton.step) if row == automaton.first]
     if not alike:
         return
     place = places[alike[0]]

@@ -89,8 +89,8 @@ def find_automaton(adder: Adder, seed: int, device: torch.device) -> Extraction 
     return extract(adder.activity(pairs), to_symbols(pairs), printed, len(SYMBOLS), seed=seed)
 
 
-def agreement(adder: Adder, found: Extraction, seed: int, device: torch.device) -> int:
+def agreement(adder: Adder, extraction: Extraction, seed: int, device: torch.device) -> int:
     """Count the bits of long sums in which the net differs from the automaton found in it."""
     generator = rng.generator(device, seed, "agreement")
     pairs = random_pairs(RECORDED_PAIRS, COMPARED_BITS, generator)
-    return int(((adder(pairs) > 0) != found.automaton.print(to_symbols(pairs)).bool()).sum())
+    return int(((adder(pairs) > 0) != extraction.automaton.print(to_symbols(pairs)).bool()).sum())

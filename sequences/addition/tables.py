@@ -32,38 +32,40 @@ def tables(results: Mapping[str, Mapping[str, Count]], config: Config) -> list[T
 
 
 def _number(counts: Mapping[str, Count], name: str, field: str) -> str:
-    return f"{getattr(counts[name], field):,}" if name in counts else "no room"
+    return f"{getattr(counts[name], field):,}" if name in counts else "too long"
 
 
-def verdict(found: Extraction | None) -> str:
-    """Say in a sentence which machine was found."""
-    if found is None:
+def verdict(extraction: Extraction | None) -> str:
+    """Say in a sentence which automaton was found."""
+    if extraction is None:
         return "no automaton: the hidden states do not form clusters that lead from one to another"
-    clusters = len(found.automaton.output)
-    states = len(found.automaton.minimal().output)
-    same = "the same machine as" if is_adder(found.automaton) else "NOT the machine of"
+    clusters = len(extraction.automaton.output)
+    states = len(extraction.automaton.minimal().output)
+    same = (
+        "the adder's automaton" if is_adder(extraction.automaton) else "NOT the adder's automaton"
+    )
     counts = f"{clusters} clusters of hidden states, {states} states when minimised"
-    return f"{counts}: {same} the adder, carry x printed bit"
+    return f"{counts}: {same} (carry x printed bit)"
 
 
-def automaton_table(found: Extraction) -> Table:
+def automaton_table(extraction: Extraction) -> Table:
     """Lay out the clusters: their mean activity, and where each pair of bits leads to."""
-    automaton = found.automaton
-    units = found.centres.shape[1]
+    automaton = extraction.automaton
+    units = extraction.centres.shape[1]
     table = Table(title="the automaton inside")
     table.add_column("state")
     for heading in (*(f"unit {n + 1}" for n in range(units)), *SYMBOLS):
         table.add_column(heading, justify="right")
     table.add_row("start", *["0.00"] * units, *map(str, automaton.first))
     for state, row in enumerate(automaton.step):
-        activity = [f"{value:.2f}" for value in found.centres[state].tolist()]
-        table.add_row(name(found, state), *activity, *map(str, row))
+        activity = [f"{value:.2f}" for value in extraction.centres[state].tolist()]
+        table.add_row(name(extraction, state), *activity, *map(str, row))
     return table
 
 
-def name(found: Extraction, state: int) -> str:
-    """Return what a cluster is in the adder, if that is the machine that was found."""
-    role = found.automaton.roles()[state]
-    if role is not None and is_adder(found.automaton):
+def name(extraction: Extraction, state: int) -> str:
+    """Return what a cluster is in the adder, if that is the automaton that was found."""
+    role = extraction.automaton.roles()[state]
+    if role is not None and is_adder(extraction.automaton):
         return f"{state}: {STATES[role]}"
-    return f"{state}: prints {found.automaton.output[state]}"
+    return f"{state}: prints {extraction.automaton.output[state]}"

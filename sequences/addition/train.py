@@ -56,13 +56,13 @@ def learn(config: Config, run: Run, device: torch.device, graph: bool = True) ->
 
 def smallest_margins(learner: Learner, parts: Sequence[Examples]) -> Float[Tensor, " candidates"]:
     """Return the margin of each candidate over all pairs of some examples."""
-    return torch.stack([margins(learner, part.pairs, part.sums) for part in parts]).amin(0)
+    return torch.stack([margins(learner, each.pairs, each.sums) for each in parts]).amin(0)
 
 
 def validate(learner: Learner, parts: Sequence[Examples]) -> dict[str, float]:
     """Return the margin of the best candidate, and how many candidates make no mistake."""
-    found = smallest_margins(learner, parts)
-    return {"margin": found.max().item(), "adders": (found > 0).sum().item()}
+    margin = smallest_margins(learner, parts)
+    return {"margin": margin.max().item(), "adders": (margin > 0).sum().item()}
 
 
 def open_model(path: Path, device: torch.device) -> tuple[Trained, Config]:
@@ -73,10 +73,10 @@ def open_model(path: Path, device: torch.device) -> tuple[Trained, Config]:
     """
     with checkpoint.opened(path, "addition", Config) as (config, saved):
         learner = checkpoint.build(lambda: Learner(config), saved["weights"], path).to(device)
-    found = smallest_margins(learner, validation(config, device))
-    adder = learner.candidates[int(found.argmax())]
+    margin = smallest_margins(learner, validation(config, device))
+    adder = learner.candidates[int(margin.argmax())]
     assert isinstance(adder, Adder)
-    return Trained(adder, learner.feedforward, found.tolist()), config
+    return Trained(adder, learner.feedforward, margin.tolist()), config
 
 
 def main(arguments: TrainArguments[Config]) -> None:
@@ -98,20 +98,20 @@ def report(directory: Path, device: torch.device) -> None:
     learned = sum(margin > 0 for margin in trained.margins)
     count = len(trained.margins)
     print(f"{learned} of {count} candidates learned to add; that with the largest margin is kept")
-    found = find_automaton(trained.adder, seed, device)
-    print(verdict(found))
-    if found is None:
+    extraction = find_automaton(trained.adder, seed, device)
+    print(verdict(extraction))
+    if extraction is None:
         return
-    console.print(automaton_table(found))
-    unlike = agreement(trained.adder, found, seed, device)
+    console.print(automaton_table(extraction))
+    unlike = agreement(trained.adder, extraction, seed, device)
     print(f"net and automaton differ in {unlike} bits of 100 long sums")
-    print(f"{directory} holds the run; the picture: {draw(trained.adder, found, directory)}")
+    print(f"{directory} holds the run; the picture: {draw(trained.adder, extraction, directory)}")
 
 
-def draw(adder: Adder, found: Extraction, folder: Path) -> Path:
+def draw(adder: Adder, extraction: Extraction, folder: Path) -> Path:
     """Write the picture of the automaton and the units' activity, and return the file."""
     from sequences.addition import drawing  # matplotlib takes long to import
 
     path = folder / "automaton.png"
-    files.replace(path, drawing.picture(adder, found))
+    files.replace(path, drawing.picture(adder, extraction))
     return path

@@ -14,7 +14,7 @@ from sequences.charlm.writing import texts
 
 
 def closing(
-    trained: Trained, corpus: Corpus, start: int, known: Numbers | None, arguments: Evaluate
+    trained: Trained, corpus: Corpus, start: int, training: Numbers | None, arguments: Evaluate
 ) -> dict[str, dict[str, float]]:
     """Return the share of the marks that are paired, in as many pieces of text from each source.
 
@@ -22,7 +22,7 @@ def closing(
         trained: the model; its samples begin without a prompt.
         corpus: real text; its pieces are taken at equal distances.
         start: where the real text to use begins.
-        known: the text that the n-gram model counts; without it there is none.
+        training: the text that the n-gram model counts; without it there is none.
         arguments: the kind of marks, and the number and length of the pieces.
     """
     pieces, length, seed = arguments.pieces, arguments.length, arguments.seed
@@ -31,8 +31,8 @@ def closing(
             trained, length=length, rows=pieces, temperature=arguments.temperature, seed=seed
         )
     sources = {"this model": written}
-    if known is not None:
-        counted = counted_pieces(known, trained.alphabet, trained.first, pieces, length, seed)
+    if training is not None:
+        counted = counted_pieces(training, trained.alphabet, trained.first, pieces, length, seed)
         sources[f"{ORDER}-gram"] = counted
     sources["real text"] = real_pieces(corpus, start, pieces, length)
     kind = arguments.structure or ""
@@ -40,10 +40,10 @@ def closing(
 
 
 def counted_pieces(
-    known: Numbers, alphabet: Alphabet, first: int, pieces: int, length: int, seed: int
+    training: Numbers, alphabet: Alphabet, first: int, pieces: int, length: int, seed: int
 ) -> list[str]:
-    """Return pieces of text that an n-gram model of the text `known` writes after `first`."""
-    model = NGram(known, len(alphabet))
+    """Return pieces of text that an n-gram model of the text `training` writes after `first`."""
+    model = NGram(training, len(alphabet))
     columns = np.stack(list(model.write(first, pieces, length, seed)), 1)
     return [alphabet.decode(row) for row in columns.tolist()]
 

@@ -74,8 +74,8 @@ class TrainingBatches:
     after a window is the one that the next starts from. What is left of a stretch after its last
     whole window is read in other epochs.
 
-    Some windows start from the zero state (`reset_rate`): a model that met it only where an epoch
-    begins would unlearn it, and sampling starts from it.
+    Some windows start from the zero state (`reset_rate`): sampling starts from it, and a model
+    that sees it only where an epoch begins unlearns it.
     """
 
     numbers: Numbers

@@ -33,7 +33,7 @@ def compare(
     trained: Trained,
     corpus: Corpus,
     start: int,
-    known: Numbers | None = None,
+    training: Numbers | None = None,
     *,
     orders: Sequence[int] = (ORDER,),
     dynamic: float = 0.0,
@@ -44,7 +44,7 @@ def compare(
         trained: the model.
         corpus: the text.
         start: where it begins to count.
-        known: the text whose end n-gram models count; without it there are none.
+        training: the text whose end n-gram models count; without it there are none.
         orders: the n of these models, beside 1 for the frequencies of the characters.
         dynamic: learning rate of dynamic evaluation, a row of its own; 0: none.
     """
@@ -52,10 +52,10 @@ def compare(
     if dynamic:
         scores = measure_dynamic(trained, corpus.numbers, start, dynamic)
         results["this model, dynamic evaluation"] = scores
-    if known is not None:
+    if training is not None:
         names = {order: f"{order}-gram" for order in orders} | {1: "frequencies"}
         for order, name in names.items():
-            model = NGram(known[-COUNTED:], len(trained.alphabet), order)
+            model = NGram(training[-COUNTED:], len(trained.alphabet), order)
             results[name] = in_units(-model.log_p(corpus.numbers, start).mean())
     results["uniform"] = in_units(math.log(len(trained.alphabet)))
     return results
@@ -64,8 +64,10 @@ def compare(
 def results_table(results: dict[str, dict[str, float]], corpus: Corpus, start: int) -> Table:
     """Lay out what `compare` returns."""
     size, unit = len(corpus.numbers), corpus.alphabet.unit
-    part = f"all {size:,}" if start == 1 else f"the last {size - start:,} of {size:,}"
-    return scores_table(results, f"{corpus.name}: {part} {unit}s", f"a {unit} costs", decimals=3)
+    measured = f"all {size:,}" if start == 1 else f"the last {size - start:,} of {size:,}"
+    return scores_table(
+        results, f"{corpus.name}: {measured} {unit}s", f"a {unit} costs", decimals=3
+    )
 
 
 def open_text(
@@ -102,16 +104,16 @@ def main(arguments: Evaluate) -> None:
     """Open a run, measure it, print the table."""
     trained, saved = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
     corpus, start, trained_on = open_text(trained, saved, arguments.file)
-    known = trained_on.numbers[: split(trained_on, trained.config)] if trained_on else None
+    training = trained_on.numbers[: split(trained_on, trained.config)] if trained_on else None
     if arguments.structure:
-        counted = None if known is None else known[-COUNTED:]
+        counted = None if training is None else training[-COUNTED:]
         results = closing(trained, corpus, start, counted, arguments)
         unit = corpus.alphabet.unit
         title = f"{arguments.pieces} texts of {arguments.length} {unit}s: marks that are paired, %"
         table = scores_table(results, title, "text by", 100)
     else:
         orders, dynamic = arguments.orders, arguments.dynamic
-        results = compare(trained, corpus, start, known, orders=orders, dynamic=dynamic)
+        results = compare(trained, corpus, start, training, orders=orders, dynamic=dynamic)
         table = results_table(results, corpus, start)
     if arguments.json:
         print(to_json({"text": corpus.name, "start": start, "scores": results}))

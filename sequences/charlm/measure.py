@@ -21,7 +21,7 @@ WINDOW = 200  # characters read at a time
 WARM_UP = 256  # characters that each row reads before its own
 
 DYNAMIC_WINDOW = 20  # characters between two updates of dynamic evaluation
-DYNAMIC_DECAY = 0.002  # share of the way back to the trained weights at each update
+DYNAMIC_DECAY = 0.002  # of the difference from the trained weights, at each update
 
 
 def measure(trained: Trained, numbers: Numbers, start: int) -> dict[str, float]:

@@ -54,38 +54,38 @@ def pairs(marks: Iterable[Mark]) -> Paired:
 
 def tags(text: str) -> Iterator[Mark]:
     """Yield the tags of XML, also those that are escaped inside texts of a Wikipedia dump."""
-    for found in TAG.finditer(html.unescape(text)):
-        slash, name, closed = found.groups()
+    for match in TAG.finditer(html.unescape(text)):
+        slash, name, closed = match.groups()
         if name and not closed and name.lower() not in UNPAIRED:
             yield name, not slash
 
 
 def doubled(text: str, opening: str, closing: str) -> Iterator[Mark]:
     """Yield pairs of brackets such as [[ and ]]."""
-    for found in re.finditer(f"{re.escape(opening)}|{re.escape(closing)}", text):
-        yield opening, found[0] == opening
+    for match in re.finditer(f"{re.escape(opening)}|{re.escape(closing)}", text):
+        yield opening, match[0] == opening
 
 
 def c_brackets(text: str, opening: str, closing: str) -> Iterator[Mark]:
     """Yield brackets of C that stand outside of comments, strings and characters."""
-    for found in C_WORD.finditer(text):
-        if found["bracket"] in (opening, closing):
-            yield opening, found["bracket"] == opening
+    for match in C_WORD.finditer(text):
+        if match["bracket"] in (opening, closing):
+            yield opening, match["bracket"] == opening
 
 
 def c_comments(text: str) -> Iterator[Mark]:
     """Yield the beginnings and ends of C's comments."""
-    for found in C_WORD.finditer(text):
-        if found["comment"] is not None:
+    for match in C_WORD.finditer(text):
+        if match["comment"] is not None:
             yield "/*", True
-        if found["end"] or found["stray"]:
+        if match["end"] or match["stray"]:
             yield "/*", False
 
 
 def environments(text: str) -> Iterator[Mark]:
     """Yield LaTeX's begin and end of environments."""
-    for found in ENVIRONMENT.finditer(TEX_COMMENT.sub(r"\1", text)):
-        yield found[2], found[1] == "begin"
+    for match in ENVIRONMENT.finditer(TEX_COMMENT.sub(r"\1", text)):
+        yield match[2], match[1] == "begin"
 
 
 def dollars(text: str) -> Iterator[Mark]:
@@ -95,17 +95,17 @@ def dollars(text: str) -> Iterator[Mark]:
     """
     for number, paragraph in enumerate(re.split(r"\n\s*\n", TEX_COMMENT.sub(r"\1", text))):
         inside = ""
-        for found in DOLLARS.finditer(paragraph):
-            if sign := found[1]:
+        for match in DOLLARS.finditer(paragraph):
+            if sign := match[1]:
                 inside = "" if inside == sign else sign
                 yield f"{sign}{number}", bool(inside)
 
 
 def tex_braces(text: str) -> Iterator[Mark]:
     r"""Yield the braces of LaTeX; \{ is none."""
-    for found in re.finditer(r"\\.|([{}])", TEX_COMMENT.sub(r"\1", text), re.DOTALL):
-        if found[1]:
-            yield "{", found[1] == "{"
+    for match in re.finditer(r"\\.|([{}])", TEX_COMMENT.sub(r"\1", text), re.DOTALL):
+        if match[1]:
+            yield "{", match[1] == "{"
 
 
 STRUCTURES: dict[str, dict[str, Callable[[str], Iterable[Mark]]]] = {

@@ -77,8 +77,8 @@ def label_numbers(
     """
     index = {name: number for number, name in enumerate(classes)}
     if unknown := sorted({row.label for row in rows} - index.keys()):
-        known = ", ".join(classes)
-        raise InputError(f"{source}: the label {unknown[0]!r} is none of those trained on: {known}")
+        names = ", ".join(classes)
+        raise InputError(f"{source}: the label {unknown[0]!r} is none of those trained on: {names}")
     return torch.tensor([index[row.label] for row in rows])
 
 

@@ -79,7 +79,7 @@ def main(arguments: Evaluate) -> None:
 
 
 def _given(arguments: Evaluate) -> Sequence[Labelled]:
-    """Return all texts of --data, or those of the split that was asked for."""
+    """Return all texts of --data, or those of the given split."""
     splits = labelled_text.read(arguments.data)
     if not arguments.split:
         return [row for rows in splits.values() for row in rows]

@@ -34,8 +34,8 @@ class Trained:
         device = self.classifier.V.weight.device
         log_p = torch.empty(len(texts), len(self.classes))
         with evaluating(self.classifier):
-            for part in batches.in_order(len(texts), TOGETHER):
-                rows = by_length[part]
+            for batch_rows in batches.in_order(len(texts), TOGETHER):
+                rows = by_length[batch_rows]
                 batch = collate([sentences[n] for n in rows], self.config.buckets)
                 log_p[rows] = self.classifier(batch.to(device)).log_softmax(-1).cpu()
         return log_p

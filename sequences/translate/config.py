@@ -28,14 +28,14 @@ class Config:
     """Suffix of the files to translate to."""
 
     vocabulary: int = 6000
-    """BPE pieces of each language."""
+    """BPE subwords of each language."""
     min_count: int = 2
-    """Pieces seen less often are unknown to the translator."""
+    """Subwords seen less often are unknown to the translator."""
     longest: int = 60
-    """Pieces of a training sentence at most; pairs with a longer one are left out."""
+    """Subwords of a training sentence at most; pairs with a longer one are left out."""
 
     attention: bool = True
-    """Attend to every piece of the source; otherwise the decoder knows the encoder's last state."""
+    """Attend to all subwords of the source; without, the decoder knows the encoder's last state."""
     input_feeding: bool = False
     """Feed the decoder its last attentional output (Luong et al. 2015); slower, as step by step."""
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
@@ -49,9 +49,9 @@ class Config:
     dropout: float = 0.3
     """Share of units dropped: of embeddings, of both outputs, and before the softmax."""
     word_dropout: float = 0.1
-    """Share of input pieces, on either side, that are replaced by <unk> in training."""
+    """Share of input subwords, on either side, that are replaced by <unk> in training."""
     smoothing: float = 0.1
-    """Label smoothing: share of the target that is spread over all pieces."""
+    """Label smoothing: share of the target that is spread over all subwords."""
 
     beam: int = 5
     """Beam width for translating; validation during training is greedy."""

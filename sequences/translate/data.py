@@ -15,12 +15,13 @@ from core.errors import InputError
 from core.training import batches
 from datasets import counting, parallel
 from datasets.parallel import Pair
-from datasets.pieces import Pieces
+from datasets.subwords import Subwords
 from sequences.translate.config import Config
 
 POOL = 20  # batches that are sorted by length together
-MOST_HELD_OUT = 1000  # pairs held out where no validation pairs are given:
-HELD_OUT = 20  # one of so many
+# Where no validation pairs are given, one of HELD_OUT pairs is held out, MOST_HELD_OUT at most.
+HELD_OUT = 20
+MOST_HELD_OUT = 1000
 
 
 class Parts(NamedTuple):
@@ -31,10 +32,10 @@ class Parts(NamedTuple):
 
 
 class Vocabularies(NamedTuple):
-    """The pieces of both languages."""
+    """The subwords of both languages."""
 
-    source: Pieces
-    target: Pieces
+    source: Subwords
+    target: Subwords
 
 
 def load(config: Config) -> Parts:
@@ -45,19 +46,19 @@ def load(config: Config) -> Parts:
     if config.validation:
         return Parts(pairs, parallel.load(config.validation, config.source, config.target))
     count = min(MOST_HELD_OUT, max(1, len(pairs) // HELD_OUT))
-    held, rest = parallel.hold_out(pairs, count)
-    if not rest:
+    validation, train = parallel.hold_out(pairs, count)
+    if not train:
         line = "too few different pairs to hold one out: give --validation"
         raise InputError(f"{config.data[0]}: {line}")
-    return Parts(rest, held)
+    return Parts(train, validation)
 
 
 def vocabularies(config: Config, pairs: Sequence[Pair]) -> Vocabularies:
-    """Return the pieces of both languages."""
+    """Return the subwords of both languages."""
     source, target = zip(*pairs, strict=True)
     return Vocabularies(
-        Pieces.train(source, config.vocabulary, config.min_count),
-        Pieces.train(target, config.vocabulary, config.min_count),
+        Subwords.train(source, config.vocabulary, config.min_count),
+        Subwords.train(target, config.vocabulary, config.min_count),
     )
 
 
@@ -68,25 +69,25 @@ class Encoded(NamedTuple):
     target: list[list[int]]
 
 
-def encode(pairs: Sequence[Pair], pieces: Vocabularies) -> Encoded:
+def encode(pairs: Sequence[Pair], subwords: Vocabularies) -> Encoded:
     """Return pairs as numbers."""
     source, target = zip(*pairs, strict=True)
-    return Encoded(_closed(pieces.source, source), _closed(pieces.target, target))
+    return Encoded(_closed(subwords.source, source), _closed(subwords.target, target))
 
 
-def _closed(pieces: Pieces, sentences: Sequence[str]) -> list[list[int]]:
-    return [[*row, pieces.end] for row in pieces.encode_all(sentences)]
+def _closed(subwords: Subwords, sentences: Sequence[str]) -> list[list[int]]:
+    return [[*row, subwords.end] for row in subwords.encode_all(sentences)]
 
 
 def no_longer(encoded: Encoded, longest: int) -> Encoded:
-    """Leave out pairs with a sentence of more than `longest` pieces.
+    """Leave out pairs with a sentence of more than `longest` subwords.
 
     Raises:
         InputError: none are left.
     """
     kept = [pair for pair in zip(*encoded, strict=True) if max(map(len, pair)) <= longest + 1]
     if not kept:
-        raise InputError(f"no pair has sentences of at most {longest} pieces: raise --longest")
+        raise InputError(f"no pair has sentences of at most {longest} subwords: raise --longest")
     source, target = zip(*kept, strict=True)
     return Encoded(list(source), list(target))
 
@@ -104,12 +105,12 @@ def collate(
 ) -> Batch:
     """Return rows of numbers as tensors, padded with <pad>; the lengths stay on the CPU."""
     lengths = torch.tensor([len(row) for row in source])
-    started = [[Pieces.start, *row] for row in target]
+    started = [[Subwords.start, *row] for row in target]
     return Batch(_padded(source).to(device), lengths, _padded(started).to(device))
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> Int[Tensor, "time rows"]:
-    return pad_sequence([torch.tensor(row) for row in rows], padding_value=Pieces.pad)
+    return pad_sequence([torch.tensor(row) for row in rows], padding_value=Subwords.pad)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +142,7 @@ class TrainingBatches:
         full = []
         for pool in batches.in_order(len(order), size * POOL):
             by_length = sorted(order[pool], key=lambda n: (len(target[n]), len(source[n])))
-            cut = [by_length[part] for part in batches.in_order(len(by_length), size)]
+            cut = [by_length[rows] for rows in batches.in_order(len(by_length), size)]
             full += [batch for batch in cut if len(batch) == size]
         shuffled = torch.randperm(len(full), generator=rng.generator("cpu", seed, epoch, "batches"))
         return [full[n] for n in shuffled.tolist()]

@@ -99,8 +99,8 @@ def main(arguments: Evaluate) -> None:
         results |= baselines(own.train, pairs, metrics)
     if arguments.json:
         signatures = metrics.signatures()
-        told = {"pairs": len(pairs), "beam": beam, "scores": results, "signatures": signatures}
-        print(to_json(told))
+        scores = {"pairs": len(pairs), "beam": beam, "scores": results, "signatures": signatures}
+        print(to_json(scores))
     else:
         name = " ".join(arguments.data) or split
         report(results, metrics, f"{name}: {len(pairs)} pairs, beam {beam}")

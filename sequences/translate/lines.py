@@ -52,17 +52,17 @@ def _check(trained: Trained, arguments: Lines, path: Path) -> None:
 
 
 def _warn(trained: Trained, number: int, line: str) -> None:
-    """Tell of a line that is longer than the translator reads."""
-    count = len(trained.pieces.source.encode(line))
+    """Warn of a line that is longer than the translator reads."""
+    count = len(trained.subwords.source.encode(line))
     if count > MOST:
-        told = f"line {number} has {count} pieces: only the first {MOST} were read"
-        print(f"sequences translate lines: {told}", file=sys.stderr, flush=True)
+        warning = f"line {number} has {count} subwords: only the first {MOST} were read"
+        print(f"sequences translate lines: {warning}", file=sys.stderr, flush=True)
 
 
 def _print(number: int, translations: Sequence[Translation], n_best: int) -> None:
     lines = [translation.text for translation in translations]
     if n_best > 1:
-        lines = [f"{number}\t{each.log_probability:.3f}\t{each.text}" for each in translations]
+        lines = [f"{number}\t{best.log_probability:.3f}\t{best.text}" for best in translations]
     cli.say("\n".join(lines))
 
 
@@ -74,8 +74,8 @@ def _draw(trained: Trained, line: str, translation: Translation, path: Path) -> 
     from sequences.translate import matrix  # matplotlib takes long to import
 
     weights = attention(trained, line, translation.tokens)
-    words = trained.pieces.source.surfaces(line)[: weights.shape[1] - 1]
-    replace(path, matrix.draw(words, translation.pieces, weights[: len(translation.pieces)]))
+    words = trained.subwords.source.surfaces(line)[: weights.shape[1] - 1]
+    replace(path, matrix.draw(words, translation.subwords, weights[: len(translation.subwords)]))
 
 
 if __name__ == "__main__":

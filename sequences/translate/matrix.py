@@ -1,7 +1,7 @@
 """Draws attention as a matrix: a column for each word read, a row for each word written.
 
-Pieces of a word are joined: the weight of a word read is the sum over its pieces, that of a word
-written the mean over its pieces.
+Subwords of a word are joined: the weight of a word read is the sum over its subwords, that of a
+word written the mean over its subwords.
 """
 
 import io
@@ -16,7 +16,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from datasets.pieces import text_of, words_of
+from datasets.subwords import text_of, words_of
 
 INK, GREY = "#1b1b2f", "#9a9ab0"
 HEAT = LinearSegmentedColormap.from_list("heat", ["#f4f4f8", "#ffd88a", "#f0544f", "#4a0c6b"])
@@ -32,15 +32,18 @@ def draw(
     """Return the PNG of an attention matrix.
 
     Args:
-        read: the pieces of the sentence.
-        written: the pieces of the translation.
-        alphas: for each of these how much each of those was looked at, and last the sentence's end.
+        read: the subwords of the sentence.
+        written: the subwords of the translation.
+        alphas: attention weights: a row for each of these, a column for each of those and, last,
+            for the sentence's end.
     """
-    columns, rows = words_of(read)[:MOST], words_of(written)[:MOST]
-    seen = torch.stack([alphas[:, part].sum(1) for part in [*columns, slice(len(read), None)]], 1)
-    weights = torch.stack([seen[part].mean(0) for part in rows]).float().cpu().numpy()
-    above = [*(text_of(read[part]) for part in columns), END]
-    beside = [text_of(written[part]) for part in rows]
+    columns = words_of(read)[:MOST]
+    rows = words_of(written)[:MOST]
+    end = slice(len(read), None)
+    by_word = torch.stack([alphas[:, word].sum(1) for word in [*columns, end]], 1)
+    weights = torch.stack([by_word[word].mean(0) for word in rows]).float().cpu().numpy()
+    above = [*(text_of(read[word]) for word in columns), END]
+    beside = [text_of(written[word]) for word in rows]
     return _png(weights, above, beside)
 
 

@@ -77,7 +77,7 @@ class Translator(nn.Module):
         lengths: Int[Tensor, " sources"],
         read: Int[Tensor, "time sources"],
     ) -> tuple[Float[Tensor, "sources time embedding"], Float[Tensor, "sources time places"]]:
-        """Return o_t and alpha_t after each piece of `read` (teacher forcing)."""
+        """Return o_t and alpha_t after each subword of `read` (teacher forcing)."""
         memory, state = self.encode(source, lengths)
         embedded = self._embed(self.target, read)
         if self.config.input_feeding:
@@ -86,7 +86,7 @@ class Translator(nn.Module):
         return self._attend(h.transpose(0, 1), memory)
 
     def score(self, o: Float[Tensor, "*rows embedding"]) -> Float[Tensor, "*rows vocabulary"]:
-        """Return the logits of the next piece."""
+        """Return the logits of the next subword."""
         return F.linear(o, self.target.weight, self.bias)
 
     def initial_state(self, state: State) -> State:

@@ -16,7 +16,7 @@ from core.losses import projected_cross_entropy
 from core.training import batches, cli, devices
 from core.training.arguments import TrainArguments
 from core.training.loop import evaluate, fit
-from datasets.pieces import Pieces
+from datasets.subwords import Subwords
 from sequences.translate.config import Config
 from sequences.translate.data import (
     Encoded,
@@ -55,7 +55,7 @@ class Learner(nn.Module):
         return projected_cross_entropy(o, weight, bias, wanted, self.config.smoothing), {}
 
     def sums(self, source: Tensor, lengths: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Return sums over the pieces of a batch, for `core.training.loop.evaluate`."""
+        """Return sums over the subwords of a batch, for `core.training.loop.evaluate`."""
         o, wanted = self._read(source, lengths, target[:-1], target[1:])
         log_p = self.network.score(o).log_softmax(-1).gather(-1, wanted[:, None])
         return {"nats": -log_p.sum(), "count": wanted.new_tensor(len(wanted))}
@@ -63,17 +63,17 @@ class Learner(nn.Module):
     def _read(
         self, source: Tensor, lengths: Tensor, read: Tensor, wanted: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the decoder's output before each piece of the target, and that piece."""
+        """Return the decoder's output before each subword of the target, and that subword."""
         o, _ = self.network(source, lengths, read)
-        inside = wanted != Pieces.pad
+        inside = wanted != Subwords.pad
         return o.transpose(0, 1)[inside], wanted[inside]
 
     def _drop_words(self, tokens: Int[Tensor, "time pairs"]) -> Int[Tensor, "time pairs"]:
-        """Replace some pieces by <unk>, as those will be that training never saw."""
+        """Replace some subwords by <unk>, as those will be that training never saw."""
         if not self.config.word_dropout:
             return tokens
         dropped = torch.rand(tokens.shape, device=tokens.device) < self.config.word_dropout
-        return tokens.masked_fill(dropped & (tokens > Pieces.end), Pieces.unknown)
+        return tokens.masked_fill(dropped & (tokens > Subwords.end), Subwords.unknown)
 
 
 def main(arguments: TrainArguments[Config]) -> None:
@@ -81,12 +81,12 @@ def main(arguments: TrainArguments[Config]) -> None:
     config, session, run = arguments.start()
     device = devices.select(session.device, session.threads)
     parts = load(config)
-    pieces = vocabularies(config, parts.train)
-    network = Translator(config, len(pieces.source), len(pieces.target)).to(device)
-    trained = Trained(config, network, pieces)
+    subwords = vocabularies(config, parts.train)
+    network = Translator(config, len(subwords.source), len(subwords.target)).to(device)
+    trained = Trained(config, network, subwords)
     learner = Learner(trained)
-    train = no_longer(encode(parts.train, pieces), config.longest)
-    validation = encode(parts.validation, pieces)
+    train = no_longer(encode(parts.train, subwords), config.longest)
+    validation = encode(parts.validation, subwords)
     if not session.quiet:
         print(f"{len(train.source)} training pairs, {len(parts.validation)} validation pairs")
 
@@ -103,7 +103,7 @@ def main(arguments: TrainArguments[Config]) -> None:
         run,
         config.loop,
         monitor="BLEU",
-        extras={side: vocabulary.to_json() for side, vocabulary in pieces._asdict().items()},
+        extras={side: vocabulary.to_json() for side, vocabulary in subwords._asdict().items()},
         graph=session.graph,
     )
     if run.writes:

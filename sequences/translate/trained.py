@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from core.training import checkpoint
-from datasets.pieces import Pieces
+from datasets.subwords import Subwords
 from sequences.translate.config import Config
 from sequences.translate.data import Vocabularies
 from sequences.translate.model import Translator
@@ -19,7 +19,7 @@ class Trained:
 
     config: Config
     network: Translator
-    pieces: Vocabularies
+    subwords: Vocabularies
 
     @property
     def device(self) -> torch.device:
@@ -35,7 +35,7 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
     """
     with checkpoint.opened(path, "translate", Config) as (config, saved):
         sides = [saved["extras"][side] for side in Vocabularies._fields]
-        pieces = Vocabularies(*map(Pieces.from_json, sides))
+        subwords = Vocabularies(*map(Subwords.from_json, sides))
         weights = checkpoint.part(saved["weights"], "network")
-        network = checkpoint.build(lambda: Translator(config, *map(len, pieces)), weights, path)
-    return Trained(config, network.to(device).eval(), pieces), saved
+        network = checkpoint.build(lambda: Translator(config, *map(len, subwords)), weights, path)
+    return Trained(config, network.to(device).eval(), subwords), saved

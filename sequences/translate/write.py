@@ -10,13 +10,13 @@ from torch import Tensor
 from core.beam import Hypothesis, beam_search
 from core.training import batches
 from core.training.loop import evaluating
-from datasets.pieces import Pieces, text_of
+from datasets.subwords import Subwords, text_of
 from sequences.translate.data import collate
 from sequences.translate.trained import Trained
 
 BATCH = 64  # sentences translated together
-MOST = 400  # pieces of a sentence that are read; the rest is cut
-TIMES_AS_LONG = 2  # a translation has at most so many times as many pieces as its source,
+MOST = 400  # subwords of a sentence that are read; the rest is cut
+TIMES_AS_LONG = 2  # a translation has at most so many times as many subwords as its source,
 AND_MORE = 10  # and so many more
 
 
@@ -24,7 +24,7 @@ class Translation(NamedTuple):
     """One translation of a sentence."""
 
     text: str
-    pieces: tuple[str, ...]
+    subwords: tuple[str, ...]
     tokens: tuple[int, ...]
     log_probability: float
 
@@ -36,7 +36,7 @@ def translate(
 
     A sentence without words has one empty translation.
     """
-    encoded = [row[:MOST] for row in trained.pieces.source.encode_all(sentences)]
+    encoded = [row[:MOST] for row in trained.subwords.source.encode_all(sentences)]
     order = sorted((n for n, row in enumerate(encoded) if row), key=lambda n: -len(encoded[n]))
     translated = [[Translation("", (), (), 0.0)] for _ in sentences]
     with evaluating(trained.network):
@@ -51,13 +51,13 @@ def translate(
 @torch.no_grad()
 def attention(
     trained: Trained, sentence: str, tokens: Sequence[int]
-) -> Float[Tensor, "pieces places"]:
+) -> Float[Tensor, "subwords places"]:
     """Return the attention weights of a translation.
 
-    A row for each of its pieces and its end; a column for each piece of the sentence and its end.
+    A row for each of its subwords and its end, a column for each of the source's and its end.
     """
-    source = [[*trained.pieces.source.encode(sentence)[:MOST], Pieces.end]]
-    batch = collate(source, [[*tokens, Pieces.end]], trained.device)
+    source = [[*trained.subwords.source.encode(sentence)[:MOST], Subwords.end]]
+    batch = collate(source, [[*tokens, Subwords.end]], trained.device)
     _, weights = trained.network(batch.source, batch.lengths, batch.target[:-1])
     return weights[0]
 
@@ -67,16 +67,16 @@ def _search(
 ) -> list[list[Hypothesis]]:
     """Return the best hypotheses for sources that are numbers."""
     network = trained.network
-    batch = collate([[*row, Pieces.end] for row in rows], [[]], trained.device)
+    batch = collate([[*row, Subwords.end] for row in rows], [[]], trained.device)
     memory, state = network.encode(batch.source, batch.lengths)
-    forbidden = Pieces.unspoken
+    forbidden = Subwords.unspoken
     if not trained.config.attention:  # which would say what to write for <unk>
-        forbidden = (*forbidden, Pieces.unknown)
+        forbidden = (*forbidden, Subwords.unknown)
     hypotheses = beam_search(
         network.stepper(memory),
         network.initial_state(state),
-        start=Pieces.start,
-        end=Pieces.end,
+        start=Subwords.start,
+        end=Subwords.end,
         width=max(beam, best),
         length=TIMES_AS_LONG * max(map(len, rows)) + AND_MORE,
         penalty=trained.config.length_penalty,
@@ -88,15 +88,15 @@ def _search(
 def _translation(trained: Trained, sentence: str, hypothesis: Hypothesis) -> Translation:
     """Return a hypothesis as text.
 
-    An <unk> becomes the source's piece with the largest attention weight (Luong et al. 2015b):
+    An <unk> becomes the source's subword with the largest attention weight (Luong et al. 2015b):
     mostly a name.
     """
     tokens = hypothesis.tokens
-    pieces = trained.pieces.target.spoken(tokens)
-    if Pieces.unknown in tokens:
+    subwords = trained.subwords.target.spoken(tokens)
+    if Subwords.unknown in tokens:
         places = attention(trained, sentence, tokens)[:, :-1].argmax(-1).tolist()
-        surfaces = trained.pieces.source.surfaces(sentence)
+        surfaces = trained.subwords.source.surfaces(sentence)
         for n, token in enumerate(tokens):
-            if token == Pieces.unknown:
-                pieces[n] = surfaces[places[n]]
-    return Translation(text_of(pieces), tuple(pieces), tokens, hypothesis.log_probability)
+            if token == Subwords.unknown:
+                subwords[n] = surfaces[places[n]]
+    return Translation(text_of(subwords), tuple(subwords), tokens, hypothesis.log_probability)
