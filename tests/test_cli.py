@@ -60,7 +60,7 @@ def test_a_verb_gets_the_rest_of_the_arguments(capsys: pytest.CaptureFixture[str
     ("words", "line"),
     [
         ("a.png --bogus 3", "unknown argument '--bogus'"),
-        ("a.png --jsno", "unknown argument '--jsno'; did you mean --json?"),
+        ("a.png --sze 3", "unknown argument '--sze'; did you mean --size?"),
         ("", "missing PICTURE"),
         ("a.png --size x", "--size takes an integer"),
         ("a.png --size", "--size takes an integer"),
