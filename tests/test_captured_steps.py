@@ -175,7 +175,7 @@ def test_on_a_gpu_nothing_is_copied_from_or_to_the_host(name: str) -> None:
         arguments = tuple(map(twin, given))
         with cuda_graphs.HostReads() as reads:
             loss, metrics = torch.func.functional_call(learner, weights, arguments)
-    assert reads.found == []
+    assert reads.operations == []
     assert {each.device.type for each in (loss, *metrics.values())} == {"cuda"}
 
 

@@ -157,7 +157,7 @@ def test_binary_junk_is_learned_as_bytes_and_a_line_of_100_000_characters_too(pl
         (["sample", "RUN", "--top-p", "1.5"], "top_p must be from 0 to 1"),
         (["evaluate", "RUN", "--orders", "6", "0"], "orders must be from 1 to 10"),
         (["evaluate", "RUN", "--dynamic", "nan"], "dynamic must be above 0"),
-        (["train", "--resume", "RUN", "--batch", "3"], "batch: saved 4, asked 3"),
+        (["train", "--resume", "RUN", "--batch", "3"], "batch: saved 4, given 3"),
         (["sample", "RUN", "--length", "0"], "length must be at least 1, not 0"),
         (["sample", "nowhere"], "cannot read nowhere"),
         (["evaluate", "RUN", "text.txt"], "text.txt has characters that the model has never seen"),

@@ -124,6 +124,6 @@ def test_differences_are_named_at_any_depth() -> None:
     assert differences(Outer(), Outer()) == []
     other = Outer(size=(1, 2), inner=Inner(rate=0.25))
     assert differences(Outer(), other) == [
-        "size: saved None, asked (1, 2)",
-        "rate: saved 0.5, asked 0.25",
+        "size: saved None, given (1, 2)",
+        "rate: saved 0.5, given 0.25",
     ]

@@ -177,7 +177,7 @@ def test_copies_between_devices_are_noted() -> None:
     with cuda_graphs.HostReads() as reads:
         torch.ones(2).to("meta")
         torch.empty(2, device="meta").copy_(torch.ones(2))
-    assert reads.found == ["aten._to_copy.default", "aten.copy_.default"]
+    assert reads.operations == ["aten._to_copy.default", "aten.copy_.default"]
 
 
 def test_a_loss_that_is_not_finite_is_found_in_captured_steps(
@@ -201,7 +201,7 @@ def test_a_capture_that_fails_is_one_line() -> None:
     for _ in range(cuda_graphs.WARM_UP):
         step(torch.ones(3))
     with pytest.raises(
-        InputError, match=r"\(CUDA error: operation not permitted\): use --no-graph$"
+        InputError, match=r"\(CUDA error: operation not permitted\): leave out --graph$"
     ):
         step(torch.ones(3))
 

@@ -174,6 +174,6 @@ def test_another_configuration_is_refused_by_name(unbroken: Path, tmp_path: Path
     flags = ["--resume", str(unbroken), "--hidden", "7", "--steps", "9", "--batch", "128"]
     code, output = processes.run(flags, tmp_path / "log")
     assert code == 2
-    unlike = "hidden: saved 32, asked 7; steps: saved 200, asked 9"
+    unlike = "hidden: saved 32, given 7; steps: saved 200, given 9"
     assert output == f"toy train: {unbroken} has another configuration; {unlike}\n"
     assert sorted((path.name, path.read_bytes()) for path in unbroken.iterdir()) == before

@@ -118,7 +118,7 @@ def test_a_resumed_run_has_its_own_configuration() -> None:
     del run  # and with it the lock
     assert parse("--resume", str(directory), "--preset", "large", "--dropout", "0.5")[0] == config
     with pytest.raises(
-        InputError, match=r"hidden: saved 64, asked 32; dropout: saved 0.5, asked 0.2$"
+        InputError, match=r"hidden: saved 64, given 32; dropout: saved 0.5, given 0.2$"
     ):
         parse("--resume", str(directory), "--preset", "small")
 
@@ -166,7 +166,7 @@ def test_a_checkpoint_of_another_configuration_is_not_continued() -> None:
         "training": {},
     }
     checkpoint.save(directory / "last.pt", "toy", {**payload, "config": to_dict(payload["config"])})
-    with pytest.raises(InputError, match="hidden: saved 9, asked 32"):
+    with pytest.raises(InputError, match="hidden: saved 9, given 32"):
         parse("--resume", str(directory))[2].last()
 
 

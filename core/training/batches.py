@@ -1,4 +1,4 @@
-"""Which samples form batch `step`, and with what noise: functions of (seed, step) alone.
+"""Which samples form batch `step`, and with what noise: functions of only (seed, step).
 
 Nothing here remembers how many draws came before. So a run that was killed and resumed, or one that
 several processes share, sees the same batches as one that was not.

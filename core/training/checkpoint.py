@@ -125,7 +125,7 @@ def open_run(path: Path | str, app: str) -> dict[str, Any]:
 def opened(path: Path | str, app: str, config: type[C]) -> Iterator[tuple[C, dict[str, Any]]]:
     """Read a checkpoint as `open_run` does; give its configuration and all that it holds.
 
-    Within the block, whatever its contents cause is told in one line.
+    Within the block, an error that an altered file causes becomes one line.
 
     Raises:
         InputError: as `open_run`; a part is missing; or the block raises an error that comes of

@@ -7,7 +7,7 @@
 glimpse/show.py. Flags are parsed before that file, and with it torch, is imported: --help and
 mistakes in flags are answered at once.
 
-Exit codes: 0 done; 1 some of several files failed; 2 bad input, told in one line on standard error;
+Exit codes: 0 done; 1 some of several files failed; 2 bad input, in one line on standard error;
 130, 143 stopped by SIGINT, SIGTERM.
 """
 
@@ -181,7 +181,7 @@ def parse(arguments: type[A], prog: str, argv: Sequence[str], **options: Any) ->
     Raises:
         InputError: a flag is unknown, missing or of another type, or a number is negative or not
             finite.
-        SystemExit: after printing the help, where it was asked for.
+        SystemExit: after printing the help, for --help.
     """
 
     def reject(event: ParseErrorEvent) -> None:
@@ -195,7 +195,7 @@ def parse(arguments: type[A], prog: str, argv: Sequence[str], **options: Any) ->
 
 
 def for_each(prog: str, items: Iterable[Item], work: Callable[[Item], object]) -> None:
-    """Do the work for each item; an `InputError` costs that item only and is told at once.
+    """Do the work for each item; an `InputError` costs that item only and is printed at once.
 
     Raises:
         SystemExit: code 1 if some items failed, 2 if all did.
@@ -266,7 +266,7 @@ def _fail(prog: str, line: str) -> int:
 
 
 def _full_memory(error: Exception) -> str:
-    """Return whose memory an error tells to be full, or an empty string."""
+    """Return whose memory is full by an error, or an empty string."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return "the GPU's"

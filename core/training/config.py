@@ -109,20 +109,21 @@ def read_config(directory: Path, app: str, cls: type[C]) -> C:
     return from_dict(cls, data, str(path))
 
 
-def differences(saved: Any, asked: Any) -> list[str]:
-    """One entry "field: saved X, asked Y" for each field in which two configurations of one class
+def differences(saved: Any, given: Any) -> list[str]:
+    """One entry "field: saved X, given Y" for each field in which two configurations of one class
     differ.
 
     Fields with the metadata {"place": True} say where files lie, which does not change the result.
     """
-    found = []
+    entries = []
     for field in fields(saved):
-        old, new = getattr(saved, field.name), getattr(asked, field.name)
+        old = getattr(saved, field.name)
+        new = getattr(given, field.name)
         if is_dataclass(old) and type(old) is type(new):
-            found += differences(old, new)
+            entries += differences(old, new)
         elif old != new and not field.metadata.get("place"):
-            found.append(f"{field.name}: saved {old}, asked {new}")
-    return found
+            entries.append(f"{field.name}: saved {old}, given {new}")
+    return entries
 
 
 def require_at_least(least: float, config: Any, *names: str) -> None:

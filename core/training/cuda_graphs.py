@@ -105,13 +105,13 @@ class HostReads(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.operations: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Do the operation, and note it if it is one of them."""
         result = func(*args, **(kwargs or {}))
         if func in NEED_HOST or _by_mask(func, args) or _between_devices(func, args, result):
-            self.found.append(str(func))
+            self.operations.append(str(func))
         return result
 
 
@@ -133,7 +133,7 @@ class Graphs:
         self.step, self.backend, self.device, self.most = step, backend, device, most
         self.calls: Counter[Any] = Counter()
         self.graphs: dict[Any, tuple[list[Tensor], Callable[[], None]]] = {}
-        self.told = False
+        self.noted = False
 
     def __call__(self, *batch: Tensor) -> None:
         """Do one step; raises InputError if capturing it fails."""
@@ -161,25 +161,25 @@ class Graphs:
             # After a failed capture CUDA's random numbers are unreliable, so training stops.
             why = str(error).partition("\n")[0]
             raise InputError(
-                f"the training step cannot be captured as a CUDA graph ({why}): use --no-graph"
+                f"the training step cannot be captured as a CUDA graph ({why}): leave out --graph"
             ) from error
 
     def _as_it_is(self, batch: tuple[Tensor, ...], *, watched: bool) -> None:
         with HostReads() if watched else nullcontext() as reads:
             self.backend.aside(lambda: self.step(*batch))
-        if reads and (reads.found or any(tensor.device != self.device for tensor in batch)):
+        if reads and (reads.operations or any(tensor.device != self.device for tensor in batch)):
             self.most = 0
-            reasons = ", ".join(dict.fromkeys(reads.found)) or "a batch that is there"
-            self._tell(f"it needs the host ({reasons})")
+            reasons = ", ".join(dict.fromkeys(reads.operations)) or "a batch that is there"
+            self._note(f"it needs the host ({reasons})")
         elif self.most and len(self.graphs) >= self.most:
-            self._tell(f"{self.most} shapes are, this batch has another")
+            self._note(f"{self.most} shapes are, this batch has another")
 
-    def _tell(self, why: str) -> None:
-        if not self.told:
+    def _note(self, why: str) -> None:
+        if not self.noted:
             print(
                 f"note: this training step is not captured as a CUDA graph: {why}", file=sys.stderr
             )
-        self.told = True
+        self.noted = True
 
 
 def _by_mask(func: Any, args: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Many processes under `torchrun`: each computes its own rows of the global batch, and rank 0 alone
+"""Many processes under `torchrun`: each computes its own rows of the global batch, and only rank 0
 writes.
 
     torchrun --nproc-per-node 2 -m glimpse.train    # gives what one process gives

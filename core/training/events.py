@@ -13,7 +13,7 @@ from typing import Any
 
 
 class Events:
-    """A new event file in a run's directory; TensorBoard forgets what older ones tell from `step`
+    """A new event file in a run's directory; TensorBoard drops what older ones hold from `step`
     on.
     """
 

@@ -55,8 +55,8 @@ def fit(
     Args:
         model: on its device; `forward(*batch)` gives the mean loss and a dict of means, all
             0-dimensional.
-        batch: makes the batch of a step; alone a process asks for all rows, under `torchrun` for
-            its share.
+        batch: makes the batch of a step: all rows for a single process, its share under
+            `torchrun`.
         validate: measures the model as it is now.
         run: where checkpoints and metrics go.
         config: how to train.
@@ -64,10 +64,10 @@ def fit(
         mode: whether more or less of it is better.
         extras: what else each checkpoint is to hold, e.g. class names.
         rates: factors of the learning rate, for parts of the model by name.
-        graph: capture the steps, where the device can do that and one process trains alone (see
+        graph: capture the steps, where the device can do that and a single process trains (see
             `core.training.cuda_graphs`).
-        after: is told after each step how many are done, e.g. to show now and then what the model
-            can do.
+        after: called after each step with the number of steps done, e.g. to show now and then
+            what the model can do.
 
     Raises:
         InputError: the loss or the weights are not finite any more, or a file cannot be written.
@@ -91,7 +91,7 @@ def fit(
             if validates and run.writes:
                 reseed(state.device, config.seed, state.step, "validate")
                 state.keep_if_best(validate(), monitor, mode)
-            if logs or distributed.world() == 1:  # all processes must ask at the same step
+            if logs or distributed.world() == 1:  # all processes must reduce at the same step
                 stop = distributed.anywhere(bool(received), state.device)
             if saves or stop:
                 state.save()

@@ -94,7 +94,7 @@ def pack(
 
 
 def _check(file: Path) -> None:
-    """Complain of a file that may be something else than a packed model."""
+    """Refuse a file that may be something else than a packed model."""
     if file.suffix != ".pt":
         raise InputError(f"{file}: a packed model is a .pt file; call it {file.stem or 'model'}.pt")
     if (file.parent / "config.json").exists():
@@ -104,7 +104,7 @@ def _check(file: Path) -> None:
 
 
 def without_places(config: Any) -> Any:
-    """Return a configuration that does not tell where files lie on the machine that trained it."""
+    """Return a configuration without the places of files on the machine that trained it."""
     places = {field.name: field.default for field in fields(config) if field.metadata.get("place")}
     data = getattr(config, "data", None)
     if isinstance(data, str):

@@ -11,7 +11,7 @@ class Display(Protocol):
     """Shows how far a job is."""
 
     def tick(self, step: int) -> None:
-        """Tell that `step` steps are done; called after each, so it costs next to nothing."""
+        """Note that `step` steps are done; called after each, so it costs next to nothing."""
 
     def show(self, step: int, values: Mapping[str, float]) -> None:
         """Show named numbers."""

@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from tyro import _errors as rejections  # the one place that tells why a flag was rejected
+from tyro import _errors as rejections  # the only place that says why a flag was rejected
 
 EMPTY_PATH = "the path is empty"
 """Why `core.training.cli` refuses an empty path, in the words of its error."""

@@ -97,7 +97,7 @@ class Run:
         Args:
             step: how many steps are done; what the files hold of later ones is cut.
             steps: how many there will be.
-            shown: the numbers that matter, for which a progress bar has room.
+            shown: the numbers that a progress bar shows.
 
         Raises:
             InputError: the directory cannot be written, or another process trains in it.
@@ -114,7 +114,7 @@ class Run:
 
     @contextmanager
     def _logging(self, step: int, steps: int, shown: tuple[str, ...]) -> Iterator[None]:
-        """Open the files of the directory, which this process alone writes."""
+        """Open the files of the directory, which only this process writes."""
         files.remove_leftovers(self.directory)
         with files.writing(self.directory):
             settings = files.to_json({"app": self.app, **to_dict(self.config)}, indent=2)
@@ -127,13 +127,13 @@ class Run:
             yield
         finally:
             self._display.close()
-            with suppress(OSError):  # a full disk was told where it was met
+            with suppress(OSError):  # a full disk was reported by the write that failed
                 self._rows.close()
             with suppress(OSError):
                 self._events.close()
 
     def tick(self, step: int) -> None:
-        """Tell that `step` steps are done; costs next to nothing."""
+        """Note that `step` steps are done; costs next to nothing."""
         if self.writes:
             self._display.tick(step)
 

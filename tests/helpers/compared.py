@@ -1,4 +1,4 @@
-"""The compiled kernel beside the reference in double precision."""
+"""The C engine beside the reference in double precision."""
 
 import copy
 from typing import Any
@@ -16,7 +16,7 @@ from core.engines.steps import STEPS
 from core.recurrent import Recurrent
 
 FAST_CELLS = [name for name, cell in CELLS.items() if cell in STEPS]
-"""The cells that have fast steps: the others run on the reference alone."""
+"""The cells that have fast steps: the others run only on the reference."""
 
 C_CELLS = [name for name in FAST_CELLS if STEPS[CELLS[name]] in CELL_CODES]
 """Those that have steps in C too."""

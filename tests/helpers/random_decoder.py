@@ -23,7 +23,7 @@ class Model:
         self.state = (h, torch.randn_like(h)) if cell == "lstm" else (h,)
 
     def row(self, index):
-        """The state of one row alone."""
+        """The state of a single row."""
         return tuple(part[index : index + 1] for part in self.state)
 
     def __call__(self, tokens, state):

@@ -1,4 +1,4 @@
-"""A device that captures, played on a CPU: what `core.training.cuda_graphs` asks of CUDA.
+"""A device that captures, played on a CPU: what `core.training.cuda_graphs` needs of CUDA.
 
 A capture notes every operation with the very tensors it was given, and undoes what was
 written: nothing has happened. A launch repeats the noted operations on the same memory and runs
@@ -44,29 +44,27 @@ class _Tape(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[Any, Any, Any, list[tuple[int, Tensor]], bool]] = []
-        self.before: dict[
-            int, tuple[Tensor, Tensor]
-        ] = {}  # storages written to: the tensor, and what it held
-        self.own: dict[
-            int, Tensor
-        ] = {}  # storages made in the capture; kept, so that no address is used again
+        # Storages written to, by address: the tensor, and what it held.
+        self.before: dict[int, tuple[Tensor, Tensor]] = {}
+        # Storages made in the capture, by address; kept, so that no address is used again.
+        self.own: dict[int, Tensor] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         for written in _written(func, args, kwargs):
-            place = written.untyped_storage().data_ptr()
+            place = _address(written)
             if place not in self.own and place not in self.before:
                 storage: Any = written.untyped_storage()
                 whole = torch.empty(0, dtype=torch.uint8).set_(storage)
                 self.before[place] = whole, whole.clone()
-        given = {each.untyped_storage().data_ptr() for each in _tensors((args, kwargs))}
+        inputs = {_address(tensor) for tensor in _tensors((args, kwargs))}
         result = func(*args, **kwargs)
         fresh = [
-            (n, each)
-            for n, each in enumerate(tree_leaves(result))
-            if isinstance(each, Tensor) and each.untyped_storage().data_ptr() not in given
+            (n, leaf)
+            for n, leaf in enumerate(tree_leaves(result))
+            if isinstance(leaf, Tensor) and _address(leaf) not in inputs
         ]
-        self.own |= {each.untyped_storage().data_ptr(): each for _, each in fresh}
+        self.own |= {_address(tensor): tensor for _, tensor in fresh}
         self.calls.append((func, args, kwargs, fresh, torch.is_grad_enabled()))
         return result
 
@@ -75,22 +73,26 @@ class _Tape(TorchDispatchMode):
             whole.copy_(held)
 
     def play(self) -> None:
-        with torch._C._AutoDispatchBelowAutograd():  # where the operations were met
+        with torch._C._AutoDispatchBelowAutograd():  # where the operations were recorded
             for func, args, kwargs, fresh, grad in self.calls:
-                with torch.set_grad_enabled(grad):  # some kernels ask for it
+                with torch.set_grad_enabled(grad):  # some operations read it
                     made = tree_leaves(func(*args, **kwargs))
                 for n, place in fresh:
                     place.copy_(made[n])
 
 
+def _address(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
 def _tensors(tree: Any) -> list[Tensor]:
-    return [each for each in tree_leaves(tree) if isinstance(each, Tensor)]
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
-    found = []
+    tensors = []
     for n, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             value = args[n] if n < len(args) else kwargs.get(argument.name)
-            found += _tensors(value)
-    return found
+            tensors += _tensors(value)
+    return tensors

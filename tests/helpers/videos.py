@@ -60,7 +60,7 @@ def write_h264(file, pictures, seconds):
 
 
 def true_seconds(file):
-    """The time of each frame since the first, as FFmpeg's own library tells."""
+    """The time of each frame since the first, by FFmpeg's own library."""
     with av.open(str(file)) as container:
         times = [frame.time for frame in container.decode(video=0)]
     return [time - times[0] for time in times]
