@@ -8,6 +8,6 @@ torch.set_num_threads(1)
 
 @pytest.fixture
 def silent(capsys: pytest.CaptureFixture[str]):
-    """Nothing may be told."""
+    """Nothing may be printed on standard error."""
     yield
     assert capsys.readouterr().err == ""

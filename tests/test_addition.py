@@ -49,7 +49,7 @@ def addition(*argv):
 
 
 def set_by_hand(adder):
-    """Make an adder of three sigmoid units; unit n tells whether more than n ones were added."""
+    """Make an adder of three sigmoid units; unit n is on if more than n ones were added."""
     cell = adder.recurrent.layers[0][0]
     with torch.no_grad():
         cell.U.fill_(20.0)

@@ -54,8 +54,8 @@ def test_hypotheses_have_the_scores_they_state(seed, cell, vocabulary, width, le
     together = beam_search(model, model.state, **options)
     assert len(together) == 3
     for row, found in enumerate(together):
-        (alone,) = beam_search(model, model.row(row), **options)
-        assert [h.tokens for h in found] == [h.tokens for h in alone]
+        (single,) = beam_search(model, model.row(row), **options)
+        assert [h.tokens for h in found] == [h.tokens for h in single]
         assert 1 <= len(found) <= width
         assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
         assert len({(h.tokens, h.finished) for h in found}) == len(found)

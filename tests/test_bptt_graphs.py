@@ -44,9 +44,9 @@ def test_a_closed_loop_equals_the_sequence(cell):
 def test_two_live_graphs_of_one_layer_share_no_buffers(cell):
     net, _ = pair(cell, 4, 18)
     leaves, inputs = list(net.parameters()), [torch.randn(6, 3, 4), torch.randn(6, 3, 4)]
-    alone = [torch.autograd.grad(net(x)[0].square().sum(), leaves) for x in inputs]
+    separate = [torch.autograd.grad(net(x)[0].square().sum(), leaves) for x in inputs]
     both = [net(x)[0].square().sum() for x in inputs]
-    for total, expected in zip(both, alone, strict=True):
+    for total, expected in zip(both, separate, strict=True):
         torch.testing.assert_close(torch.autograd.grad(total, leaves), expected, rtol=0, atol=0)
 
 

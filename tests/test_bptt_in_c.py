@@ -125,9 +125,8 @@ def test_bits_do_not_depend_on_threads_that_share_units(cell, batch, hidden, mon
 
 
 @needs_compiler
-@pytest.mark.parametrize(
-    "rows", [2, 60]
-)  # fewer than columns of U, and more: gathered beforehand, or in the kernel
+# Fewer rows than columns of U, gathered beforehand; and more, gathered in C.
+@pytest.mark.parametrize("rows", [2, 60])
 @pytest.mark.parametrize("cell", C_CELLS)
 def test_integers_are_one_hot_vectors(cell, rows):
     ours, reference = pair(cell, 30, 20, bias=True)

@@ -67,7 +67,7 @@ def test_states_and_inputs_of_another_shape_are_refused(cell):
 
 @pytest.mark.parametrize("wrong", [-1, 4])
 def test_integers_of_a_sequence_must_be_within_the_width(wrong):
-    cell, steps = CELLS["gru"](4, 16), 9  # more steps than columns: the kernel looks them up
+    cell, steps = CELLS["gru"](4, 16), 9  # more steps than columns: the C code looks rows of U up
     x = torch.zeros(steps, dtype=torch.long)
     x[3] = wrong
     with pytest.raises(ValueError, match=r"outside the range 0\.\.3"):

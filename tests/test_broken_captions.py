@@ -1,4 +1,4 @@
-"""What is wrong, missing or odd in caption files is told in a line."""
+"""What is wrong, missing or odd in caption files is one line."""
 
 import json
 import re
@@ -39,10 +39,10 @@ def test_pictures_without_a_text_are_reported(tmp_path: Path, capsys: pytest.Cap
     write(tmp_path / "b.txt", "")
     write(tmp_path / "c.txt", " \r\n\n")
     assert everything(captions.load(tmp_path)) == {"a.jpg": ("one",)}
-    told = (
+    printed = (
         f"warning: {tmp_path}: left out: images without a caption (3 of 4): b.jpg, c.jpg, d.jpg\n"
     )
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == printed
 
 
 def test_odd_names_and_halves_of_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

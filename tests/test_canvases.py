@@ -84,8 +84,8 @@ def test_clutter_never_comes_from_the_digit_itself():
     images[2] = 255  # the only image with anything in it
     canvas = Canvas((12, 12), clutter=3, clutter_size=4)
     layout = canvas.draw(images, 50, torch.Generator().manual_seed(0))
-    alone = canvas.paint(images, torch.full((50,), 2), layout)
-    assert torch.equal(alone.count_nonzero((1, 2, 3)), torch.full((50,), 16))
+    single = canvas.paint(images, torch.full((50,), 2), layout)
+    assert torch.equal(single.count_nonzero((1, 2, 3)), torch.full((50,), 16))
     others = canvas.paint(images, torch.full((50,), 1), layout)
     assert others.any()
 

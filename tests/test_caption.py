@@ -19,7 +19,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return save_run(tmp_path / "run")
 
 
-def told(sentence: Sentence) -> str:
+def said(sentence: Sentence) -> str:
     """The sentence as it is printed, with its confidence."""
     unsure = "unsure: " if sentence.confidence < 0.5 else ""
     return f"{unsure}{sentence.text} ({100 * sentence.confidence:.0f} %)"
@@ -35,7 +35,7 @@ def test_a_line_for_each_picture(run: Path, capsys: pytest.CaptureFixture[str]):
     assert err == ""
     sentences = [expected(run, file, 3)[0] for file in files]
     assert out.splitlines() == [
-        f"{Path(file)}: {told(one)}" for file, one in zip(files, sentences, strict=True)
+        f"{Path(file)}: {said(one)}" for file, one in zip(files, sentences, strict=True)
     ]
     assert len({one.text for one in sentences}) == 3, "the captioner sees the pictures"
 
@@ -46,7 +46,7 @@ def test_n_best(run: Path, capsys: pytest.CaptureFixture[str]):
     best, *others = capsys.readouterr().out.splitlines()
     captions = expected(run, "one.png", 2, 3)
     assert len(captions) == 3
-    assert best == f"one.png: {told(captions[0])}"
+    assert best == f"one.png: {said(captions[0])}"
     for line, each in zip(others, captions[1:], strict=True):
         assert line == f"    {each.text} ({100 * each.confidence:.0f} %)"
         scale, offset = CONFIDENCE
@@ -59,9 +59,9 @@ def test_json_lines(run: Path, capsys: pytest.CaptureFixture[str]):
     for seed in (0, 1):
         noise(seed).save(f"{seed}.png")
     assert call("1.png", "0.png", "--run", run, "--json", "--n-best", 2) == 0
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [each["file"] for each in told] == ["1.png", "0.png"]
-    for each in told:
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each["file"] for each in printed] == ["1.png", "0.png"]
+    for each in printed:
         assert each.keys() == {"file", "caption", "confidence", "unsure", "captions"}
         assert each["confidence"] == each["captions"][0]["confidence"]
         assert each["unsure"] == (each["confidence"] < 0.5)

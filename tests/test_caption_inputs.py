@@ -147,12 +147,12 @@ def test_pictures_of_every_kind(run: Path, capsys: pytest.CaptureFixture[str]):
 
 def test_pictures_are_opened_ahead_but_not_all(run: Path):
     made, _ = open_model(run, "cpu")
-    asked = []
+    requested = []
 
     def files() -> Iterable[Path]:
         for seed in range(30):
             noise(seed).save(f"{seed}.png")
-            asked.append(seed)
+            requested.append(seed)
             yield Path(f"{seed}.png")
 
     opened = caption.open_all(
@@ -160,7 +160,7 @@ def test_pictures_are_opened_ahead_but_not_all(run: Path):
     )
     for n, each in enumerate(opened):
         assert each.file.stem == str(n), "they come in order"
-        assert len(asked) <= n + caption.AHEAD + 1
+        assert len(requested) <= n + caption.AHEAD + 1
 
 
 def test_an_empty_path_is_not_the_current_folder(run: Path, capsys: pytest.CaptureFixture[str]):

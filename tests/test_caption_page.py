@@ -30,14 +30,14 @@ def test_overlays(run: Path, capsys: pytest.CaptureFixture[str]):
     noise(2, 300, 200).save("x.caption.png")
     mine = Path("x.caption.png").read_bytes()
     assert call("a", "b", "x.caption.png", "--run", run, "--overlay", ".", "--json") == 0
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [each["overlay"] for each in told] == [
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each["overlay"] for each in printed] == [
         "x-2.caption.png",
         "X-3.caption.png",
         "x.caption.caption.png",
     ]
     assert Path("x.caption.png").read_bytes() == mine
-    for each, height in zip(told, (427, 640, 427), strict=True):
+    for each, height in zip(printed, (427, 640, 427), strict=True):
         with Image.open(each["overlay"]) as drawing:
             assert drawing.format == "PNG"
             assert drawing.width == 640
@@ -105,7 +105,7 @@ def test_the_page_is_self_contained(run: Path, capsys: pytest.CaptureFixture[str
         )
         == 0
     )
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert os.listdir("new/folder") == ["my page.html"]
     read = Reader("new/folder/my page.html")
     assert read.said["title"] == ["my page"]
@@ -115,12 +115,12 @@ def test_the_page_is_self_contained(run: Path, capsys: pytest.CaptureFixture[str
     assert "script" not in read.tags
     assert "b" not in read.tags, "names and words are escaped"
     assert [image["alt"] for image in read.images] == [
-        "unsure: " * each["unsure"] + each["caption"] for each in told
+        "unsure: " * each["unsure"] + each["caption"] for each in printed
     ]
-    shown = ["unsure: " * each["unsure"] + each["caption"] for each in told]
+    shown = ["unsure: " * each["unsure"] + each["caption"] for each in printed]
     assert read.said["caption"] == shown
     assert [each.strip() for each in read.said["file"]] == [name, "two.png"]
-    others = [each["captions"][1] for each in told]
+    others = [each["captions"][1] for each in printed]
     assert [each.strip() for each in read.said["li"]] == [
         "unsure: " * (each["confidence"] < 0.5) + each["text"] for each in others
     ]

@@ -93,8 +93,8 @@ def test_a_file_without_a_split_beside_files_with_one(
     splits = captions.load(tmp_path)
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (5, 2, 0)
     what = "caption files whose names tell no split"
-    told = f"warning: {tmp_path}: left out: {what} (1): captions_extra.json\n"
-    assert capsys.readouterr().err == told
+    printed = f"warning: {tmp_path}: left out: {what} (1): captions_extra.json\n"
+    assert capsys.readouterr().err == printed
 
 
 def test_two_files_and_no_splits(tmp_path: Path):

@@ -84,9 +84,9 @@ def test_beam_search_over_the_captioner_equals_one_image_at_a_time():
 
     together = search(features)
     for image in range(IMAGES):
-        (alone,) = search(features[image : image + 1])
-        assert [h.tokens for h in alone] == [h.tokens for h in together[image]]
-        assert [h.score for h in alone] == pytest.approx([h.score for h in together[image]])
+        (single,) = search(features[image : image + 1])
+        assert [h.tokens for h in single] == [h.tokens for h in together[image]]
+        assert [h.score for h in single] == pytest.approx([h.score for h in together[image]])
 
 
 def test_coverage_counts_only_words_in_the_mask():

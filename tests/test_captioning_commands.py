@@ -138,21 +138,21 @@ def test_train_on_a_folder_evaluate_and_learn_from_rewards(photos, tmp_path, cap
         run(evaluate, runs / "captioning/first", "--split", "validation", "--json", "--beam", "2")
         == 0
     )
-    told = json.loads(capsys.readouterr().out)
-    assert set(told["scores"]) == {"this captioner"}
-    assert told["scores"]["this captioner"].keys() >= {"BLEU-4", "CIDEr", "consensus words"}
-    assert told["images"] == len(captions.load(str(photos)).validation)
-    assert sum(row["sentences"] for row in told["reliability"]) == told["images"]
+    printed = json.loads(capsys.readouterr().out)
+    assert set(printed["scores"]) == {"this captioner"}
+    assert printed["scores"]["this captioner"].keys() >= {"BLEU-4", "CIDEr", "consensus words"}
+    assert printed["images"] == len(captions.load(str(photos)).validation)
+    assert sum(row["sentences"] for row in printed["reliability"]) == printed["images"]
     trained, saved = open_model(runs / "captioning/first", "cpu")
     assert list(trained.confidence) == saved["extras"]["confidence"], "it is calibrated"
 
     other = ["--data", photos, photos, "--json", "--beam", "1", "--baselines"]
     assert run(evaluate, runs / "captioning/first", *other) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["split"] == "all"
-    assert told["images"] == 2 * len(list(photos.glob("*.png"))), "all images of other data"
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["split"] == "all"
+    assert printed["images"] == 2 * len(list(photos.glob("*.png"))), "all images of other data"
     names = {"this captioner", photos.name, "nearest neighbour", "consensus of 30"}
-    assert set(told["scores"]) == names
+    assert set(printed["scores"]) == names
 
     first = runs / "captioning/first"
     packed = tmp_path / "small.pt"
@@ -249,9 +249,9 @@ def test_the_last_blocks_are_trained_and_kept_on_later(photos, tmp_path, capsys)
 def test_broken_pictures_are_named_and_left_out(photos, tmp_path, capsys):
     (photos / "00.png").write_bytes(b"no picture")
     assert run(train, "--data", photos, *FAST, "--runs", tmp_path, "--name", "rest") == 0
-    told = capsys.readouterr().err
-    assert "00.png" in told
-    assert "left out" in told
+    printed = capsys.readouterr().err
+    assert "00.png" in printed
+    assert "left out" in printed
 
 
 def test_killed_and_resumed_ends_with_the_same_bits(photos, tmp_path):

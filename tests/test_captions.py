@@ -29,8 +29,10 @@ def test_coco_with_splits(tmp_path: Path):
             name: sha(tmp_path / "val2017" / name) for name in NAMES[:4]
         }
         assert not splits.test
-    alone = captions.load(tmp_path / "annotations" / "captions_val2017.json")
-    assert files([*alone.train, *alone.validation, *alone.test]) == files(splits.validation)
+    one_file = captions.load(tmp_path / "annotations" / "captions_val2017.json")
+    assert files([*one_file.train, *one_file.validation, *one_file.test]) == files(
+        splits.validation
+    )
 
 
 @pytest.mark.usefixtures("silent")

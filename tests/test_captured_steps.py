@@ -33,7 +33,7 @@ CPU = torch.device("cpu")
 Made = tuple[nn.Module, Callable[[int], tuple[Tensor, ...]]]
 
 
-def looking(**options: Any) -> Made:
+def glimpse_model(**options: Any) -> Made:
     config = glimpse.config.Config(
         glimpses=3,
         patch=4,
@@ -98,8 +98,10 @@ def labelling(*, pixels: bool, **options: Any) -> Made:
 
 
 STEPS: dict[str, Callable[[], Made]] = {
-    "glimpse": lambda: looking(shift=1),
-    "glimpse, lstm on canvases": lambda: looking(cell="lstm", scales=2, canvas=(20, 20), clutter=2),
+    "glimpse": lambda: glimpse_model(shift=1),
+    "glimpse, lstm on canvases": lambda: glimpse_model(
+        cell="lstm", scales=2, canvas=(20, 20), clutter=2
+    ),
     "captioning": describing,
     "captioning, pooled gru": lambda: describing(attention=False, cell="gru"),
     "video": lambda: labelling(pixels=False),

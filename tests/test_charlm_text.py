@@ -62,11 +62,11 @@ def test_unknown_characters_of_a_prompt_are_named_and_left_out(capsys):
     capsys.readouterr()
     words = ["runs/charlm/hello", "--length", 5, "--temperature", 0]
     assert run("sample", *words, "--prompt", "heZlÿ") == 0
-    told = capsys.readouterr()
-    assert "left out of the prompt, as the model has never seen it: 'Z', 'ÿ'" in told.err
-    assert told.out.startswith("hel")
+    printed = capsys.readouterr()
+    assert "left out of the prompt, as the model has never seen it: 'Z', 'ÿ'" in printed.err
+    assert printed.out.startswith("hel")
     assert run("sample", *words, "--prompt", "hel") == 0
-    assert capsys.readouterr().out == told.out
+    assert capsys.readouterr().out == printed.out
     assert run("sample", *words, "--prompt", "Z") == 0  # nothing is left of it
     assert len(capsys.readouterr().out) == 6
 

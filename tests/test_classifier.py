@@ -113,9 +113,9 @@ def test_batches_are_functions_of_the_step_and_share_rows():
     labels, *whole = make(3, slice(0, 6))
     part_labels, *part = make(3, slice(2, 4))
     assert torch.equal(part_labels, labels[2:4])
-    shown, few = Sentences(*whole), Sentences(*part)
-    assert torch.equal(few.lengths, shown.lengths[2:4])
-    assert torch.equal(few.tokens, shown.tokens[: len(few.tokens), 2:4])
+    shown, part_of_batch = Sentences(*whole), Sentences(*part)
+    assert torch.equal(part_of_batch.lengths, shown.lengths[2:4])
+    assert torch.equal(part_of_batch.tokens, shown.tokens[: len(part_of_batch.tokens), 2:4])
     for row, (number, length) in enumerate(
         zip(labels.tolist(), shown.lengths.tolist(), strict=True)
     ):

@@ -75,9 +75,9 @@ def test_given_splits_are_kept_and_what_is_missing_is_held_out(tmp_path, capsys)
             "a sentence of the test part is not trained on"
         )
         assert len(splits.validation) == 2
-        told = capsys.readouterr().err
+        printed = capsys.readouterr().err
         reason = "training texts that are in the validation or test split too"
-        assert told.endswith(f"left out: {reason} (1 of 19): seen\n")
+        assert printed.endswith(f"left out: {reason} (1 of 19): seen\n")
     column = (
         "text,label,split\n"
         + "".join(f"{r},train\n" for r in ROWS.splitlines())

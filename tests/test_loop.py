@@ -130,7 +130,7 @@ class Bad(Line):
 
 
 class _Steep(torch.autograd.Function):
-    """Zero, with an infinite slope."""
+    """Zero, with an infinite derivative."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor) -> Tensor:

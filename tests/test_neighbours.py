@@ -59,12 +59,12 @@ def test_features_are_pooled_over_pixels():
 
 def test_the_nearest_image_lends_its_first_caption():
     known, captions = images(130, 0)
-    asked, _ = images(BATCH + 20, 1)
+    queries, _ = images(BATCH + 20, 1)
     expected = []
-    for one in asked:
+    for one in queries:
         angles = [math.acos(max(-1, min(1, float(one @ other)))) for other in known]
         expected.append(captions[angles.index(min(angles))][0])
-    assert nearest(known, captions, asked) == expected
+    assert nearest(known, captions, queries) == expected
     assert nearest(known, captions, known) == [texts[0] for texts in captions]
 
 
@@ -92,14 +92,14 @@ def agreement(one, other):
 @pytest.mark.parametrize("neighbours", [1, 3, 99])
 def test_the_consensus_is_that_of_comparing_every_pair(neighbours):
     known, captions = images(14, 2)
-    asked, _ = images(5, 3)
+    queries, _ = images(5, 3)
     vectors = {
         text: [weighted(text, n, captions) for n in range(1, 5)]
         for texts in captions
         for text in texts
     }
-    found = consensus(known, captions, asked, neighbours)
-    for one, caption in zip(asked, found, strict=True):
+    found = consensus(known, captions, queries, neighbours)
+    for one, caption in zip(queries, found, strict=True):
         order = sorted(range(len(known)), key=lambda n: -float(one @ known[n]))[:neighbours]
         pool = [text for n in order for text in captions[n]]
         worth = [

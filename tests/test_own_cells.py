@@ -68,9 +68,9 @@ def test_layers_directions_and_lengths(kind):
     outputs, final = net(x, lengths=lengths)
     assert outputs.shape == (TIME, BATCH, 2 * HIDDEN)
     assert [part.shape for part in final] == [(4, BATCH, HIDDEN)] * len(kind.state_parts)
-    alone, alone_final = net(x[:2, 2:])
-    torch.testing.assert_close(outputs[:2, 2:], alone)
-    torch.testing.assert_close(tuple(part[:, 2:] for part in final), alone_final)
+    single, single_final = net(x[:2, 2:])
+    torch.testing.assert_close(outputs[:2, 2:], single)
+    torch.testing.assert_close(tuple(part[:, 2:] for part in final), single_final)
     assert not outputs[2:, 2].any()
 
 

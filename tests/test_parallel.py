@@ -27,8 +27,10 @@ def test_an_empty_line_drops_its_pair_and_is_counted(tmp_path, capsys):
         write(tmp_path / "a.cs", "jeden\ndva\ntři\n\n"),
     )
     assert parallel.load(both, "", "") == [Pair("one", "jeden"), Pair("three", "tři")]
-    told = capsys.readouterr().err
-    assert f"left out: pairs of which a line is empty here or in {both[1]} (1 of 3): line 2" in told
+    printed = capsys.readouterr().err
+    assert (
+        f"left out: pairs of which a line is empty here or in {both[1]} (1 of 3): line 2" in printed
+    )
     write(tmp_path / "b.cs", "jeden\n\n \n")  # the last translation is missing
     assert parallel.load([both[0], str(tmp_path / "b.cs")], "", "") == [Pair("one", "jeden")]
     write(tmp_path / "c.cs", "\ndva\n\n")

@@ -53,7 +53,7 @@ def save(path: Path, app: str, config: Any, model: torch.nn.Module, extras: dict
 
 
 def load(path: Path) -> tuple[Any, dict[str, Any]]:
-    """The program as a function of tensors, and what its file tells beside it."""
+    """The program as a function of tensors, and what its file says about it."""
     if path.suffix == ".onnx":
         session = onnxruntime.InferenceSession(path)
 
@@ -206,9 +206,9 @@ def test_what_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.CaptureFi
     assert not (tmp_path / "a.pt2").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"cannot write .*file/x\.pt2"):
+    with pytest.raises(InputError, match=r"cannot make the folder .*file: .*file is a file"):
         export.write(tmp_path / "file/x.pt2", Double(), {"x": torch.ones(1, 2)}, ("y",), {})
 
 

@@ -205,11 +205,11 @@ def test_integers_are_one_hot_vectors(cell, engine):
     one_hot = torch.nn.functional.one_hot(numbers, 6).double()
     start = torch.randn(4, 3, 4, dtype=torch.float64)
     state = (start, start.flip(0)) if cell == "lstm" else (start,)
-    few = numbers[:1, :1].to(torch.uint8), one_hot[:1, :1], recurrent.initial_state(1), None
+    small_batch = numbers[:1, :1].to(torch.uint8), one_hot[:1, :1], recurrent.initial_state(1), None
     for integers, floats, begin, ends in (
         (numbers, one_hot, state, None),
         (numbers, one_hot, state, lengths),
-        few,
+        small_batch,
     ):
         ours = [weighted(recurrent, x, begin, ends) for x in (integers, floats)]
         torch.testing.assert_close(*ours, rtol=1e-10, atol=1e-12)

@@ -31,11 +31,11 @@ class Kept:
 
 
 @pytest.fixture
-def room(monkeypatch: pytest.MonkeyPatch) -> None:
+def enough_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "fits", lambda size, device: size < 10_000)
 
 
-def test_captions(room: None) -> None:
+def test_captions(enough_memory: None) -> None:
     source = Kept(torch.randn(7, 4, 3).half())
     there = captioning.data.resident(source, CPU)
     assert isinstance(there, captioning.data.Resident)
@@ -54,7 +54,7 @@ def test_captions(room: None) -> None:
     assert captioning.data.resident(large, CPU) is large
 
 
-def test_clips(room: None) -> None:
+def test_clips(enough_memory: None) -> None:
     clips = [
         video.reading.LoadedClip(str(n), torch.randn(5 + n, 3), [], torch.arange(5 + n))
         for n in range(4)

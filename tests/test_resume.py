@@ -1,4 +1,4 @@
-"""Runs that are killed, stopped or meet a full disk lose nothing; each is a process."""
+"""Runs that are killed, stopped or fill the disk lose nothing; each is a process."""
 
 import json
 import os

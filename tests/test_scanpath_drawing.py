@@ -126,10 +126,10 @@ def test_contact_sheet():
     images = torch.from_numpy(np.stack([np.array(random_picture())] * 2))[:, None]
     images[1] = 0
     paths = follow(make_model(), images, CLASSES, 3)
-    alone = follow(make_model(), images[:1], CLASSES, 3)
-    torch.testing.assert_close(paths[0].probabilities, alone[0].probabilities)
+    single = follow(make_model(), images[:1], CLASSES, 3)
+    torch.testing.assert_close(paths[0].probabilities, single[0].probabilities)
     assert not torch.equal(paths[0].probabilities, paths[1].probabilities)
-    one = Image.open(io.BytesIO(drawing.contact_sheet(alone, [0])))
+    one = Image.open(io.BytesIO(drawing.contact_sheet(single, [0])))
     two = Image.open(io.BytesIO(drawing.contact_sheet(paths, [0, 1])))
     assert 1.9 * one.width < two.width < 2.1 * one.width
     assert one.height == two.height

@@ -84,9 +84,9 @@ def test_train_evaluate_classify(talk, tmp_path, capsys, monkeypatch):
     directory = tmp_path / "runs/sentiment/reviews"
 
     assert run("evaluate", directory, "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["split"], told["sentences"]) == ("test", 6)
-    assert {name: scores["accuracy"] for name, scores in told["scores"].items()} == {
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["split"], printed["sentences"]) == ("test", 6)
+    assert {name: scores["accuracy"] for name, scores in printed["scores"].items()} == {
         "this net": 1,
         "bag of words": 1,
         "majority class": 0.5,
@@ -107,10 +107,10 @@ def test_train_evaluate_classify(talk, tmp_path, capsys, monkeypatch):
     for said in (b"fine\ngrim\xff\n", b"fine\n" + "grim\n".encode("utf-16-le")):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(said)))
         assert run("classify", directory) == 2
-        told = capsys.readouterr()
-        assert told.out.startswith("pos\t")
-        assert told.out.count("\n") == 1
-        assert "standard input: line 2 is not UTF-8" in told.err
+        printed = capsys.readouterr()
+        assert printed.out.startswith("pos\t")
+        assert printed.out.count("\n") == 1
+        assert "standard input: line 2 is not UTF-8" in printed.err
 
 
 def test_splits_of_other_data(talk, tmp_path, capsys):
@@ -190,6 +190,6 @@ def test_mistakes_are_one_line(talk, tmp_path, capsys):
     ):
         capsys.readouterr()
         assert run(*argv) == 2, argv
-        told = capsys.readouterr().err
-        assert message in told, argv
-        assert told.count("\n") == 1
+        printed = capsys.readouterr().err
+        assert message in printed, argv
+        assert printed.count("\n") == 1

@@ -28,16 +28,16 @@ def test_json_is_the_episode(run: Path, capsys: pytest.CaptureFixture[str]):
     picture = random_picture()
     picture.save("noise.png")
     assert call(run, "noise.png", "--json", "--glimpses", 5, "--out", "a/b") == 0
-    (told,) = json.loads(capsys.readouterr().out)
+    (printed,) = json.loads(capsys.readouterr().out)
     expected = episode(picture, 5)
     probabilities = expected.logits[:, 0].softmax(-1)
-    assert told["file"] == "noise.png"
-    assert [Path(each) for each in told["drawn"]] == [Path("a/b/noise.scanpath.png")]
-    assert told["size"] == told["looked_at_size"] == [SIDE, SIDE]
-    assert told["prediction"] == CLASSES[int(probabilities[-1].argmax())]
-    assert told["probability"] == pytest.approx(float(probabilities[-1].max()))
-    assert len(told["glimpses"]) == 5
-    for t, glimpse in enumerate(told["glimpses"]):
+    assert printed["file"] == "noise.png"
+    assert [Path(each) for each in printed["drawn"]] == [Path("a/b/noise.scanpath.png")]
+    assert printed["size"] == printed["looked_at_size"] == [SIDE, SIDE]
+    assert printed["prediction"] == CLASSES[int(probabilities[-1].argmax())]
+    assert printed["probability"] == pytest.approx(float(probabilities[-1].max()))
+    assert len(printed["glimpses"]) == 5
+    for t, glimpse in enumerate(printed["glimpses"]):
         location = expected.locations[t, 0]
         assert glimpse["location"] == pytest.approx(location.tolist())
         assert glimpse["pixel"] == pytest.approx(((location + 1) / 2 * SIDE).tolist())
@@ -51,20 +51,20 @@ def test_sizes_and_inversion(run: Path, capsys: pytest.CaptureFixture[str]):
     wide = random_picture(30, 90)
     wide.save("wide.png")
     assert call(run, "wide.png", "--json") == 0
-    (told,) = json.loads(capsys.readouterr().out)
-    assert (told["size"], told["looked_at_size"]) == ([90, 30], [SIDE, SIDE])
+    (printed,) = json.loads(capsys.readouterr().out)
+    assert (printed["size"], printed["looked_at_size"]) == ([90, 30], [SIDE, SIDE])
     square = Image.new(wide.mode, (90, 90))  # as in training: its own aspect, on black
     square.paste(wide, (0, 30))
     location = episode(square.resize((SIDE, SIDE))).locations[-1, 0]
-    assert told["glimpses"][-1]["location"] == pytest.approx(location.tolist())
+    assert printed["glimpses"][-1]["location"] == pytest.approx(location.tolist())
     in_picture = (location + 1) * 45 - torch.tensor([0, 30])
-    assert told["glimpses"][-1]["pixel"] == pytest.approx(in_picture.tolist(), abs=1e-4)
+    assert printed["glimpses"][-1]["pixel"] == pytest.approx(in_picture.tolist(), abs=1e-4)
 
     assert call(run, "wide.png", "--json", "--native", "--invert") == 0
-    (told,) = json.loads(capsys.readouterr().out)
-    assert told["looked_at_size"] == [90, 30]
+    (printed,) = json.loads(capsys.readouterr().out)
+    assert printed["looked_at_size"] == [90, 30]
     inverted = episode(Image.fromarray(255 - np.array(wide))).locations[-1, 0]
-    assert told["glimpses"][-1]["location"] == pytest.approx(inverted.tolist())
+    assert printed["glimpses"][-1]["location"] == pytest.approx(inverted.tolist())
 
 
 def test_what_a_picture_was_brought_to_is_told_in_a_line(
@@ -157,8 +157,8 @@ def test_cmyk_deep_and_animated_pictures(
     assert call(run, "cmyk.tif", "deep.png", "animated.gif", "--json") == 0
     _, deep, animated = json.loads(capsys.readouterr().out)
     expected = episode(grey).logits[-1, 0].softmax(-1).tolist()
-    for told in (deep, animated):
-        assert list(told["glimpses"][-1]["probabilities"].values()) == pytest.approx(
+    for printed in (deep, animated):
+        assert list(printed["glimpses"][-1]["probabilities"].values()) == pytest.approx(
             expected, abs=1e-5
         )
     assert call(save_run(tmp_path / "colour", channels=3), "cmyk.tif") == 0
@@ -191,8 +191,8 @@ def test_large_pictures(run: Path, capsys: pytest.CaptureFixture[str]):
     large.paste(0, (2048, 0, 4096, 4096))
     large.save("large.bmp")
     assert call(run, "large.bmp", "--native", "--json") == 0
-    (told,) = json.loads(capsys.readouterr().out)
-    assert told["looked_at_size"] == [4096, 4096]
+    (printed,) = json.loads(capsys.readouterr().out)
+    assert printed["looked_at_size"] == [4096, 4096]
     with Image.open("scanpaths/large.scanpath.png") as drawn:
         assert max(drawn.size) < 3000
 

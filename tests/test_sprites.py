@@ -1,4 +1,4 @@
-"""Moving sprites: a function of their seed, told apart by time alone, and written as videos."""
+"""Moving sprites: a function of their seed, distinguished only by motion, and written as videos."""
 
 from pathlib import Path
 

@@ -65,14 +65,14 @@ def test_train_reports_baselines_and_evaluate_agrees(files, tmp_path, capsys):
         2,
     )
     assert run(train, *options, *FAST, "--runs", tmp_path, "--name", "words") == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for expected in (
         "the source, copied",
         "the most similar training sentence",
         "BLEU nrefs:1|case:mixed",
         "20 pairs",
     ):
-        assert expected in told
+        assert expected in printed
     assert run(evaluate, tmp_path / "translate/words", "--json") == 0
     own = json.loads(capsys.readouterr().out)
     assert set(own["scores"]) == {
@@ -137,9 +137,9 @@ def test_lines_are_written_as_soon_as_they_are_read(trained, monkeypatch, capsys
     """The second line is not UTF-8; the first one is translated by then."""
     given(monkeypatch, b"one\n\xff\nthree\n")
     assert run(lines, trained) == 2
-    told = capsys.readouterr()
-    assert told.out.count("\n") == 1
-    assert "standard input: line 2 is not UTF-8" in told.err
+    printed = capsys.readouterr()
+    assert printed.out.count("\n") == 1
+    assert "standard input: line 2 is not UTF-8" in printed.err
 
 
 def test_a_long_line_is_cut_and_reported(trained, monkeypatch, capsys):
@@ -166,9 +166,9 @@ def test_a_long_line_is_cut_and_reported(trained, monkeypatch, capsys):
 )
 def test_bad_input_is_one_line(command, flags, message, files, trained, capsys):
     assert run(command, *(flag.format(files, trained) for flag in flags)) == 2
-    told = capsys.readouterr().err
-    assert message in told
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.count("\n") == 1
 
 
 def test_killed_and_resumed_ends_with_the_same_bits(files, tmp_path, monkeypatch):

@@ -27,18 +27,18 @@ from sequences.translate.write import MOST, attention, translate
 
 SMALL = Config(vocabulary=120, embedding=8, hidden=12, dropout=0.0, loop=LoopConfig(batch=8))
 PAIRS = counting.splits()[0][:60]
-PIECES = vocabularies(SMALL, PAIRS)
+SUBWORDS = vocabularies(SMALL, PAIRS)
 CPU = torch.device("cpu")
 
 
 def translator(**changes) -> Translator:
     torch.manual_seed(0)
-    return Translator(replace(SMALL, **changes), *map(len, PIECES)).double().eval()
+    return Translator(replace(SMALL, **changes), *map(len, SUBWORDS)).double().eval()
 
 
 def some() -> data.Batch:
     """Three pairs of unequal lengths."""
-    encoded = encode([PAIRS[0], PAIRS[1], counting.Pair("one", "jeden")], PIECES)
+    encoded = encode([PAIRS[0], PAIRS[1], counting.Pair("one", "jeden")], SUBWORDS)
     return collate(*encoded, CPU)
 
 
@@ -65,10 +65,10 @@ def test_step_by_step_as_in_training(changes):
         torch.testing.assert_close(seen[::2], logits[:, t])
         torch.testing.assert_close(seen[1::2], logits[:, t])
     torch.testing.assert_close(alphas.sum(-1), torch.ones_like(alphas[..., 0]))
-    alone = collate(
+    single = collate(
         [batch.source[: batch.lengths[2], 2].tolist()], [batch.target[1:3, 2].tolist()], CPU
     )
-    o, alpha = network(alone.source, alone.lengths, alone.target[:-1])
+    o, alpha = network(single.source, single.lengths, single.target[:-1])
     torch.testing.assert_close(network.score(o)[0], logits[2, :2], msg="padding changes nothing")
     assert not alphas[2, :2, alpha.shape[-1] :].any(), "nor is it looked at"
 
@@ -96,7 +96,7 @@ def test_without_attention_all_is_in_the_last_state():
 
 
 def test_batches_are_functions_of_the_step_and_share_rows():
-    pairs = encode(PAIRS, PIECES)
+    pairs = encode(PAIRS, SUBWORDS)
     batches = TrainingBatches(pairs, SMALL, CPU)
     epoch = [batches(step, slice(0, 8)) for step in range(7)]
     rows = [tuple(row) for batch in epoch for row in batch.target.T.tolist()]
@@ -123,7 +123,7 @@ def test_batches_are_functions_of_the_step_and_share_rows():
 
 def test_long_pairs_are_left_out():
     pairs = encode(
-        [*PAIRS, counting.Pair("one " * 70, "jeden"), counting.Pair("one", "jeden " * 70)], PIECES
+        [*PAIRS, counting.Pair("one " * 70, "jeden"), counting.Pair("one", "jeden " * 70)], SUBWORDS
     )
     assert len(no_longer(pairs, 60).source) == len(PAIRS)
     with pytest.raises(InputError, match="raise --longest"):
@@ -131,7 +131,7 @@ def test_long_pairs_are_left_out():
 
 
 def test_unknown_words_are_copied_from_the_attended_place():
-    """A network that writes <unk>, looking at the second word of three, then ends."""
+    """A network that writes <unk>, attending to the second word of three, then ends."""
     words = [counting.Pair("see the dog", "vidím psa")] * 2
     subwords = Vocabularies(*(Subwords.train(side, 99) for side in zip(*words, strict=True)))
     space = subwords.target.encode("漢")[0]
@@ -140,10 +140,10 @@ def test_unknown_words_are_copied_from_the_attended_place():
     class Fixed(Translator):
         def stepper(self, memory):
             def step(tokens, state):
-                told = {Subwords.start: 4, 4: space, space: Subwords.unknown}
+                following = {Subwords.start: 4, 4: space, space: Subwords.unknown}
                 logits = torch.full((len(tokens), len(subwords.target)), -9.0)
                 for row, token in enumerate(tokens.tolist()):
-                    logits[row, told.get(token, Subwords.end)] = 9.0
+                    logits[row, following.get(token, Subwords.end)] = 9.0
                 return logits, state
 
             return step
@@ -162,15 +162,15 @@ def test_unknown_words_are_copied_from_the_attended_place():
 
 
 def test_translations_come_in_the_order_of_the_input_and_long_ones_are_cut():
-    trained = Trained(SMALL, translator().float(), PIECES)
+    trained = Trained(SMALL, translator().float(), SUBWORDS)
     short = [PAIRS[0].source, "", PAIRS[1].source, PAIRS[2].source]
     together = translate(trained, short, 2, 2)
     assert [len(found) for found in together] == [2, 1, 2, 2]
-    room = 2 * len(PIECES.source.encode(PAIRS[2].source)) + 12
-    alone = translate(trained, [short[3]], 2)[0][0]
-    assert alone.tokens[:room] == together[3][0].tokens[: len(alone.tokens)]
+    limit = 2 * len(SUBWORDS.source.encode(PAIRS[2].source)) + 12
+    single = translate(trained, [short[3]], 2)[0][0]
+    assert single.tokens[:limit] == together[3][0].tokens[: len(single.tokens)]
     seen = attention(trained, short[0], together[0][0].tokens)
-    assert seen.shape == (len(together[0][0].tokens) + 1, len(PIECES.source.encode(short[0])) + 1)
+    assert seen.shape == (len(together[0][0].tokens) + 1, len(SUBWORDS.source.encode(short[0])) + 1)
     long = translate(trained, ["two " * 3000, "two " * (MOST // 3) + "x" * 100_000], 1)
     assert max(len(found[0].tokens) for found in long) <= 2 * (MOST + 1) + 10
 

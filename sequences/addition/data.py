@@ -65,7 +65,8 @@ class TrainingBatches:
         self, step: int, rows: slice
     ) -> tuple[Int[Tensor, "time batch 2"], Int[Tensor, "time batch"]]:
         """Return the rows `rows` of the batch of step `step`."""
-        loop, device = self.config.loop, self.train.pairs.device
+        loop = self.config.loop
+        device = self.train.pairs.device
         chosen = batches.indices(loop.seed, step, len(self.train), loop.batch, device)
         batch = self.train[chosen[rows]]
         return batch.pairs, batch.sums

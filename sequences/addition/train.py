@@ -91,7 +91,8 @@ def main(arguments: TrainArguments[Config]) -> None:
 def report(directory: Path, device: torch.device) -> None:
     """Print the mistakes of a trained run and the automaton in it, and draw that."""
     trained, config = open_model(directory, device)
-    console, seed = Console(), config.loop.seed
+    console = Console()
+    seed = config.loop.seed
     _, held_out = split(config, device)
     results = measure(config, trained.adder, trained.feedforward, held_out, device)
     console.print(*tables(results, config), sep="\n")

@@ -89,7 +89,9 @@ class TextTraining(Training[Config]):
         if any(word.startswith(("--preset", "--resume")) for word in argv):
             return arguments
         config = arguments.config
-        preset = "small" if config.file else config.corpus or next(iter(PRESETS))
+        preset = config.corpus or next(iter(PRESETS))
+        if config.file:
+            preset = "small"
         return super().parse(prog, ["--preset", preset, *argv])
 
 

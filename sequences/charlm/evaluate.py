@@ -63,8 +63,11 @@ def compare(
 
 def results_table(results: dict[str, dict[str, float]], corpus: Corpus, start: int) -> Table:
     """Lay out what `compare` returns."""
-    size, unit = len(corpus.numbers), corpus.alphabet.unit
-    measured = f"all {size:,}" if start == 1 else f"the last {size - start:,} of {size:,}"
+    size = len(corpus.numbers)
+    unit = corpus.alphabet.unit
+    measured = f"the last {size - start:,} of {size:,}"
+    if start == 1:
+        measured = f"all {size:,}"
     return scores_table(
         results, f"{corpus.name}: {measured} {unit}s", f"a {unit} costs", decimals=3
     )

@@ -25,10 +25,16 @@ class CharacterModel(nn.Module):
         self.locked = config.locked_dropout
         self.weight_dropout = config.weight_dropout
         self.tied = config.tied
-        self.embedding = nn.Embedding(characters, config.embedding) if config.embedding else None
+        self.embedding = None
+        input_size = characters  # one-hot
+        if config.embedding:
+            self.embedding = nn.Embedding(characters, config.embedding)
+            input_size = config.embedding
+        if config.tied:
+            input_size = config.hidden
         self.recurrent = with_biases(
             config.cell,
-            config.hidden if config.tied else config.embedding or characters,
+            input_size,
             config.hidden,
             layers=config.layers,
             dropout=config.dropout,

@@ -50,10 +50,13 @@ def draw(
 def _png(
     weights: Float[np.ndarray, "rows columns"], above: Sequence[str], beside: Sequence[str]
 ) -> bytes:
-    above, beside = [_short(word) for word in above], [_short(word) for word in beside]
+    above = [_short(word) for word in above]
+    beside = [_short(word) for word in beside]
     rows, columns = weights.shape
-    left, top = 0.3 + LETTER * max(map(len, beside)), 0.3 + LETTER * max(map(len, above))
-    width, height = left + CELL * columns + 0.3, top + CELL * rows + 0.3
+    left = 0.3 + LETTER * max(map(len, beside))
+    top = 0.3 + LETTER * max(map(len, above))
+    width = left + CELL * columns + 0.3
+    height = top + CELL * rows + 0.3
     figure = Figure(
         (width, height), dpi=min(200, int(8000 / max(width, height))), facecolor="white"
     )
