@@ -38,7 +38,7 @@ from video.trained import build, encoder_of
 from vision.encoder import Encoder
 
 CPU = torch.device("cpu")
-NETS = ("videos-by-frame", "videos", "videos-both-ways")
+NETS = ("videos", "videos-by-frame", "videos+motion", "videos-by-frame+motion")
 COLUMNS = ("accuracy", "balanced accuracy", "area under the curve")
 
 Fold = tuple[list[LoadedClip], list[LoadedClip]]
@@ -81,6 +81,8 @@ def log_probabilities(
     train, held_out = fold
     torch.manual_seed(config.loop.seed)
     trained = build(config, encoder, classes)
+    if config.standardises:
+        trained.labeller.standardise(torch.cat([clip.frames for clip in train]))
     learner = Learner(trained, class_weights(train, len(classes)), config.loop.batch)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         run = Run(Path(folder) / "net", "video", config, quiet=True)
@@ -145,7 +147,8 @@ def main(
 
     Args:
         data: folder of the clips, with their labels.
-        nets: presets of `video train`; with "+motion" or "-motion" after its name, with or without.
+        nets: presets of `video train`; with "+motion" after its name the encoder is also shown what
+            changed since the frame before.
         folds: how many; 0: the split that is given with the data.
         seeds: how many nets of each.
         self_transition: probability that a frame has the label of the one before, for the smoothed
@@ -166,6 +169,7 @@ def main(
         for smoothed, each in scores.items():
             cells = [_spread([score[column] for score in each]) for column in COLUMNS]
             table.add_row(f"{net}{smoothed}", *cells)
+            print(f"{net}{smoothed}:", ", ".join(cells), flush=True)
     Console().print(table)
 
 

@@ -244,3 +244,23 @@ def test_padding_teaches_nothing_both_ways():
     other = torch.where((labels < 0)[..., None], torch.randn_like(features), features)
     first = torch.tensor(True)
     assert torch.equal(learning(features, labels, first)[0], learning(other, labels, first)[0])
+
+
+def test_features_are_standardised_over_the_training_clips():
+    net, x = make(standardise=True)
+    features = 3 + 2 * x.flatten(0, 1)
+    features[:, 0] = 7.0  # which never changes
+    net.standardise(features.float())
+    plain, _ = make()
+    plain.load_state_dict(net.state_dict(), strict=False)
+    deviation = features.std(0) + 0.05
+    expected = (features - features.mean(0)) / deviation
+    ours, _ = net(features.view_as(x))
+    theirs, _ = plain(expected.view_as(x))
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_an_encoder_that_is_trained_has_features_of_its_own_scale():
+    assert not replace(CONFIG, encoder="micro", standardise=True).standardises
+    assert "mean" not in dict(make()[0].named_buffers())
+    assert "mean" in dict(make(standardise=True)[0].named_buffers())

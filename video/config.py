@@ -42,6 +42,8 @@ class Config(EncoderOptions):
     motion: bool = False
     """Show the encoder what changed since the frame before, too."""
 
+    standardise: bool = False
+    """Bring each feature of a frozen encoder to mean 0 and deviation 1 over the training clips."""
     cell: Literal["lstm", "gru", "rnn", "none"] = "lstm"
     """The recurrent cell; none: every frame is labelled by itself."""
     bidirectional: bool = False
@@ -84,6 +86,11 @@ class Config(EncoderOptions):
         """Whether the encoder's weights change, so that its features cannot be kept."""
         return self.encoder in FROM_SCRATCH
 
+    @property
+    def standardises(self) -> bool:
+        """Whether features are standardised: those of a frozen encoder only."""
+        return self.standardise and not self.trains_encoder
+
 
 SPRITES = Config(
     encoder="micro",
@@ -94,9 +101,17 @@ SPRITES = Config(
         steps=900, batch=32, learning_rate=4e-3, warm_up=90, clip=1.0, validate_every=300
     ),
 )
+SPRITE_PAIRS = replace(
+    SPRITES,
+    data="sprite-pairs",
+    motion=True,
+    bidirectional=True,
+    loop=replace(SPRITES.loop, steps=3000, batch=16, learning_rate=3e-3, validate_every=500),
+)
 VIDEOS = Config(
     data="FOLDER",
     encoder="lite0",
+    standardise=True,
     dropout=0.5,
     loop=LoopConfig(
         steps=300,
@@ -112,7 +127,7 @@ VIDEOS = Config(
 )
 PRESETS = {
     "sprites": SPRITES,
-    "sprite-pairs": replace(SPRITES, data="sprite-pairs"),
+    "sprite-pairs": SPRITE_PAIRS,
     "videos": VIDEOS,
     "videos-both-ways": replace(VIDEOS, bidirectional=True),
     "videos-by-frame": replace(VIDEOS, cell="none"),

@@ -10,7 +10,7 @@ given the whole sequence.
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor, nn
 
 from core.cell import State
@@ -18,6 +18,7 @@ from core.recurrent import with_biases
 from core.training import distributed
 from video.config import Config
 
+LEAST_DEVIATION = 0.05  # added to that of a feature, so that one that hardly changes stays small
 LARGEST_CHANGE = 4.0  # of log p between two frames, that the smoothing term counts
 
 
@@ -33,11 +34,16 @@ class Labeller(nn.Module):
     """
 
     thresholds: Tensor
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, config: Config, features: int, classes: int, *, multi: bool = False):
         super().__init__()
         self.config = config
         self.multi = multi
+        if config.standardises:
+            self.register_buffer("mean", torch.zeros(features))
+            self.register_buffer("deviation", torch.ones(features))
         self.frame = nn.Linear(features, config.frame)
         self.recurrent = None
         outputs = config.frame
@@ -67,12 +73,21 @@ class Labeller(nn.Module):
         from the end.
         """
         dropout = self.config.dropout
-        a = F.relu(self.frame(features.to(self.frame.weight.dtype)))
+        x = features.to(self.frame.weight.dtype)
+        if self.config.standardises:
+            x = (x - self.mean) / self.deviation
+        a = F.relu(self.frame(x))
         a = F.dropout(a, dropout, self.training)
         if self.recurrent is None:
             return self.V(a), state
         h, state = self.recurrent(a, state, lengths)
         return self.V(F.dropout(h, dropout, self.training)), state
+
+    def standardise(self, features: Shaped[Tensor, "frames features"]) -> None:
+        """Set mean and deviation to those of the features of the training clips."""
+        x = features.float()
+        self.mean.copy_(x.mean(0))
+        self.deviation.copy_(x.std(0) + LEAST_DEVIATION)
 
     def log_p(self, logits: Float[Tensor, "*batch classes"]) -> Float[Tensor, "*batch classes"]:
         """Return the log-probability of each label: exclusive ones sum to 1."""

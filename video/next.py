@@ -95,17 +95,37 @@ def stretches_of(
     for frame in encode(trained, source):
         features.append(frame.features[-1:].cpu())
         times.append(frame.seconds)
-    shown = torch.cat(features)
-    log_p = trained.label(shown)[0].cpu()
+    end = source.times[-1] + 1 / source.rate
+    return divided(trained, film.name, torch.cat(features), times, end, seconds)
+
+
+def divided(
+    trained: Trained,
+    film: str,
+    features: Float[Tensor, "frames features"],
+    times: Sequence[float],
+    end: float,
+    seconds: float,
+) -> list[Stretch]:
+    """Return the frames of a film in stretches of so many seconds, with the net's doubt in each.
+
+    Args:
+        trained: the net.
+        film: its name.
+        features: what the encoder gives for each frame.
+        times: when each frame is shown, in seconds.
+        end: when the film ends.
+        seconds: length of a stretch.
+    """
+    log_p = trained.label(features)[0].cpu()
     doubts = doubt(log_p, several=trained.multi)
     numbers = (torch.tensor(times, dtype=torch.float64) / seconds).floor().long()
     stretches = []
     for number in numbers.unique().tolist():
         inside = numbers == number
-        end = min((number + 1) * seconds, source.times[-1] + 1 / source.rate)
-        mean = shown[inside].float().mean(0)
-        stretch = Stretch(film.name, number * seconds, end, float(doubts[inside].mean()), mean)
-        stretches.append(stretch)
+        mean = features[inside].float().mean(0).cpu()
+        stop = min((number + 1) * seconds, end)
+        stretches.append(Stretch(film, number * seconds, stop, float(doubts[inside].mean()), mean))
     return stretches
 
 

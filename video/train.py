@@ -183,6 +183,8 @@ def main(arguments: TrainArguments[Config]) -> None:
         adopt(trained, old, saved)
     train = read(config, encoder, splits.train, rate, quiet=session.quiet)
     validation = read(config, encoder, splits.validation, rate, quiet=session.quiet)
+    if config.standardises and not old:
+        trained.labeller.standardise(torch.cat([clip.frames for clip in train]))
     learner = Learner(trained, _weights(train, splits, config), config.loop.batch).to(device)
     fit(
         learner,
