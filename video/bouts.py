@@ -137,7 +137,8 @@ def _ethogram(films: Sequence[_Film]) -> bytes:
         for name in film.behaviours:
             own = [span for span in film.spans if span.label == name]
             rows[f"{film.name}: {name}"] = own
-    return timeline(rows, classes, "Ethogram")
+    length = max(end(film.seconds) for film in films)
+    return timeline(rows, classes, "Ethogram", limits=(0.0, length))
 
 
 def _agreement(films: Sequence[_Film], theirs: dict[str, _Film], arguments: Bouts) -> Table:

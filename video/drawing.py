@@ -95,6 +95,7 @@ def timeline(
     classes: Sequence[str],
     title: str = "",
     *,
+    limits: tuple[float, float] | None = None,
     differences: bool = False,
 ) -> bytes:
     """Return the PNG of segments over an axis of time, with a legend of the classes that occur.
@@ -103,6 +104,8 @@ def timeline(
         rows: for each row its name, such as "prediction" and "truth", and its segments.
         classes: names of the labels, in the order that gives them their colours.
         title: a line above.
+        limits: the time in seconds at which the axis begins and ends; by default the first start
+            and the last end of the segments.
         differences: whether marks show where two rows differ.
 
     Raises:
@@ -111,7 +114,9 @@ def timeline(
     spans = [span for row in rows.values() for span in row]
     if not spans:
         raise ValueError("a timeline needs a segment")
-    start, end = min(span.start for span in spans), max(span.end for span in spans)
+    if limits is None:
+        limits = min(span.start for span in spans), max(span.end for span in spans)
+    start, end = limits
     bars = [columns(row, classes, start, end, WIDTH - MARGIN - LEFT) for row in rows.values()]
     parts = []
     if title:

@@ -173,7 +173,8 @@ def _finish(labelled: Labelled, source: str, name: str, arguments: Label) -> lis
                 name: [span for span in labelled.spans if span.label == name]
                 for name in labelled.classes
             }
-        replace(arguments.timeline, timeline(rows, labelled.classes, title))
+        limits = (labelled.seconds[0], labelled.end)
+        replace(arguments.timeline, timeline(rows, labelled.classes, title, limits=limits))
     if arguments.review:
         review.write(arguments.review, labelled, source, arguments.fps)
     drawn = (arguments.timeline, arguments.overlay, arguments.review)
