@@ -1,15 +1,13 @@
-"""The recurrent core against torch.nn on a CPU, float32, no bias.
+"""Recurrent layers against torch.nn on a CPU, float32, no bias.
 
     uv run python -m benchmarks.recurrent --threads 1            # tables; some four minutes
-    uv run python -m benchmarks.recurrent --threads 2 --check    # exit code 1 if a bar is missed
-    uv run python -m benchmarks.recurrent --sweep                # "auto" over 105 shapes
+    uv run python -m benchmarks.recurrent --threads 2 --check    # exit code 1 if a target is missed
+    uv run python -m benchmarks.recurrent --sweep                # auto, 105 shapes; two minutes
 
-`--check` needs a quiet machine.
-
-One process, everything interleaved; times are medians over rounds (CPU time on one thread,
-wall-clock time on several), ratios medians of the ratios within a round. The share is that of the
-rate of a large matrix product, measured in the same run. Peak memory is that of a process of its
-own, above what it has before the first step.
+--check needs a quiet machine. One process, everything interleaved; times are medians over rounds
+(CPU time on one thread, wall-clock time on several), ratios medians of the ratios within a round.
+The share is that of the rate of a large matrix product, measured in the same run. Peak memory is
+that of a process of its own, above what it has before the first step.
 """
 
 import subprocess

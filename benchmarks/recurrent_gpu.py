@@ -1,4 +1,4 @@
-"""The engines of the recurrent core on a GPU: cuDNN (`fused`) and the steps in torch (`bptt`).
+"""The engines of recurrent layers on a GPU: cuDNN (`fused`) and the steps in torch (`bptt`).
 
     uv run python -m benchmarks.recurrent_gpu
     uv run python -m benchmarks.recurrent_gpu --device cpu --rounds 1 --toy    # at toy size

@@ -63,7 +63,7 @@ def draw(path: Path, frames: int) -> Path:
 
 
 def nets() -> dict[str, Trained]:
-    """The model that comes along, and an untrained one of the size of the preset `videos`."""
+    """The default model, and an untrained one of the size of the preset `videos`."""
     torch.manual_seed(0)
     large = build(VIDEOS, encoder_of(VIDEOS), tuple("abcdefgh"))
     large.labeller.eval()

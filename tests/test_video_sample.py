@@ -37,7 +37,7 @@ def test_a_sample_is_labelled_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
         name == sprites.CLASSES[n]
         for name, n in zip(labels_of("labels/sample.frames.csv"), labels, strict=True)
     ]
-    assert sum(right) > 0.85 * len(right), "by the model that comes along"
+    assert sum(right) > 0.85 * len(right), "by the default model"
 
 
 def test_samples_are_functions_of_seed_and_number(run: Path, capsys):

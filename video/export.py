@@ -33,9 +33,9 @@ class Step(nn.Module):
         self.config = trained.config
         self.encoder = trained.encoder
         self.labeller = trained.labeller
-        core = self.labeller.recurrent
-        self.parts = 0 if core is None else len(core.layers[0][0].state_parts)
-        if core is not None:
+        recurrent = self.labeller.recurrent
+        self.parts = 0 if recurrent is None else len(recurrent.layers[0][0].state_parts)
+        if recurrent is not None:
             core.engine = "reference"  # plain operations, which any machine has
 
     def forward(
