@@ -36,7 +36,7 @@ class Step(nn.Module):
         recurrent = self.labeller.recurrent
         self.parts = 0 if recurrent is None else len(recurrent.layers[0][0].state_parts)
         if recurrent is not None:
-            core.engine = "reference"  # plain operations, which any machine has
+            recurrent.engine = "reference"  # plain operations, which any machine has
 
     def forward(
         self,
