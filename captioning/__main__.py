@@ -1,5 +1,8 @@
 """The command `captioning`: `uv run captioning caption photo.jpg`, or `python -m captioning`."""
 
+import os
+import sys
+
 from captioning.arguments import Caption, Evaluate, Export
 from captioning.config import EXPECTED, PRESETS, Config
 from core.training import cli
@@ -17,7 +20,13 @@ COMMANDS: cli.Commands = {
 
 def main() -> int:
     """Run the command named first on the command line."""
-    return cli.main("captioning", COMMANDS)
+    code = cli.main("captioning", COMMANDS)
+    if sys.argv[1:2] == ["caption"]:
+        # All is written. To take down torch would take half a second and 100 MB.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":

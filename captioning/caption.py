@@ -40,7 +40,7 @@ from datasets.pictures import encode, find_pictures, name_outputs, open_picture
 from vision.encoder import Preprocessing
 
 BATCH = 16  # pictures written about together
-AHEAD = 8  # pictures opened before the encoder asks for them
+AHEAD = 8  # pictures opened before the encoder asks for them, and encoded before they are needed
 READERS = 2  # threads that open them
 SIDE_KEPT = 640  # longer side of a picture as it is kept until it is drawn
 FLAT = 8  # largest difference of values, 0..255, in a picture of one colour
@@ -95,7 +95,8 @@ def main(arguments: Caption) -> None:
     cards = []
     count = 0
     progress = Progress(len(files))
-    encoded = encode_all(trained, open_all(files, trained.encoder.preprocessing, complain))
+    opened = open_all(files, trained.encoder.preprocessing, complain)
+    encoded = encode_all(trained, opened, arguments.threads)
     for captioned in caption(trained, encoded, arguments.beam, arguments.n_best):
         count += 1
         drawing = drawings.get(captioned.file)
@@ -162,10 +163,25 @@ def open_all(
         pool.shutdown(cancel_futures=True)
 
 
-def encode_all(trained: Trained, pictures: Iterable[Opened]) -> Iterator[Encoded]:
-    """Encode pictures one by one: on a CPU that is as fast as several together."""
-    for file, picture, pixels in pictures:
-        yield Encoded(file, picture, trained.encode(pixels[None])[0])
+def encode_all(trained: Trained, pictures: Iterable[Opened], threads: int = 1) -> Iterator[Encoded]:
+    """Encode pictures in threads, up to `AHEAD` before they are asked for; yield them in order.
+
+    Each thread encodes one picture at a time: on a CPU that is as fast as several together.
+    Meanwhile others are opened and written about.
+    """
+    waiting: deque[tuple[Opened, Future[Tensor]]] = deque()
+    pictures = iter(pictures)
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        while True:
+            for opened in islice(pictures, AHEAD - len(waiting)):
+                waiting.append((opened, pool.submit(trained.encode, opened.pixels[None])))
+            if not waiting:
+                return
+            opened, features = waiting.popleft()
+            yield Encoded(opened.file, opened.picture, features.result()[0])
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def caption(

@@ -66,19 +66,33 @@ class Pixels:
         return pixels
 
 
-class Resident:
-    """All features of a source, on a device; or what `change` makes of them, in half precision."""
+class Changed:
+    """What a function makes of the images of a source, kept in half precision once it is made."""
 
-    def __init__(
-        self,
-        source: Source,
-        device: torch.device,
-        change: Callable[[Tensor], Tensor] | None = None,
-    ):
+    def __init__(self, source: Source, change: Callable[[Tensor], Tensor]):
+        self.source = source
+        self.change = change
+        self.kept: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __call__(self, rows: Sequence[int]) -> Shaped[Tensor, "images *shape"]:
+        """What was made of the images of these numbers."""
+        missing = [row for row in dict.fromkeys(rows) if row not in self.kept]
+        if missing:
+            made = self.change(self.source(missing)).half()
+            self.kept |= dict(zip(missing, made, strict=True))
+        return torch.stack([self.kept[row] for row in rows])
+
+
+class Resident:
+    """All features of a source, on a device."""
+
+    def __init__(self, source: Source, device: torch.device):
         parts = []
-        for rows in batches.in_order(len(source), 32):
-            part = source(range(rows.start, rows.stop)).to(device)
-            parts.append(change(part).half() if change else part)
+        for rows in batches.in_order(len(source), 256):
+            parts.append(source(range(rows.start, rows.stop)).to(device))
         self.features = torch.cat(parts)
 
     def __len__(self) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from captioning import objective
 from captioning.config import Config
-from captioning.data import Part, Resident, TrainingBatches, encode, load, resident
+from captioning.data import Changed, Part, TrainingBatches, encode, load, resident
 from captioning.evaluate import baselines, calibration, measure, print_scores, references
 from captioning.model import Captioner
 from captioning.names import names_of
@@ -171,7 +171,7 @@ def main(arguments: TrainArguments[Config]) -> None:
     if first and not same_eye:
         _stitch(trained, first, train, config)
     if tail and not config.tune_rate:
-        parts = {name: _through(trained, part, device) for name, part in parts.items()}
+        parts = {name: _through(trained, part) for name, part in parts.items()}
         train = parts["train"]
     learner = Learner(
         trained,
@@ -232,10 +232,10 @@ def _stitch(trained: Trained, first: Trained, train: Part, config: Config) -> No
     stitch(trained.decoder.visual, cells, train.source, first.decoder.visual, old)
 
 
-def _through(trained: Trained, part: Part, device: torch.device) -> Part:
+def _through(trained: Trained, part: Part) -> Part:
     """Return a part with what trained blocks, which now stay as they are, make of its images."""
-    source = Resident(part.source, device, trained.features)
-    mirrored = part.mirrored and Resident(part.mirrored, device, trained.features)
+    source = Changed(part.source, trained.features)
+    mirrored = part.mirrored and Changed(part.mirrored, trained.features)
     return replace(part, source=source, mirrored=mirrored)
 
 

@@ -78,7 +78,8 @@ class Trained:
         """Return the `best` sentences about each picture, the best first, by beam search.
 
         Where the best sentence lacks a name that the encoder's classifier is sure of, the search
-        is done once more, and may copy it. Names outside the vocabulary are put in their places.
+        is done once more, and may copy it; and a third time, where it is copied more easily. Names
+        outside the vocabulary are put in their places.
         """
         features = features.to(self.decoder.bias.device)
         sentences = self._search(features, beam, best, None)
@@ -86,12 +87,13 @@ class Trained:
         if names is None or not self.config.name_bonus:
             return sentences
         probabilities = names(features[:, -1:] if self.tail else features)
-        missing = names.missing(probabilities, [best[0].tokens for best in sentences])
-        rows = missing.any(1).nonzero().squeeze(1)
-        if len(rows):
-            again = self._search(features[rows], beam, best, missing[rows])
-            for row, found in zip(rows.tolist(), again, strict=True):
-                sentences[row] = found
+        for stronger in (1.0, 2.0):
+            missing = names.missing(probabilities, [one[0].tokens for one in sentences])
+            rows = missing.any(1).nonzero().squeeze(1)
+            if len(rows):
+                again = self._search(features[rows], beam, best, stronger * missing[rows])
+                for row, found in zip(rows.tolist(), again, strict=True):
+                    sentences[row] = found
         for image, pairs in enumerate(names.replaced(probabilities)):
             if pairs:
                 sentences[image] = [_renamed(one, pairs) for one in sentences[image]]
