@@ -16,6 +16,7 @@ from PIL import Image
 from captioning import evaluate, pack, train
 from captioning.config import Config
 from captioning.data import Pixels, TrainingBatches, encode, pad
+from captioning.export import Encode
 from captioning.trained import open_model
 from core.errors import InputError
 from core.training import checkpoint, cli
@@ -237,6 +238,8 @@ def test_the_last_blocks_are_trained_and_kept_on_later(photos, tmp_path, capsys)
     cached = one.features(Trunk(one.encoder, 1)(pixels).half())
     assert torch.allclose(features, cached, atol=0.05)
     assert two.features(features) is features, "three dimensions are features"
+    _, cells, *_ = Encode(one)(pixels)  # what is exported
+    assert torch.equal(cells, one.decoder.see(features).cells)
 
     assert run(train, *options, "--start", first, "--name", "eye") == 0
     assert open_model(eye, "cpu")[0].tail is None, "the encoder as it was"
