@@ -3,10 +3,10 @@
 import os
 import sys
 
-from captioning.arguments import Caption, Evaluate, Export
+from captioning.arguments import Caption, Evaluate, Export, Pack
 from captioning.config import EXPECTED, PRESETS, Config
 from core.training import cli
-from core.training.arguments import Pack, Training
+from core.training.arguments import Training
 from core.training.cli import Command
 
 COMMANDS: cli.Commands = {

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from core.training.arguments import Pack as PackRun
 from core.training.cli import Computing
 
 
@@ -20,7 +21,7 @@ class Caption(Computing):
     """Pictures, folders of them, or - for a list of paths on standard input."""
     run: Path | None = None
     """Run directory or checkpoint; default: the model that comes with this package."""
-    beam: int = 3
+    beam: int = 5
     """Beam width; 1 is greedy."""
     n_best: int = 1
     """Sentences about each picture, each with its confidence."""
@@ -56,6 +57,14 @@ class Evaluate(Computing):
     """Measure captions copied from the nearest training images, too."""
     json: bool = False
     """Print the scores as JSON instead of a table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack(PackRun):
+    """Make one small file of a trained captioner, in half precision, to keep or to ship."""
+
+    average: Path | None = None
+    """Run that this one started from: the file has the means of both runs' weights."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ from core.cell import State
 from datasets.text import Vocabulary
 from vision.encoder import CLASSES, Encoder
 
-SURE = 0.3  # probability from which a name may be copied
+SURE = 0.2  # probability from which a name may be copied
 TABLE = Path(__file__).parents[1] / "vision" / "imagenet_words.txt"
 
 

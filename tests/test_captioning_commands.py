@@ -231,6 +231,11 @@ def test_the_last_blocks_are_trained_and_kept_on_later(photos, tmp_path, capsys)
     assert any(not torch.equal(own[key], learned[key]) for key in own)
     assert all(torch.equal(value, two.tail.state_dict()[key]) for key, value in learned.items())
 
+    assert run(pack, then, tmp_path / "mean.pt", "--average", first) == 0
+    mean = open_model(tmp_path / "mean.pt", "cpu")[0].decoder.output.weight
+    halves = (one.decoder.output.weight + two.decoder.output.weight) / 2
+    assert torch.equal(mean, halves.half().float())
+
     pixels = one.encoder.preprocessing(Image.open(photos / "00.png"))[None]
     features = one.encode(pixels)
     assert features.shape == (1, 50, 1280), "the last row is what the classifier reads"
@@ -243,6 +248,8 @@ def test_the_last_blocks_are_trained_and_kept_on_later(photos, tmp_path, capsys)
 
     assert run(train, *options, "--start", first, "--name", "eye") == 0
     assert open_model(eye, "cpu")[0].tail is None, "the encoder as it was"
+    assert run(pack, then, tmp_path / "none.pt", "--average", eye) == 2
+    assert "none was the start of the other" in capsys.readouterr().err
     assert run(train, *options, "--start", first, "--tune-blocks", "2") == 2
     assert "give that here too" in capsys.readouterr().err
     assert run(train, *options, "--tune-blocks", "16") == 2

@@ -147,7 +147,7 @@ def test_a_name_that_no_caption_showed_takes_the_place_of_a_word_like_it():
     assert names.words[fox] == names.words[dog] == vocabulary.number("dog")
     probabilities = torch.zeros(4, len(names.words))
     probabilities[0, fox] = 0.4
-    probabilities[1, fox] = 0.29  # not sure
+    probabilities[1, fox] = 0.19  # not sure
     probabilities[2, fox], probabilities[2, dog] = 0.4, 0.5  # a dog, rather
     probabilities[3, dog] = 0.9
     pairs = names.replaced(probabilities)
@@ -179,7 +179,7 @@ def test_names_to_copy_are_sure_and_missing():
     place = {cat: row_of(names, "cat"), couch: row_of(names, "couch"), dog: row_of(names, "dog")}
     probabilities = torch.zeros(4, len(names.words))
     probabilities[:, place[dog]] = 0.6
-    probabilities[0, place[cat]] = 0.29
+    probabilities[0, place[cat]] = 0.19
     probabilities[1, place[couch]] = 0.4
     missing = names.missing(probabilities, [(4,), (4, cat), (4, dog), (4, dogs)])
     wanted = torch.zeros(4, len(names.words))
