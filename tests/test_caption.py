@@ -33,7 +33,7 @@ def test_a_line_for_each_picture(run: Path, capsys: pytest.CaptureFixture[str]):
     assert call("one.png", "inside", "--run", run) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    sentences = [expected(run, file, 3)[0] for file in files]
+    sentences = [expected(run, file, 5)[0] for file in files]
     assert out.splitlines() == [
         f"{Path(file)}: {said(one)}" for file, one in zip(files, sentences, strict=True)
     ]
@@ -65,7 +65,7 @@ def test_json_lines(run: Path, capsys: pytest.CaptureFixture[str]):
         assert each.keys() == {"file", "caption", "confidence", "unsure", "captions"}
         assert each["confidence"] == each["captions"][0]["confidence"]
         assert each["unsure"] == (each["confidence"] < 0.5)
-        captions = expected(run, each["file"], 3, 2)
+        captions = expected(run, each["file"], 5, 2)
         assert each["caption"] == each["captions"][0]["text"]
         assert [c["text"] for c in each["captions"]] == [c.text for c in captions]
         confidences = [c["confidence"] for c in each["captions"]]
@@ -120,7 +120,7 @@ def test_a_text_beside_each_picture(run: Path, capsys: pytest.CaptureFixture[str
     assert err.startswith("captioning caption: skipped 1 of 3 pictures that have a .txt file")
     assert Path("in/b.txt").read_text() == "mine"
     for name in ("a", "c"):
-        text = expected(run, f"in/{name}.png", 3)[0].text
+        text = expected(run, f"in/{name}.png", 5)[0].text
         assert Path(f"in/{name}.txt").read_text(encoding="utf-8") == f"{text}\n"
     assert call("in", "--run", run, "--txt", "--overwrite") == 0
     assert Path("in/b.txt").read_text(encoding="utf-8") != "mine"
