@@ -22,7 +22,8 @@ from datasets.boxes import Boxes
 from glimpse.sensor import Batch
 
 DRAWS = 6  # random numbers for each image
-LARGEST, STRONGEST = 1.25, 0.3
+LARGEST = 1.25  # factor of the scale
+STRONGEST = 0.3  # change of a colour
 
 Image = Shaped[Tensor, "channels height width"]
 

@@ -30,6 +30,8 @@ class Config:
     workers: int = field(default=2, metadata={"place": True})
     """Threads that decode the images of a class folder."""
 
+    start: str | None = field(default=None, metadata={"place": True})
+    """Run or checkpoint of the same sizes and classes whose weights to start from."""
     shift: int = 0
     """Most pixels by which training images are shifted at random, in each direction (no canvas)."""
     augment: tuple[Literal["turns", "flips", "scale", "colour"], ...] = ()

@@ -111,7 +111,8 @@ class TrainingBatches:
 
     def __call__(self, step: int, rows: slice) -> tuple[Any, ...]:
         """Return the rows `rows` of the batch of step `step`; the images are a `sensor.Batch`."""
-        loop, device = self.config.loop, self.source.labels.device
+        loop = self.config.loop
+        device = self.source.labels.device
         indices = self._indices(step)
         generator = rng.generator(device, loop.seed, step, "batch")
         shape = self.config.glimpses, loop.batch, 2
@@ -139,7 +140,9 @@ class TrainingBatches:
         self, indices: Int[Tensor, " batch"], rows: slice, generator: torch.Generator
     ) -> Batch:
         """Return these images, shifted or on canvases if the configuration says so."""
-        source, size, most = self.source, self.config.loop.batch, self.config.shift
+        source = self.source
+        size = self.config.loop.batch
+        most = self.config.shift
         canvas = make_canvas(self.config)
         if canvas is not None:
             images = _of_one_size(source).images

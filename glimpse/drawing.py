@@ -55,7 +55,8 @@ def together(paths: Sequence[Scanpath], caption: str) -> bytes:
 
 def animation(path: Scanpath, caption: str) -> bytes:
     """Return the animated GIF of one scanpath: a frame for each glimpse, the last one held."""
-    plate, count = Plate(path, caption), len(path)
+    plate = Plate(path, caption)
+    count = len(path)
     frames = [_lay_out([plate], columns=1, glimpses=t + 1, dpi=100).image() for t in range(count)]
     width, height = frames[0].size
     roll = Image.new(
@@ -104,7 +105,10 @@ class Plate:
         classes: int = 10,  # at most so many are shown: those most probable at any glimpse
         mark: float = 0.155,  # diameter of a glimpse's number
     ):
-        self.path, self.caption, self.colour, self.mark = path, caption, colour, mark
+        self.path = path
+        self.caption = caption
+        self.colour = colour
+        self.mark = mark
         self.colours = matplotlib.colormaps["plasma"](np.linspace(0.36, 0.93, len(path)))
         self.picture = path.picture.copy()
         self.picture.thumbnail((1000, 1000))  # more could not be seen
@@ -161,7 +165,8 @@ class Plate:
 
     def _draw_seen(self, page: Page, x: float, y: float, glimpses: int) -> None:
         """Draw a column for each glimpse: its number, patches and the image as known by then."""
-        scales, (width, height) = len(self.path.widths), self.known
+        scales = len(self.path.widths)
+        width, height = self.known
         known = seen_so_far(self.path, UNSEEN)
         below = y + scales * self.column
         for t in range(glimpses):
@@ -226,7 +231,8 @@ def _lay_out(
     """Return a page of plates in rows, drawn up to a number of glimpses."""
     wide = max(plate.width for plate in plates) + BETWEEN
     high = max(plate.height for plate in plates) + BETWEEN
-    rows, around = math.ceil(len(plates) / columns), 2 * MARGIN - BETWEEN
+    rows = math.ceil(len(plates) / columns)
+    around = 2 * MARGIN - BETWEEN
     page = Page(columns * wide + around, rows * high + around, dpi)
     for n, plate in enumerate(plates):
         row, column = divmod(n, columns)

@@ -81,7 +81,8 @@ class ContextNetwork(nn.Module):
     def __init__(self, channels: int, cells: int):
         super().__init__()
         self.cells = cells
-        half, whole = CONTEXT_FILTERS // 2, CONTEXT_FILTERS
+        whole = CONTEXT_FILTERS
+        half = whole // 2
         self.convolutions = nn.Sequential(
             convolution(channels, half),
             convolution(half, whole, stride=2),

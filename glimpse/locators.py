@@ -137,7 +137,8 @@ def peak(belief: Float[Tensor, "batch rows rows"]) -> Float[Tensor, "batch 2"]:
     """
     batch, rows, _ = belief.shape
     best = belief.flatten(1).argmax(1)
-    row, column = best // rows, best % rows
+    row = best // rows
+    column = best % rows
     steps = torch.arange(-1, 2, device=belief.device)
     bordered = F.pad(belief, (1, 1, 1, 1), value=-torch.inf)
     images = torch.arange(batch, device=belief.device)[:, None, None]

@@ -32,10 +32,12 @@ def draw(image: UInt8[Tensor, "channels height width"], retina: Retina) -> Page:
     frame = page.paste(to_picture(image), LEFT, TOP, width, height, interpolation="bicubic")
     _draw_coordinates(page, width, height)
 
-    prepared, location = retina.prepare(image[None]), torch.tensor([LOCATION])
+    prepared = retina.prepare(image[None])
+    location = torch.tensor([LOCATION])
     patches = retina(prepared, location)[0]
     corners = retina.corners(prepared.half_sizes, location)[0] * PIXEL
-    x, side = LEFT + width + 0.5, (height - 0.3) / 3
+    x = LEFT + width + 0.5
+    side = (height - 0.3) / 3
     colours = matplotlib.colormaps["plasma"]([0.45, 0.68, 0.9])
     for k, wide in enumerate(retina.widths):
         outline = {"fill": False, "edgecolor": colours[k], "linewidth": 2}
@@ -51,7 +53,9 @@ def draw(image: UInt8[Tensor, "channels height width"], retina: Retina) -> Page:
 
 def _draw_coordinates(page: Page, width: float, height: float) -> None:
     """Corners, centre and axes of the image, and the location looked at."""
-    right, bottom, style = LEFT + width, TOP + height, {"size": 10, "color": INK, "ha": "center"}
+    right = LEFT + width
+    bottom = TOP + height
+    style = {"size": 10, "color": INK, "ha": "center"}
     for text, x, y, below in (
         ("(−1, −1)", LEFT, TOP, -0.18),
         ("(1, −1)", right, TOP, -0.18),

@@ -70,7 +70,8 @@ class Retina(nn.Module):
                 f"factor {factor} gives patches of {widths} pixels: "
                 "each must be wider than the last"
             )
-        self.size, self.scales = size, scales
+        self.size = size
+        self.scales = scales
         self.widths = widths
         edges = torch.stack([_cell_edges(size, width) for width in widths])
         sides = edges.diff()

@@ -242,7 +242,8 @@ def _find(images: Sequence[Path]) -> tuple[list[Path], bool]:
 def _draw(looked: Looked, target: Path, *, gif: bool) -> list[Path]:
     from glimpse import drawing  # imports matplotlib, which takes seconds
 
-    path, caption = looked.path, looked.file.name
+    path = looked.path
+    caption = looked.file.name
     make_folder(target.parent)
     if len(looked.paths) > 1:
         replace(target, drawing.together(looked.paths, caption))

@@ -4,6 +4,7 @@ uv run glimpse train                                    # built-in digits
 uv run glimpse train --preset mnist28 --root DIRECTORY  # MNIST
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from core.errors import InputError
 from core.files import replace
-from core.training import cli, devices
+from core.training import checkpoint, cli, devices
 from core.training.arguments import TrainArguments
 from core.training.loop import fit
 from datasets.boxes import Boxes
@@ -71,6 +72,9 @@ def main(arguments: TrainArguments[Config]) -> None:
         raise InputError("a map is learned from hints: add --hints BOXES.csv")
     model = Learner(config, splits.train.channels, len(classes)).to(device)
 
+    if config.start is not None and run.last() is None:
+        start_from(model, config.start, classes)
+
     def validate() -> dict[str, float]:
         p = probabilities(model, splits.validation, config.glimpses, greedy)
         return {"accuracy": accuracy(p, splits.validation.labels)[-1]}
@@ -91,6 +95,17 @@ def main(arguments: TrainArguments[Config]) -> None:
         print(f"images: {describe(splits, config)}")
         drawing = draw(best, splits.validation, run.directory)
         print(f"{run.directory} holds the run; where it looked: {drawing}")
+
+
+def start_from(model: RecurrentAttention, path: str, classes: Sequence[str]) -> None:
+    """Load the weights of a trained model.
+
+    Raises `InputError` if they are of a model of other sizes or classes.
+    """
+    first, saved = open_model(path, "cpu")
+    if saved["extras"]["classes"] != list(classes):
+        raise InputError(f"{path} knows other classes: {', '.join(saved['extras']['classes'])}")
+    checkpoint.restore(model, first.state_dict(), path)
 
 
 def image_shape(images: Labelled) -> list[int | None]:
