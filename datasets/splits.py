@@ -81,7 +81,10 @@ class Splits:
 
     def to(self, device: torch.device | str) -> Splits:
         """Return the same splits on `device`."""
-        return Splits(self.train.to(device), self.validation.to(device), self.test.to(device))
+        validation = self.validation.to(device)
+        if self.test is self.validation:
+            return Splits(self.train.to(device), validation, validation)
+        return Splits(self.train.to(device), validation, self.test.to(device))
 
 
 def shuffled(images: Images) -> Images:

@@ -66,6 +66,8 @@ def test_without_a_test_part_the_validation_images_stand_for_it(tmp_path):
     make(tmp_path / "val", 2, 2, first=20)
     splits = load(tmp_path)
     assert splits.test is splits.validation
+    moved = splits.to("cpu")
+    assert moved.test is moved.validation
     assert sorted(splits.validation.names) == [
         *("cat/00.png", "cat/01.png"),
         *("dog/00.png", "dog/01.png"),

@@ -7,6 +7,7 @@ import pytest
 import torch
 from glimpse_command import glimpse, refused
 
+from core.training import checkpoint
 from datasets import boards
 from datasets.splits import Images
 from glimpse.config import TEACHER
@@ -19,7 +20,7 @@ def make():
     """A net whose only active feature is the brightness of the view, which speaks for class 1."""
     torch.manual_seed(0)
     model = Teacher(replace(TEACHER, context=32, filters=8), 1, 2).eval()
-    model.convolutions = torch.nn.AvgPool2d(4)
+    model.convolutions = torch.nn.Sequential(torch.nn.AvgPool2d(4))
     model.action = torch.nn.Linear(1, 2)
     with torch.no_grad():
         model.action.weight.copy_(torch.tensor([[0.0], [10.0]]))
@@ -76,6 +77,15 @@ def test_a_teacher_teaches_one_that_searches(tmp_path, capfd):
     assert "add --hints" in refused(capfd)
     assert glimpse("stop", run) == 2
     assert "--error PERCENT or --glimpses NUMBER" in refused(capfd)
+    assert glimpse("train", *search, "--hints", boxes, "--start", run, "--learning-rate", "0") == 0
+    first, again = (
+        checkpoint.load(tmp_path / "glimpse" / name / "best.pt", "glimpse")["weights"]
+        for name in ("search", "search-2")
+    )
+    assert torch.equal(first["action.weight"], again["action.weight"])
+    assert torch.equal(first["location.prior.weight"], again["location.prior.weight"])
+    assert glimpse("train", "--start", run, "--runs", tmp_path) == 2
+    assert "knows other classes: mousebite" in refused(capfd)
     table = tmp_path / "paths.csv"
     picture = next((tmp_path / "boards" / "test").glob("*/*.png"))
     show = ["show", run, picture, "--csv", table, "--out", tmp_path / "drawn"]
