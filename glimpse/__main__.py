@@ -15,7 +15,7 @@ COMMANDS: cli.Commands = {
         ),
     },
     "evaluate": Command("measure a trained model beside its baselines", Evaluate),
-    "stop": Command("set when a trained model stops looking", Stop),
+    "stop": Command("set when a trained model is sure enough to answer", Stop),
     "show": Command("draw where a trained model looks at pictures", Show),
     "sample": Command("draw circuit boards with a defect each, to try the others on", Sample),
     "pack": Command("make one small file of a trained model, to keep", Pack),

@@ -38,7 +38,7 @@ class Evaluate(Computing):
 
 @dataclass(frozen=True, kw_only=True)
 class Stop(Computing):
-    """Set when a trained model stops looking, by its validation images."""
+    """Set when a trained model is sure enough to answer, by its validation images."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run directory or checkpoint; the threshold is written into it."""

@@ -1,4 +1,4 @@
-"""Draws error against the mean number of glimpses, by the threshold at which the looking stops."""
+"""Draws error against the mean number of glimpses, for all thresholds of stopping."""
 
 from collections.abc import Sequence
 

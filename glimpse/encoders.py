@@ -1,4 +1,4 @@
-"""Convolutional nets that read patches, and a first look at the whole image.
+"""Convolutional nets that read patches, and a coarse view of the whole image.
 
 `ConvGlimpseNetwork` replaces the linear layer that reads the patches in the paper's glimpse
 network: one small net, shared by the scales, since a wider patch shows the same things smaller.

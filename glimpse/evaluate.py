@@ -28,7 +28,7 @@ from datasets.splits import Labelled, Splits
 from glimpse.arguments import Evaluate
 from glimpse.config import Config
 from glimpse.data import load, load_boxes, load_own
-from glimpse.measures import balanced_accuracy, found, look, share_read
+from glimpse.measures import balanced_accuracy, found, roll_out, share_read
 from glimpse.model import Policy, RecurrentAttention, center, greedy, open_model, random, sampling
 from glimpse.stopping import Trade, curve, trade
 
@@ -39,7 +39,7 @@ def probabilities(
     model: RecurrentAttention, images: Labelled, glimpses: int, policy: Policy
 ) -> Float[Tensor, "glimpses count classes"]:
     """Return p_t for every image after each glimpse."""
-    return look(model, images, glimpses, policy).p
+    return roll_out(model, images, glimpses, policy).p
 
 
 def monte_carlo(
@@ -77,7 +77,7 @@ class Report:
     glimpses: int
     classes: tuple[str, ...]
     balanced_accuracy: float
-    share_read: float  # of the pixels of an image, by `glimpses` glimpses and the first look
+    share_read: float  # of the pixels of an image, by `glimpses` glimpses and the coarse view
     milliseconds: float  # of CPU time an image, for `glimpses` glimpses
     found: dict[str, list[float]] | None = None  # share of images with a glimpse on a box by then
     stop: Trade | None = None  # error and mean glimpses with the threshold of the checkpoint
@@ -100,15 +100,15 @@ def measure(
     most = 2 * glimpses
     anywhere = random(rng.generator(images.labels.device, "random locations"))
     policies = {"greedy": greedy, "random": anywhere, "center": center}
-    looks = {name: look(model, images, most, policy) for name, policy in policies.items()}
-    accuracies = {name: accuracy(each.p, images.labels) for name, each in looks.items()}
+    rollouts = {name: roll_out(model, images, most, policy) for name, policy in policies.items()}
+    accuracies = {name: accuracy(each.p, images.labels) for name, each in rollouts.items()}
     if samples > 1:
         p = monte_carlo(model, images, most, samples)
         accuracies[f"mean of {samples}"] = accuracy(p, images.labels)
-    p = looks["greedy"].p[:glimpses]
+    p = rollouts["greedy"].p[:glimpses]
     found_by = None
     if boxes is not None:
-        found_by = {name: found(each.locations, boxes) for name, each in looks.items()}
+        found_by = {name: found(each.locations, boxes) for name, each in rollouts.items()}
     return Report(
         accuracies,
         confusion(p[-1], images.labels).tolist(),
@@ -116,7 +116,7 @@ def measure(
         images.classes,
         balanced_accuracy(p[-1], images.labels),
         share_read(model.config, glimpses, images.sizes),
-        look(model, images, glimpses, greedy).milliseconds,
+        roll_out(model, images, glimpses, greedy).milliseconds,
         found_by,
         None if threshold is None else trade(p, images.labels, threshold),
         curve(p, images.labels),
@@ -149,7 +149,7 @@ def tables(report: Report, split: str) -> list[Table]:
 
 
 def summary(report: Report) -> str:
-    """Return in a few lines what the looking cost and came to."""
+    """Return in a few lines what the rollouts cost and came to."""
     lines = [
         f"balanced accuracy {100 * report.balanced_accuracy:.2f} %; {report.glimpses} glimpses "
         f"read {100 * report.share_read:.1f} % as many numbers as an image has pixels, "

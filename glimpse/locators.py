@@ -1,7 +1,7 @@
-"""What proposes the next location: the paper's network, one with a first look, or a map.
+"""What proposes the next location: the paper's network, one with a coarse view, or a map.
 
 A locator is called as in `RecurrentAttention.rollout`. Its memory is what it knows beside the
-recurrent state h: nothing, a first look at the whole image, or a map of where the thing may be.
+recurrent state h: nothing, a coarse view of the whole image, or a map of where the thing may be.
 
     memory = locator.start(images)
     mean = locator.mean(h, memory)                    # the mean of the policy
@@ -67,7 +67,7 @@ class LocationNetwork(nn.Linear):
 
 
 class ContextLocation(LocationNetwork):
-    """The paper's with a first look: m_t = tanh(s (V_l h_{t-1} + V_c context(image)))."""
+    """The paper's with a coarse view: m_t = tanh(s (V_l h_{t-1} + V_c context(image)))."""
 
     def __init__(self, channels: int, config: Config):
         super().__init__(config)

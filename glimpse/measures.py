@@ -1,4 +1,4 @@
-"""Measures of looking: where glimpses go, what they cost, and how well classes are told apart."""
+"""Measures of rollouts: where glimpses go, what they cost, and how well classes are told apart."""
 
 import time
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ BATCH = 500  # images of a rollout
 
 
 @dataclass(frozen=True)
-class Looks:
+class Rollouts:
     """What a policy's rollouts came to."""
 
     p: Float[Tensor, "glimpses count classes"]  # of the classes after each glimpse
@@ -26,7 +26,9 @@ class Looks:
     milliseconds: float  # of CPU time an image, reading the files included
 
 
-def look(model: RecurrentAttention, images: Labelled, glimpses: int, policy: Policy) -> Looks:
+def roll_out(
+    model: RecurrentAttention, images: Labelled, glimpses: int, policy: Policy
+) -> Rollouts:
     """Return the rollouts of all images."""
     p = []
     locations = []
@@ -37,7 +39,7 @@ def look(model: RecurrentAttention, images: Labelled, glimpses: int, policy: Pol
             p.append(episode.logits.softmax(-1))
             locations.append(episode.locations)
     seconds = time.process_time() - start
-    return Looks(torch.cat(p, 1), torch.cat(locations, 1), 1000 * seconds / len(images))
+    return Rollouts(torch.cat(p, 1), torch.cat(locations, 1), 1000 * seconds / len(images))
 
 
 def found(locations: Float[Tensor, "glimpses count 2"], boxes: Boxes) -> list[float]:
@@ -50,7 +52,7 @@ def found(locations: Float[Tensor, "glimpses count 2"], boxes: Boxes) -> list[fl
 def share_read(config: Config, glimpses: int, sizes: list[tuple[int, int]]) -> float:
     """Return the numbers that the sensor reads of an image, as a share of its pixels.
 
-    A cell of a patch or of the first look is one number, the mean of its pixels.
+    A cell of a patch or of the coarse view is one number, the mean of its pixels.
     """
     numbers = config.context**2 + glimpses * config.scales * config.patch**2
     pixels = sum(height * width for height, width in sizes) / len(sizes)

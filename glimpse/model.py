@@ -18,7 +18,7 @@ gradients, and REINFORCE's are the noisiest: with s = 1 the locations saturate i
 anything is learned.
 
 These are the paper's parts. Others take their places by configuration: a convolutional net that
-reads the patches (glimpse/encoders.py), a first look at the whole image or a map to search on in
+reads the patches (glimpse/encoders.py), a coarse view of the whole image or a map to search on in
 place of the location network (glimpse/locators.py).
 """
 

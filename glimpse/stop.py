@@ -1,4 +1,4 @@
-"""Set when a trained model stops looking, by its validation images.
+"""Set when a trained model is sure enough to answer, by its validation images.
 
     uv run glimpse stop runs/glimpse/cluttered60 --error 3.5    # fewest glimpses for at most 3.5 %
     uv run glimpse stop runs/glimpse/cluttered60 --glimpses 4   # least error for 4 on average

@@ -21,7 +21,7 @@ THRESHOLDS = 200  # that are tried, closer together towards 1
 class Trade:
     """What a threshold costs and gives."""
 
-    threshold: float  # probability of a class that ends the looking
+    threshold: float  # probability of a class above which the model answers
     glimpses: float  # on average
     error: float  # percent
 

@@ -85,7 +85,7 @@ def test_the_next_glimpse_goes_to_the_peak_of_the_map_before_it():
     torch.testing.assert_close(again.logits, episode.logits)
 
 
-def test_a_first_look_moves_the_first_glimpse_of_the_paper_s_locator():
+def test_a_coarse_view_moves_the_first_glimpse_of_the_paper_s_locator():
     torch.manual_seed(0)
     config = Config(context=16, what="conv", filters=8, patch=8, what_units=8, where_units=4)
     model = RecurrentAttention(config, 1, 2).eval()

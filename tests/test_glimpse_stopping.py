@@ -1,4 +1,4 @@
-"""Stop when sure, and the measures of looking, against values worked out by hand."""
+"""Stopping when sure, and the measures of rollouts, against values worked out by hand."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def test_balanced_accuracy_is_the_mean_over_classes():
     assert measures.balanced_accuracy(p, labels) == pytest.approx((2 / 3 + 1) / 2)
 
 
-def test_a_look_is_found_once_it_was_on_a_box():
+def test_an_image_is_found_once_a_glimpse_was_on_a_box():
     boxes = torch.tensor([[[0.0, 0.0, 0.5, 0.5]], [[0.0, 0.0, 0.5, 0.5]], [[torch.nan] * 4]])
     there, away = [0.2, 0.2], [-0.5, 0.2]
     locations = torch.tensor([[away, away, there], [there, away, there], [away, away, there]])
