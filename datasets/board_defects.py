@@ -22,6 +22,7 @@ class Site:
     place: Point
     normal: Point  # of the nearest edge, out of the copper
     depth: float  # pixels to that edge
+    room: float  # half of the width of the copper there
 
 
 def find_site(kind: str, copper: Mask, random: np.random.Generator) -> Site | None:
@@ -30,10 +31,10 @@ def find_site(kind: str, copper: Mask, random: np.random.Generator) -> Site | No
     outside = cv2.distanceTransform((~copper).astype(np.uint8), cv2.DIST_L2, 5)
     around = np.ones((25, 25), np.uint8)
     candidates = {
-        "pinhole": inside >= 10,
-        "spurious_copper": outside >= 13,
+        "pinhole": inside >= 11,
+        "spurious_copper": outside >= 17,
         "mousebite": (inside > 0) & (inside < 2) & (cv2.dilate(inside, around) >= 4),
-        "spur": (outside > 0) & (outside < 2) & (cv2.dilate(outside, around) >= 11),
+        "spur": (outside > 0) & (outside < 2) & (cv2.dilate(outside, around) >= 12),
         "open": _ridge(inside) & (inside >= 2.5) & (inside <= 8),
         "short": _ridge(outside) & (outside >= 3) & (outside <= 18),
     }[kind]
@@ -54,7 +55,8 @@ def find_site(kind: str, copper: Mask, random: np.random.Generator) -> Site | No
         normal = np.array([1.0, 0.0])
     else:
         normal = np.array([slope_x, slope_y]) / length
-    return Site(np.array([column, row], float), normal, depth)
+    room = float(cv2.dilate(inside, around)[row, column])
+    return Site(np.array([column, row], float), normal, depth, room)
 
 
 def _ridge(distance: Float[np.ndarray, "height width"]) -> Mask:
@@ -79,7 +81,7 @@ def _across(distance: Float[np.ndarray, "height width"], row: int, column: int) 
 
 def _bite(copper: Mask, site: Site, random: np.random.Generator) -> Mask:
     """A bite out of the edge, less deep than the copper is wide."""
-    radius = random.uniform(4, 7)
+    radius = min(10.0, site.room * random.uniform(1.1, 1.5))
     return copper & ~_blob(copper.shape, site.place, radius, random)
 
 
@@ -90,7 +92,7 @@ def _gap(copper: Mask, site: Site, random: np.random.Generator) -> Mask:
 
 def _hole(copper: Mask, site: Site, random: np.random.Generator) -> Mask:
     """A hole within the copper."""
-    radius = random.uniform(3.5, min(8.0, site.depth - 4))
+    radius = random.uniform(5, min(10.0, site.depth - 4))
     return copper & ~_blob(copper.shape, site.place, radius, random)
 
 
@@ -101,14 +103,14 @@ def _bridge(copper: Mask, site: Site, random: np.random.Generator) -> Mask:
 
 def _bump(copper: Mask, site: Site, random: np.random.Generator) -> Mask:
     """A bump on the edge that reaches no other copper."""
-    radius = random.uniform(4, 6.5)
+    radius = random.uniform(6, 9)
     tip = site.place + site.normal * random.uniform(0, 3)
     return copper | _blob(copper.shape, tip, radius, random)
 
 
 def _speck(copper: Mask, site: Site, random: np.random.Generator) -> Mask:
     """Copper apart from all other."""
-    radius = random.uniform(4, min(9.0, site.depth - 5))
+    radius = random.uniform(6, min(10.0, site.depth - 5))
     return copper | _blob(copper.shape, site.place, radius, random)
 
 
