@@ -96,7 +96,7 @@ def main(arguments: Caption) -> None:
     count = 0
     progress = Progress(len(files))
     opened = open_all(files, trained.encoder.preprocessing, complain)
-    encoded = encode_all(trained, opened, arguments.threads)
+    encoded = encode_all(trained, opened, arguments.threads if len(files) > 1 else 0)
     for captioned in caption(trained, encoded, arguments.beam, arguments.n_best):
         count += 1
         drawing = drawings.get(captioned.file)
@@ -166,9 +166,12 @@ def open_all(
 def encode_all(trained: Trained, pictures: Iterable[Opened], threads: int = 1) -> Iterator[Encoded]:
     """Encode pictures in threads, up to `AHEAD` before they are asked for; yield them in order.
 
-    Each thread encodes one picture at a time: on a CPU that is as fast as several together.
-    Meanwhile others are opened and written about.
+    With no thread, this one encodes: a thread has memory of its own, too much for one picture.
     """
+    if not threads:
+        for file, picture, pixels in pictures:
+            yield Encoded(file, picture, trained.encode(pixels[None])[0])
+        return
     waiting: deque[tuple[Opened, Future[Tensor]]] = deque()
     pictures = iter(pictures)
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
