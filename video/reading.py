@@ -1,7 +1,9 @@
 """Clips as the labeller learns from them: frames or their features, and the labels of each.
 
 Features of a frozen encoder are kept: one file a clip, with checksums, named by the hashes of the
-encoder, of the video and of how its frames are chosen. So nothing ever goes out of date.
+encoder, of the video and of how its frames are chosen. So nothing ever goes out of date. It is
+not the cache of `vision.features`, which has a file for each picture: an hour of film would be
+100,000 of them, and the numbers and times of its frames must be kept too.
 """
 
 import hashlib
