@@ -17,8 +17,9 @@ from core.training import batches, devices
 from datasets import captions
 from datasets.captions import CaptionedImage
 from datasets.text import Vocabulary
-from vision.encoder import Encoder, Preprocessing, Trunk
+from vision.encoder import Encoder, Preprocessing
 from vision.features import extract, readable, report_broken
+from vision.tuning import Trunk
 
 IN_MEMORY = 1 << 30  # bytes of pixels that are kept; further pictures are opened again each time
 

@@ -25,7 +25,7 @@ from captioning.model import Captioner, Seen
 from captioning.trained import Trained, open_model
 from core.training import cli, export
 from core.training.config import to_dict
-from vision.encoder import Trunk
+from vision.tuning import Trunk
 
 ENCODED = ("state", "cells", "keys", "mean", "names")
 WRITTEN = ("log_p", "state_after", "alpha")

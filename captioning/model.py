@@ -125,7 +125,7 @@ class Captioner(nn.Module):
         """Return what the decoder reads of the images, from the encoder's features.
 
         Where the encoder's last blocks were trained, their last row is for the classifier
-        (`vision.encoder.Tail`).
+        (`vision.tuning.Tail`).
         """
         names = None
         known = features

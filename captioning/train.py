@@ -31,8 +31,9 @@ from core.training.arguments import TrainArguments
 from core.training.config import to_dict
 from core.training.loop import evaluating, fit
 from datasets.text import Vocabulary
-from vision.encoder import Encoder, Tail, Trunk, encoder_of
+from vision.encoder import Encoder, encoder_of
 from vision.features import extract
+from vision.tuning import Tail, Trunk
 
 
 class Learner(nn.Module):

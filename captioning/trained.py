@@ -22,7 +22,8 @@ from captioning.names import copying, names_of, replace_words
 from core.beam import Hypothesis, beam_search
 from core.training import checkpoint
 from datasets.text import Vocabulary, joined
-from vision.encoder import Encoder, Tail, Trunk, open_encoder
+from vision.encoder import Encoder, open_encoder
+from vision.tuning import Tail, Trunk
 
 DEFAULT = Path(__file__).parent / "default.pt"
 

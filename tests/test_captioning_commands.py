@@ -23,7 +23,8 @@ from core.training import checkpoint, cli
 from core.training.config import LoopConfig
 from datasets import captions, scenes
 from datasets.text import Vocabulary
-from vision.encoder import Tail, Trunk, make_encoder
+from vision.encoder import make_encoder
+from vision.tuning import Tail, Trunk
 
 ROOT = Path(__file__).parent.parent
 TINY = [

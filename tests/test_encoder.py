@@ -21,11 +21,10 @@ from vision.encoder import (
     TINY,
     Encoder,
     Preprocessing,
-    Tail,
-    Trunk,
     make_encoder,
 )
 from vision.lite import Convolution, same
+from vision.tuning import Tail, Trunk
 
 SMALL = Preprocessing(64, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), "bilinear")
 HEADS = {  # of torchvision's networks, on the mean of the grid

@@ -26,7 +26,8 @@ from core.cache import user_cache
 from core.errors import InputError
 from core.training import batches
 from core.training.progress import display
-from vision.encoder import Encoder, Trunk
+from vision.encoder import Encoder
+from vision.tuning import Trunk
 
 T = TypeVar("T")
 CHECKSUM = 16  # bytes of the checksum at the end of a file
