@@ -61,6 +61,8 @@ def encoded(
     source = iter(frames)
     waiting: deque[Future[list[EncodedFrame]]] = deque()
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # OpenMP's own threads would spin on the cores of the encoders
     try:
         while task := [_prepared(frame, prepare) for frame in islice(source, TASK)]:
             waiting.append(pool.submit(_encoded, task, encode))
@@ -70,6 +72,7 @@ def encoded(
             yield from waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)
 
 
 def encoded_frame(frame: Frame, prepare: Preparation, encode: Encode) -> EncodedFrame:
