@@ -48,12 +48,11 @@ def stitch(
     product = torch.zeros(channels + 1, outputs, device=layer.weight.device)
     for rows in batches.in_order(len(chosen), BATCH):
         pictures = chosen[rows.start : rows.stop]
-        seen = features(source(pictures)).to(layer.weight.dtype)
-        told = old(old_source(pictures).to(old.weight))
-        wanted = resized(told, seen.shape[1])
-        seen = F.pad(seen, (0, 1), value=1.0).flatten(0, 1)
-        square += seen.T @ seen
-        product += seen.T @ wanted.flatten(0, 1)
+        cells = features(source(pictures)).to(layer.weight.dtype)
+        targets = resized(old(old_source(pictures).to(old.weight)), cells.shape[1])
+        cells = F.pad(cells, (0, 1), value=1.0).flatten(0, 1)
+        square += cells.T @ cells
+        product += cells.T @ targets.flatten(0, 1)
     ridge = RIDGE * square.diagonal()[:-1].mean()
     square.diagonal()[:-1].add_(ridge)
     fitted = torch.linalg.solve(square.double(), product.double()).to(layer.weight.dtype)

@@ -1,4 +1,4 @@
-"""What the model card says of the captioner that comes along, as far as photographs are at hand."""
+"""What the model card says of the captioner of the package, as far as photographs are at hand."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The model that comes along finds the defect of a drawn board, with no training and no network."""
+"""The model of the package finds the defect of a drawn board, with no training and no network."""
 
 from pathlib import Path
 

@@ -17,7 +17,7 @@ def reason(event: rejections.ParseErrorEvent, arguments: Any) -> str:
         unknown = event.tokens[0]
         return f"unknown argument {unknown!r}{_did_you_mean(unknown, _flags(arguments))}"
     if isinstance(event, rejections.MissingArgs):
-        names = ", ".join(_name(each.arg) for each in event.missing_arguments)
+        names = ", ".join(_name(missing.arg) for missing in event.missing_arguments)
         return f"missing {names}"
     if isinstance(event, rejections.InvalidChoice):
         choices = ", ".join(event.choices)
