@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -79,8 +80,20 @@ def test_a_compiler_that_does_not_return_is_ended(cache, tmp_path, monkeypatch, 
     monkeypatch.setattr(build, "PATIENCE", 0.5)
     assert build.load(binding.SOURCE) is None
     assert "did not return within" in capsys.readouterr().err
-    child = Path(f"/proc/{(tmp_path / 'child').read_text().strip()}/stat")
-    assert not child.exists() or child.read_text().split()[2] == "Z"
+    child = int((tmp_path / "child").read_text())
+    deadline = time.monotonic() + 10  # the kernel ends a killed process some time after the signal
+    while is_running(child) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_running(child)
+
+
+def is_running(process):
+    """Tell whether ``process`` still exists and is not merely waiting for its parent."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().split()[2]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
 
 @pytest.mark.parametrize("missing", ["compiler", "cache", "success"])
