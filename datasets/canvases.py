@@ -76,8 +76,8 @@ class Canvas:
         """
         digit, pieces = (images.shape[2], images.shape[3]), (batch, self.clutter)
         side = self.clutter_size if self.clutter else 0
-        _check_fit("images", digit, "a canvas", self.size)
-        _check_fit("clutter pieces", (side, side), "images", digit)
+        check_fit("images", digit, "a canvas", self.size)
+        check_fit("clutter pieces", (side, side), "images", digit)
         if self.clutter and len(images) < 2:
             raise InputError("clutter is cut from other images: at least two images are needed")
         if self.translate:
@@ -104,16 +104,16 @@ class Canvas:
         count, channels, height, width = images.shape
         shape = (channels, *self.size)
         canvases = images.new_zeros(len(indices), math.prod(shape))
-        where = _pixels(layout.spots[:, None], (height, width), shape)
+        where = pixel_indices(layout.spots[:, None], (height, width), shape)
         canvases.scatter_(1, where, images.index_select(0, indices).flatten(1))
         if self.clutter:
             piece = (self.clutter_size, self.clutter_size)
             source = (
                 indices[:, None] + layout.steps
             ) % count  # 1 <= step < count: never the digit's own
-            pixels = _pixels(layout.cuts, piece, (channels, height, width), source)
+            pixels = pixel_indices(layout.cuts, piece, (channels, height, width), source)
             pieces = images.view(-1).index_select(0, pixels.view(-1)).view(pixels.shape)
-            canvases.scatter_reduce_(1, _pixels(layout.pastes, piece, shape), pieces, "amax")
+            canvases.scatter_reduce_(1, pixel_indices(layout.pastes, piece, shape), pieces, "amax")
         return canvases.view(-1, *shape)
 
     def fixed(
@@ -139,13 +139,14 @@ def shift(
     framed = F.pad(images, [most] * 4)
     image = torch.arange(batch, device=images.device)
     shape = channels, height + 2 * most, width + 2 * most
-    starts = _pixels(most - offsets[:, None], (height, 1), shape, image[:, None])
+    starts = pixel_indices(most - offsets[:, None], (height, 1), shape, image[:, None])
     # As many pixels from anywhere on; only the chosen ones are copied.
     rows = framed.view(-1).unfold(0, width, 1)
     return rows.index_select(0, starts.view(-1)).view(images.shape)
 
 
-def _check_fit(what: str, inner: tuple[int, int], where: str, outer: tuple[int, int]) -> None:
+def check_fit(what: str, inner: tuple[int, int], where: str, outer: tuple[int, int]) -> None:
+    """Raise InputError unless a box of size `inner` fits one of size `outer`."""
     if inner[0] > outer[0] or inner[1] > outer[1]:
         raise InputError(
             f"{what} of {inner[0]}x{inner[1]} pixels do not fit {where} of "
@@ -168,7 +169,7 @@ def _corners(
     return torch.stack((rows, columns), -1)
 
 
-def _pixels(
+def pixel_indices(
     corners: Int[Tensor, "batch boxes 2"],
     box: tuple[int, int],
     shape: tuple[int, int, int],

@@ -42,9 +42,13 @@ class Config:
     """Pieces of other images on each canvas."""
     clutter_size: int = 8
     """Height and width of such a piece, in pixels."""
+    sequence: tuple[int, int] | None = None
+    """Least and most images side by side on each canvas, to be read from left to right; none: one
+    image anywhere on it.
+    """
 
     glimpses: int = 6
-    """Glimpses at each image in training, and by default afterwards."""
+    """Glimpses at each image in training, and by default afterwards; in a sequence, at each."""
     patch: int = 8
     """Height and width of the retina's patches, in cells."""
     scales: int = 1
@@ -120,10 +124,17 @@ class Config:
             raise InputError("on a canvas every image is moved already: shift must be 0")
         if self.canvas is not None and (self.augment or self.hints):
             raise InputError("images on a canvas have neither --augment nor --hints")
+        if self.sequence is not None and (self.canvas is None or self.clutter):
+            raise InputError("a sequence needs a canvas without clutter: add --canvas HEIGHT WIDTH")
         if self.locator == "map" and (self.what != "conv" or self.context < 4):
             raise InputError("--locator map needs --what conv and a --context of at least 4")
         if self.hints is not None and self.locator != "map":
             raise InputError("--hints teach a map: add --locator map, or use --preset search")
+
+    @property
+    def symbols(self) -> int:
+        """Symbols to be told of an image: its class, or those of a sequence and its end."""
+        return 1 if self.sequence is None else self.sequence[1] + 1
 
     def std_left(self, step: int) -> float:
         """Return the fraction of `std` at a step, counted from 0."""
@@ -211,6 +222,32 @@ TRANSLATED60 = replace(
 )
 CLUTTERED60 = replace(TRANSLATED60, clutter=4, loop=replace(TRANSLATED60.loop, steps=60_000))
 CLUTTERED100 = replace(CLUTTERED60, canvas=(100, 100), scales=4)
+SEQUENCE = replace(
+    MNIST28,
+    shift=0,
+    canvas=(60, 160),
+    sequence=(2, 5),
+    glimpses=3,
+    patch=12,
+    scales=4,
+    factor=2.5,
+    input_scale=0.2,
+    std=0.1,
+    std_decay=1.0,
+    cell="lstm",
+    loop=replace(MNIST28.loop, steps=20_000),
+)
+SEQUENCE_DIGITS = replace(
+    SEQUENCE,
+    data="digits",
+    canvas=(16, 48),
+    patch=4,
+    scales=4,
+    what_units=128,
+    where_units=64,
+    input_scale=0.3,
+    loop=replace(SEQUENCE.loop, steps=8000, batch=64, warm_up=200, validate_every=2000),
+)
 
 PRESETS = {
     "digits": DIGITS,
@@ -220,6 +257,8 @@ PRESETS = {
     "translated60": TRANSLATED60,
     "cluttered60": CLUTTERED60,
     "cluttered100": CLUTTERED100,
+    "sequence": SEQUENCE,
+    "sequence-digits": SEQUENCE_DIGITS,
 }
 TEACHERS = {"teacher": TEACHER}
 """Of nets that read the whole image; they use `context`, `filters`, `augment` and `loop`."""
@@ -232,5 +271,7 @@ EXPECTED = {
     "translated60": "1.2 % test error in 11 CPU minutes",
     "cluttered60": "3.0 % test error in 17 CPU minutes",
     "cluttered100": "not measured yet",
+    "sequence": "2 to 5 digits on one canvas; not measured yet",
+    "sequence-digits": "not measured yet",
 }
 """For each preset the result to expect and its time on one core (benchmarks/RESULTS.md)."""

@@ -15,6 +15,7 @@ from core.training import batches
 from datasets import boxes, digits, folders
 from datasets.boxes import Boxes
 from datasets.canvases import Canvas, shift
+from datasets.sequences import SequenceCanvas
 from datasets.splits import Images, Labelled, Splits
 from glimpse.augment import augment_batch, draw
 from glimpse.config import Config
@@ -89,10 +90,12 @@ def load_boxes(path: str | Path, images: Labelled) -> Boxes:
     return boxes.align(boxes.read(path), images.names, sizes).to(images.labels.device)
 
 
-def make_canvas(config: Config) -> Canvas | None:
+def make_canvas(config: Config) -> Canvas | SequenceCanvas | None:
     """Return the canvas that images are put on, if any."""
     if config.canvas is None:
         return None
+    if config.sequence is not None:
+        return SequenceCanvas(config.canvas, *config.sequence)
     return Canvas(config.canvas, clutter=config.clutter, clutter_size=config.clutter_size)
 
 
@@ -115,16 +118,16 @@ class TrainingBatches:
         device = self.source.labels.device
         indices = self._indices(step)
         generator = rng.generator(device, loop.seed, step, "batch")
-        shape = self.config.glimpses, loop.batch, 2
+        shape = self.config.symbols * self.config.glimpses, loop.batch, 2
         noise = torch.randn(shape, generator=generator, device=device)[:, rows]
         std_left = torch.full((), self.config.std_left(step), device=device)
-        images = self._images(indices[rows], rows, generator)
+        images, labels = self._images(indices[rows], rows, generator)
         marks = None if self.boxes is None else self.boxes[indices[rows]]
         if self.config.augment:
             draws = draw(loop.batch, generator)[rows]
             images, marks = augment_batch(images, marks, draws, self.config.augment)
         self.source.prefetch(self._indices(step + 1)[rows])
-        batch = images, self.source.labels[indices[rows]], noise, std_left
+        batch = images, labels, noise, std_left
         if self.boxes is None or marks is None:
             return batch
         shape = self.config.glimpses, loop.batch, self.boxes.shape[1] + 1
@@ -138,24 +141,31 @@ class TrainingBatches:
 
     def _images(
         self, indices: Int[Tensor, " batch"], rows: slice, generator: torch.Generator
-    ) -> Batch:
-        """Return these images, shifted or on canvases if the configuration says so."""
+    ) -> tuple[Batch, Tensor]:
+        """Return these images, shifted or on canvases if the configuration says so; the labels."""
         source = self.source
+        labels = source.labels[indices]
         size = self.config.loop.batch
         most = self.config.shift
         canvas = make_canvas(self.config)
+        if isinstance(canvas, SequenceCanvas):
+            images = _of_one_size(source).images
+            layout = canvas.draw(images, size, generator)[rows]
+            labels = canvas.label(source.labels, len(source.classes), indices, layout)
+            return canvas.paint(images, indices, layout), labels
         if canvas is not None:
             images = _of_one_size(source).images
-            return canvas.paint(images, indices, canvas.draw(images, size, generator)[rows])
+            layout = canvas.draw(images, size, generator)[rows]
+            return canvas.paint(images, indices, layout), labels
         images = source.fetch(indices)
         if not most:
-            return images
+            return images, labels
         device = source.labels.device
         offsets = torch.randint(-most, most + 1, (size, 2), generator=generator, device=device)
         if isinstance(images, Tensor):
-            return shift(images, offsets[rows], most)
+            return shift(images, offsets[rows], most), labels
         pairs = zip(images, offsets[rows], strict=True)
-        return [shift(image[None], offset[None], most)[0] for image, offset in pairs]
+        return [shift(image[None], offset[None], most)[0] for image, offset in pairs], labels
 
 
 def _of_one_size(images: Labelled) -> Images:
@@ -167,9 +177,11 @@ def _of_one_size(images: Labelled) -> Images:
     )
 
 
-def _on_canvases(images: Labelled, canvas: Canvas, seed: int) -> Images:
+def _on_canvases(images: Labelled, canvas: Canvas | SequenceCanvas, seed: int) -> Images:
     source = _of_one_size(images)
     try:
+        if isinstance(canvas, SequenceCanvas):
+            return canvas.fixed(source, seed)
         return Images(canvas.fixed(source.images, seed), source.labels, source.classes)
     except InputError as error:
         raise InputError(

@@ -72,11 +72,10 @@ def animation(path: Scanpath, caption: str) -> bytes:
     return encode(first, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
 
 
-def contact_sheet(paths: Sequence[Scanpath], labels: Sequence[int]) -> bytes:
-    """Return the PNG of several scanpaths, two in a row, with the true classes."""
+def contact_sheet(paths: Sequence[Scanpath], truths: Sequence[str]) -> bytes:
+    """Return the PNG of several scanpaths, two in a row, with the names of what they show."""
     plates = []
-    for path, label in zip(paths, labels, strict=True):
-        truth = path.classes[label]
+    for path, truth in zip(paths, truths, strict=True):
         caption, colour = (
             ("right", RIGHT) if truth == path.best()[0] else (f"wrong, it is {truth}", WRONG)
         )

@@ -25,6 +25,7 @@ from core.training import cli, devices
 from core.training.config import require_at_least
 from datasets.boxes import Boxes
 from datasets.splits import Labelled, Splits
+from glimpse import sequences
 from glimpse.arguments import Evaluate
 from glimpse.config import Config
 from glimpse.data import load, load_boxes, load_own
@@ -175,6 +176,9 @@ def main(arguments: Evaluate) -> None:
             f"{data} has other channels or classes than {arguments.run} was trained on"
         )
     glimpses = arguments.glimpses or model.config.glimpses
+    if model.config.sequence is not None:
+        _report_sequences(arguments, sequences.measure(model, images, glimpses), part)
+        return
     boxes = None if arguments.boxes is None else load_boxes(arguments.boxes, images)
     threshold = saved["extras"].get("stop", {}).get("threshold")
     report = measure(model, images, glimpses, arguments.samples, boxes, threshold)
@@ -187,6 +191,17 @@ def main(arguments: Evaluate) -> None:
     else:
         Console().print(*tables(report, part), sep="\n")
         cli.say(summary(report))
+
+
+def _report_sequences(arguments: Evaluate, report: sequences.Report, part: str) -> None:
+    if arguments.samples > 1 or arguments.boxes is not None or arguments.curve is not None:
+        raise InputError(
+            f"{arguments.run} reads sequences: leave out --samples, --boxes and --curve"
+        )
+    if arguments.json:
+        print(to_json(asdict(report)))
+    else:
+        Console().print(sequences.table(report, part))
 
 
 def test_part(splits: Splits) -> str:

@@ -29,6 +29,9 @@ Which term trains which part:
 Two gradients are cut off. A'_t is a number, not a function: REINFORCE is the gradient of the
 expected reward only if the reward is held fixed. And the baseline reads the recurrent state without
 training it: what to expect is no reason to see differently.
+
+**Sequences** (Ba, Mnih, Kavukcuoglu 2015): a rollout of S T glimpses reads S symbols, T glimpses
+each. Every symbol has its own y, and its glimpses are rewarded for that symbol alone.
 """
 
 import math
@@ -70,6 +73,24 @@ def rms(advantages: Float[Tensor, "glimpses batch"]) -> Float[Tensor, ""]:
     return (distributed.total(square) / distributed.world()).sqrt() + 1e-3
 
 
+def by_symbol(
+    episode: Episode, labels: Int[Tensor, "batch symbols"]
+) -> tuple[Episode, Int[Tensor, " symbols*batch"]]:
+    """Return the rollouts of a batch of sequences as if each symbol were an image of its own.
+
+    Glimpse t of symbol s is glimpse s T + t of the rollout. Patches and memories are left as they
+    are.
+    """
+    symbols = labels.shape[1]
+
+    def split(values: Float[Tensor, "glimpses batch size"]) -> Tensor:
+        return values.unflatten(0, (symbols, -1)).transpose(0, 1).flatten(1, 2)
+
+    names = "locations", "sampled", "means", "baselines", "logits"
+    parts = {name: split(getattr(episode, name)) for name in names}
+    return episode._replace(**parts), labels.T.flatten()
+
+
 def terms(
     episode: Episode, labels: Int[Tensor, " batch"], *, std: Float[Tensor, ""] | float
 ) -> dict[str, Float[Tensor, ""]]:
@@ -98,12 +119,17 @@ def terms(
 
 def loss(
     episode: Episode,
-    labels: Int[Tensor, " batch"],
+    labels: Int[Tensor, " batch"] | Int[Tensor, "batch symbols"],
     *,
     std: Float[Tensor, ""] | float,
     weight: Float[Tensor, ""] | float,
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-    """Return L and the metrics: its cross-entropy and baseline terms, and the final accuracy."""
+    """Return L and the metrics: its cross-entropy and baseline terms, and the final accuracy.
+
+    The accuracy of sequences is that of their symbols.
+    """
+    if labels.ndim == 2:
+        episode, labels = by_symbol(episode, labels)
     term = terms(episode, labels, std=std)
     total = term["cross_entropy"] + weight * term["reinforce"] + term["baseline"]
     accuracy = (episode.logits[-1].argmax(-1) == labels).float().mean()

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int, Shaped
 from PIL import Image
 from torch import Tensor
 
+from datasets.sequences import END
 from glimpse.model import Policy, RecurrentAttention, greedy
 from glimpse.sensor import Batch
 from glimpse.stopping import last_glimpses
@@ -25,6 +26,7 @@ class Scanpath:
     patches: Float[Tensor, "glimpses channels scales size size"]
     probabilities: Float[Tensor, "glimpses classes"]
     classes: tuple[str, ...]
+    symbol_glimpses: int | None = None  # glimpses at each symbol, where a sequence is read
 
     def __len__(self) -> int:
         return len(self.locations)
@@ -36,19 +38,39 @@ class Scanpath:
 
     def until_sure(self, threshold: float) -> "Scanpath":
         """Return the scanpath up to the glimpse after which the model answers."""
-        last = int(last_glimpses(self.probabilities[:, None], threshold))
+        return self._first(1 + int(last_glimpses(self.probabilities[:, None], threshold)))
+
+    def until_end(self) -> "Scanpath":
+        """Return the scanpath up to the glimpse after which the end of the sequence was told."""
+        assert self.symbol_glimpses is not None
+        symbols = self.probabilities[self.symbol_glimpses - 1 :: self.symbol_glimpses].argmax(-1)
+        end = len(self.classes) - 1
+        told = (symbols != end).int().cumprod(0).sum() + 1
+        return self._first(self.symbol_glimpses * int(told))
+
+    def _first(self, glimpses: int) -> "Scanpath":
         return replace(
             self,
-            locations=self.locations[: last + 1],
-            corners=self.corners[: last + 1],
-            patches=self.patches[: last + 1],
-            probabilities=self.probabilities[: last + 1],
+            locations=self.locations[:glimpses],
+            corners=self.corners[:glimpses],
+            patches=self.patches[:glimpses],
+            probabilities=self.probabilities[:glimpses],
         )
 
     def best(self, glimpse: int = -1) -> tuple[str, float]:
-        """Return the most probable class after a glimpse, and its probability."""
-        probability, label = self.probabilities[glimpse].max(-1)
-        return self.classes[int(label)], float(probability)
+        """Return the most probable class after a glimpse, and its probability.
+
+        Of a sequence, return what was read by then, and the product of its probabilities.
+        """
+        last = range(len(self))[glimpse]
+        ends = [last]
+        if self.symbol_glimpses is not None:
+            ends = [*range(self.symbol_glimpses - 1, last, self.symbol_glimpses), last]
+        probabilities, labels = self.probabilities[ends].max(-1)
+        names = [self.classes[label] for label in labels.tolist()]
+        if self.symbol_glimpses is not None and names[-1] == END:
+            names.pop()
+        return " ".join(names) or "nothing", float(probabilities.prod())
 
 
 @torch.no_grad()
@@ -59,14 +81,18 @@ def follow(
     glimpses: int,
     policy: Policy = greedy,
 ) -> list[Scanpath]:
-    """Return the rollouts of images on the model's device, `glimpses` glimpses each."""
-    episode = model.rollout(images, glimpses, policy)
+    """Return the rollouts of images on the model's device, `glimpses` glimpses each.
+
+    A model of sequences has so many for each symbol, up to the end of the sequence.
+    """
+    episode = model.rollout(images, glimpses * model.config.symbols, policy)
     locations = episode.locations.cpu()
     patches = episode.patches.cpu()
     probabilities = episode.logits.float().softmax(-1).cpu()
     half_sizes = model.retina.prepare(images).half_sizes
     corners = [model.retina.corners(half_sizes, at).cpu() for at in episode.locations]
-    return [
+    sequential = model.config.sequence is not None
+    paths = [
         Scanpath(
             to_picture(image),
             locations[:, n],
@@ -75,9 +101,11 @@ def follow(
             patches[:, n],
             probabilities[:, n],
             tuple(classes),
+            glimpses if sequential else None,
         )
         for n, image in enumerate(images)
     ]
+    return [path.until_end() for path in paths] if sequential else paths
 
 
 def seen_so_far(path: Scanpath, unseen: str, side: int = 240) -> list[Image.Image]:

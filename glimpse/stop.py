@@ -26,6 +26,8 @@ def main(arguments: Stop) -> None:
     if (arguments.error is None) == (arguments.glimpses is None):
         raise InputError("say what is wanted: --error PERCENT or --glimpses NUMBER")
     model, saved = open_model(arguments.run, device)
+    if model.config.sequence is not None:
+        raise InputError(f"{arguments.run} reads sequences: it stops at their end")
     images = load(model.config, device).validation
     most = arguments.most or model.config.glimpses
     trades = curve(probabilities(model, images, most, greedy), images.labels)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float, Int
 from rich.console import Console
+from rich.table import Table
 from torch import Tensor
 
 from core.errors import InputError
@@ -20,7 +21,7 @@ from core.training.loop import fit
 from datasets.boxes import Boxes
 from datasets.folders import describe_sizes
 from datasets.splits import Labelled, Splits
-from glimpse import objective
+from glimpse import objective, sequences
 from glimpse.config import Config
 from glimpse.data import TrainingBatches, load, load_boxes
 from glimpse.evaluate import accuracy, measure, probabilities, tables, test_part
@@ -66,17 +67,19 @@ def main(arguments: TrainArguments[Config]) -> None:
     config, session, run = arguments.start()
     device = devices.select(session.device, session.threads)
     splits = load(config, device)
-    classes = splits.train.classes
+    classes = splits.validation.classes
     boxes = None if config.hints is None else load_boxes(config.hints, splits.train)
     if config.locator == "map" and boxes is None:
         raise InputError("a map is learned from hints: add --hints BOXES.csv")
-    model = Learner(config, splits.train.channels, len(classes)).to(device)
+    model = Learner(config, splits.validation.channels, len(classes)).to(device)
 
     if config.start is not None and run.last() is None:
         start_from(model, config.start, classes)
 
     def validate() -> dict[str, float]:
-        p = probabilities(model, splits.validation, config.glimpses, greedy)
+        p = probabilities(model, splits.validation, config.symbols * config.glimpses, greedy)
+        if config.sequence is not None:
+            return {"accuracy": sequences.accuracy(p, splits.validation.labels)}
         return {"accuracy": accuracy(p, splits.validation.labels)[-1]}
 
     fit(
@@ -90,11 +93,18 @@ def main(arguments: TrainArguments[Config]) -> None:
     )
     if run.writes:
         best, _ = open_model(run.directory, device)
-        report = measure(best, splits.test, config.glimpses)
-        Console().print(tables(report, test_part(splits))[0])
+        Console().print(report_errors(best, splits))
         print(f"images: {describe(splits, config)}")
         drawing = draw(best, splits.validation, run.directory)
         print(f"{run.directory} holds the run; where it looked: {drawing}")
+
+
+def report_errors(model: RecurrentAttention, splits: Splits) -> Table:
+    """Return the errors on the test images."""
+    part = test_part(splits)
+    if model.config.sequence is not None:
+        return sequences.table(sequences.measure(model, splits.test, model.config.glimpses), part)
+    return tables(measure(model, splits.test, model.config.glimpses), part)[0]
 
 
 def start_from(model: RecurrentAttention, path: str, classes: Sequence[str]) -> None:
@@ -129,12 +139,12 @@ def draw(model: RecurrentAttention, images: Labelled, folder: Path) -> Path:
     """Write the scanpaths on the first image of each of a few classes; return the file."""
     from glimpse import drawing  # imports matplotlib
 
-    labels = images.labels.tolist()
+    labels = images.labels.view(len(images), -1)[:, 0].tolist()
     firsts = [labels.index(label) for label in sorted(set(labels))][:PICTURES]
     few = images[torch.tensor(firsts, device=images.labels.device)]
     pixels = few.fetch(torch.arange(len(few), device=images.labels.device))
     paths = follow(model, pixels, few.classes, model.config.glimpses)
-    replace(folder / "scanpaths.png", drawing.contact_sheet(paths, few.labels.tolist()))
+    replace(folder / "scanpaths.png", drawing.contact_sheet(paths, sequences.names(few)))
     return folder / "scanpaths.png"
 
 
