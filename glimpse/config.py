@@ -42,7 +42,7 @@ class Config:
     """Pieces of other images on each canvas."""
     clutter_size: int = 8
     """Height and width of such a piece, in pixels."""
-    sequence: tuple[int, int] | None = None
+    sequence: tuple[int, int] | None = field(default=None, metadata={"added": True})
     """Least and most images side by side on each canvas, to be read from left to right; none: one
     image anywhere on it.
     """

@@ -34,6 +34,7 @@ class Outer:
     name: str = "x"
     deep: bool = False
     inner: Inner = field(default_factory=Inner)
+    late: int = field(default=7, metadata={"added": True})
 
 
 @pytest.mark.parametrize("config", [Outer(), Outer((3, 4), (), "y", True, Inner(1e-30, "b"))])
@@ -68,6 +69,13 @@ def test_what_does_not_fit_is_named(change: dict[str, Any], line: str) -> None:
     }
     with pytest.raises(InputError, match=re.escape(line)):
         from_dict(Outer, data, "f.json")
+
+
+def test_a_field_added_later_may_be_missing() -> None:
+    data = to_dict(Outer(name="y", late=8))
+    assert from_dict(Outer, data).late == 8
+    del data["late"]
+    assert from_dict(Outer, data) == Outer(name="y")
 
 
 def test_a_value_that_is_no_dict_is_refused() -> None:

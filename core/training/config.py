@@ -81,6 +81,9 @@ def to_dict(config: Any) -> dict[str, Any]:
 def from_dict(cls: type[C], data: Any, source: str = "the configuration") -> C:
     """The dataclass `cls` from what `to_dict` gave.
 
+    A field with the metadata {"added": True} is younger than some checkpoints: where it is missing,
+    it takes its default, which must mean what was done before.
+
     Raises:
         InputError: a field is unknown, missing or of the wrong type; the line names it and
             `source`.
@@ -219,14 +222,16 @@ def _parse(hint: Any, value: Any, name: str, source: str) -> Any:
 
 
 def _parse_dataclass(cls: Any, values: dict[Any, Any], source: str) -> Any:
-    names = [field.name for field in fields(cls)]
+    names = {field.name for field in fields(cls)}
     if unknown := values.keys() - names:
         listed = ", ".join(sorted(map(_shown_name, unknown)))
         raise InputError(f"{source}: unknown field {listed}")
-    if missing := names - values.keys():
+    added = {field.name for field in fields(cls) if field.metadata.get("added")}
+    if missing := names - values.keys() - added:
         raise InputError(f"{source}: missing field {', '.join(sorted(missing))}")
     hints = get_type_hints(cls)
-    parsed = {name: _parse(hints[name], values[name], name, source) for name in names}
+    present = names & values.keys()
+    parsed = {name: _parse(hints[name], values[name], name, source) for name in present}
     try:
         return cls(**parsed)
     except InputError as error:
