@@ -12,15 +12,20 @@
 #include <arm_neon.h>
 #endif
 
+/* LANES: floats of a vector. A tile is at most ROWS high and 4 vectors wide; one of more than FOURS
+   rows is summed in two passes of 2 vectors, so that its sums, weights and a factor fit the
+   registers: 32 of them, or 16. */
 #if defined(__AVX512F__)
-enum { LANES = 16, ROWS = 6 }; /* ROWS x 4 sums, 4 weights and a factor fit the 32 registers */
+enum { LANES = 16, ROWS = 6, FOURS = 6 };
 #elif defined(__AVX__)
-enum { LANES = 8, ROWS = 3 }; /* the same for 16 registers */
+enum { LANES = 8, ROWS = 6, FOURS = 3 };
 #elif defined(__aarch64__)
-enum { LANES = 4, ROWS = 6 };
+enum { LANES = 4, ROWS = 6, FOURS = 6 };
 #else
-enum { LANES = 4, ROWS = 2 };
+enum { LANES = 4, ROWS = 2, FOURS = 2 };
 #endif
+
+enum { LINE = 16 }; /* floats of a cache line */
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -124,7 +129,7 @@ INLINE void tile(const int rows, const int wide, const float *a, int64_t stride,
         for (int v = 0; v < wide; v++)
             sum[r][v] = add ? load(sums + r * wide_sums + v * LANES, LANES) : (vec){0};
     for (int64_t k = 0; k < depth; k++, weights.at += weights.stride) {
-        for (int v = 0; v < wide && !shift && !across; v++)
+        for (int v = 0; v < wide && !shift && !across; v += LINE / LANES)
             __builtin_prefetch(weights.at + v * LANES + 16 * weights.stride);
         if (k % every == 0 && k / every < prefetches->count)
             __builtin_prefetch(prefetches->at[k / every], 1);
@@ -147,20 +152,30 @@ INLINE void tile(const int rows, const int wide, const float *a, int64_t stride,
     case 4 * r + w - 1: \
         tile(r, w, a, stride, across, 0, weights, depth, to, wide_to, add, prefetches); \
         break;
-#define ROW(...) EACH(__VA_ARGS__)
-#define EACH(r, ...) \
-    CASE(r, 1, __VA_ARGS__) CASE(r, 2, __VA_ARGS__) CASE(r, 3, __VA_ARGS__) CASE(r, 4, __VA_ARGS__)
+#define PAIR(r, ...) CASE(r, 1, __VA_ARGS__) CASE(r, 2, __VA_ARGS__)
+#define FOUR(r, ...) PAIR(r, __VA_ARGS__) CASE(r, 3, __VA_ARGS__) CASE(r, 4, __VA_ARGS__)
 #if defined(__AVX512F__) || defined(__aarch64__)
-#define THREE(...) ROW(1, __VA_ARGS__) ROW(2, __VA_ARGS__) ROW(3, __VA_ARGS__)
-#define ALL(...) THREE(__VA_ARGS__) ROW(4, __VA_ARGS__) ROW(5, __VA_ARGS__) ROW(6, __VA_ARGS__)
+#define LOW(...) FOUR(1, __VA_ARGS__) FOUR(2, __VA_ARGS__) FOUR(3, __VA_ARGS__)
+#define HIGH(...) FOUR(4, __VA_ARGS__) FOUR(5, __VA_ARGS__) FOUR(6, __VA_ARGS__)
 #elif defined(__AVX__)
-#define ALL(...) ROW(1, __VA_ARGS__) ROW(2, __VA_ARGS__) ROW(3, __VA_ARGS__)
+#define LOW(...) FOUR(1, __VA_ARGS__) FOUR(2, __VA_ARGS__) FOUR(3, __VA_ARGS__)
+#define HIGH(...) PAIR(4, __VA_ARGS__) PAIR(5, __VA_ARGS__) PAIR(6, __VA_ARGS__)
 #else
-#define ALL(...) ROW(1, __VA_ARGS__) ROW(2, __VA_ARGS__)
+#define LOW(...) FOUR(1, __VA_ARGS__) FOUR(2, __VA_ARGS__)
+#define HIGH(...)
 #endif
+#define ALL(...) LOW(__VA_ARGS__) HIGH(__VA_ARGS__)
 
+/* The tile's sums, in rows of 4 vectors. */
 static void product(int rows, int wide, const float *a, int64_t stride, panel weights,
                     int64_t depth, vec (*sums)[4], int add, const prefetch_list *prefetches) {
+    if (rows > FOURS && wide > 2) {
+        product(rows, 2, a, stride, weights, depth, sums, add, prefetches);
+        weights.at += 2 * LANES;
+        product(rows, wide - 2, a, stride, weights, depth, (vec(*)[4])(*sums + 2), add,
+                &no_prefetches);
+        return;
+    }
     switch (4 * rows + wide - 1) { ALL(0, (float *)sums, 4 * LANES) }
 }
 
@@ -169,11 +184,18 @@ __attribute__((unused)) static void product_across(int rows, int wide, const flo
                                                    int64_t stride, panel weights, int64_t depth,
                                                    float *to, int64_t wide_to, int add,
                                                    const prefetch_list *prefetches) {
+    if (rows > FOURS && wide > 2) {
+        product_across(rows, 2, a, stride, weights, depth, to, wide_to, add, prefetches);
+        weights.at += 2 * LANES;
+        product_across(rows, wide - 2, a, stride, weights, depth, to + 2 * LANES, wide_to, add,
+                       &no_prefetches);
+        return;
+    }
     switch (4 * rows + wide - 1) { ALL(1, to, wide_to) }
 }
 
 /* One row times up to MOST_FOURS times 4 adjacent vectors of weights. */
-enum { MOST_FOURS = ROWS < 4 ? ROWS : 4 }; /* whose sums fit the registers */
+enum { MOST_FOURS = FOURS < 4 ? FOURS : 4 }; /* whose sums fit the registers */
 __attribute__((unused)) static void product_of_row(int fours, const float *a, panel weights,
                                                    int64_t depth, float *sums, int add) {
 #define SIDE_BY_SIDE(p) \
@@ -194,9 +216,10 @@ __attribute__((unused)) static void product_of_row(int fours, const float *a, pa
 }
 
 #undef ALL
-#undef THREE
-#undef EACH
-#undef ROW
+#undef HIGH
+#undef LOW
+#undef FOUR
+#undef PAIR
 #undef CASE
 
 /* Adds a[r][k] * b[c][k] for `count` adjacent k to sum[r * columns + c], where `columns` is LANES /
