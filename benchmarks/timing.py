@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import median
 
 import torch
@@ -10,7 +10,7 @@ import torch
 Job = Callable[[], object]
 
 
-def interleaved(jobs: dict[str, Job], rounds: int, warm_up: int = 2) -> dict[str, list[float]]:
+def interleaved(jobs: Mapping[str, Job], rounds: int, warm_up: int = 2) -> dict[str, list[float]]:
     """Milliseconds of each job in each round.
 
     CPU time on one thread, else wall-clock time, which needs a quiet machine.

@@ -60,8 +60,10 @@ class Config:
     context: int = 0
     """Rows and columns of a coarse view of the whole image that tells where to begin; 0: none."""
 
-    what: Literal["linear", "conv"] = "linear"
-    """What reads the patches: the paper's linear layer, or a convolutional net for all scales."""
+    what: str = "linear"
+    """What reads the patches: `linear`, the paper's layer; `conv`, a convolutional net for all
+    scales; or a frozen pretrained encoder: lite0, lite1, lite2 or torchvision's by name.
+    """
     filters: int = 64
     """Filters of the last layers of that convolutional net."""
     dropout: float = 0.0
@@ -85,6 +87,10 @@ class Config:
     """
     hints: str | None = field(default=None, metadata={"place": True})
     """Table of boxes (file, x1, y1, x2, y2) that show in training where to look."""
+    absence: bool = field(default=False, metadata={"added": True})
+    """There may be nothing to find: classes of which no image has a hint are such images. The map
+    then says whether there is anything, and the class follows from that too.
+    """
     guided: float = 0.5
     """Share of the glimpses of training that are placed at a box, where there are hints."""
     std: float = 0.1
@@ -130,6 +136,8 @@ class Config:
             raise InputError("--locator map needs --what conv and a --context of at least 4")
         if self.hints is not None and self.locator != "map":
             raise InputError("--hints teach a map: add --locator map, or use --preset search")
+        if self.absence and self.locator != "map":
+            raise InputError("--absence is what a map says: add --locator map")
 
     @property
     def symbols(self) -> int:
@@ -188,6 +196,30 @@ SEARCH = Config(
         clip=5.0,
         log_every=50,
         validate_every=200,
+    ),
+)
+PHOTOGRAPHS = Config(
+    data="FOLDER",
+    image_size=(256, 256),
+    augment=("flips", "scale", "colour"),
+    glimpses=3,
+    patch=96,
+    scales=2,
+    width=128,
+    what="lite0",
+    dropout=0.5,
+    where_units=32,
+    hidden=128,
+    cell="lstm",
+    std=0.2,
+    loop=replace(
+        SEARCH.loop,
+        steps=300,
+        batch=32,
+        learning_rate=2e-3,
+        warm_up=50,
+        log_every=20,
+        validate_every=100,
     ),
 )
 TEACHER = Config(
@@ -253,6 +285,7 @@ PRESETS = {
     "digits": DIGITS,
     "images": IMAGES,
     "search": SEARCH,
+    "photographs": PHOTOGRAPHS,
     "mnist28": MNIST28,
     "translated60": TRANSLATED60,
     "cluttered60": CLUTTERED60,
@@ -267,6 +300,7 @@ EXPECTED = {
     "images": "your own, with --data FOLDER; as many steps as they need",
     "search": "finds a small thing in large images, with --hints BOXES.csv; circuit boards: "
     "9 % error in 10 CPU minutes",
+    "photographs": "your own, with --data FOLDER, read by a pretrained encoder",
     "mnist28": "1.1 % test error in 17 CPU minutes",
     "translated60": "1.2 % test error in 11 CPU minutes",
     "cluttered60": "3.0 % test error in 17 CPU minutes",

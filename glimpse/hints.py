@@ -3,10 +3,14 @@
 A share of the glimpses of training is placed at a box, so that the glimpse network learns what the
 things look like, slightly off their centres as well; the others go where the locator says, so that
 it learns what to do there. The map of a `BeliefMap` learns by cross-entropy where the boxes are.
+
+An image without a box teaches the map nothing. Where there may be nothing to find, an image of a
+class of which no image has a box teaches that it is nowhere.
 """
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from datasets.boxes import Boxes
@@ -54,15 +58,32 @@ def targets(boxes: Boxes, rows: int) -> Float[Tensor, "count rows rows"]:
     return mass / mass.sum((1, 2), keepdim=True).clamp(min=torch.finfo(mass.dtype).tiny)
 
 
+def empty_classes(
+    boxes: Boxes, labels: Int[Tensor, " count"], classes: int
+) -> Bool[Tensor, " classes"]:
+    """Return which classes have no image with a box: there is nothing to find in their images."""
+    with_box = ~boxes[:, 0, 0].isnan()
+    return torch.bincount(labels[with_box], minlength=classes) == 0
+
+
 def search_loss(
-    beliefs: Float[Tensor, "glimpses batch rows rows"], boxes: Boxes
+    beliefs: Float[Tensor, "glimpses batch rows rows"],
+    boxes: Boxes,
+    empty: Bool[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
     """Return the cross-entropy of the map before each glimpse with where the boxes are.
 
-    Images without a box count as 0.
+    Args:
+        beliefs: the maps.
+        boxes: those of each image. An image without a box counts as 0, unless it is empty.
+        empty: which images have nothing to find; without it everything is somewhere.
     """
     wanted = targets(boxes, beliefs.shape[-1]).flatten(1)
-    return -(wanted * beliefs.flatten(2).log_softmax(-1)).sum(-1).mean()
+    beliefs = beliefs.flatten(2)
+    if empty is not None:
+        wanted = torch.cat((wanted, empty[:, None].to(wanted)), 1)
+        beliefs = F.pad(beliefs, (0, 1))
+    return -(wanted * beliefs.log_softmax(-1)).sum(-1).mean()
 
 
 def on_box(

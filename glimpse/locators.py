@@ -16,6 +16,11 @@ recurrent state h: nothing, a coarse view of the whole image, or a map of where 
 Evidence against a place turns the search elsewhere (inhibition of return), evidence beside the
 centre of a patch moves the next glimpse there. Both are learned from hints: the cross-entropy of
 softmax(B) with the true place (glimpse/hints.py).
+
+Where there may be nothing to find, "nowhere" is one more place, and its log-probability is always
+0 before the softmax. The largest of B and the log-odds of "anywhere" then speak for the classes:
+
+    logits = V_a h_t + V_p [max B_t, log sum exp B_t]
 """
 
 import math
@@ -30,10 +35,12 @@ from glimpse.encoders import CONTEXT_FILTERS, ContextNetwork
 from glimpse.sensor import Batch, Retina
 
 
-def make_locator(channels: int, config: Config, retina: Retina) -> "LocationNetwork | BeliefMap":
+def make_locator(
+    channels: int, classes: int, config: Config, retina: Retina
+) -> "LocationNetwork | BeliefMap":
     """Return the locator that a configuration asks for."""
     if config.locator == "map":
-        return BeliefMap(channels, config, retina)
+        return BeliefMap(channels, classes, config, retina)
     if config.context:
         return ContextLocation(channels, config)
     return LocationNetwork(config)
@@ -65,6 +72,10 @@ class LocationNetwork(nn.Linear):
         """Return the memory unchanged."""
         return memory
 
+    def speak(self, memory: Tensor | None) -> Float[Tensor, "batch classes"] | float:
+        """Return what the memory says of the classes: nothing."""
+        return 0.0
+
 
 class ContextLocation(LocationNetwork):
     """The paper's with a coarse view: m_t = tanh(s (V_l h_{t-1} + V_c context(image)))."""
@@ -86,13 +97,18 @@ class BeliefMap(nn.Module):
 
     centres: Tensor
 
-    def __init__(self, channels: int, config: Config, retina: Retina):
+    def __init__(self, channels: int, classes: int, config: Config, retina: Retina):
         super().__init__()
         self.widths = retina.widths
         self.context = ContextNetwork(channels, config.context)
         self.prior = nn.Conv2d(CONTEXT_FILTERS, 1, 1)
         self.evidence = nn.Conv2d(config.filters, 1, 1)
         rows = math.ceil(config.context / 2)
+        self.presence = None
+        if config.absence:
+            self.presence = nn.Linear(2, classes, bias=False)
+            # As probable at first that there is nothing as that it is in any of the cells.
+            nn.init.constant_(self.prior.bias, -2 * math.log(rows))  # pyright: ignore
         self.register_buffer("centres", cell_centres(rows), persistent=False)
 
     def start(self, images: Batch) -> Float[Tensor, "batch rows rows"]:
@@ -123,6 +139,16 @@ class BeliefMap(nn.Module):
             added = F.grid_sample(evidence[:, scale], places, align_corners=False)
             memory = memory + added.squeeze(1)
         return memory
+
+    def speak(
+        self, memory: Float[Tensor, "batch rows rows"]
+    ) -> Float[Tensor, "batch classes"] | float:
+        """Return what is added to the logits of the classes, if there may be nothing to find."""
+        if self.presence is None:
+            return 0.0
+        belief = memory.flatten(1)
+        odds = torch.stack((belief.amax(1), belief.logsumexp(1)), 1)
+        return self.presence(odds.to(self.presence.weight.dtype))
 
 
 def cell_centres(rows: int) -> Float[Tensor, " rows"]:

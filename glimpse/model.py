@@ -18,8 +18,9 @@ gradients, and REINFORCE's are the noisiest: with s = 1 the locations saturate i
 anything is learned.
 
 These are the paper's parts. Others take their places by configuration: a convolutional net that
-reads the patches (glimpse/encoders.py), a coarse view of the whole image or a map to search on in
-place of the location network (glimpse/locators.py).
+reads the patches (glimpse/encoders.py) or a pretrained one (glimpse/patch_encoders.py), a coarse
+view of the whole image or a map to search on in place of the location network
+(glimpse/locators.py).
 """
 
 from collections.abc import Callable
@@ -35,6 +36,7 @@ from core.training import checkpoint
 from glimpse.config import Config
 from glimpse.encoders import ConvGlimpseNetwork
 from glimpse.locators import LocationNetwork, make_locator
+from glimpse.patch_encoders import EncoderGlimpseNetwork
 from glimpse.rollout import Network, has_hooks, serves
 from glimpse.sensor import Batch, Retina
 
@@ -128,10 +130,12 @@ class RecurrentAttention(nn.Module):
         self.config = config
         self.channels = channels
         self.retina = Retina(config.patch, config.scales, config.factor, config.width)
-        if config.what == "conv":
+        if config.what == "linear":
+            self.glimpse = GlimpseNetwork(channels * config.scales * config.patch**2, config)
+        elif config.what == "conv":
             self.glimpse = ConvGlimpseNetwork(channels, config)
         else:
-            self.glimpse = GlimpseNetwork(channels * config.scales * config.patch**2, config)
+            self.glimpse = EncoderGlimpseNetwork(channels, config)
         options = {"rnn": {"activation": "relu"}, "lstm": {"forget_bias": 1.0}}
         self.recurrent = CELLS[config.cell](
             config.glimpse_units, config.hidden, bias=True, **options.get(config.cell, {})
@@ -139,7 +143,7 @@ class RecurrentAttention(nn.Module):
         if config.cell == "rnn":
             # The identity keeps what was seen until it is unlearned (Le, Jaitly & Hinton 2015).
             nn.init.eye_(self.recurrent.W)
-        self.location: Any = make_locator(channels, config, self.retina)
+        self.location: Any = make_locator(channels, classes, config, self.retina)
         self.action = nn.Linear(config.hidden, classes)
         self.baseline = nn.Linear(config.hidden, classes)
 
@@ -174,9 +178,10 @@ class RecurrentAttention(nn.Module):
             features = self.glimpse.features(patches)
             baseline = self.baseline(h.detach())
             h, state = self.recurrent(self.glimpse(features, location), state)
-            logits = self.action(h)
+            after = self.location.update(memory, features, location, prepared.half_sizes)
+            logits = self.action(h) + self.location.speak(after)
             steps.append(Episode(location, sampled, mean, baseline, logits, patches, memory))
-            memory = self.location.update(memory, features, location, prepared.half_sizes)
+            memory = after
         return Episode(*(_stack(values) for values in zip(*steps, strict=True)))
 
     def _linear_layers(self) -> list[nn.Module]:

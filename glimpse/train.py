@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -25,8 +25,9 @@ from glimpse import objective, sequences
 from glimpse.config import Config
 from glimpse.data import TrainingBatches, load, load_boxes
 from glimpse.evaluate import accuracy, measure, probabilities, tables, test_part
-from glimpse.hints import guided, search_loss
+from glimpse.hints import empty_classes, guided, search_loss
 from glimpse.model import RecurrentAttention, greedy, open_model, stochastic
+from glimpse.patch_encoders import EncoderGlimpseNetwork
 from glimpse.scanpath import follow
 from glimpse.sensor import Batch
 
@@ -34,7 +35,13 @@ PICTURES = 6  # validation images whose scanpaths are drawn at the end, one a cl
 
 
 class Learner(RecurrentAttention):
-    """The model together with its objective."""
+    """The model together with its objective.
+
+    Attributes:
+        empty: which classes have nothing to find in their images, with `absence`.
+    """
+
+    empty: Bool[Tensor, " classes"] | None = None
 
     def forward(
         self,
@@ -58,7 +65,8 @@ class Learner(RecurrentAttention):
         loss, metrics = objective.loss(episode, labels, std=std, weight=weight)
         if boxes is None or episode.memories is None:
             return loss, metrics
-        search = search_loss(episode.memories, boxes)
+        empty = None if self.empty is None else self.empty[labels]
+        search = search_loss(episode.memories, boxes, empty)
         return loss + search, {**metrics, "search": search}
 
 
@@ -72,6 +80,11 @@ def main(arguments: TrainArguments[Config]) -> None:
     if config.locator == "map" and boxes is None:
         raise InputError("a map is learned from hints: add --hints BOXES.csv")
     model = Learner(config, splits.validation.channels, len(classes)).to(device)
+
+    if isinstance(model.glimpse, EncoderGlimpseNetwork) and run.last() is None:
+        model.glimpse.load_pretrained(config.download)
+    if boxes is not None and config.absence:
+        model.empty = empty_classes(boxes, splits.train.labels, len(classes))
 
     if config.start is not None and run.last() is None:
         start_from(model, config.start, classes)

@@ -6,16 +6,14 @@ import pickle
 import subprocess
 import sys
 import zipfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
-from glimpse_command import TOY, glimpse, refused
+from glimpse_command import TOY, glimpse, refused, stopped_at
 from PIL import Image
 
 from core.training import checkpoint
-from glimpse.data import TrainingBatches
 from glimpse.model import greedy, open_model
 
 ROOT = Path(__file__).parent.parent
@@ -126,26 +124,6 @@ def test_evaluate_measures_all_of_other_data(run, tmp_path, capfd):
     (tmp_path / "own" / "eleven").mkdir()
     assert glimpse("evaluate", run, "--data", tmp_path / "own") == 2
     assert "eleven" in refused(capfd)
-
-
-class StoppedError(Exception):
-    """A run was killed."""
-
-
-@contextmanager
-def stopped_at(last):
-    """Kill the training in this block when it asks for the batch of step `last`."""
-    original = TrainingBatches.__call__
-
-    def stopping(self, step, rows):
-        if step == last:
-            raise StoppedError
-        return original(self, step, rows)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainingBatches, "__call__", stopping)
-        with pytest.raises(StoppedError):
-            yield
 
 
 def test_resume_to_the_same_bits(run, tmp_path):

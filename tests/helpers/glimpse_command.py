@@ -1,7 +1,12 @@
 """The commands of `glimpse`, called as a user calls them, at toy size."""
 
+from contextlib import contextmanager
+
+import pytest
+
 from core.training import cli
 from glimpse.__main__ import COMMANDS
+from glimpse.data import TrainingBatches
 
 TOY = [
     *["--steps", "40", "--batch", "32", "--validate-every", "20", "--log-every", "20", "--quiet"],
@@ -20,3 +25,23 @@ def refused(capfd):
     assert "Traceback" not in error
     assert len(error.splitlines()) == 1
     return error
+
+
+class StoppedError(Exception):
+    """A run was killed."""
+
+
+@contextmanager
+def stopped_at(last):
+    """Kill the training in this block when it asks for the batch of step `last`."""
+    original = TrainingBatches.__call__
+
+    def stopping(self, step, rows):
+        if step == last:
+            raise StoppedError
+        return original(self, step, rows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingBatches, "__call__", stopping)
+        with pytest.raises(StoppedError):
+            yield
