@@ -62,10 +62,11 @@ class Config:
 
     what: str = "linear"
     """What reads the patches: `linear`, the paper's layer; `conv`, a convolutional net for all
-    scales; or a frozen pretrained encoder: lite0, lite1, lite2 or torchvision's by name.
+    scales; `strided`, a small fast one; or a frozen pretrained encoder: lite0, lite1, lite2 or
+    torchvision's by name.
     """
     filters: int = 64
-    """Filters of the last layers of that convolutional net."""
+    """Filters of the last layers of the convolutional net."""
     dropout: float = 0.0
     """Share of the convolutional features that are left out at random in training."""
     what_units: int = 128
@@ -120,7 +121,8 @@ class Config:
         require_positive(self, "std", "std_decay", "input_scale", "factor", "location_scale")
         require_at_least(1, self, "workers")
         require_positive(self, "memory")
-        require_at_least(1, self, "filters", "width")
+        require_at_least(2, self, "filters")
+        require_at_least(1, self, "width")
         require_at_least(0, self, "shift", "context", "reinforce")
         require_share(self, "dropout")
         require_within(0, 1, self, "guided")

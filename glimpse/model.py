@@ -39,6 +39,7 @@ from glimpse.locators import LocationNetwork, make_locator
 from glimpse.patch_encoders import EncoderGlimpseNetwork
 from glimpse.rollout import Network, has_hooks, serves
 from glimpse.sensor import Batch, Retina
+from glimpse.strided import StridedGlimpseNetwork
 
 DEFAULT = Path(__file__).parent / "default.pt"
 """The model of this package, which finds defects of circuit boards (glimpse/MODEL_CARD.md)."""
@@ -134,6 +135,8 @@ class RecurrentAttention(nn.Module):
             self.glimpse = GlimpseNetwork(channels * config.scales * config.patch**2, config)
         elif config.what == "conv":
             self.glimpse = ConvGlimpseNetwork(channels, config)
+        elif config.what == "strided":
+            self.glimpse = StridedGlimpseNetwork(channels, config)
         else:
             self.glimpse = EncoderGlimpseNetwork(channels, config)
         options = {"rnn": {"activation": "relu"}, "lstm": {"forget_bias": 1.0}}
