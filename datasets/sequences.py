@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
@@ -50,10 +51,25 @@ class SequenceCanvas:
     """Images on a canvas, at least."""
     most: int = 5
     """Images on a canvas, at most."""
+    places: int | None = None
+    """Images that a label has room for; none: `most`."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.least <= self.most:
             raise InputError(f"{self.least} to {self.most} images on a canvas: at least 1 is meant")
+
+    def grown(self, image: tuple[int, int], share: float) -> SequenceCanvas:
+        """Return a canvas for images of this size that is so far between the smallest and this one.
+
+        The smallest has little more room than two images need. A canvas has at most as many images
+        as fit, and labels of the same length as this one's.
+        """
+        height, width = image
+        smallest = min(self.size[0], height * 5 // 4), min(self.size[1], width * 9 // 4)
+        between = [a + round(share * (b - a)) for a, b in zip(smallest, self.size, strict=True)]
+        most = max(1, min(self.most, between[1] // width))
+        size = between[0], max(between[1], most * width)
+        return SequenceCanvas(size, min(self.least, most), most, self.most)
 
     def draw(
         self,
@@ -107,11 +123,12 @@ class SequenceCanvas:
         end: int,
         indices: Int[Tensor, " batch"],
         layout: SequenceLayout,
-    ) -> Int[Tensor, "batch most+1"]:
+    ) -> Int[Tensor, "batch places+1"]:
         """Return the classes from left to right, and the class `end` from the last image on."""
         source = (indices[:, None] + layout.steps) % len(labels)
         sequence = labels[source].masked_fill(~layout.present(), end)
-        return torch.cat((sequence, torch.full_like(sequence[:, :1], end)), 1)
+        left = (self.places or self.most) + 1 - self.most
+        return F.pad(sequence, (0, left), value=end)
 
     def fixed(self, source: Images, seed: int) -> Images:
         """Return a canvas for every image, which depends on the seed alone, for evaluation."""

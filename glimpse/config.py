@@ -46,6 +46,8 @@ class Config:
     """Least and most images side by side on each canvas, to be read from left to right; none: one
     image anywhere on it.
     """
+    growth: float = field(default=0.0, metadata={"added": True})
+    """Share of the steps in which the canvases of sequences grow: they begin with two images."""
 
     glimpses: int = 6
     """Glimpses at each image in training, and by default afterwards; in a sequence, at each."""
@@ -124,7 +126,7 @@ class Config:
         require_at_least(2, self, "filters")
         require_at_least(1, self, "width")
         require_at_least(0, self, "shift", "context", "reinforce")
-        require_share(self, "dropout")
+        require_share(self, "dropout", "growth")
         require_within(0, 1, self, "guided")
         if self.canvas is None and self.clutter:
             raise InputError("clutter needs a canvas: add --canvas HEIGHT WIDTH")
@@ -145,6 +147,11 @@ class Config:
     def symbols(self) -> int:
         """Symbols to be told of an image: its class, or those of a sequence and its end."""
         return 1 if self.sequence is None else self.sequence[1] + 1
+
+    def grown(self, step: int) -> float:
+        """Return how far canvases of sequences have grown at a step, from 0 to 1."""
+        growing = self.growth * self.loop.steps
+        return min(1.0, step / growing) if growing else 1.0
 
     def std_left(self, step: int) -> float:
         """Return the fraction of `std` at a step, counted from 0."""

@@ -121,7 +121,7 @@ class TrainingBatches:
         shape = self.config.symbols * self.config.glimpses, loop.batch, 2
         noise = torch.randn(shape, generator=generator, device=device)[:, rows]
         std_left = torch.full((), self.config.std_left(step), device=device)
-        images, labels = self._images(indices[rows], rows, generator)
+        images, labels = self._images(step, indices[rows], rows, generator)
         marks = None if self.boxes is None else self.boxes[indices[rows]]
         if self.config.augment:
             draws = draw(loop.batch, generator)[rows]
@@ -140,7 +140,7 @@ class TrainingBatches:
         return batches.indices(loop.seed, step, len(self.source), loop.batch, device)
 
     def _images(
-        self, indices: Int[Tensor, " batch"], rows: slice, generator: torch.Generator
+        self, step: int, indices: Int[Tensor, " batch"], rows: slice, generator: torch.Generator
     ) -> tuple[Batch, Tensor]:
         """Return these images, shifted or on canvases if the configuration says so; the labels."""
         source = self.source
@@ -150,6 +150,9 @@ class TrainingBatches:
         canvas = make_canvas(self.config)
         if isinstance(canvas, SequenceCanvas):
             images = _of_one_size(source).images
+            share = self.config.grown(step)
+            if share < 1:
+                canvas = canvas.grown((images.shape[2], images.shape[3]), share)
             layout = canvas.draw(images, size, generator)[rows]
             labels = canvas.label(source.labels, len(source.classes), indices, layout)
             return canvas.paint(images, indices, layout), labels

@@ -67,6 +67,20 @@ def test_all_lengths_and_places_are_drawn():
     assert set(map(tuple, two.tolist())) == places
 
 
+def test_canvases_grow_from_two_images():
+    whole = SequenceCanvas((12, 40), 2, 5)
+    assert whole.grown((4, 4), 0.0) == SequenceCanvas((5, 9), 2, 2, 5)
+    assert whole.grown((4, 4), 0.2) == SequenceCanvas((6, 15), 2, 3, 5)
+    assert whole.grown((4, 4), 1.0) == SequenceCanvas((12, 40), 2, 5, 5)
+    images = squares()
+    small = whole.grown((4, 4), 0.0).fixed(images, 0)
+    assert small.images.shape == (7, 1, 5, 9)
+    assert small.labels.shape == (7, 6)
+    assert small.labels[:, 2:].eq(len(CLASSES)).all()
+    assert not small.labels[:, :2].eq(len(CLASSES)).any()
+    assert SequenceCanvas((4, 7), 1, 1).grown((4, 4), 0.5) == SequenceCanvas((4, 7), 1, 1, 1)
+
+
 def test_a_canvas_too_small_is_refused():
     with pytest.raises(InputError, match="3 images of 4x12 pixels do not fit a canvas of 6x11"):
         SequenceCanvas((6, 11), 2, 3).draw(squares().images, 1, torch.Generator())
