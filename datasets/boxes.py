@@ -3,8 +3,8 @@
     file,x1,y1,x2,y2            pixels from the top left corner; other columns are left alone
     open/0041.png,27,205,63,234
 
-A picture may have several boxes, a line each, or none. `file` is the path below the folder of the
-classes, as `names` of labelled images have it.
+A picture may have several boxes, a line each, or none: no line, or one without numbers. `file` is
+the path below the folder of the classes, as `names` of labelled images have it.
 """
 
 import csv
@@ -37,6 +37,8 @@ def read(path: str | Path) -> dict[str, list[tuple[float, ...]]]:
             if missing:
                 raise InputError(f"{path}: no column {', '.join(sorted(missing))}")
             for row in table:
+                if not any(row[name] for name in COLUMNS[1:]):
+                    continue
                 boxes[row["file"]].append(_box(row, f"{path}, line {table.line_num}"))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a table of boxes ({error})") from error

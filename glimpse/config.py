@@ -207,6 +207,13 @@ SEARCH = Config(
         validate_every=200,
     ),
 )
+INSPECT = replace(
+    SEARCH,
+    glimpses=4,
+    context=128,
+    absence=True,
+    loop=replace(SEARCH.loop, steps=400, batch=32, log_every=20, validate_every=100),
+)
 PHOTOGRAPHS = Config(
     data="FOLDER",
     image_size=(256, 256),
@@ -294,6 +301,7 @@ PRESETS = {
     "digits": DIGITS,
     "images": IMAGES,
     "search": SEARCH,
+    "inspect": INSPECT,
     "photographs": PHOTOGRAPHS,
     "mnist28": MNIST28,
     "translated60": TRANSLATED60,
@@ -309,6 +317,8 @@ EXPECTED = {
     "images": "your own, with --data FOLDER; as many steps as they need",
     "search": "finds a small thing in large images, with --hints BOXES.csv; circuit boards: "
     "9 % error in 10 CPU minutes",
+    "inspect": "tells images with something in them from those without, with --hints BOXES.csv of "
+    "the former",
     "photographs": "your own, with --data FOLDER, read by a pretrained encoder",
     "mnist28": "1.1 % test error in 17 CPU minutes",
     "translated60": "1.2 % test error in 11 CPU minutes",

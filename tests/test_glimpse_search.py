@@ -246,7 +246,9 @@ def test_tables_of_boxes(tmp_path):
     file = tmp_path / "boxes.csv"
     file.write_text(
         "file,x1,y1,x2,y2,type\na/1.png,0,5,10,10,x\nb/2.png,1,1,2,2,y\na/1.png,2,2,4,4,x\n"
+        "c/3.png,,,,,\n"
     )
+    assert tables.read(file).keys() == {"a/1.png", "b/2.png"}  # the third shows nothing
     aligned = tables.align(tables.read(file), ["a/1.png", "c/3.png"], [(10, 20), (5, 5)])
     assert aligned.shape == (2, 2, 4)
     torch.testing.assert_close(aligned[0, 0], torch.tensor([-1.0, 0.0, 0.0, 1.0]))
@@ -268,6 +270,7 @@ def test_settings_that_do_not_go_together_are_refused():
         ({"what": "linear"}, "--what conv"),
         ({"context": 0}, "--context"),
         ({"locator": "state", "hints": "b.csv"}, "--locator map"),
+        ({"locator": "state", "absence": True}, "--locator map"),
         ({"canvas": (50, 50)}, "canvas"),
         ({"dropout": 1.0}, "dropout"),
         ({"guided": 1.5}, "guided"),
