@@ -31,9 +31,9 @@ from benchmarks.timing import interleaved, ratio
 from core.training.optim import optimiser
 from datasets import folders
 from datasets.splits import Labelled
-from glimpse.config import IMAGES
 from glimpse.data import TrainingBatches
 from glimpse.model import RecurrentAttention, random
+from glimpse.presets import IMAGES
 from glimpse.train import Learner
 
 LIMITS = {"memory, first": 2.0, "memory, again": 2.0, "disk": 1.3, "size": 1.2}

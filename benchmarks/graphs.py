@@ -31,8 +31,8 @@ from core.training.cuda_graphs import Graphs, backend
 from core.training.optim import learning_rate, optimiser, set_learning_rate
 from datasets.splits import Images
 from datasets.text import Vocabulary
-from glimpse.config import CLUTTERED60, DIGITS, MNIST28
 from glimpse.data import TrainingBatches
+from glimpse.presets import CLUTTERED60, DIGITS, MNIST28
 from glimpse.train import Learner as GlimpseLearner
 from video.config import SPRITES, VIDEOS
 from video.train import Learner as VideoLearner

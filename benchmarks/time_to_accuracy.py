@@ -30,10 +30,11 @@ from core.training import cli, devices
 from core.training.loop import fit
 from core.training.run import Run
 from datasets.splits import Labelled
-from glimpse.config import MNIST28, Config
+from glimpse.config import Config
 from glimpse.data import TrainingBatches, load
 from glimpse.evaluate import accuracy, probabilities
 from glimpse.model import greedy
+from glimpse.presets import MNIST28
 from glimpse.train import Learner
 
 

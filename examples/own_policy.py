@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from glimpse.config import PRESETS
 from glimpse.data import TrainingBatches, load
 from glimpse.evaluate import accuracy, probabilities
 from glimpse.model import RecurrentAttention, center
+from glimpse.presets import PRESETS
 
 GRID = [(x, y) for y in (-0.45, 0.45) for x in (-0.6, 0.0, 0.6)]
 

@@ -4,7 +4,8 @@ from core.training import cli
 from core.training.arguments import Export, Pack, Training
 from core.training.cli import Command
 from glimpse.arguments import Evaluate, Sample, Show, Stop
-from glimpse.config import EXPECTED, PRESETS, TEACHERS, Config
+from glimpse.config import Config
+from glimpse.presets import EXPECTED, PRESETS, TEACHERS
 
 COMMANDS: cli.Commands = {
     "train": Command("train the recurrent attention model", Training(Config, PRESETS, EXPECTED)),

@@ -11,11 +11,12 @@ from datasets import boxes as tables
 from datasets.splits import Images
 from glimpse import hints
 from glimpse.augment import augment
-from glimpse.config import SEARCH, Config
+from glimpse.config import Config
 from glimpse.data import TrainingBatches
 from glimpse.encoders import coarse_view
 from glimpse.locators import BeliefMap, cell_centres, peak
 from glimpse.model import RecurrentAttention, greedy, stochastic
+from glimpse.presets import SEARCH
 from glimpse.train import Learner
 
 SMALL = replace(

@@ -6,9 +6,10 @@ import torch
 from core.errors import InputError
 from datasets.splits import Images
 from glimpse import measures, stopping
-from glimpse.config import SEARCH, Config
+from glimpse.config import Config
 from glimpse.evaluate import measure, summary
 from glimpse.model import RecurrentAttention
+from glimpse.presets import SEARCH
 
 # Three images, two classes, three glimpses: probabilities of class 1.
 P1 = torch.tensor([[0.9, 0.6, 0.4], [0.9, 0.8, 0.3], [0.2, 0.9, 0.45]])

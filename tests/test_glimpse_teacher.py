@@ -10,8 +10,8 @@ from glimpse_command import glimpse, refused
 from core.training import checkpoint
 from datasets import boards
 from datasets.splits import Images
-from glimpse.config import TEACHER
 from glimpse.data import load_boxes
+from glimpse.presets import TEACHER
 from glimpse.teacher.model import Teacher
 from glimpse.teacher.train import write_hints
 
