@@ -51,8 +51,6 @@ class SequenceCanvas:
     """Images on a canvas, at least."""
     most: int = 5
     """Images on a canvas, at most."""
-    places: int | None = None
-    """Images that a label has room for; none: `most`."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.least <= self.most:
@@ -62,14 +60,14 @@ class SequenceCanvas:
         """Return a canvas for images of this size that is so far between the smallest and this one.
 
         The smallest has little more room than two images need. A canvas has at most as many images
-        as fit, and labels of the same length as this one's.
+        as fit, and its labels are as short.
         """
         height, width = image
         smallest = min(self.size[0], height * 5 // 4), min(self.size[1], width * 9 // 4)
         between = [a + round(share * (b - a)) for a, b in zip(smallest, self.size, strict=True)]
         most = max(1, min(self.most, between[1] // width))
         size = between[0], max(between[1], most * width)
-        return SequenceCanvas(size, min(self.least, most), most, self.most)
+        return SequenceCanvas(size, min(self.least, most), most)
 
     def draw(
         self,
@@ -123,12 +121,11 @@ class SequenceCanvas:
         end: int,
         indices: Int[Tensor, " batch"],
         layout: SequenceLayout,
-    ) -> Int[Tensor, "batch places+1"]:
+    ) -> Int[Tensor, "batch most+1"]:
         """Return the classes from left to right, and the class `end` from the last image on."""
         source = (indices[:, None] + layout.steps) % len(labels)
         sequence = labels[source].masked_fill(~layout.present(), end)
-        left = (self.places or self.most) + 1 - self.most
-        return F.pad(sequence, (0, left), value=end)
+        return F.pad(sequence, (0, 1), value=end)
 
     def fixed(self, source: Images, seed: int) -> Images:
         """Return a canvas for every image, which depends on the seed alone, for evaluation."""

@@ -122,6 +122,8 @@ class TrainingBatches:
         noise = torch.randn(shape, generator=generator, device=device)[:, rows]
         std_left = torch.full((), self.config.std_left(step), device=device)
         images, labels = self._images(step, indices[rows], rows, generator)
+        if labels.ndim == 2:  # a canvas that has not grown yet has fewer symbols
+            noise = noise[: self.config.glimpses * labels.shape[1]]
         marks = None if self.boxes is None else self.boxes[indices[rows]]
         if self.config.augment:
             draws = draw(loop.batch, generator)[rows]

@@ -1,6 +1,7 @@
 """Canvases of several digits in a row, and models that read them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from core.errors import InputError
 from datasets.sequences import SequenceCanvas, read
 from datasets.splits import Images
 from glimpse import objective, sequences
+from glimpse.data import TrainingBatches
 from glimpse.model import stochastic
 from glimpse.scanpath import follow
 
@@ -69,16 +71,28 @@ def test_all_lengths_and_places_are_drawn():
 
 def test_canvases_grow_from_two_images():
     whole = SequenceCanvas((12, 40), 2, 5)
-    assert whole.grown((4, 4), 0.0) == SequenceCanvas((5, 9), 2, 2, 5)
-    assert whole.grown((4, 4), 0.2) == SequenceCanvas((6, 15), 2, 3, 5)
-    assert whole.grown((4, 4), 1.0) == SequenceCanvas((12, 40), 2, 5, 5)
+    assert whole.grown((4, 4), 0.0) == SequenceCanvas((5, 9), 2, 2)
+    assert whole.grown((4, 4), 0.2) == SequenceCanvas((6, 15), 2, 3)
+    assert whole.grown((4, 4), 1.0) == whole
     images = squares()
     small = whole.grown((4, 4), 0.0).fixed(images, 0)
     assert small.images.shape == (7, 1, 5, 9)
-    assert small.labels.shape == (7, 6)
-    assert small.labels[:, 2:].eq(len(CLASSES)).all()
+    assert small.labels.shape == (7, 3)
+    assert small.labels[:, 2].eq(len(CLASSES)).all()
     assert not small.labels[:, :2].eq(len(CLASSES)).any()
-    assert SequenceCanvas((4, 7), 1, 1).grown((4, 4), 0.5) == SequenceCanvas((4, 7), 1, 1, 1)
+    assert SequenceCanvas((4, 7), 1, 1).grown((4, 4), 0.5) == SequenceCanvas((4, 7), 1, 1)
+
+
+def test_training_begins_with_short_sequences():
+    source = squares()
+    config = replace(SMALL, canvas=(12, 40), sequence=(2, 5), growth=0.5)
+    config = replace(config, loop=replace(config.loop, steps=8, batch=3))
+    batches = TrainingBatches(source, config)
+    for step, (size, symbols) in {0: ((5, 9), 3), 2: ((9, 25), 6), 4: ((12, 40), 6)}.items():
+        images, labels, noise, _ = batches(step, slice(1, 3))
+        assert images.shape == (2, 1, *size)
+        assert labels.shape == (2, symbols)
+        assert noise.shape == (SMALL.glimpses * symbols, 2, 2)
 
 
 def test_a_canvas_too_small_is_refused():
