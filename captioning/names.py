@@ -10,6 +10,10 @@ takes the names as attributes (You et al. 2016, Yao et al. 2017):
 A sentence that lacks a name of which the classifier is sure is written once more, and may copy it
 (Yao et al. 2017): its logit gains `bonus` * p_k in each step until the name is written.
 
+A captioner that has seen many dogs writes "dog" of grass, too. So a name is not written where its
+probability is below that of nearly all training pictures of which people use it
+(`captioning.floors`).
+
 For a name that is not in the vocabulary, because no caption showed it, stands a word that is like
 it; if the classifier is sure, the name takes its place in the finished sentence (Hendricks et al.
 2016 copy the weights of such a word): "a dog in the snow" becomes "a fox in the snow".
@@ -51,7 +55,7 @@ def table() -> tuple[Row, ...]:
         if line.startswith("#"):
             continue
         first, *ranges = line.split()
-        word, _, like = first.removeprefix("*").partition("=")
+        word, _, like = first.removeprefix("*").replace("_", " ").partition("=")
         classes: list[int] = []
         for numbers in ranges:
             begin, _, end = numbers.partition("-")
@@ -71,7 +75,10 @@ def copied_words() -> frozenset[str]:
 
 
 def plural(word: str) -> str:
-    """Return the plural of a name."""
+    """Return the plural of a name: of its first word, if it has several ("cups of coffee")."""
+    first, space, others = word.partition(" ")
+    if space:
+        return f"{plural(first)} {others}"
     if word.endswith(("s", "x", "ch", "sh")):
         return f"{word}es"
     if word.endswith("f"):
@@ -94,6 +101,7 @@ class Names(nn.Module):
         plurals: the numbers of plurals, by those of their words.
         unknown: the names that are not in the vocabulary, by their places, with the words that are
             written for them.
+        floors: the probability below which a name is not written.
     """
 
     weight: Tensor
@@ -101,6 +109,7 @@ class Names(nn.Module):
     words: Tensor
     groups: Tensor
     copied: Tensor
+    floors: Tensor
 
     def __init__(
         self,
@@ -111,6 +120,7 @@ class Names(nn.Module):
         copied: Bool[Tensor, " names"],
         plurals: Mapping[int, int],
         unknown: Mapping[int, tuple[str, str]],
+        floors: Float[Tensor, " names"],
     ):
         super().__init__()
         self.register_buffer("weight", weight, persistent=False)
@@ -118,6 +128,7 @@ class Names(nn.Module):
         self.register_buffer("words", words, persistent=False)
         self.register_buffer("groups", groups, persistent=False)
         self.register_buffer("copied", copied, persistent=False)
+        self.register_buffer("floors", floors, persistent=False)
         self.plurals = plurals
         self.unknown = unknown
 
@@ -128,6 +139,27 @@ class Names(nn.Module):
         mean = features.to(self.weight.dtype).mean(1)
         logits = mean @ self.weight.T + self.bias
         return logits.softmax(-1) @ self.groups
+
+    def of_words(
+        self, probabilities: Float[Tensor, "images names"]
+    ) -> Float[Tensor, "images names"]:
+        """Return the probabilities of all names that are written with the same word as each."""
+        same = self.words[:, None] == self.words
+        return probabilities @ same.to(probabilities.dtype)
+
+    def ruled_out(
+        self, probabilities: Float[Tensor, "images names"], vocabulary: int
+    ) -> Bool[Tensor, "images vocabulary"]:
+        """Return the words that are not to be written of each image, plurals included."""
+        words = self.words.tolist()
+        plurals = torch.tensor([self.plurals.get(word, word) for word in words])
+        image, name = (self.of_words(probabilities) < self.floors).nonzero(as_tuple=True)
+        forbidden = torch.zeros(
+            len(probabilities), vocabulary, dtype=torch.bool, device=self.words.device
+        )
+        forbidden[image, self.words[name]] = True
+        forbidden[image, plurals.to(name.device)[name]] = True
+        return forbidden
 
     def missing(
         self, probabilities: Float[Tensor, "images names"], sentences: Sequence[Sequence[int]]
@@ -161,17 +193,33 @@ class Names(nn.Module):
 
 
 def replace_words(words: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the words of a sentence with some replaced, and with "a" or "an" before those."""
+    """Return the words of a sentence with some replaced, and with "a" or "an" before those.
+
+    A word that already begins its replacement, as in "a cup of coffee", stays.
+    """
     new = dict(pairs)
-    replaced = [new.get(word, word) for word in words]
-    for place in range(1, len(words)):
-        if words[place] in new and words[place - 1] in ("a", "an"):
-            replaced[place - 1] = "an" if replaced[place][0] in "aeiou" else "a"
+    replaced: list[str] = []
+    for place, word in enumerate(words):
+        name = new.get(word, word).split()
+        if word not in new or list(words[place : place + len(name)]) == name:
+            replaced.append(word)
+            continue
+        if replaced and replaced[-1] in ("a", "an"):
+            replaced[-1] = "an" if name[0][0] in "aeiou" else "a"
+        replaced += name
     return replaced
 
 
-def names_of(encoder: Encoder, vocabulary: Vocabulary) -> Names | None:
-    """Return the names that can be written with a vocabulary, or None without a classifier."""
+def names_of(
+    encoder: Encoder, vocabulary: Vocabulary, floors: Mapping[str, float] | None = None
+) -> Names | None:
+    """Return the names that can be written with a vocabulary, or None without a classifier.
+
+    Args:
+        encoder: the encoder as it was before training.
+        vocabulary: the words of the captioner.
+        floors: for some words the probability below which they are not written.
+    """
     if encoder.classifier is None:
         return None
 
@@ -183,8 +231,10 @@ def names_of(encoder: Encoder, vocabulary: Vocabulary) -> Names | None:
     plurals = {}
     unknown = {}
     groups = torch.zeros(CLASSES, len(rows))
+    least = torch.zeros(len(rows))
     for place, row in enumerate(rows):
         word = row.word if known(row.word) else row.like
+        least[place] = (floors or {}).get(word, 0.0)
         number = vocabulary.number(word)
         words.append(number)
         if known(plural(word)):
@@ -195,7 +245,21 @@ def names_of(encoder: Encoder, vocabulary: Vocabulary) -> Names | None:
     weight, bias = encoder.classifier
     copied = torch.tensor([row.copied for row in rows], dtype=torch.bool)
     numbers = torch.tensor(words, dtype=torch.int64)
-    return Names(weight.float(), bias.float(), numbers, groups, copied, plurals, unknown)
+    return Names(weight.float(), bias.float(), numbers, groups, copied, plurals, unknown, least)
+
+
+def ruling_out(
+    step: Callable[[Tensor, State], tuple[Tensor, State]],
+    forbidden: Bool[Tensor, "images vocabulary"],
+) -> Callable[[Tensor, State], tuple[Tensor, State]]:
+    """Return a step function that writes no word that is forbidden of its image."""
+
+    def allow(tokens: Int[Tensor, " rows"], state: State) -> tuple[Tensor, State]:
+        logits, after = step(tokens, state)
+        rows = forbidden.repeat_interleave(len(tokens) // len(forbidden), 0)
+        return logits.masked_fill(rows, -torch.inf), after
+
+    return allow
 
 
 def copying(

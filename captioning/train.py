@@ -18,8 +18,9 @@ from captioning import objective
 from captioning.config import Config
 from captioning.data import Changed, Part, TrainingBatches, encode, load, resident
 from captioning.evaluate import baselines, calibration, measure, print_scores, references
+from captioning.floors import floors, recognise
 from captioning.model import Captioner
-from captioning.names import names_of
+from captioning.names import Names, names_of
 from captioning.rewards import Rewards
 from captioning.stitching import stitch
 from captioning.trained import Trained, open_model
@@ -162,9 +163,12 @@ def main(arguments: TrainArguments[Config]) -> None:
         vocabulary = first.vocabulary.extended(texts, config.min_count)
     else:
         vocabulary = Vocabulary.train(texts, config.min_count)
-    decoder = Captioner(
-        config, encoder.channels, len(vocabulary), names_of(encoder, vocabulary)
-    ).to(device)
+    encoded = encode(train.images, vocabulary, config.longest)
+    names = names_of(encoder, vocabulary) if config.names else None
+    if names:
+        names.to(device)
+        names.floors = floors(names, recognise(names, train.source), encoded)
+    decoder = Captioner(config, encoder.channels, len(vocabulary), names).to(device)
     if first:
         _take_over(decoder, first, config)
     tail = _tail(encoder, first, config)
@@ -183,7 +187,6 @@ def main(arguments: TrainArguments[Config]) -> None:
     sources = [resident(train.source, device)]
     if train.mirrored is not None:
         sources.append(resident(train.mirrored, device))
-    encoded = encode(train.images, vocabulary, config.longest)
     fit(
         learner.to(device),
         TrainingBatches(sources, encoded, config, device, vocabulary.pad, train.sets),
@@ -195,6 +198,7 @@ def main(arguments: TrainArguments[Config]) -> None:
             "vocabulary": vocabulary.to_json(),
             "preprocessing": to_dict(encoder.preprocessing),
             "fingerprint": "" if own_encoder else encoder.fingerprint,
+            **({"floors": _by_word(names, vocabulary)} if names else {}),
         },
         rates={"encoder": config.tune_rate, "tail": config.tune_rate},
         graph=session.graph,
@@ -202,6 +206,15 @@ def main(arguments: TrainArguments[Config]) -> None:
     if run.writes:
         _calibrate(run.directory, parts["validation"], config, device)
         _report(run.directory, parts, config, device)
+
+
+def _by_word(names: Names, vocabulary: Vocabulary) -> dict[str, float]:
+    """Return the floors of names by their words, as checkpoints hold them."""
+    floors_by_word = {}
+    for word, floor in zip(names.words.tolist(), names.floors.tolist(), strict=True):
+        if floor:
+            floors_by_word[vocabulary.decode([word])] = floor
+    return floors_by_word
 
 
 def _tail(encoder: Encoder, first: Trained | None, config: Config) -> Tail | None:

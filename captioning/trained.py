@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
 from captioning.confidence import UNCALIBRATED, Confidence
 from captioning.config import Config
 from captioning.model import Captioner
-from captioning.names import copying, names_of, replace_words
+from captioning.names import copying, names_of, replace_words, ruling_out
 from core.beam import Hypothesis, beam_search
 from core.training import checkpoint
 from datasets.text import Vocabulary, joined
@@ -78,21 +78,24 @@ class Trained:
     ) -> list[list[Sentence]]:
         """Return the `best` sentences about each picture, the best first, by beam search.
 
-        Where the best sentence lacks a name that the encoder's classifier is sure of, the search
-        is done once more, and may copy it; and a third time, where it is copied more easily. Names
-        outside the vocabulary are put in their places.
+        Names that the encoder's classifier rules out are not written. Where the best sentence lacks
+        a name that it is sure of, the search is done once more, and may copy it; and a third time,
+        where it is copied more easily. Names outside the vocabulary are put in their places.
         """
         features = features.to(self.decoder.bias.device)
-        sentences = self._search(features, beam, best, None)
         names = self.decoder.names
         if names is None or not self.config.name_bonus:
-            return sentences
+            return self._search(features, beam, best)
         probabilities = names(features[:, -1:] if self.tail else features)
+        forbidden = names.ruled_out(probabilities, len(self.vocabulary))
+        sentences = self._search(features, beam, best, forbidden)
         for stronger in (1.0, 2.0):
             missing = names.missing(probabilities, [one[0].tokens for one in sentences])
             rows = missing.any(1).nonzero().squeeze(1)
             if len(rows):
-                again = self._search(features[rows], beam, best, stronger * missing[rows])
+                again = self._search(
+                    features[rows], beam, best, forbidden[rows], stronger * missing[rows]
+                )
                 for row, found in zip(rows.tolist(), again, strict=True):
                     sentences[row] = found
         for image, pairs in enumerate(names.replaced(probabilities)):
@@ -105,15 +108,26 @@ class Trained:
         features: Float[Tensor, "images cells channels"],
         beam: int,
         best: int,
-        copied: Float[Tensor, "images names"] | None,
+        forbidden: Bool[Tensor, "images vocabulary"] | None = None,
+        copied: Float[Tensor, "images names"] | None = None,
     ) -> list[list[Sentence]]:
-        """Return the sentences of one beam search, with the probabilities of names to copy."""
+        """Return the sentences of one beam search.
+
+        Args:
+            features: the pictures.
+            beam: its width.
+            best: sentences of each picture.
+            forbidden: the words that are not to be written of each picture.
+            copied: the probabilities of names to copy.
+        """
         seen = self.decoder.see(features)
         step = self.decoder.stepper(seen)
         state = self.decoder.initial_state(seen)
         if copied is not None and self.decoder.names:
             words = self.decoder.names.words
             step, state = copying(step, state, words, copied, self.config.name_bonus)
+        if forbidden is not None:
+            step = ruling_out(step, forbidden)
         found = beam_search(
             step,
             state,
@@ -166,7 +180,7 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
     with checkpoint.opened(path, "captioning", Config) as (config, saved):
         encoder = open_encoder(config, saved, path)
         vocabulary = Vocabulary.from_json(saved["extras"]["vocabulary"])
-        names = names_of(encoder, vocabulary)
+        names = names_of(encoder, vocabulary, saved["extras"].get("floors"))
         weights = checkpoint.part(saved["weights"], "decoder")
         decoder = checkpoint.build(
             lambda: Captioner(config, encoder.channels, len(vocabulary), names), weights, path

@@ -1,5 +1,6 @@
 """Names of what the encoder's classifier recognises: the table, the probabilities, the decoder."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from sklearn.datasets import load_sample_images
 from torchvision.models._meta import _IMAGENET_CATEGORIES as CATEGORIES
 
 from captioning.config import Config
+from captioning.floors import floors, recognise
 from captioning.model import Captioner
 from captioning.names import (
     Names,
@@ -20,6 +22,7 @@ from captioning.names import (
     names_of,
     plural,
     replace_words,
+    ruling_out,
 )
 from captioning.trained import DEFAULT
 from core.errors import InputError
@@ -33,7 +36,7 @@ from vision.encoder import make_encoder
     [
         ("Egyptian cat", "cat"),
         ("tabby", "cat"),
-        ("espresso", "coffee"),
+        ("espresso", "cup of coffee"),
         ("golden retriever", "dog"),
         ("airliner", "airplane"),
         ("African elephant", "elephant"),
@@ -54,9 +57,9 @@ def test_the_table_has_each_class_once():
     words = class_words()
     assert len(words) > 600
     assert all(0 <= number < 1000 for number in words)
-    assert {"cat", "flower", "coffee"} <= copied_words() < set(words.values())
+    assert {"cat", "flower", "cup of coffee"} <= copied_words() < set(words.values())
     assert "couch" not in copied_words()
-    assert all(word.isalpha() and word.islower() for word in words.values())
+    assert all(re.fullmatch("[a-z]+( [a-z]+)*", word) for word in words.values())
 
 
 def test_a_flower_is_recognised():
@@ -156,6 +159,11 @@ def test_a_name_that_no_caption_showed_takes_the_place_of_a_word_like_it():
     told = replace_words(["two", "dogs", "and", "a", "dog"], pairs[0])
     assert told == ["two", "foxes", "and", "a", "fox"]
     assert replace_words(["a", "bird"], [("bird", "ostrich")]) == ["an", "ostrich"]
+    cup = [("cup", "cup of coffee"), ("cups", "cups of coffee")]
+    assert replace_words(["a", "cup", "here"], cup) == ["a", "cup", "of", "coffee", "here"]
+    drunk = ["an", "old", "cup", "of", "coffee"]
+    assert replace_words(drunk, cup) == drunk
+    assert plural("cup of coffee") == "cups of coffee"
     plurals = [plural(word) for word in ("wolf", "koala", "ostrich", "pony")]
     assert plurals == ["wolves", "koalas", "ostriches", "ponies"]
 
@@ -185,6 +193,73 @@ def test_names_to_copy_are_sure_and_missing():
     wanted = torch.zeros(4, len(names.words))
     wanted[:2, place[dog]] = 0.6
     assert torch.equal(missing, wanted), "cat is unsure, couch has no star, dogs are dogs"
+
+
+def test_a_name_has_the_floor_that_leaves_out_a_twentieth_of_its_pictures():
+    vocabulary = Vocabulary.train(["a cat cats dog"])
+    names = names_of(make_encoder("lite0"), vocabulary)
+    assert names is not None
+    cat, cats, dog = map(vocabulary.number, ("cat", "cats", "dog"))
+    shown = torch.arange(41) / 100
+    probabilities = torch.zeros(60, len(names.words))
+    probabilities[:41, row_of(names, "cat")] = shown.flip(0)
+    probabilities[41:, row_of(names, "cat")] = 0.001
+    probabilities[41:, row_of(names, "fox")] = 0.3
+    # Two people say it of the first 41 pictures, in the plural too; one of the others.
+    captions = [[[cat], [4, cats], [4]]] * 41 + [[[cat], [dog], [dog]]] * 19
+    least = floors(names, probabilities, captions)
+    assert least[row_of(names, "cat")] == shown[2], "below it are 2 of 41"
+    assert least[row_of(names, "dog")] == 0, "19 pictures are too few"
+    least = floors(names, probabilities[22:], captions[22:])
+    assert not least.any(), "the cat has 19 pictures, and the dog too"
+    least = floors(names, probabilities, [*captions[1:], [[dog], [dog]]])
+    assert least[row_of(names, "dog")] == torch.tensor(0.3), "as a fox may be written as a dog"
+
+
+def test_names_below_their_floors_are_ruled_out():
+    vocabulary = Vocabulary.train(["a cat dogs dog"])
+    cat, dog, dogs = map(vocabulary.number, ("cat", "dog", "dogs"))
+    names = names_of(make_encoder("lite0"), vocabulary, {"dog": 0.1})
+    assert names is not None
+    probabilities = torch.zeros(3, len(names.words))
+    probabilities[0, row_of(names, "dog")] = 0.09
+    probabilities[1, row_of(names, "dog")] = 0.1
+    probabilities[2, row_of(names, "dog")] = 0.09
+    probabilities[2, row_of(names, "fox")] = 0.02  # written as a dog, and then put in its place
+    forbidden = names.ruled_out(probabilities, len(vocabulary))
+    wanted = torch.zeros(3, len(vocabulary), dtype=torch.bool)
+    wanted[0, [dog, dogs]] = True
+    assert torch.equal(forbidden, wanted)
+
+    def step(tokens, state):
+        return torch.ones(len(tokens), len(vocabulary)), (state[0] + 1,)
+
+    logits, (count,) = ruling_out(step, forbidden)(torch.zeros(6), (torch.zeros(6),))
+    assert torch.equal(logits == 1, ~wanted.repeat_interleave(2, 0)), "with a beam of two"
+    assert logits[0, cat] == 1
+    assert logits[0, dog] == -torch.inf
+    assert torch.equal(count, torch.ones(6))
+
+
+def test_names_are_recognised_in_features_and_at_the_end_of_a_trunk():
+    names = names_of(make_encoder("lite0"), Vocabulary.train(["a cat and a dog"]))
+    assert names is not None
+    grids = torch.rand(3, 4, 1280)
+    wanted = names(grids)
+
+    class Rows:
+        def __init__(self, values):
+            self.values = values
+
+        def __len__(self):
+            return len(self.values)
+
+        def __call__(self, rows):
+            return self.values[list(rows)]
+
+    assert torch.equal(recognise(names, Rows(grids)), wanted)
+    trunk = torch.cat((torch.rand(3, 10), grids.mean(1)), 1)
+    assert torch.allclose(recognise(names, Rows(trunk)), wanted, atol=1e-6)
 
 
 def test_a_captioner_starts_from_one_that_knows_fewer_words():
