@@ -102,6 +102,8 @@ def place(tmp_path, monkeypatch):
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(tmp_path / name)
+    boxes = "".join(f"cat/{n}.png,5,5,20,20\n" for n in range(5))
+    (tmp_path / "BOXES.csv").write_text("file,x1,y1,x2,y2\n" + boxes)
     for name in (f"CAPTIONS/{n}" for n in range(8)):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(random.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(
