@@ -61,7 +61,7 @@ class ConvGlimpseNetwork(nn.Module):
     ) -> Float[Tensor, "batch scales filters rows rows"]:
         """Return the features of every patch, each read by the same net."""
         each = patches.transpose(1, 2).flatten(0, 1)
-        return self.convolutions(each - 0.5).unflatten(0, (len(patches), -1))
+        return self.convolutions(each - 0.5).unflatten(0, (-1, patches.shape[2]))
 
     def forward(
         self,

@@ -65,7 +65,7 @@ class EncoderGlimpseNetwork(nn.Module):
             images = images.expand(-1, 3, -1, -1)
         with torch.no_grad():
             grid = self.encoder(255 * images)
-        return grid.mean(1).unflatten(0, (len(patches), -1))
+        return grid.mean(1).unflatten(0, (-1, patches.shape[2]))
 
     def forward(
         self,

@@ -38,7 +38,7 @@ class StridedGlimpseNetwork(nn.Module):
         """Return the features of every patch, each read by the same net."""
         each = patches.transpose(1, 2).flatten(0, 1) / self.input_scale
         each = each.contiguous(memory_format=torch.channels_last)
-        return self.convolutions(each).unflatten(0, (len(patches), -1))
+        return self.convolutions(each).unflatten(0, (-1, patches.shape[2]))
 
     def forward(
         self,

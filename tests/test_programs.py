@@ -69,7 +69,12 @@ def load(path: Path) -> tuple[Any, dict[str, Any]]:
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("a.pt2", {}), ("b.pt2", {"cell": "lstm", "scales": 2}), ("c.onnx", {"cell": "lstm"})],
+    [
+        ("a.pt2", {}),
+        ("b.pt2", {"cell": "lstm", "scales": 2}),
+        ("c.onnx", {"cell": "lstm"}),
+        ("d.pt2", {"what": "conv", "filters": 8, "scales": 2}),
+    ],
 )
 def test_a_glimpse(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
     torch.manual_seed(0)
