@@ -195,17 +195,21 @@ class Names(nn.Module):
 def replace_words(words: Sequence[str], pairs: Sequence[tuple[str, str]]) -> list[str]:
     """Return the words of a sentence with some replaced, and with "a" or "an" before those.
 
-    A word that already begins its replacement, as in "a cup of coffee", stays.
+    A name of several words takes the place of all words like it: "a cup of tea" becomes "a cup of
+    coffee".
     """
     new = dict(pairs)
     replaced: list[str] = []
-    for place, word in enumerate(words):
+    place = 0
+    while place < len(words):
+        word = words[place]
+        place += 1
         name = new.get(word, word).split()
-        if word not in new or list(words[place : place + len(name)]) == name:
-            replaced.append(word)
-            continue
-        if replaced and replaced[-1] in ("a", "an"):
-            replaced[-1] = "an" if name[0][0] in "aeiou" else "a"
+        if word in new:
+            if replaced and replaced[-1] in ("a", "an"):
+                replaced[-1] = "an" if name[0][0] in "aeiou" else "a"
+            if len(name) > 1 and list(words[place : place + 1]) == name[1:2]:
+                place += len(name) - 1
         replaced += name
     return replaced
 

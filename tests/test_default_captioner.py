@@ -40,9 +40,9 @@ def test_its_parts(trained: Trained):
 @pytest.mark.parametrize(
     ("file", "sentence", "sure"),
     [
-        (sample("china.jpg"), "a group of people standing in front of a building", False),
-        (sample("flower.jpg"), "a white flowers in a field of flowers", False),
-        (MATPLOTLIB / "grace_hopper.jpg", "a man wearing a baseball cap and a hat", True),
+        (sample("china.jpg"), "a clock is standing in front of a building", True),
+        (sample("flower.jpg"), "a group of flowers in a field of flowers", False),
+        (MATPLOTLIB / "grace_hopper.jpg", "a man in a baseball cap is wearing a hat", True),
     ],
 )
 def test_its_sentences_are_those_of_the_model_card(
