@@ -101,7 +101,7 @@ class Plate:
         *,
         column: float = 0.72,  # width of a glimpse's column, less if there are many
         panel: float = 5.0,  # the image is at most so wide
-        classes: int = 10,  # at most so many are shown: those most probable at any glimpse
+        classes: int = 10,  # so many are shown: the answers, and the most probable at any glimpse
         mark: float = 0.155,  # diameter of a glimpse's number
     ):
         self.path = path
@@ -111,8 +111,11 @@ class Plate:
         self.colours = matplotlib.colormaps["plasma"](np.linspace(0.36, 0.93, len(path)))
         self.picture = path.picture.copy()
         self.picture.thumbnail((1000, 1000))  # more could not be seen
-        best = path.probabilities.amax(0).topk(min(classes, len(path.classes))).indices
-        self.classes = sorted(best.tolist())
+        answers = path.probabilities[path.answering()].argmax(-1).unique()
+        probable = path.probabilities.amax(0)
+        probable[answers] = 2.0  # before all others
+        shown = min(max(classes, len(answers)), len(path.classes))
+        self.classes = sorted(probable.topk(shown).indices.tolist())
         self.names = [shorten(path.classes[label], 14) for label in self.classes]
 
         height, width = path.size

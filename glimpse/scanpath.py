@@ -57,16 +57,19 @@ class Scanpath:
             probabilities=self.probabilities[:glimpses],
         )
 
+    def answering(self, glimpse: int = -1) -> list[int]:
+        """Return which glimpses answer: this one, and before it the last at each symbol read."""
+        last = range(len(self))[glimpse]
+        if self.symbol_glimpses is None:
+            return [last]
+        return [*range(self.symbol_glimpses - 1, last, self.symbol_glimpses), last]
+
     def best(self, glimpse: int = -1) -> tuple[str, float]:
         """Return the most probable class after a glimpse, and its probability.
 
         Of a sequence, return what was read by then, and the product of its probabilities.
         """
-        last = range(len(self))[glimpse]
-        ends = [last]
-        if self.symbol_glimpses is not None:
-            ends = [*range(self.symbol_glimpses - 1, last, self.symbol_glimpses), last]
-        probabilities, labels = self.probabilities[ends].max(-1)
+        probabilities, labels = self.probabilities[self.answering(glimpse)].max(-1)
         names = [self.classes[label] for label in labels.tolist()]
         if self.symbol_glimpses is not None and names[-1] == END:
             names.pop()

@@ -11,7 +11,7 @@ from looker import CLASSES, SIDE, call, episode, make_model, random_picture, sav
 from PIL import Image, ImageSequence
 
 from glimpse import drawing, retina
-from glimpse.scanpath import follow, seen_so_far, to_picture
+from glimpse.scanpath import Scanpath, follow, seen_so_far, to_picture
 from glimpse.sensor import Retina
 
 GREY = 77  # a colour that is nowhere else in a drawing
@@ -149,3 +149,22 @@ def test_the_retina_is_drawn_with_what_it_sees():
     width, height = page.image().size
     assert width > height > 300
     assert to_picture(torch.tensor([[[0.0, 1.0]]])).getpixel((1, 0)) == 255
+
+
+def test_what_was_read_of_a_sequence_is_always_drawn():
+    """Though other classes were more probable at glimpses that answer nothing."""
+    read = torch.tensor([[0.4, 0.3, 0.2, 0.1, 0], [0.1, 0.1, 0.1, 0.1, 0.6]])
+    between = torch.tensor([[0, 0.9, 0.1, 0, 0], [0, 0, 0.95, 0.05, 0]])
+    path = Scanpath(
+        Image.new("L", (9, 9)),
+        torch.zeros(4, 2),
+        torch.zeros(4, 1, 2, dtype=torch.int64),
+        [3],
+        torch.zeros(4, 1, 1, 3, 3),
+        torch.stack([between[0], read[0], between[1], read[1]]),
+        ("0", "1", "2", "3", "end"),
+        symbol_glimpses=2,
+    )
+    assert path.best() == ("0", pytest.approx(0.24))
+    assert drawing.Plate(path, "", classes=1).names == ["0", "end"]
+    assert drawing.Plate(path, "", classes=3).names == ["0", "2", "end"]
