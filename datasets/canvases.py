@@ -99,13 +99,19 @@ class Canvas:
         images: UInt8[Tensor, "count channels height width"],
         indices: Int[Tensor, " batch"],
         layout: Layout,
+        placed: UInt8[Tensor, "batch channels height width"] | None = None,
     ) -> UInt8[Tensor, "batch channels canvas_height canvas_width"]:
-        """Paint the images of these indices as the layout says; clutter is cut from `images`."""
+        """Paint the images of these indices, or those in `placed`, as the layout says.
+
+        Clutter is cut from `images`.
+        """
         count, channels, height, width = images.shape
         shape = (channels, *self.size)
         canvases = images.new_zeros(len(indices), math.prod(shape))
         where = pixel_indices(layout.spots[:, None], (height, width), shape)
-        canvases.scatter_(1, where, images.index_select(0, indices).flatten(1))
+        if placed is None:
+            placed = images.index_select(0, indices)
+        canvases.scatter_(1, where, placed.flatten(1))
         if self.clutter:
             piece = (self.clutter_size, self.clutter_size)
             source = (

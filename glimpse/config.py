@@ -34,8 +34,8 @@ class Config:
     """Run or checkpoint of the same sizes and classes whose weights to start from."""
     shift: int = 0
     """Most pixels by which training images are shifted at random, in each direction (no canvas)."""
-    augment: tuple[Literal["turns", "flips", "scale", "colour"], ...] = ()
-    """How training images are changed at random, their boxes too (no canvas)."""
+    augment: tuple[Literal["turns", "flips", "scale", "colour", "elastic"], ...] = ()
+    """How training images are changed at random, their boxes too; on a canvas only `elastic`."""
     canvas: tuple[int, int] | None = None
     """Height and width of a larger black canvas on which each image is put at a random place."""
     clutter: int = 0
@@ -132,8 +132,12 @@ class Config:
             raise InputError("clutter needs a canvas: add --canvas HEIGHT WIDTH")
         if self.canvas is not None and self.shift:
             raise InputError("on a canvas every image is moved already: shift must be 0")
-        if self.canvas is not None and (self.augment or self.hints):
-            raise InputError("images on a canvas have neither --augment nor --hints")
+        if self.canvas is not None and (self.transforms or self.hints):
+            raise InputError("images on a canvas have neither --hints nor --augment but elastic")
+        if self.sequence is not None and self.augment:
+            raise InputError("the images of a sequence are not changed: leave out --augment")
+        if self.hints is not None and "elastic" in self.augment:
+            raise InputError("boxes are not distorted: --augment elastic takes no --hints")
         if self.sequence is not None and (self.canvas is None or self.clutter):
             raise InputError("a sequence needs a canvas without clutter: add --canvas HEIGHT WIDTH")
         if self.locator == "map" and (self.what != "conv" or self.context < 4):
@@ -142,6 +146,11 @@ class Config:
             raise InputError("--hints teach a map: add --locator map, or use --preset search")
         if self.absence and self.locator != "map":
             raise InputError("--absence is what a map says: add --locator map")
+
+    @property
+    def transforms(self) -> tuple[str, ...]:
+        """Return what is done image by image (glimpse/augment.py), in `augment`."""
+        return tuple(name for name in self.augment if name != "elastic")
 
     @property
     def symbols(self) -> int:

@@ -17,6 +17,7 @@ from datasets.boxes import Boxes
 from datasets.canvases import Canvas, shift
 from datasets.sequences import SequenceCanvas
 from datasets.splits import Images, Labelled, Splits
+from glimpse import elastic
 from glimpse.augment import augment_batch, draw
 from glimpse.config import Config
 from glimpse.hints import choose_places
@@ -125,9 +126,9 @@ class TrainingBatches:
         if labels.ndim == 2:  # a canvas that has not grown yet has fewer symbols
             noise = noise[: self.config.glimpses * labels.shape[1]]
         marks = None if self.boxes is None else self.boxes[indices[rows]]
-        if self.config.augment:
+        if self.config.transforms:
             draws = draw(loop.batch, generator)[rows]
-            images, marks = augment_batch(images, marks, draws, self.config.augment)
+            images, marks = augment_batch(images, marks, draws, self.config.transforms)
         self.source.prefetch(self._indices(step + 1)[rows])
         batch = images, labels, noise, std_left
         if self.boxes is None or marks is None:
@@ -161,8 +162,10 @@ class TrainingBatches:
         if canvas is not None:
             images = _of_one_size(source).images
             layout = canvas.draw(images, size, generator)[rows]
-            return canvas.paint(images, indices, layout), labels
-        images = source.fetch(indices)
+            placed = self._distorted(images[indices], rows, generator)
+            assert isinstance(placed, Tensor)
+            return canvas.paint(images, indices, layout, placed), labels
+        images = self._distorted(source.fetch(indices), rows, generator)
         if not most:
             return images, labels
         device = source.labels.device
@@ -171,6 +174,13 @@ class TrainingBatches:
             return shift(images, offsets[rows], most), labels
         pairs = zip(images, offsets[rows], strict=True)
         return [shift(image[None], offset[None], most)[0] for image, offset in pairs], labels
+
+    def _distorted(self, images: Batch, rows: slice, generator: torch.Generator) -> Batch:
+        """Return these images, elastically distorted if the configuration says so."""
+        if "elastic" not in self.config.augment:
+            return images
+        draws = elastic.draw(self.config.loop.batch, generator)[rows]
+        return elastic.distort_each(images, draws)
 
 
 def _of_one_size(images: Labelled) -> Images:

@@ -17,6 +17,8 @@ KINDS = {
     "moved": Config(shift=2),
     "canvas": Config(canvas=(20, 24)),
     "clutter": Config(canvas=(20, 24), clutter=3, clutter_size=4),
+    "distorted": Config(shift=1, augment=("elastic",)),
+    "distorted on a canvas": Config(canvas=(20, 24), augment=("elastic",)),
 }
 
 
