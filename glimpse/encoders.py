@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from glimpse.config import Config
+from glimpse.glimpse_network import GlimpseNetwork
 from glimpse.sensor import Batch
 
 CONTEXT_FILTERS = 32
@@ -34,11 +35,13 @@ def convolution(
     )
 
 
-class ConvGlimpseNetwork(nn.Module):
+class ConvGlimpseNetwork(GlimpseNetwork):
     """Encodes what was seen and where, in one vector, with a convolutional net for the patches."""
 
-    def __init__(self, channels: int, config: Config):
-        super().__init__()
+    where_range = None
+
+    def make_reader(self, channels: int, config: Config) -> int:
+        """Make the convolutions; return how many features they give."""
         filters = config.filters
         large = config.patch >= 4 * FEATURES
         self.convolutions = nn.Sequential(
@@ -48,13 +51,11 @@ class ConvGlimpseNetwork(nn.Module):
             convolution(filters // 2, filters),
             convolution(filters, filters),
         )
-        rows = (config.patch + 1) // 2 if large else config.patch
-        pooled = ((rows + 1) // 2 + 1) // 2
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
         self.dropout = nn.Dropout(config.dropout)
-        self.what = nn.Linear(config.scales * filters * pooled**2, config.what_units)
-        self.where = nn.Linear(2, config.where_units)
-        self.combine = nn.Linear(config.what_units + config.where_units, config.glimpse_units)
+        rows = (config.patch + 1) // 2 if large else config.patch
+        pooled = ((rows + 1) // 2 + 1) // 2
+        return config.scales * filters * pooled**2
 
     def features(
         self, patches: Float[Tensor, "batch channels scales size size"]
@@ -63,16 +64,12 @@ class ConvGlimpseNetwork(nn.Module):
         each = patches.transpose(1, 2).flatten(0, 1)
         return self.convolutions(each - 0.5).unflatten(0, (-1, patches.shape[2]))
 
-    def forward(
-        self,
-        features: Float[Tensor, "batch scales filters rows rows"],
-        locations: Float[Tensor, "batch 2"],
-    ) -> Float[Tensor, "batch glimpse_units"]:
-        """Return g_t."""
+    def flatten(
+        self, features: Float[Tensor, "batch scales filters rows rows"]
+    ) -> Float[Tensor, "batch features"]:
+        """Return the largest of every four neighbours."""
         pooled = self.pool(features.flatten(0, 1)).unflatten(0, features.shape[:2])
-        what = torch.relu(self.what(self.dropout(pooled.flatten(1))))
-        where = torch.relu(self.where(locations))
-        return torch.relu(self.combine(torch.cat((what, where), -1)))
+        return self.dropout(pooled.flatten(1))
 
 
 class ContextNetwork(nn.Module):

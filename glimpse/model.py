@@ -17,9 +17,10 @@ slows down that network alone. Adam moves all weights at the same pace, however 
 gradients, and REINFORCE's are the noisiest: with s = 1 the locations saturate in the corners before
 anything is learned.
 
-These are the paper's parts. Others take their places by configuration: a convolutional net that
-reads the patches (glimpse/encoders.py) or a pretrained one (glimpse/patch_encoders.py), a coarse
-view of the whole image or a map to search on in place of the location network
+These are the paper's parts: the glimpse network, g_t, stands in glimpse/glimpse_network.py, and the
+location network, m_t, in glimpse/locators.py. Others take their places by configuration: nets that
+read the patches by convolutions (glimpse/encoders.py, glimpse/strided.py) or are pretrained
+(glimpse/patch_encoders.py), and a coarse view of the whole image or a map to search on
 (glimpse/locators.py).
 """
 
@@ -35,6 +36,7 @@ from core.cells import CELLS
 from core.training import checkpoint
 from glimpse.config import Config
 from glimpse.encoders import ConvGlimpseNetwork
+from glimpse.glimpse_network import GlimpseNetwork
 from glimpse.locators import LocationNetwork, make_locator
 from glimpse.patch_encoders import EncoderGlimpseNetwork
 from glimpse.rollout import Network, has_hooks, serves
@@ -96,31 +98,12 @@ class Episode(NamedTuple):
     memories: Tensor | None = None  # of the locator before each glimpse, if it has any
 
 
-class GlimpseNetwork(nn.Module):
-    """Encodes what was seen and where, in one vector (Mnih et al. 2014, fig. 1B)."""
-
-    def __init__(self, pixels: int, config: Config):
-        super().__init__()
-        self.input_scale = config.input_scale
-        self.what = nn.Linear(pixels, config.what_units)
-        self.where = nn.Linear(2, config.where_units)
-        # Large initial weights: the code of a location must differ clearly between places.
-        nn.init.uniform_(self.where.weight, -3, 3)
-        self.combine = nn.Linear(config.what_units + config.where_units, config.glimpse_units)
-
-    def features(
-        self, patches: Float[Tensor, "batch channels scales size size"]
-    ) -> Float[Tensor, "batch pixels"]:
-        """Return the pixels themselves; a net in place of this one has more to say."""
-        return patches.flatten(1) / self.input_scale
-
-    def forward(
-        self, features: Float[Tensor, "batch pixels"], locations: Float[Tensor, "batch 2"]
-    ) -> Float[Tensor, "batch glimpse_units"]:
-        """Return g_t."""
-        what = torch.relu(self.what(features))
-        where = torch.relu(self.where(locations))
-        return torch.relu(self.combine(torch.cat((what, where), -1)))
+GLIMPSE_NETWORKS = {
+    "linear": GlimpseNetwork,
+    "conv": ConvGlimpseNetwork,
+    "strided": StridedGlimpseNetwork,
+}
+"""The glimpse network of each `what`; any other `what` is the name of a pretrained encoder."""
 
 
 class RecurrentAttention(nn.Module):
@@ -131,14 +114,8 @@ class RecurrentAttention(nn.Module):
         self.config = config
         self.channels = channels
         self.retina = Retina(config.patch, config.scales, config.factor, config.width)
-        if config.what == "linear":
-            self.glimpse = GlimpseNetwork(channels * config.scales * config.patch**2, config)
-        elif config.what == "conv":
-            self.glimpse = ConvGlimpseNetwork(channels, config)
-        elif config.what == "strided":
-            self.glimpse = StridedGlimpseNetwork(channels, config)
-        else:
-            self.glimpse = EncoderGlimpseNetwork(channels, config)
+        network = GLIMPSE_NETWORKS.get(config.what, EncoderGlimpseNetwork)
+        self.glimpse = network(channels, config)
         options = {"rnn": {"activation": "relu"}, "lstm": {"forget_bias": 1.0}}
         self.recurrent = CELLS[config.cell](
             config.glimpse_units, config.hidden, bias=True, **options.get(config.cell, {})

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from core.errors import InputError
 from glimpse.config import Config
+from glimpse.glimpse_network import GlimpseNetwork
 from vision.encoder import make_encoder, preprocessing_of
 from vision.options import FROM_SCRATCH
 
 LEAST = 32  # cells of a patch: encoders see one feature for so many pixels
 
 
-class EncoderGlimpseNetwork(nn.Module):
+class EncoderGlimpseNetwork(GlimpseNetwork):
     """Encodes what was seen and where, in one vector, with a pretrained encoder for the patches.
 
     The encoder has no weights until `load_pretrained` or the weights of a checkpoint are loaded.
@@ -29,8 +30,10 @@ class EncoderGlimpseNetwork(nn.Module):
     Raises `InputError` for a name that no pretrained encoder has, or patches too small for it.
     """
 
-    def __init__(self, channels: int, config: Config):
-        super().__init__()
+    where_range = None
+
+    def make_reader(self, channels: int, config: Config) -> int:
+        """Make the encoder; return how many features it gives."""
         if config.patch < LEAST:
             raise InputError(
                 f"--what {config.what} needs a --patch of at least {LEAST} cells, "
@@ -43,9 +46,7 @@ class EncoderGlimpseNetwork(nn.Module):
         self.encoder.requires_grad_(False)
         self.grey = channels == 1
         self.dropout = nn.Dropout(config.dropout)
-        self.what = nn.Linear(config.scales * self.encoder.channels, config.what_units)
-        self.where = nn.Linear(2, config.where_units)
-        self.combine = nn.Linear(config.what_units + config.where_units, config.glimpse_units)
+        return config.scales * self.encoder.channels
 
     def load_pretrained(self, download: bool = False) -> None:
         """Load the encoder's pretrained weights; torchvision's are looked for in its own cache.
@@ -67,12 +68,8 @@ class EncoderGlimpseNetwork(nn.Module):
             grid = self.encoder(255 * images)
         return grid.mean(1).unflatten(0, (-1, patches.shape[2]))
 
-    def forward(
-        self,
-        features: Float[Tensor, "batch scales features"],
-        locations: Float[Tensor, "batch 2"],
-    ) -> Float[Tensor, "batch glimpse_units"]:
-        """Return g_t."""
-        what = torch.relu(self.what(self.dropout(features.flatten(1))))
-        where = torch.relu(self.where(locations))
-        return torch.relu(self.combine(torch.cat((what, where), -1)))
+    def flatten(
+        self, features: Float[Tensor, "batch scales features"]
+    ) -> Float[Tensor, "batch all_features"]:
+        """Return all features in a row."""
+        return self.dropout(features.flatten(1))

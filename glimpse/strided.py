@@ -11,26 +11,22 @@ from torch import Tensor, nn
 
 from glimpse.config import Config
 from glimpse.encoders import convolution
+from glimpse.glimpse_network import GlimpseNetwork
 
 
-class StridedGlimpseNetwork(nn.Module):
+class StridedGlimpseNetwork(GlimpseNetwork):
     """Encodes what was seen and where, in one vector, with two strided convolutions."""
 
-    def __init__(self, channels: int, config: Config):
-        super().__init__()
-        self.input_scale = config.input_scale
+    def make_reader(self, channels: int, config: Config) -> int:
+        """Make the convolutions; return how many features they give."""
         filters = config.filters
         self.convolutions = nn.Sequential(
             convolution(channels, filters // 2, 5, stride=2),
             convolution(filters // 2, filters, 3, stride=2),
         ).to(memory_format=torch.channels_last)
-        rows = (config.patch + 3) // 4
         self.dropout = nn.Dropout(config.dropout)
-        self.what = nn.Linear(config.scales * filters * rows**2, config.what_units)
-        self.where = nn.Linear(2, config.where_units)
-        # Large initial weights: the code of a location must differ clearly between places.
-        nn.init.uniform_(self.where.weight, -3, 3)
-        self.combine = nn.Linear(config.what_units + config.where_units, config.glimpse_units)
+        rows = (config.patch + 3) // 4
+        return config.scales * filters * rows**2
 
     def features(
         self, patches: Float[Tensor, "batch channels scales size size"]
@@ -40,12 +36,8 @@ class StridedGlimpseNetwork(nn.Module):
         each = each.contiguous(memory_format=torch.channels_last)
         return self.convolutions(each).unflatten(0, (-1, patches.shape[2]))
 
-    def forward(
-        self,
-        features: Float[Tensor, "batch scales filters rows rows"],
-        locations: Float[Tensor, "batch 2"],
-    ) -> Float[Tensor, "batch glimpse_units"]:
-        """Return g_t."""
-        what = torch.relu(self.what(self.dropout(features.flatten(1))))
-        where = torch.relu(self.where(locations))
-        return torch.relu(self.combine(torch.cat((what, where), -1)))
+    def flatten(
+        self, features: Float[Tensor, "batch scales filters rows rows"]
+    ) -> Float[Tensor, "batch features"]:
+        """Return all features in a row."""
+        return self.dropout(features.flatten(1))

@@ -9,7 +9,8 @@ from torch import nn
 
 from core.cells import RNNCell
 from glimpse import objective
-from glimpse.model import GlimpseNetwork, RecurrentAttention, center, greedy, stochastic
+from glimpse.glimpse_network import GlimpseNetwork
+from glimpse.model import RecurrentAttention, center, greedy, stochastic
 
 
 @pytest.mark.parametrize(
