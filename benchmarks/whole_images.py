@@ -89,7 +89,7 @@ def main(
         warm_up=min(50, steps // 4),
         weight_decay=0.01,
     )
-    config = Config(data=data, image_size=image_size, augment=augment, loop=loop)  # type: ignore[arg-type]
+    config = Config(data=data, image_size=image_size, augment=augment, loop=loop)
     splits = load(config, "cpu")
     model = WholeImageNet(network, size, len(splits.train.classes), pretrained, dropout)
     update = optimiser(model, loop)

@@ -34,7 +34,7 @@ class Caption(Computing):
     html: Path | None = None
     """File for one page with all pictures and their captions."""
     overwrite: bool = False
-    """Replace .txt files, and a page that this command did not write."""
+    """Replace .txt files, and a page which this command did not write."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,8 +43,8 @@ class Config:
     clutter_size: int = 8
     """Height and width of such a piece, in pixels."""
     sequence: tuple[int, int] | None = field(default=None, metadata={"added": True})
-    """Least and most images side by side on each canvas, to be read from left to right; none: one
-    image anywhere on it.
+    """Least and most images side by side on each canvas, to be read from left to right; none: a
+    single image anywhere on it.
     """
     growth: float = field(default=0.0, metadata={"added": True})
     """Share of the steps in which the canvases of sequences grow: they begin with two images."""

@@ -6,7 +6,7 @@ import sys
 import types
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 import tyro
@@ -79,6 +79,58 @@ def test_a_wrong_flag_is_one_line(
     assert cli.main("toyapp", COMMANDS, ["show", *shlex.split(words)]) == 2
     expected = f"toyapp show: {line} (toyapp show --help lists the flags)\n"
     assert capsys.readouterr().err == expected
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """Flags of all kinds."""
+
+    canvas: tuple[int, int] | None = None
+    """Height and width, of more than
+    the image."""
+    split: Literal["train", "test"] | None = "train"
+    """Which part."""
+    rates: tuple[float, ...] = ()
+    """Some numbers."""
+    places: tuple[Path, ...] | None = None
+    """Some folders."""
+    quiet: bool = False
+    """Say less."""
+
+
+def test_help_says_what_a_flag_takes_and_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.parse(Values, "toy show", ["--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for flag in (
+        "--canvas INT INT Height and width, of more than the image. --split",
+        "--split {train,test} Which part. (default: train; may be None)",
+        "--rates [FLOAT ...] Some numbers. --places",
+        "--places [PATH ...] Some folders. --quiet",
+        "--quiet Say less. ╰",
+    ):
+        assert flag in text
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("--canvas 1", "--canvas takes 2 integers"),
+        ("--canvas 1 x", "--canvas takes 2 integers"),
+        ("--rates 1 x", "--rates takes numbers"),
+        ("--split tests", "--split is one of train, test, not 'tests'; did you mean test?"),
+    ],
+)
+def test_wrong_values_are_told_what_the_flag_takes(words: str, line: str) -> None:
+    with pytest.raises(InputError) as error:
+        cli.parse(Values, "toy show", words.split())
+    assert str(error.value) == f"{line} (toy show --help lists the flags)"
+
+
+def test_none_may_be_given() -> None:
+    words = ["--canvas", "None", "--split", "None", "--rates", "--places", "a", "b"]
+    places = (Path("a"), Path("b"))
+    assert cli.parse(Values, "toy show", words) == Values(split=None, places=places)
 
 
 @pytest.mark.parametrize(("argv", "code"), [([], 2), (["dance"], 2), (["--help"], 0), (["-h"], 0)])

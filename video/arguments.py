@@ -128,7 +128,7 @@ class Bouts:
     labels: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LABELS...")]
     """Folders or files of labels, in any of the forms that --data of training takes."""
     films: Path | None = None
-    """Folder of the films, where it is not that of the labels."""
+    """Folder of the films, if it is not that of the labels."""
     against: Path | None = None
     """Labels of the same films by a second scorer: print how far the two agree."""
     csv: Path | None = None

@@ -40,7 +40,7 @@ class Config(EncoderOptions):
     frame_size: int | None = None
     """Pixels a side at which the encoder is shown a frame; none: 64 from scratch, else its own."""
     motion: bool = False
-    """Show the encoder what changed since the frame before, too."""
+    """Show the encoder what has changed since the frame before, too."""
 
     standardise: bool = False
     """Bring each feature of a frozen encoder to mean 0 and deviation 1 over the training clips."""

@@ -26,7 +26,8 @@ from tyro._errors import ParseErrorEvent, on_parse_error
 
 from core.errors import InputError
 from core.training.config import require_sound
-from core.training.rejections import EMPTY_PATH, reason
+from core.training.flags import RULES
+from core.training.rejections import reason
 
 A = TypeVar("A")
 Item = TypeVar("Item")
@@ -64,30 +65,6 @@ class Command(NamedTuple):
         if isinstance(self.arguments, type):
             return parse(self.arguments, prog, argv)
         return self.arguments.parse(prog, argv)
-
-
-RULES = tyro.constructors.ConstructorRegistry()
-"""How flags of our own kinds are parsed."""
-
-
-@RULES.primitive_rule
-def _path_rule(info: tyro.constructors.PrimitiveTypeInfo) -> Any:
-    """Parse paths; an empty one, which `Path` takes for the current folder, is none."""
-    if info.type is not Path:
-        return None
-
-    def path(words: list[str]) -> Path:
-        if not words[0]:
-            raise ValueError(EMPTY_PATH)
-        return Path(words[0])
-
-    return tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="PATH",
-        instance_from_str=path,
-        is_instance=lambda value: isinstance(value, Path),
-        str_from_instance=lambda value: [str(value)],
-    )
 
 
 Commands = Mapping[str, "Command | Commands"]

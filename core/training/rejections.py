@@ -20,9 +20,10 @@ def reason(event: rejections.ParseErrorEvent, arguments: Any) -> str:
         names = ", ".join(_name(missing.arg) for missing in event.missing_arguments)
         return f"missing {names}"
     if isinstance(event, rejections.InvalidChoice):
-        choices = ", ".join(event.choices)
-        hint = _did_you_mean(event.value, event.choices)
-        return f"{_name(event.argument)} is one of {choices}, not {event.value!r}{hint}"
+        choices = _choices(event)
+        hint = _did_you_mean(event.value, choices)
+        listed = ", ".join(choices)
+        return f"{_name(event.argument)} is one of {listed}, not {event.value!r}{hint}"
     argument: Any = getattr(event, "argument", None)
     if argument is None:
         return "these arguments cannot be combined"
@@ -68,9 +69,22 @@ def _name(argument: Any) -> str:
     return argument.lowered.name_or_flags[-1]
 
 
+def _choices(event: rejections.InvalidChoice) -> list[str]:
+    """Return the choices as --help lists them; tyro shuffles those beside which None is one."""
+    metavar = event.argument.lowered.metavar or ""
+    return sorted((choice for choice in event.choices if choice != "None"), key=metavar.find)
+
+
+SINGULAR = {"INT": "an integer", "FLOAT": "a number", "STR": "a text", "PATH": "a path"}
+PLURAL = {"INT": "integers", "FLOAT": "numbers", "STR": "texts", "PATH": "paths"}
+
+
 def _kind(metavar: str) -> str:
-    """Say what a flag takes, from tyro's notation such as `{None}|{INT INT}`."""
-    parts = [part.strip("{}[]") for part in metavar.split("|")]
-    kinds = [part for part in parts if part != "None"]
-    words = {"INT": "an integer", "FLOAT": "a number", "STR": "a text", "PATH": "a path"}
-    return " or ".join(words.get(kind, kind) for kind in kinds)
+    """Say what a flag takes, from its metavar: `INT`, `INT INT` or `[INT ...]`."""
+    if metavar in SINGULAR:
+        return SINGULAR[metavar]
+    names = metavar.strip("[]").split()
+    plural = PLURAL.get(names[0]) if names else None
+    if plural is None or set(names) - {names[0], "..."}:
+        return metavar
+    return plural if "..." in names else f"{len(names)} {plural}"
