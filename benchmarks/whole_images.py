@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from core.training.config import LoopConfig
 from core.training.loop import evaluating
 from core.training.optim import learning_rate, optimiser, set_learning_rate
-from glimpse.config import Config
+from glimpse.config import Augmentation, Config
 from glimpse.data import TrainingBatches, load
 from glimpse.evaluate import balanced_accuracy
 from glimpse.sensor import Batch
@@ -72,7 +72,7 @@ def main(
     pretrained: bool = False,
     size: int = 128,
     image_size: tuple[int, int] | None = None,
-    augment: tuple[str, ...] = ("flips",),
+    augment: tuple[Augmentation, ...] = ("flips",),
     steps: int = 300,
     batch: int = 32,
     rate: float = 2e-3,

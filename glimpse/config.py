@@ -12,6 +12,8 @@ from core.training.config import (
     require_within,
 )
 
+Augmentation = Literal["turns", "flips", "scale", "colour", "elastic"]
+
 
 @dataclass(frozen=True)
 class Config:
@@ -34,7 +36,7 @@ class Config:
     """Run or checkpoint of the same sizes and classes whose weights to start from."""
     shift: int = 0
     """Most pixels by which training images are shifted at random, in each direction (no canvas)."""
-    augment: tuple[Literal["turns", "flips", "scale", "colour", "elastic"], ...] = ()
+    augment: tuple[Augmentation, ...] = ()
     """How training images are changed at random, their boxes too; on a canvas only `elastic`."""
     canvas: tuple[int, int] | None = None
     """Height and width of a larger black canvas on which each image is put at a random place."""

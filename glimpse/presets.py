@@ -124,20 +124,17 @@ CLUTTERED60_BEST = replace(
 )
 CLUTTERED100 = replace(CLUTTERED60, canvas=(100, 100), scales=4)
 SEQUENCE = replace(
-    MNIST28,
-    shift=0,
+    TRANSLATED60,
     canvas=(60, 160),
     sequence=(2, 5),
     growth=0.25,
     glimpses=2,
     patch=16,
-    scales=3,
     factor=2.5,
-    glimpse_units=256,
-    input_scale=0.2,
     std=0.15,
     std_decay=0.4,
-    loop=replace(MNIST28.loop, steps=17_000, batch=64, validate_every=1500),
+    location_scale=0.6,
+    loop=replace(TRANSLATED60.loop, steps=17_000, batch=64, validate_every=1500),
 )
 SEQUENCE_DIGITS = replace(
     SEQUENCE,
