@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from core.training.arguments import Pack as PackRun
+from core.training.arguments import RunPath
 from core.training.cli import Computing
 
 
@@ -41,7 +42,7 @@ class Caption(Computing):
 class Evaluate(Computing):
     """Measure a trained captioner on its own data, or on other captions."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: RunPath
     """Run directory or checkpoint."""
     split: Literal["train", "validation", "test"] | None = None
     """Part of the data; default: test images of the run's own data, all images of other data."""
@@ -71,9 +72,9 @@ class Pack(PackRun):
 class Export:
     """Write a trained captioner as two files that run without this package."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: RunPath
     """Run directory or checkpoint."""
-    folder: Annotated[Path, tyro.conf.Positional]
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
     """The folder to write encode.pt2 and step.pt2 to."""
     onnx: bool = False
     """Write encode.onnx and step.onnx, for ONNX Runtime, instead."""

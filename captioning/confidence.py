@@ -61,16 +61,23 @@ def is_right(words: Sequence[str], references: Sequence[Sequence[str]]) -> bool:
 def calibrate(means: Sequence[float], right: Sequence[bool]) -> Confidence:
     """Fit scale and offset by maximum likelihood, with a weak prior (20 Newton steps).
 
+    The targets are not 1 and 0 but (n + 1) / (n + 2) and 1 / (m + 2) for n right and m wrong
+    sentences (Platt 1999, section 2.2): a few sentences that are all right make no other certain.
+
     Args:
         means: `mean_log_probability` of each sentence.
         right: whether it is right.
     """
     scale, offset = 1.0, 0.0
     prior = 1e-3 * len(means)
+    n = sum(right)
+    target_right = (n + 1) / (n + 2)
+    target_wrong = 1 / (len(right) - n + 2)
     for _ in range(20):
         gradient_scale, gradient_offset = prior * (scale - 1.0), 0.0
         h_ss, h_so, h_oo = prior, 0.0, 1e-9
-        for x, y in zip(means, right, strict=True):
+        for x, correct in zip(means, right, strict=True):
+            y = target_right if correct else target_wrong
             p = _sigmoid(scale * x + offset)
             gradient_scale += (p - y) * x
             gradient_offset += p - y

@@ -93,7 +93,13 @@ def _files(files: Sequence[Path], root: Path, background: str, multi: bool) -> P
     if all(file.suffix.lower() in annotations.SUFFIXES for file in files):
         films = [annotations.read(file, root) for file in files]
         return clips_of(films, root, background, where=where, multi=multi)
-    if all(boris.is_boris(file) for file in files):
+    are_boris = [boris.is_boris(file) for file in files]
+    if len(set(are_boris)) > 1:
+        exports = files[are_boris.index(True)].name
+        others = files[are_boris.index(False)].name
+        hint = "name the files to read, or move the others"
+        raise InputError(f"{root}: {exports} holds events of BORIS and {others} does not: {hint}")
+    if are_boris[0]:
         films = _together(film for file in files for film in boris.read(file, root))
         return clips_of(films, root, background, where=where, multi=multi)
     return video_tables.load(files, root, background, multi)
@@ -202,8 +208,8 @@ def _class_folders(root: Path, number: int) -> Parts:
     videos_of = {folder.name: videos_in(folder) for folder in folders}
     classes = tuple(name for name, videos in videos_of.items() if videos)
     if not classes:
-        known = "groundTruth/, nor a table (.csv), nor a folder of videos for each class"
-        raise InputError(f"{root}: neither {known}")
+        known = "no table (.csv, .tsv), no .eaf, .srt or .vtt, no groundTruth/"
+        raise InputError(f"{root}: no labels: {known} and no folder of videos for each class")
     if len(classes) == 1:
         raise InputError(f"{root}: one class only ({classes[0]}); at least two are needed")
     clips = {

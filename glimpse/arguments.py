@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from core.training.arguments import RunPath
 from core.training.cli import Computing
 
 
@@ -16,7 +17,7 @@ from core.training.cli import Computing
 class Evaluate(Computing):
     """Measure a trained model on its own data, or on other data."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: RunPath
     """Run directory or checkpoint."""
     data: str | None = None
     """Another data set or class folder; all of it is measured unless --split picks a part."""
@@ -40,7 +41,7 @@ class Evaluate(Computing):
 class Stop(Computing):
     """Set when a trained model is sure enough to answer, by its validation images."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: RunPath
     """Run directory or checkpoint; the threshold is written into it."""
     error: float | None = None
     """Use as few glimpses as this error allows, in percent."""

@@ -52,7 +52,11 @@ def main(arguments: Export) -> None:
     model, saved = open_model(arguments.run, "cpu")
     if model.config.context:
         raise InputError(f"{arguments.run} looks at the whole image first: it cannot be exported")
-    images = torch.zeros(1, *saved["extras"]["image_shape"], dtype=torch.uint8)
+    channels, height, width = saved["extras"]["image_shape"]
+    if height is None:
+        reason = "was trained on images of their native sizes, and an exported program has one size"
+        raise InputError(f"{arguments.run} {reason}: train with --image-size HEIGHT WIDTH")
+    images = torch.zeros(1, channels, height, width, dtype=torch.uint8)
     state = export.pack(model.recurrent.initial_state(1))
     about = {
         **saved["extras"],

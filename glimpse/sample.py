@@ -27,7 +27,7 @@ def main(arguments: Sample) -> None:
         raise InputError(f"{path}: a picture is called NAME.png; a folder needs --count NUMBER")
     board = boards.write(path, arguments.seed, arguments.number, arguments.size)
     x1, y1, x2, y2 = board.box
-    cli.say(f"{path}: in truth {board.kind}, between ({x1}, {y1}) and ({x2}, {y2})")
+    cli.say(f"{path}: {board.kind} at x {x1} to {x2}, y {y1} to {y2} (pixels)")
 
 
 if __name__ == "__main__":

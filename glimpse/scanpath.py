@@ -11,7 +11,7 @@ from torch import Tensor
 
 from datasets.sequences import END
 from glimpse.model import Policy, RecurrentAttention, greedy
-from glimpse.sensor import Batch
+from glimpse.sensor import Batch, half_sizes
 from glimpse.stopping import last_glimpses
 
 
@@ -92,8 +92,8 @@ def follow(
     locations = episode.locations.cpu()
     patches = episode.patches.cpu()
     probabilities = episode.logits.float().softmax(-1).cpu()
-    half_sizes = model.retina.prepare(images).half_sizes
-    corners = [model.retina.corners(half_sizes, at).cpu() for at in episode.locations]
+    halves = half_sizes(images, episode.locations.device)
+    corners = [model.retina.corners(halves, at).cpu() for at in episode.locations]
     sequential = model.config.sequence is not None
     paths = [
         Scanpath(

@@ -81,10 +81,10 @@ class Retina(nn.Module):
 
     def prepare(self, images: Batch) -> Prepared:
         """Do once what all glimpses at these images share; uint8 images are read as value / 255."""
-        half_sizes = _half_sizes(images, self.half_widths.device)
+        halves = half_sizes(images, self.half_widths.device)
         if compiled.readable(images):
-            return Prepared(half_sizes, compiled.take(images))
-        return Prepared(half_sizes, None, _integral(_padded(images)))
+            return Prepared(halves, compiled.take(images))
+        return Prepared(halves, None, _integral(_padded(images)))
 
     @torch.no_grad()
     def forward(
@@ -138,7 +138,8 @@ def half_sizes_of(sizes: Sequence[tuple[int, int]]) -> Float[Tensor, "batch 2"]:
     return torch.tensor([(width / 2, height / 2) for height, width in sizes])
 
 
-def _half_sizes(images: Batch, device: torch.device) -> Float[Tensor, "batch 2"]:
+def half_sizes(images: Batch, device: torch.device) -> Float[Tensor, "batch 2"]:
+    """Return half of width and height of the images, in pixels."""
     if not isinstance(images, Tensor):
         return half_sizes_of([(image.shape[1], image.shape[2]) for image in images]).to(device)
     count, height, width = images.shape[0], images.shape[-2], images.shape[-1]

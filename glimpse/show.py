@@ -69,16 +69,18 @@ def main(arguments: Show) -> None:
     run, images = split_paths(arguments.paths)
     model, saved = open_model(run, devices.select(arguments.device, arguments.threads))
     files, missing = _find(images)
-    known = describe_classes(saved["extras"]["classes"])
+    known = f"; the model knows {describe_classes(saved['extras']['classes'])} only"
     told: list[dict[str, Any]] = []
     rows: list[tuple[object, ...]] = []
 
     def show(pair: tuple[Path, Path]) -> None:
+        nonlocal known
         file, target = pair
         looked = look_at(file, model, saved["extras"], arguments)
         drawn = _draw(looked, target, gif=arguments.gif)
         if looked.change:
-            print(f"{file}: {looked.change}; the model knows {known} only", file=sys.stderr)
+            print(f"{file}: {looked.change}{known}", file=sys.stderr)
+            known = ""  # told once
         rows.extend(tabulate(looked))
         if arguments.json:
             told.append({"file": str(file), "drawn": list(map(str, drawn))} | tell(looked))

@@ -272,5 +272,7 @@ def test_a_calibration_of_few_sentences_is_finite():
         assert fitted.scale is not None
         assert math.isfinite(fitted.scale)
         assert 0 <= fitted(-5.0, 3) <= 1
+    assert calibrate([-1.0], [True])(-1.0, 0) == pytest.approx(2 / 3, abs=1e-3)
+    assert calibrate([-1.0, -1.0], [False, False])(-1.0, 0) == pytest.approx(1 / 4, abs=1e-3)
     extreme = Confidence(50.0, 0.0)
     assert extreme(-1000.0, 0) == pytest.approx(0)

@@ -146,6 +146,15 @@ def test_the_help_lists_the_verbs(
     assert ("there is no command 'dance'" in text) == (argv == ["dance"])
 
 
+def test_a_group_of_commands_says_what_they_do(capsys: pytest.CaptureFixture[str]) -> None:
+    groups: cli.Commands = {"one": {"train": Command("fit it", TRAINING)}, "many": COMMANDS}
+    assert cli.main("toyapp", groups, ["--help"]) == 0
+    out = capsys.readouterr().out
+    assert "one         train: fit it\n" in out
+    assert "many        train, show\n" in out
+    assert "toyapp COMMAND --help says more" in out
+
+
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [

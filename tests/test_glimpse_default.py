@@ -28,7 +28,7 @@ def test_the_default_model_finds_and_names_defects():
 def test_a_sample_is_shown_without_a_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert glimpse("sample", "board.png", "--size", "200", "260") == 0
-    assert capsys.readouterr().out.startswith("board.png: in truth mousebite, between (")
+    assert capsys.readouterr().out.startswith("board.png: mousebite at x ")
     assert glimpse("show", "board.png") == 0
     out, err = capsys.readouterr()
     assert out.startswith("board.png: ")

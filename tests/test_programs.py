@@ -104,6 +104,15 @@ def test_a_glimpse(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
     assert about["classes"] == list("abc")
 
 
+def test_images_of_native_sizes_cannot_be_exported(tmp_path: Path, capsys) -> None:
+    config = glimpse.config.Config(patch=4, hidden=8)
+    extras = {"classes": list("abc"), "image_shape": [1, None, None]}
+    run = save(tmp_path / "a.pt", "glimpse", config, RecurrentAttention(config, 1, 3), extras)
+    words = ["export", str(run), str(tmp_path / "b.pt2")]
+    assert cli.main("glimpse", glimpse.__main__.COMMANDS, words) == 2
+    assert "has one size: train with --image-size HEIGHT WIDTH" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "options"),
     [([], {}), ([], {"attention": False, "cell": "gru"}), (["--onnx"], {})],

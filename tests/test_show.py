@@ -80,6 +80,11 @@ def test_what_a_picture_was_brought_to_is_told_in_a_line(
     )
     assert call(run, "cat.png", "--native") == 0
     assert "brought to grey; the model knows" in capsys.readouterr().err
+    random_picture(30, 60, mode="RGB").save("dog.png")
+    assert call(run, "cat.png", "dog.png") == 0
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == line
+    assert second == f"dog.png: brought from 60x30 to {SIDE}x{SIDE} and to grey"
     assert describe_classes([*"0123456789"]) == "the digits 0 to 9"
     assert describe_classes([*"abcdefgh"]) == "a, b, c, d, e, f and 2 more classes"
 

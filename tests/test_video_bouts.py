@@ -26,6 +26,25 @@ def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_no_labels_and_tables_of_two_kinds_are_one_line(films: Path, capsys):
+    assert call(command="video bouts") == 2
+    assert (
+        capsys.readouterr().err
+        == "video bouts: no labels to count: name files or folders of them\n"
+    )
+    Path("mixed").mkdir()
+    events = (
+        "Media file,FPS,Behavior,Behavior type,Start (s),Stop (s)\na.mp4,10,walk,STATE,0.5,1.5\n"
+    )
+    Path("mixed/a.boris.csv").write_text(events)
+    Path("mixed/a.onehot.csv").write_text("frame,walk\n0,1\n")
+    assert call("mixed", "--films", ".", command="video bouts") == 2
+    told = "a.boris.csv holds events of BORIS and a.onehot.csv does not: name the files to read"
+    assert told in capsys.readouterr().err
+    assert call("mixed/a.boris.csv", "--films", ".", command="video bouts") == 0
+    assert "walk" in capsys.readouterr().out
+
+
 def test_bouts_are_counted_and_measured(films: Path):
     flags = ["--csv", "bouts.csv", "--transitions", "next.csv", "--ethogram", "e.png"]
     assert call("ours.csv", *flags, command="video bouts") == 0

@@ -258,7 +258,7 @@ def test_the_default_model(run: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     film = write("film.mp4", 5)
     monkeypatch.setattr(label, "DEFAULT", run / "best.pt")
     assert call(film) == 0
-    capsys.readouterr()
+    assert "the included model knows moving sprites only" in capsys.readouterr().err
     monkeypatch.setattr(label, "DEFAULT", run / "none.pt")
     assert call(film) == 2
     out, err = capsys.readouterr()

@@ -169,7 +169,7 @@ def test_a_codec_that_yields_no_frame_is_one_line(tmp_path):
         open_source(path)
     assert str(error.value) == (
         f"{path}: OpenCV {cv2.__version__} decodes none of its 3 frames (codec AV01); "
-        "convert it, e.g. ffmpeg -i VIDEO -c:v libx264 CONVERTED.mp4"
+        "if it plays elsewhere, ffmpeg -i VIDEO -c:v libx264 CONVERTED.mp4 converts it"
     )
 
 
@@ -187,12 +187,12 @@ def test_what_is_no_video_is_one_line(tmp_path):
     (tmp_path / "folder" / "film.mp4").touch()
     os.mkfifo(tmp_path / "pipe")
     for name, reason in {
-        "cut.mp4": "not a video that OpenCV reads, or cut off before the index",
+        "cut.mp4": "not a video that OpenCV reads, cut off before the index at its end, or",
         "none.mp4": "not a video that OpenCV reads|no frame",
         "empty.mp4": "the file is empty",
         "text.mp4": "not a video",
         "noise.webm": "not a video",
-        "nothing": "no picture in this folder",
+        "nothing": "no pictures in this folder to take as frames",
         "folder": "a folder of videos, not of frames: name them, as .*film.mp4",
         "pipe": "a device or a FIFO, not a file: name a file, or a camera by its number, as 0",
         "gone.mp4": "no such file",

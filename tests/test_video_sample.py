@@ -24,9 +24,8 @@ def test_a_sample_is_labelled_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
     first, *lines = capsys.readouterr().out.splitlines()
     frames = list(open_source("sample.mp4"))
     labels = clip.labels([frame.seconds for frame in frames])
-    assert (
-        first == f"sample.mp4: {len(labels)} frames, {len(labels) / sprites.RATE:.1f} s, in truth:"
-    )
+    seconds = len(labels) / sprites.RATE
+    assert first == f"sample.mp4: {len(labels)} frames, {seconds:.1f} s; its labels:"
     segments = to_segments(labels)
     expected = [
         f"{each.start / sprites.RATE:8.1f} s  {sprites.CLASSES[each.label]}" for each in segments

@@ -266,9 +266,8 @@ def test_ucf101_lists(tmp_path, beside):
 
 
 def test_too_few_clips_or_classes_are_one_line(tmp_path):
-    with pytest.raises(
-        InputError, match=r": neither groundTruth/, nor a table \(.csv\), nor a folder of videos"
-    ):
+    none = r": no labels: no table \(.csv, .tsv\), no .eaf, .srt or .vtt, no groundTruth/ and no"
+    with pytest.raises(InputError, match=none):
         load(tmp_path)
     put(tmp_path / "walk" / "a.mp4")
     with pytest.raises(InputError, match=r": one class only \(walk\); at least two are needed$"):

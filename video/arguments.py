@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from core.training.arguments import RunPath
 from core.training.cli import Computing
 
 
@@ -38,7 +39,7 @@ class Smoothing:
 class Evaluate(Smoothing, Computing):
     """Measure a trained net on its own data, or on other videos."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: RunPath
     """Run directory or checkpoint."""
     split: Literal["train", "validation", "test"] | None = None
     """Part of the data; by default test where there is one, and all of --data."""
@@ -105,7 +106,7 @@ class Label(Smoothing, Computing):
 class Next(Computing):
     """Rank the stretches of films by how much their labels would teach the net."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: RunPath
     """Run directory or checkpoint."""
     films: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILM...")]
     """Films that are not labelled yet, or not whole."""

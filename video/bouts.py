@@ -38,6 +38,8 @@ COLUMNS = ("film", "behaviour", "bouts", "total_s", "mean_s", "latency_s", "shar
 def main(arguments: Bouts) -> None:
     """Read the labels, print and write what was asked for."""
     require_positive(arguments, "fps")
+    if not arguments.labels:
+        raise InputError("no labels to count: name files or folders of them")
     outputs = [path for path in (arguments.csv, arguments.transitions, arguments.ethogram) if path]
     for path in outputs:
         require_apart(path, arguments.labels)

@@ -90,7 +90,7 @@ class Video(Frames):
     def _why_empty(self) -> str:
         if not self._stated:
             return "no frame comes from it"
-        convert = "convert it, e.g. ffmpeg -i VIDEO -c:v libx264 CONVERTED.mp4"
+        convert = "if it plays elsewhere, ffmpeg -i VIDEO -c:v libx264 CONVERTED.mp4 converts it"
         decodes = f"OpenCV {cv2.__version__} decodes none of its {self._stated} frames"
         return f"{decodes} (codec {self._codec}); {convert}"
 
@@ -124,7 +124,7 @@ def _capture(source: Path | str | int, name: str) -> cv2.VideoCapture:
         # As bytes: OpenCV crashes on names that are not UTF-8. Absolute: "a:b.mp4" is no URL.
         place = cast("str", os.fsencode(source.absolute()))
         capture = cv2.VideoCapture(place, cv2.CAP_FFMPEG)
-        hint = "not a video that OpenCV reads, or cut off before the index at its end"
+        hint = "not a video that OpenCV reads, cut off before the index at its end, or sound alone"
     is_text = stated_codec(capture) == "ansi"  # to FFmpeg any text is a film of terminal graphics
     if not capture.isOpened() or is_text:
         raise InputError(f"{name}: {hint}")

@@ -41,6 +41,8 @@ def main(arguments: Label) -> None:
     names = name_outputs(arguments.sources)
     _check(arguments, names)
     trained, _ = open_model(arguments.run or DEFAULT, device)
+    if arguments.run is None:
+        remark("the included model knows moving sprites only; --run RUN takes one of yours")
     cli.for_each("video label", names.items(), partial(_one, trained, arguments))
 
 

@@ -107,7 +107,7 @@ class _Folder(Frames):
         return np.array(open_picture(self._file).convert("RGB"))
 
     def _why_empty(self) -> str:
-        return f"no picture in this folder (of {' '.join(SUFFIXES)})"
+        return f"no pictures in this folder to take as frames (of {' '.join(SUFFIXES)})"
 
     def _release(self) -> None:
         self._files = iter(())

@@ -19,7 +19,7 @@ def main(arguments: Sample) -> None:
     clip = sprites.write(arguments.path, arguments.seed, number)
     frames = len(clip.source()) if callable(clip.source) else 0
     seconds = [n / sprites.RATE for n in range(frames)]
-    cli.say(f"{arguments.path}: {frames} frames, {frames / sprites.RATE:.1f} s, in truth:")
+    cli.say(f"{arguments.path}: {frames} frames, {frames / sprites.RATE:.1f} s; its labels:")
     tell(spans(clip.labels(seconds), seconds, sprites.CLASSES))
 
 

@@ -76,10 +76,10 @@ class Learner(nn.Module):
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> Float[Tensor, ""]:
-    """Return the share of the scored labels that are right; of several behaviours, from p = 1/2."""
+    """Return which of the scored labels are right, in %; of several behaviours, from p = 1/2."""
     scored = labels >= 0
     guesses = (logits > 0).long() if labels.ndim == 3 else logits.argmax(-1)
-    return ((guesses == labels) & scored).sum() / scored.sum().clamp(min=1)
+    return 100 * ((guesses == labels) & scored).sum() / scored.sum().clamp(min=1)
 
 
 def class_weights(clips: Sequence[LoadedClip], classes: int) -> Float[Tensor, " classes"]:

@@ -30,6 +30,11 @@ class TrainConfig(Protocol):
 
 C = TypeVar("C", bound=TrainConfig)
 
+RunPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+"""The argument of commands on a trained model: its run directory or checkpoint."""
+FilePath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+"""The argument of commands that write a file, or read one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Session(Computing):
@@ -207,9 +212,9 @@ def _check_name(arguments: TrainArguments[Any]) -> None:
 class Pack:
     """Make one small file of a trained model, in half precision, to keep or to ship."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: RunPath
     """Run directory or checkpoint."""
-    file: Annotated[Path, tyro.conf.Positional]
+    file: FilePath
     """The file to write, NAME.pt."""
 
 
@@ -217,7 +222,7 @@ class Pack:
 class Export:
     """Write one step of a trained net as a file that runs without this package."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: RunPath
     """Run directory or checkpoint."""
-    file: Annotated[Path, tyro.conf.Positional]
+    file: FilePath
     """The file to write: NAME.pt2 for PyTorch, NAME.onnx for ONNX Runtime."""

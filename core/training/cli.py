@@ -232,9 +232,17 @@ def _usage(app: str, commands: Commands) -> str:
         if isinstance(command, Command):
             lines.append(f"  {name:12}{command.summary}")
         else:
-            lines.append(f"  {name:12}{', '.join(command)}")
-    lines += ["", f"{app} {next(iter(commands))} --help says more about one of them."]
+            lines.append(f"  {name:12}{_parts(command)}")
+    lines += ["", f"{app} COMMAND --help says more about one of them."]
     return "\n".join(lines)
+
+
+def _parts(commands: Commands) -> str:
+    """Return what a group of commands does: their names or, of a single one, its summary."""
+    [(name, first), *others] = commands.items()
+    if others or not isinstance(first, Command):
+        return ", ".join(commands)
+    return f"{name}: {first.summary}"
 
 
 def _fail(prog: str, line: str) -> int:

@@ -5,13 +5,10 @@ Importing this file does not import torch.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
+from typing import Literal
 
 from core.errors import InputError
-from core.training.arguments import TrainArguments, Training
+from core.training.arguments import FilePath, RunPath, TrainArguments, Training
 from core.training.cli import Computing
 from core.training.config import require_at_least, require_positive, require_within
 from sequences.charlm.config import EXPECTED, PRESETS, Config
@@ -23,7 +20,7 @@ HIGHEST_ORDER = 10
 class Sample(Computing):
     """Write text, which appears as it is written."""
 
-    run: Annotated[Path | None, tyro.conf.Positional] = None
+    run: RunPath | None = None
     """Run directory or checkpoint; by default the model that comes with this package."""
     prompt: str = ""
     """The beginning of the text; by default the model begins it."""
@@ -48,9 +45,9 @@ class Sample(Computing):
 class Evaluate(Computing):
     """Measure a trained model on the held-out tail of its text, or on all of another text."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: RunPath
     """Run directory or checkpoint."""
-    file: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")] = None
+    file: FilePath | None = None
     """The text, if it is another than in training, or has moved."""
     orders: tuple[int, ...] = (6,)
     """The n of the n-gram models beside it."""

@@ -4,11 +4,9 @@ Importing this file does not import torch.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
-
+from core.training.arguments import RunPath
 from core.training.cli import Computing
 
 
@@ -16,7 +14,7 @@ from core.training.cli import Computing
 class Classify(Computing):
     """Classify the lines of standard input."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: RunPath
     """Run directory or checkpoint."""
 
 
@@ -24,7 +22,7 @@ class Classify(Computing):
 class Evaluate(Computing):
     """Measure a trained net on its own data, or on other sentences."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: RunPath
     """Run directory or checkpoint."""
     data: tuple[str, ...] = ()
     """Other data than in training, in the same formats; all of it is measured."""

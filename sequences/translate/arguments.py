@@ -5,11 +5,10 @@ Importing this file does not import torch.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
+from typing import Literal
 
 from core.errors import InputError
+from core.training.arguments import RunPath
 from core.training.cli import Computing
 from core.training.config import WIDEST_BEAM, require_at_least, require_within
 
@@ -18,7 +17,7 @@ from core.training.config import WIDEST_BEAM, require_at_least, require_within
 class Lines(Computing):
     """Translate the lines of standard input; an empty line stays empty."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: RunPath
     """Run directory or checkpoint."""
     beam: int | None = None
     """Beam width; by default as in the configuration of the run."""
@@ -40,7 +39,7 @@ class Lines(Computing):
 class Evaluate(Computing):
     """Measure a trained translator on its validation pairs, or on others."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: RunPath
     """Run directory or checkpoint."""
     data: tuple[str, ...] = ()
     """Other pairs, all of which are measured: two files, or what their names begin with."""
