@@ -53,6 +53,10 @@ class Cell(nn.Module):
 
         outputs, state = Recurrent(MinimalGatedUnit, 10, 32)(x)
 
+    Parameters and modules of its own, such as peepholes or a layer normalisation, are made in
+    `__init__` after `super().__init__(input_size, hidden_size, **options)`, with their initial
+    values.
+
     Such a cell runs on the reference engine. Steps in `core.engines.steps` make a cell fast if each
     recurrent product is W_k h_{t-1}; this one multiplies W_n by f * h, so it stays on the
     reference. To give a cell a name on the command line, see CONTRIBUTING.md.
@@ -79,7 +83,7 @@ class Cell(nn.Module):
             0.01^2), bias 0.
 
     Raises:
-        ValueError: for an unknown initialisation, or a size below 1.
+        ValueError: for an unknown initialisation, a size below 1, or a class without `gates`.
     """
 
     name: ClassVar[str] = ""
@@ -101,6 +105,11 @@ class Cell(nn.Module):
         if initialisation not in INITIALISATIONS:
             raise ValueError(
                 f"unknown initialisation {initialisation!r}; choose one of {INITIALISATIONS}"
+            )
+        if not hasattr(self, "gates"):
+            raise ValueError(
+                f"{type(self).__name__} does not say how many `gates` it has: the blocks of H rows "
+                "of U and W"
             )
         if input_size < 1 or hidden_size < 1:
             raise ValueError(

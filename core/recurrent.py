@@ -219,8 +219,14 @@ def to_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     torch.nn adds one bias to U x and another to W h. Ours is the first; the second is 0, except
     inside the GRU's reset product, where it is `b_W`.
+
+    Raises:
+        ValueError: for weights that no cell of torch.nn has, such as peepholes.
     """
     converted = {}
+    for key in state_dict:
+        if key.rpartition(".")[2] not in ("U", "W", "b", "b_W") or key.count(".") != 3:
+            raise ValueError(f"no cell of torch.nn has the weight {key}")
     for key, U in state_dict.items():
         cell, _, name = key.rpartition(".")
         if name != "U":

@@ -13,7 +13,9 @@ from own_cells import (
     OWN,
     TIME,
     CoupledLSTM,
+    LayerNormLSTM,
     MinimalGatedUnit,
+    PeepholeLSTM,
     loop,
 )
 from torch import Tensor, nn
@@ -22,7 +24,7 @@ from core.cell import Cell, State
 from core.cells import CELLS, GRUCell, LSTMCell, RNNCell
 from core.engines import bptt
 from core.engines.reference import ReferenceTape
-from core.recurrent import Recurrent, with_biases
+from core.recurrent import Recurrent, to_torch, with_biases
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +148,38 @@ def test_a_state_that_is_no_tuple_is_refused():
         Recurrent(Bare, INPUT, HIDDEN)(torch.randn(TIME, BATCH, INPUT))
     with pytest.raises(ValueError, match="neither the name of a cell nor a subclass"):
         Recurrent(nn.Linear, INPUT, HIDDEN)  # type: ignore[arg-type]
+
+
+def test_a_step_that_does_not_fit_its_cell_is_refused():
+    class Wide(Cell):
+        gates = 2
+
+        def forward(self, x: Tensor, state: State) -> Any:
+            return self.input_product(x), state
+
+    class TwoParts(Cell):
+        gates = 1
+
+        def forward(self, x: Tensor, state: State) -> Any:
+            h = self.input_product(x)
+            return h, (h, h)
+
+    class NoGates(Cell):
+        pass
+
+    x = torch.randn(TIME, BATCH, INPUT)
+    with pytest.raises(ValueError, match=r"an output \[3, 16\], not \[batch, 8\]"):
+        Recurrent(Wide, INPUT, HIDDEN)(x)
+    with pytest.raises(ValueError, match="a state of 2 tensors, but `state_parts` lists 1: h"):
+        Recurrent(TwoParts, INPUT, HIDDEN)(x)
+    with pytest.raises(ValueError, match="NoGates does not say how many `gates` it has"):
+        Recurrent(NoGates, INPUT, HIDDEN)
+
+
+@pytest.mark.parametrize("kind", [LayerNormLSTM, PeepholeLSTM])
+def test_weights_that_torch_nn_lacks_are_not_dropped(kind):
+    with pytest.raises(ValueError, match=r"no cell of torch.nn has the weight cells.0.0.(p|norm)"):
+        to_torch(Recurrent(kind, INPUT, HIDDEN).state_dict())
 
 
 def same_as_reference(net: Recurrent, x: Tensor) -> None:

@@ -2,7 +2,9 @@
 
 import sys
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -180,8 +182,14 @@ def test_the_command_that_resumes_is_exact(monkeypatch: pytest.MonkeyPatch) -> N
         run.resume_command
         == "uv run toy train --device cpu --threads 2 --resume 'my runs/toy/small'"
     )
+    module = ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    module.__spec__ = ModuleSpec("toy.train", None)
     monkeypatch.setattr(sys, "argv", ["/somewhere/toy/train.py"])
     assert parse()[2].resume_command == "uv run python -m toy.train --resume runs/toy/small"
+    module.__spec__ = None
+    monkeypatch.setattr(sys, "argv", ["my work/toy.py"])
+    assert parse()[2].resume_command == "uv run python 'my work/toy.py' --resume runs/toy/small"
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def reference(
     times = range(len(x))
     for t in reversed(times) if reverse else times:
         output, after = cell(inputs[t], state)
-        require_tuple(cell, after)
+        require_step(cell, output, after)
         if valid is not None:
             output = torch.where(valid[t], output, 0)
             after = map_state(functools.partial(torch.where, valid[t]), after, state)
@@ -85,7 +85,7 @@ class ReferenceTape:
         if len(x) != self.batch:
             raise ValueError(f"{len(x)} rows for step {self.taken}, which has {self.batch}")
         output, self._state = self.cell(_in_precision_of(self.start, x), self._state)
-        require_tuple(self.cell, self._state)
+        require_step(self.cell, output, self._state)
         self.outputs.append(output)
         return output
 
@@ -107,12 +107,21 @@ class ReferenceTape:
         return outputs
 
 
-def require_tuple(cell: Cell, state: object) -> None:
-    """Raise ValueError unless the state that a cell returned is a tuple."""
+def require_step(cell: Cell, output: Tensor, state: object) -> None:
+    """Raise ValueError unless a cell returned an output of its width and all parts of its state."""
+    returned = f"{type(cell).__name__}.forward returned"
     if not isinstance(state, tuple):
         raise ValueError(
-            f"{type(cell).__name__}.forward returned a {type(state).__name__} as its state, not a "
-            "tuple of tensors such as (h,)"
+            f"{returned} a {type(state).__name__} as its state, not a tuple of tensors such as (h,)"
+        )
+    if len(state) != len(cell.state_parts):
+        raise ValueError(
+            f"{returned} a state of {len(state)} tensors, but `state_parts` lists "
+            f"{len(cell.state_parts)}: {', '.join(cell.state_parts)}"
+        )
+    if output.shape[-1] != cell.hidden_size:
+        raise ValueError(
+            f"{returned} an output {list(output.shape)}, not [batch, {cell.hidden_size}]"
         )
 
 

@@ -98,6 +98,8 @@ class TrainArguments(Generic[C]):
         program = Path(sys.argv[0]).stem
         if processes := os.environ.get("LOCAL_WORLD_SIZE"):
             words = ["torchrun", "--nproc-per-node", processes, "-m", module_of(command)]
+        elif sys.argv[0].endswith(".py") and sys.modules["__main__"].__spec__ is None:
+            words = ["python", sys.argv[0]]  # a script, not a module run with -m
         elif program == command.split()[0]:
             words = command.split()
         else:
