@@ -5,10 +5,13 @@ Importing this file does not import torch.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
 
 from core.errors import InputError
-from core.training.arguments import FilePath, RunPath, TrainArguments, Training
+from core.training.arguments import RunPath, TrainArguments, Training
 from core.training.cli import Computing
 from core.training.config import require_at_least, require_positive, require_within
 from sequences.charlm.config import EXPECTED, PRESETS, Config
@@ -20,7 +23,7 @@ HIGHEST_ORDER = 10
 class Sample(Computing):
     """Write text, which appears as it is written."""
 
-    run: RunPath | None = None
+    run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
     """Run directory or checkpoint; by default the model that comes with this package."""
     prompt: str = ""
     """The beginning of the text; by default the model begins it."""
@@ -47,7 +50,7 @@ class Evaluate(Computing):
 
     run: RunPath
     """Run directory or checkpoint."""
-    file: FilePath | None = None
+    file: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[FILE]")] = None
     """The text, if it is another than in training, or has moved."""
     orders: tuple[int, ...] = (6,)
     """The n of the n-gram models beside it."""
