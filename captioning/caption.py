@@ -15,9 +15,8 @@ arguments.
 import json
 import os
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +30,7 @@ from captioning import page
 from captioning.arguments import Caption
 from captioning.confidence import UNSURE
 from captioning.outputs import Progress, Texts, require_own_page
+from captioning.prefetch import prefetched
 from captioning.trained import DEFAULT, Sentence, Trained, open_model
 from core.errors import InputError
 from core.files import make_folder, replace
@@ -40,7 +40,6 @@ from datasets.pictures import encode, find_pictures, name_outputs, open_picture
 from vision.encoder import Preprocessing
 
 BATCH = 16  # pictures written about together
-AHEAD = 8  # pictures opened before the encoder asks for them, and encoded before they are needed
 READERS = 2  # threads that open them
 SIDE_KEPT = 640  # longer side of a picture as it is kept until it is drawn
 FLAT = 8  # largest difference of values, 0..255, in a picture of one colour
@@ -109,14 +108,11 @@ def main(arguments: Caption) -> None:
         except InputError as error:
             complain(error)
         if arguments.html:
-            notes = [(said(one), _percent(one)) for one in captioned.sentences]
+            notes = [(marked(one), _percent(one)) for one in captioned.sentences]
             cards.append(page.card(captioned.picture, str(captioned.file), notes))
         progress.tell(count)
     if arguments.html and cards:
-        model = arguments.run or "the default model"
-        about = f"{count} picture{'s' * (count > 1)}, described by {model}; in percent, the "
-        about += "probability that a sentence is right"
-        replace(arguments.html, page.page(cards, arguments.html.stem, about))
+        _write_page(arguments.html, cards, arguments.run or "the default model")
     if failed:
         raise SystemExit(1 if count else 2)
 
@@ -138,7 +134,7 @@ def find(paths: Iterable[str], complain: Complain) -> list[Path]:
 def open_all(
     files: Iterable[Path], preprocessing: Preprocessing, complain: Complain
 ) -> Iterator[Opened]:
-    """Open pictures in threads, up to `AHEAD` before they are asked for; yield them in order."""
+    """Open pictures in threads and yield them in order."""
 
     def read(file: Path) -> Opened:
         picture = open_picture(file).convert("RGB")
@@ -146,45 +142,29 @@ def open_all(
         picture.thumbnail((SIDE_KEPT, SIDE_KEPT))  # shrinks what is larger, in place
         return Opened(file, picture, pixels)
 
-    waiting: deque[Future[Opened]] = deque()
-    pending = iter(files)
-    pool = ThreadPoolExecutor(READERS)
-    try:
-        while True:
-            for file in islice(pending, AHEAD - len(waiting)):
-                waiting.append(pool.submit(read, file))
-            if not waiting:
-                return
-            try:
-                yield waiting.popleft().result()
-            except InputError as error:
-                complain(error)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for _, opened in prefetched(ThreadPoolExecutor(READERS), read, files):
+        try:
+            yield opened.result()
+        except InputError as error:
+            complain(error)
 
 
 def encode_all(trained: Trained, pictures: Iterable[Opened], threads: int = 1) -> Iterator[Encoded]:
-    """Encode pictures in threads, up to `AHEAD` before they are asked for; yield them in order.
+    """Encode pictures in threads and yield them in order.
 
     With no thread, this one encodes: a thread has memory of its own, too much for one picture.
     """
+
+    def encode(opened: Opened) -> Float[Tensor, "cells channels"]:
+        return trained.encode(opened.pixels[None])[0]
+
     if not threads:
-        for file, picture, pixels in pictures:
-            yield Encoded(file, picture, trained.encode(pixels[None])[0])
+        for opened in pictures:
+            yield Encoded(opened.file, opened.picture, encode(opened))
         return
-    waiting: deque[tuple[Opened, Future[Tensor]]] = deque()
-    pictures = iter(pictures)
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        while True:
-            for opened in islice(pictures, AHEAD - len(waiting)):
-                waiting.append((opened, pool.submit(trained.encode, opened.pixels[None])))
-            if not waiting:
-                return
-            opened, features = waiting.popleft()
-            yield Encoded(opened.file, opened.picture, features.result()[0])
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for opened, features in prefetched(pool, encode, pictures):
+        yield Encoded(opened.file, opened.picture, features.result())
 
 
 def caption(
@@ -205,7 +185,7 @@ def is_flat(picture: Image.Image) -> bool:
     return all(high - low <= FLAT for low, high in picture.getextrema())  # pyright: ignore
 
 
-def said(sentence: Sentence) -> str:
+def marked(sentence: Sentence) -> str:
     """Return the text of a sentence, marked if it is more probably wrong than right."""
     return sentence.text if sentence.confidence >= UNSURE else f"unsure: {sentence.text}"
 
@@ -270,15 +250,23 @@ def _listed() -> Iterator[str]:
 
 def _print(captioned: Captioned, drawing: Path | None, *, as_json: bool) -> None:
     if as_json:
-        told = to_json(captioned)
+        values = to_json(captioned)
         if drawing:
-            told["overlay"] = str(drawing)
-        print(json.dumps(told, allow_nan=False), flush=True)
+            values["overlay"] = str(drawing)
+        print(json.dumps(values, allow_nan=False), flush=True)
         return
     best, *others = captioned.sentences
-    lines = [f"{captioned.file}: {said(best)} ({_percent(best)})"]
+    lines = [f"{captioned.file}: {marked(best)} ({_percent(best)})"]
     lines += [f"    {one.text} ({_percent(one)})" for one in others]
     cli.say("\n".join(lines))
+
+
+def _write_page(file: Path, cards: Sequence[str], model: Path | str) -> None:
+    pictures = f"{len(cards)} picture{'s' * (len(cards) > 1)}"
+    about = (
+        f"{pictures}, described by {model}; in percent, the probability that a sentence is right"
+    )
+    replace(file, page.page(cards, file.stem, about))
 
 
 def _percent(sentence: Sentence) -> str:
@@ -292,7 +280,7 @@ def _draw(trained: Trained, captioned: Captioned, target: Path) -> None:
     alphas = None
     if trained.config.attention and best.tokens:
         alphas = trained.attention(captioned.features[None], best.tokens)
-    drawing = overlay.draw(captioned.picture, said(best), best.words, alphas)
+    drawing = overlay.draw(captioned.picture, marked(best), best.words, alphas)
     replace(target, encode(drawing, "PNG"))
 
 

@@ -21,7 +21,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from captioning.arguments import Export
-from captioning.model import Captioner, Seen
+from captioning.model import Captioner, Projection
 from captioning.trained import Trained, open_model
 from core.training import cli, export
 from core.training.config import to_dict
@@ -49,11 +49,11 @@ class Encode(nn.Module):
             features = self.encoder(pixels)
         else:
             features = self.tail(Trunk(self.encoder, self.blocks)(pixels))
-        seen = self.decoder.see(features)
-        keys = seen.cells[..., :0] if seen.keys is None else seen.keys
-        names = seen.mean[..., :0] if seen.names is None else seen.names
-        state = export.pack(self.decoder.initial_state(seen))
-        return state, seen.cells, keys, seen.mean, names
+        projection = self.decoder.project(features)
+        keys = projection.cells[..., :0] if projection.keys is None else projection.keys
+        names = projection.mean[..., :0] if projection.names is None else projection.names
+        state = export.pack(self.decoder.initial_state(projection))
+        return state, projection.cells, keys, projection.mean, names
 
 
 class Step(nn.Module):
@@ -78,12 +78,12 @@ class Step(nn.Module):
     ]:
         """Return log p of the next word, the state, and the attention weights."""
         decoder = self.decoder
-        seen = Seen(
+        projection = Projection(
             cells, keys if decoder.attention else None, mean, names if decoder.names else None
         )
-        embedded = decoder.embed(tokens, seen)
-        known, after, alpha = decoder.step(embedded, export.unpack(state), seen)
-        return decoder.score(known, embedded).log_softmax(-1), export.pack(after), alpha
+        embedded = decoder.embed(tokens, projection)
+        outputs, after, alpha = decoder.step(embedded, export.unpack(state), projection)
+        return decoder.score(outputs, embedded).log_softmax(-1), export.pack(after), alpha
 
 
 def main(arguments: Export) -> None:

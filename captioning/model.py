@@ -35,7 +35,7 @@ from core.cell import State
 from core.cells import cell_class
 
 
-class Seen(NamedTuple):
+class Projection(NamedTuple):
     """What the decoder reads of the images, computed once for all words."""
 
     cells: Float[Tensor, "images cells visual"]
@@ -55,16 +55,16 @@ class Attention(nn.Module):
         self.gate = nn.Linear(hidden, 1)
 
     def forward(
-        self, h: Float[Tensor, "rows hidden"], seen: Seen
+        self, h: Float[Tensor, "rows hidden"], projection: Projection
     ) -> tuple[Float[Tensor, "rows visual"], Float[Tensor, "rows cells"]]:
         """Return z and alpha for the state h."""
-        assert seen.keys is not None
+        assert projection.keys is not None
         # .shape, unlike len(), stays symbolic when the step is exported.
-        images = seen.cells.shape[0]
+        images = projection.cells.shape[0]
         query = self.query(h).unflatten(0, (images, -1))
-        scores = query @ seen.keys.mT * seen.keys.shape[-1] ** -0.5
+        scores = query @ projection.keys.mT * projection.keys.shape[-1] ** -0.5
         alpha = scores.softmax(-1)  # [images, captions, cells]
-        z = (alpha @ seen.cells).flatten(0, 1)
+        z = (alpha @ projection.cells).flatten(0, 1)
         return torch.sigmoid(self.gate(h)) * z, alpha.flatten(0, 1)
 
 
@@ -121,54 +121,55 @@ class Captioner(nn.Module):
                 value.fill_(source.mean())
             value[: len(source)] = source
 
-    def see(self, features: Float[Tensor, "images cells channels"]) -> Seen:
+    def project(self, features: Float[Tensor, "images cells channels"]) -> Projection:
         """Return what the decoder reads of the images, from the encoder's features.
 
         Where the encoder's last blocks were trained, their last row is for the classifier
         (`vision.tuning.Tail`).
         """
         names = None
-        known = features
+        for_classifier = features
         if self.config.tune_blocks:
-            known, features = features[:, -1:], features[:, :-1]
+            for_classifier = features[:, -1:]
+            features = features[:, :-1]
         if self.names:
-            embedded = self.names(known) @ self.words.weight[self.names.words]
+            embedded = self.names(for_classifier) @ self.words.weight[self.names.words]
             names = self.name(embedded)
         features = self._drop(features.to(self.visual.weight.dtype))
         cells = F.relu(self.visual(features))
         keys = self.attention.key(cells) if self.attention else None
-        return Seen(cells, keys, cells.mean(1), names)
+        return Projection(cells, keys, cells.mean(1), names)
 
     def embed(
-        self, tokens: Int[Tensor, "rows *time"], seen: Seen
+        self, tokens: Int[Tensor, "rows *time"], projection: Projection
     ) -> Float[Tensor, "rows *time embedding"]:
         """Return x: the embeddings of words read, to which the names of their image are added."""
         embedded = self._drop(self.words(tokens))
-        if seen.names is None:
+        if projection.names is None:
             return embedded
-        captions = tokens.shape[0] // seen.names.shape[0]
-        names = seen.names.repeat_interleave(captions, 0)
+        captions = tokens.shape[0] // projection.names.shape[0]
+        names = projection.names.repeat_interleave(captions, 0)
         return embedded + (names if tokens.dim() == 1 else names[:, None])
 
-    def initial_state(self, seen: Seen, captions: int = 1) -> State:
+    def initial_state(self, projection: Projection, captions: int = 1) -> State:
         """Return the state before the first word, for `captions` captions of each image."""
         parts = []
         for layer in self.begin:
-            part = torch.tanh(layer(seen.mean))
+            part = torch.tanh(layer(projection.mean))
             parts.append(part.repeat_interleave(captions, 0))
         return tuple(parts)
 
     def step(
-        self, embedded: Float[Tensor, "rows embedding"], state: State, seen: Seen
+        self, embedded: Float[Tensor, "rows embedding"], state: State, projection: Projection
     ) -> tuple[Float[Tensor, "rows hidden_visual"], State, Float[Tensor, "rows cells"]]:
         """Read one word; return [h_t, z_t], the state, and alpha_t (uniform without attention)."""
         h = state[0]
         if self.attention:
-            z, alpha = self.attention(h, seen)
+            z, alpha = self.attention(h, projection)
         else:
-            captions = h.shape[0] // seen.mean.shape[0]
-            cells = seen.cells.shape[1]
-            z = seen.mean.repeat_interleave(captions, 0)
+            captions = h.shape[0] // projection.mean.shape[0]
+            cells = projection.cells.shape[1]
+            z = projection.mean.repeat_interleave(captions, 0)
             alpha = h.new_full((h.shape[0], cells), 1 / cells)
         h, state = self.recurrent(torch.cat((embedded, z), -1), state)
         return torch.cat((h, z), -1), state, alpha
@@ -190,25 +191,25 @@ class Captioner(nn.Module):
         Float[Tensor, "rows time cells"],
     ]:
         """Teacher forcing: the arguments of `score` after each token, and the attention weights."""
-        seen = self.see(features)
-        state = self.initial_state(seen, len(tokens) // len(features))
-        embedded = self.embed(tokens, seen)
+        projection = self.project(features)
+        state = self.initial_state(projection, len(tokens) // len(features))
+        embedded = self.embed(tokens, projection)
         outputs = []
         alphas = []
         for word in embedded.unbind(1):
-            output, state, alpha = self.step(word, state, seen)
+            output, state, alpha = self.step(word, state, projection)
             outputs.append(output)
             alphas.append(alpha)
         return torch.stack(outputs, 1), embedded, torch.stack(alphas, 1)
 
-    def stepper(self, seen: Seen):
+    def stepper(self, projection: Projection):
         """Return the step function for `core.decoding` and `core.beam`."""
 
         def step(
             tokens: Int[Tensor, " rows"], state: State
         ) -> tuple[Float[Tensor, "rows vocabulary"], State]:
-            embedded = self.embed(tokens, seen)
-            output, state, _ = self.step(embedded, state, seen)
+            embedded = self.embed(tokens, projection)
+            output, state, _ = self.step(embedded, state, projection)
             return self.score(output, embedded), state
 
         return step

@@ -8,6 +8,7 @@ uv run captioning train --preset self-critical --data FOLDER --start runs/captio
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ from captioning.floors import floors, recognise
 from captioning.model import Captioner
 from captioning.names import Names, names_of
 from captioning.rewards import Rewards
-from captioning.stitching import stitch
+from captioning.starting import fit_to_encoder, tail_of, take_over
 from captioning.trained import Trained, open_model
 from core import decoding
 from core.errors import InputError
@@ -33,8 +34,6 @@ from core.training.config import to_dict
 from core.training.loop import evaluating, fit
 from datasets.text import Vocabulary
 from vision.encoder import Encoder, encoder_of
-from vision.features import extract
-from vision.tuning import Tail, Trunk
 
 
 class Learner(nn.Module):
@@ -99,11 +98,11 @@ class Learner(nn.Module):
         samples = self.config.captions
         tokens = self._sample(features, samples)
         images = numbers.repeat_interleave(samples).tolist()
-        earned = []
+        values = []
         for image, row in zip(images, tokens.tolist(), strict=True):
             words = self.vocabulary.spoken(row)
-            earned.append(rewards(image, words, ended=self.vocabulary.end in row))
-        reward = torch.tensor(earned, device=tokens.device)
+            values.append(rewards(image, words, ended=self.vocabulary.end in row))
+        reward = torch.tensor(values, device=tokens.device)
         logits, words, _, mask = self._read(features, tokens)
         advantages = objective.advantages(reward, samples)
         advantage = self._scored(advantages[:, None].expand_as(mask), mask)
@@ -129,10 +128,10 @@ class Learner(nn.Module):
         """Draw sentences of each image, without dropout: <start>, the words, <end>, padding."""
         vocabulary = self.vocabulary
         with evaluating(self.decoder):
-            seen = self.decoder.see(features)
+            projection = self.decoder.project(features)
             tokens = decoding.sample(
-                self.decoder.stepper(seen),
-                self.decoder.initial_state(seen, samples),
+                self.decoder.stepper(projection),
+                self.decoder.initial_state(projection, samples),
                 start=vocabulary.start,
                 end=vocabulary.end,
                 length=self.config.longest,
@@ -151,32 +150,25 @@ def main(arguments: TrainArguments[Config]) -> None:
     if config.start:
         first, saved = open_model(config.start, device)
         own_encoder = own_encoder or bool(checkpoint.part(saved["weights"], "encoder"))
-    same_eye = first is not None and first.config.encoder == config.encoder
-    encoder = first.encoder if first and same_eye else encoder_of(config).to(device)
+    same_encoder = first is not None and first.config.encoder == config.encoder
+    encoder = first.encoder if first and same_encoder else encoder_of(config).to(device)
     parts = load(config, encoder, ("train", "validation", "test"), quiet=session.quiet)
     for needed in ("train", "validation"):
         if needed not in parts:
             raise InputError(f"{' '.join(config.data)} has no {needed} images with captions")
     train = parts["train"]
-    texts = [text for image in train.images for text in image.captions]
-    if first:
-        vocabulary = first.vocabulary.extended(texts, config.min_count)
-    else:
-        vocabulary = Vocabulary.train(texts, config.min_count)
+    vocabulary = _vocabulary(train, first, config)
     encoded = encode(train.images, vocabulary, config.longest)
-    names = names_of(encoder, vocabulary) if config.names else None
-    if names:
-        names.to(device)
-        names.floors = floors(names, recognise(names, train.source), encoded)
+    names = _names(encoder, vocabulary, train, encoded) if config.names else None
     decoder = Captioner(config, encoder.channels, len(vocabulary), names).to(device)
     if first:
-        _take_over(decoder, first, config)
-    tail = _tail(encoder, first, config)
+        take_over(decoder, first, config)
+    tail = tail_of(encoder, first, config)
     trained = Trained(config, encoder, decoder, vocabulary, tail=tail)
-    if first and not same_eye:
-        _stitch(trained, first, train, config)
+    if first and not same_encoder:
+        fit_to_encoder(trained, first, train, config)
     if tail and not config.tune_rate:
-        parts = {name: _through(trained, part) for name, part in parts.items()}
+        parts = {name: _with_tail(trained, part) for name, part in parts.items()}
         train = parts["train"]
     learner = Learner(
         trained,
@@ -194,18 +186,46 @@ def main(arguments: TrainArguments[Config]) -> None:
         run,
         config.loop,
         monitor="CIDEr",
-        extras={
-            "vocabulary": vocabulary.to_json(),
-            "preprocessing": to_dict(encoder.preprocessing),
-            "fingerprint": "" if own_encoder else encoder.fingerprint,
-            **({"floors": _by_word(names, vocabulary)} if names else {}),
-        },
+        extras=_extras(encoder, own_encoder, vocabulary, names),
         rates={"encoder": config.tune_rate, "tail": config.tune_rate},
         graph=session.graph,
     )
     if run.writes:
         _calibrate(run.directory, parts["validation"], config, device)
         _report(run.directory, parts, config, device)
+
+
+def _vocabulary(train: Part, first: Trained | None, config: Config) -> Vocabulary:
+    """Return the words of the training captions, after those of the run to start from."""
+    texts = [text for image in train.images for text in image.captions]
+    if first:
+        return first.vocabulary.extended(texts, config.min_count)
+    return Vocabulary.train(texts, config.min_count)
+
+
+def _names(
+    encoder: Encoder, vocabulary: Vocabulary, train: Part, encoded: list[list[list[int]]]
+) -> Names | None:
+    """Return the names that the encoder's classifier gives, if it has one, with their floors."""
+    names = names_of(encoder, vocabulary)
+    if names:
+        names.to(encoder.mean.device)
+        names.floors = floors(names, recognise(names, train.source), encoded)
+    return names
+
+
+def _extras(
+    encoder: Encoder, own_encoder: bool, vocabulary: Vocabulary, names: Names | None
+) -> dict[str, Any]:
+    """Return what each checkpoint holds beside the weights."""
+    extras = {
+        "vocabulary": vocabulary.to_json(),
+        "preprocessing": to_dict(encoder.preprocessing),
+        "fingerprint": "" if own_encoder else encoder.fingerprint,
+    }
+    if names:
+        extras["floors"] = _by_word(names, vocabulary)
+    return extras
 
 
 def _by_word(names: Names, vocabulary: Vocabulary) -> dict[str, float]:
@@ -217,50 +237,11 @@ def _by_word(names: Names, vocabulary: Vocabulary) -> dict[str, float]:
     return floors_by_word
 
 
-def _tail(encoder: Encoder, first: Trained | None, config: Config) -> Tail | None:
-    """Return the blocks that are trained: those of the run to start from, or the encoder's own."""
-    if not config.tune_blocks:
-        return None
-    if first and first.tail:
-        if first.config.tune_blocks != config.tune_blocks:
-            blocks = f"--tune-blocks {first.config.tune_blocks}"
-            raise InputError(f"{config.start} was trained with {blocks}: give that here too")
-        return first.tail
-    return Tail(Trunk(encoder, config.tune_blocks)).to(encoder.mean.device)
-
-
-def _stitch(trained: Trained, first: Trained, train: Part, config: Config) -> None:
-    """Let the decoder of another run see through the new encoder.
-
-    Raises:
-        InputError: the encoder of that run was trained, so that its features are not cached.
-    """
-    if first.config.trains_encoder or first.tail:
-        raise InputError(f"{config.start} has an encoder of its own: leave out --encoder")
-    old = extract(first.encoder, train.images, Path(config.cache) if config.cache else None)
-
-    def cells(images: Tensor) -> Tensor:
-        features = trained.features(images)
-        return features[:, :-1] if trained.tail else features
-
-    stitch(trained.decoder.visual, cells, train.source, first.decoder.visual, old)
-
-
-def _through(trained: Trained, part: Part) -> Part:
+def _with_tail(trained: Trained, part: Part) -> Part:
     """Return a part with what trained blocks, which now stay as they are, make of its images."""
     source = Changed(part.source, trained.features)
     mirrored = part.mirrored and Changed(part.mirrored, trained.features)
     return replace(part, source=source, mirrored=mirrored)
-
-
-def _take_over(decoder: Captioner, first: Trained, config: Config) -> None:
-    """Start from the decoder of another run; what reads the features of another encoder is new."""
-    anew = () if first.config.encoder == config.encoder else ("visual.",)
-    try:
-        decoder.take_over(first.decoder.state_dict(), anew)
-    except ValueError as error:
-        what = "a network of other parts or sizes"
-        raise InputError(f"{config.start} holds {what}: {error}") from None
 
 
 def _calibrate(directory: Path, validation: Part, config: Config, device: torch.device) -> None:

@@ -120,9 +120,9 @@ class Trained:
             forbidden: the words that are not to be written of each picture.
             copied: the probabilities of names to copy.
         """
-        seen = self.decoder.see(features)
-        step = self.decoder.stepper(seen)
-        state = self.decoder.initial_state(seen)
+        projection = self.decoder.project(features)
+        step = self.decoder.stepper(projection)
+        state = self.decoder.initial_state(projection)
         if copied is not None and self.decoder.names:
             words = self.decoder.names.words
             step, state = copying(step, state, words, copied, self.config.name_bonus)

@@ -18,7 +18,7 @@ centre of a patch moves the next glimpse there. Both are learned from hints: the
 softmax(B) with the true place (glimpse/hints.py).
 
 Where there may be nothing to find, "nowhere" is one more place, and its log-probability is always
-0 before the softmax. The largest of B and the log-odds of "anywhere" then speak for the classes:
+0 before the softmax. The largest of B and the log-odds of "anywhere" then add to the class logits:
 
     logits = V_a h_t + V_p [max B_t, log sum exp B_t]
 """
@@ -72,8 +72,8 @@ class LocationNetwork(nn.Linear):
         """Return the memory unchanged."""
         return memory
 
-    def speak(self, memory: Tensor | None) -> Float[Tensor, "batch classes"] | float:
-        """Return what the memory says of the classes: nothing."""
+    def class_logits(self, memory: Tensor | None) -> Float[Tensor, "batch classes"] | float:
+        """Return what is added to the logits of the classes: nothing."""
         return 0.0
 
 
@@ -140,7 +140,7 @@ class BeliefMap(nn.Module):
             memory = memory + added.squeeze(1)
         return memory
 
-    def speak(
+    def class_logits(
         self, memory: Float[Tensor, "batch rows rows"]
     ) -> Float[Tensor, "batch classes"] | float:
         """Return what is added to the logits of the classes, if there may be nothing to find."""

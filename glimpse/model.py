@@ -159,7 +159,7 @@ class RecurrentAttention(nn.Module):
             baseline = self.baseline(h.detach())
             h, state = self.recurrent(self.glimpse(features, location), state)
             after = self.location.update(memory, features, location, prepared.half_sizes)
-            logits = self.action(h) + self.location.speak(after)
+            logits = self.action(h) + self.location.class_logits(after)
             steps.append(Episode(location, sampled, mean, baseline, logits, patches, memory))
             memory = after
         return Episode(*(_stack(values) for values in zip(*steps, strict=True)))

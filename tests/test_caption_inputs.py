@@ -13,7 +13,7 @@ import pytest
 from describer import call, noise, save_run
 from PIL import Image
 
-from captioning import caption
+from captioning import caption, prefetch
 from captioning.trained import open_model
 
 
@@ -160,7 +160,7 @@ def test_pictures_are_opened_ahead_but_not_all(run: Path):
     )
     for n, each in enumerate(opened):
         assert each.file.stem == str(n), "they come in order"
-        assert len(requested) <= n + caption.AHEAD + 1
+        assert len(requested) <= n + prefetch.AHEAD + 1
 
 
 def test_an_empty_path_is_not_the_current_folder(run: Path, capsys: pytest.CaptureFixture[str]):

@@ -28,8 +28,8 @@ def test_writing_word_by_word_is_teacher_forcing(cell, attention):
     tokens = torch.randint(WORDS, (2 * IMAGES, 5))
     known, embedded, alphas = model(features, tokens)
     whole = model.score(known, embedded)
-    seen = model.see(features)
-    step, state = model.stepper(seen), model.initial_state(seen, 2)
+    projection = model.project(features)
+    step, state = model.stepper(projection), model.initial_state(projection, 2)
     for t in range(tokens.shape[1]):
         logits, state = step(tokens[:, t], state)
         torch.testing.assert_close(logits, whole[:, t])
@@ -50,26 +50,26 @@ def test_captions_of_an_image_stand_side_by_side():
 def test_attention_is_its_formula():
     model, features = make()
     assert isinstance(model.attention, Attention)
-    seen, h = model.see(features), torch.rand(IMAGES, 7, dtype=torch.float64)
-    z, alpha = model.attention(h, seen)
+    projection, h = model.project(features), torch.rand(IMAGES, 7, dtype=torch.float64)
+    z, alpha = model.attention(h, projection)
     part = model.attention
     for image in range(IMAGES):
         scores = torch.stack(
-            [(part.key.weight @ a) @ part.query(h[image]) / 3**0.5 for a in seen.cells[image]]
+            [(part.key.weight @ a) @ part.query(h[image]) / 3**0.5 for a in projection.cells[image]]
         )
         torch.testing.assert_close(alpha[image], scores.softmax(0))
         gate = torch.sigmoid(part.gate(h[image]))
         torch.testing.assert_close(
-            z[image], gate * (scores.softmax(0)[:, None] * seen.cells[image]).sum(0)
+            z[image], gate * (scores.softmax(0)[:, None] * projection.cells[image]).sum(0)
         )
 
 
 def test_pooled_shows_the_mean_at_every_word():
     model, features = make(attention=False)
-    seen = model.see(features)
-    torch.testing.assert_close(seen.mean, F.relu(model.visual(features)).mean(1))
+    projection = model.project(features)
+    torch.testing.assert_close(projection.mean, F.relu(model.visual(features)).mean(1))
     known, _, alphas = model(features, torch.zeros(IMAGES, 3, dtype=torch.int64))
-    torch.testing.assert_close(known[..., 7:], seen.mean[:, None].expand(-1, 3, -1))
+    torch.testing.assert_close(known[..., 7:], projection.mean[:, None].expand(-1, 3, -1))
     assert (alphas == 1 / CELLS).all()
 
 
@@ -78,9 +78,9 @@ def test_beam_search_over_the_captioner_equals_one_image_at_a_time():
     options = {"start": 2, "end": 3, "length": 6, "width": 4, "forbidden": (0, 1, 2)}
 
     def search(images: Tensor) -> list[list[beam.Hypothesis]]:
-        seen = model.see(images)
-        state: State = model.initial_state(seen)
-        return beam.beam_search(model.stepper(seen), state, **options)
+        projection = model.project(images)
+        state: State = model.initial_state(projection)
+        return beam.beam_search(model.stepper(projection), state, **options)
 
     together = search(features)
     for image in range(IMAGES):

@@ -180,7 +180,7 @@ def test_the_last_blocks_are_trained_and_kept_on_later(photos, tmp_path, capsys)
     assert torch.allclose(features, cached, atol=0.05)
     assert two.features(features) is features, "three dimensions are features"
     _, cells, *_ = Encode(one)(pixels)  # what is exported
-    assert torch.equal(cells, one.decoder.see(features).cells)
+    assert torch.equal(cells, one.decoder.project(features).cells)
 
     assert run(train, *options, "--start", first, "--name", "eye") == 0
     assert open_model(eye, "cpu")[0].tail is None, "the encoder as it was"

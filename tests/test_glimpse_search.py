@@ -134,15 +134,15 @@ def test_the_map_tells_the_classes_whether_there_is_anything():
         locator.presence.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 10.0]]))
     belief = torch.full((1, 8, 8), 2.0)
     belief[0, 3, 3] = 3.0
-    spoken = locator.speak(belief)
+    added = locator.class_logits(belief)
     total = 10 * (63 * torch.tensor(2.0).exp() + torch.tensor(3.0).exp()).log().item()
-    torch.testing.assert_close(spoken, torch.tensor([[3.0, total]]))
+    torch.testing.assert_close(added, torch.tensor([[3.0, total]]))
     images = torch.randint(0, 256, (3, 1, 40, 40), dtype=torch.uint8)
     episode = model.rollout(images, 2, greedy)
     model.action.weight.data.zero_()
     model.action.bias.data.zero_()
     assert episode.memories is not None
-    expected = locator.speak(episode.memories[1])
+    expected = locator.class_logits(episode.memories[1])
     torch.testing.assert_close(model.rollout(images, 1, greedy).logits[0], expected)
 
 

@@ -154,10 +154,14 @@ def test_a_captioner(tmp_path: Path, flags: list[str], options: dict[str, Any]) 
         tokens = log_p.argmax(-1)
         found.append(tokens)
     with torch.no_grad():
-        seen = decoder.see(trained.encode(pixels))
+        projection = decoder.project(trained.encode(pixels))
         start, end = vocabulary.start, len(vocabulary)  # an end that is never written
         written = decoding.greedy(
-            decoder.stepper(seen), decoder.initial_state(seen), start=start, end=end - 1, length=4
+            decoder.stepper(projection),
+            decoder.initial_state(projection),
+            start=start,
+            end=end - 1,
+            length=4,
         )
     ended = (written.tokens == end - 1).cumsum(1) > 0
     assert torch.equal(torch.stack(found, 1)[~ended], written.tokens[~ended])

@@ -188,6 +188,7 @@ def test_the_command_that_resumes_is_exact(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys, "argv", ["/somewhere/toy/train.py"])
     assert parse()[2].resume_command == "uv run python -m toy.train --resume runs/toy/small"
     module.__spec__ = None
+    module.__file__ = "/somewhere/my work/toy.py"
     monkeypatch.setattr(sys, "argv", ["my work/toy.py"])
     assert parse()[2].resume_command == "uv run python 'my work/toy.py' --resume runs/toy/small"
 

@@ -204,12 +204,12 @@ def main(arguments: TrainArguments[Config]) -> None:
     )
     if run.writes:
         best, _ = open_model(run.directory, device)
-        name = "validation"
+        part = "validation"
         clips = validation
         if splits.test:
-            name = "test"
+            part = "test"
             clips = read(config, best.encoder, splits.test, rate, quiet=session.quiet)
-        print_scores(compare(best, train, clips), name, len(clips), several=splits.multi)
+        print_scores(compare(best, train, clips), part, len(clips), several=splits.multi)
         print(f"{run.directory} holds the run; now: video label VIDEO --run {run.directory}")
 
 

@@ -98,8 +98,8 @@ class TrainArguments(Generic[C]):
         program = Path(sys.argv[0]).stem
         if processes := os.environ.get("LOCAL_WORLD_SIZE"):
             words = ["torchrun", "--nproc-per-node", processes, "-m", module_of(command)]
-        elif sys.argv[0].endswith(".py") and sys.modules["__main__"].__spec__ is None:
-            words = ["python", sys.argv[0]]  # a script, not a module run with -m
+        elif _is_script():
+            words = ["python", sys.argv[0]]
         elif program == command.split()[0]:
             words = command.split()
         else:
@@ -178,6 +178,13 @@ class Training(Generic[C]):
             default=flags(preset, default),
             config=(),
         )
+
+
+def _is_script() -> bool:
+    """Whether this process runs a file NAME.py, rather than a module or an installed command."""
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None) or ""
+    return main.__spec__ is None and file.endswith(".py")
 
 
 def _require_data(preset: str, named: TrainConfig, parsed: TrainConfig) -> None:

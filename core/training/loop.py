@@ -145,26 +145,30 @@ class _Training:
             enabled=config.precision == "bf16",
             cache_enabled=False,
         )
-        seconds = 0.0
+        self.start = time.monotonic()
         if last := run.last():
-            if changed := _differences(last["extras"], extras):
-                raise InputError(
-                    f"the data of {run.directory} have changed ({changed}): begin a new run"
-                )
-            checkpoint.restore(model, last["weights"], run.directory / "last.pt")
-            with checkpoint.telling_alterations(run.directory / "last.pt"):
-                restore(self.optimiser, last["training"]["optimiser"])
-                sums = last["training"]["sums"]
-                self.sums.add({name: value.to(self.device) for name, value in sums.items()})
-                self.best = last["training"]["best"]
-                self.step = last["step"]
-                self.metrics = last["metrics"]
-                seconds = last["seconds"]
-            self.unlogged = self.step % config.log_every
-            self.finite += self.unlogged
-        self.start = time.monotonic() - seconds
+            self.restore(last)
         self.replica = distributed.replicate(model)
         model.train()
+
+    def restore(self, last: Mapping[str, Any]) -> None:
+        """Go on from the checkpoint last.pt."""
+        file = self.run.directory / "last.pt"
+        if changed := _differences(last["extras"], self.extras):
+            raise InputError(
+                f"the data of {self.run.directory} have changed ({changed}): begin a new run"
+            )
+        checkpoint.restore(self.model, last["weights"], file)
+        with checkpoint.telling_alterations(file):
+            restore(self.optimiser, last["training"]["optimiser"])
+            sums = last["training"]["sums"]
+            self.sums.add({name: value.to(self.device) for name, value in sums.items()})
+            self.best = last["training"]["best"]
+            self.step = last["step"]
+            self.metrics = last["metrics"]
+            self.start -= last["seconds"]
+        self.unlogged = self.step % self.config.log_every
+        self.finite += self.unlogged
 
     def update(self, batch: MakeBatch) -> None:
         """One step of training; never waits for the device."""

@@ -80,21 +80,22 @@ def accuracy(model: Teacher, images: Labelled) -> float:
 
 
 def write_hints(model: Teacher, images: Labelled, file: Path) -> int:
-    """Write a box of one cell for each image whose class is seen; return how many there are."""
+    """Write a box of one cell for each image whose class is located; return how many there are."""
     sizes = images.sizes if len(images.sizes) > 1 else images.sizes * len(images)
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(["file", "x1", "y1", "x2", "y2"])
-    told = 0
+    count = 0
     with evaluating(model):
         for rows in images.in_order(BATCH):
-            places, sure = model.locate(images.fetch(rows), images.labels[rows])
-            for row, place, p in zip(rows.tolist(), places, sure.tolist(), strict=True):
-                if p >= SURE:
-                    told += 1
-                    table.writerow([images.names[row], *_box(place, sizes[row], model.cells)])
+            places, probabilities = model.locate(images.fetch(rows), images.labels[rows])
+            located = probabilities >= SURE
+            count += int(located.sum())
+            chosen = rows[located.to(rows.device)].tolist()
+            for row, place in zip(chosen, places[located], strict=True):
+                table.writerow([images.names[row], *_box(place, sizes[row], model.cells)])
     replace(file, text.getvalue().encode())
-    return told
+    return count
 
 
 def _box(place: Float[Tensor, "2"], size: tuple[int, int], cells: int) -> list[float]:
