@@ -95,7 +95,25 @@ class ContextNetwork(nn.Module):
 
 def coarse_view(images: Batch, cells: int) -> Float[Tensor, "batch channels cells cells"]:
     """Return the means of `cells` x `cells` parts of each image; bytes are read as value / 255."""
-    if isinstance(images, Tensor):
-        pixels = images if images.is_floating_point() else images.float() / 255
-        return F.adaptive_avg_pool2d(pixels, cells)
-    return torch.cat([coarse_view(image[None], cells) for image in images])
+    if not isinstance(images, Tensor):
+        return torch.cat([coarse_view(image[None], cells) for image in images])
+    pixels = images if images.is_floating_point() else images.float() / 255
+    if torch.compiler.is_exporting():
+        # ONNX pools images of one size only; products with matrices take any.
+        rows = _averages(cells, pixels.shape[2])
+        columns = _averages(cells, pixels.shape[3])
+        return rows @ pixels @ columns.T
+    return F.adaptive_avg_pool2d(pixels, cells)
+
+
+def _averages(cells: int, size: int) -> Float[Tensor, "cells size"]:
+    """Return the matrix whose product with `size` pixels is the means of `cells` parts of them.
+
+    The parts are those of `adaptive_avg_pool2d`: they overlap where `size` is no multiple.
+    """
+    pixels = torch.arange(size)
+    parts = torch.arange(cells)[:, None]
+    first = parts * size // cells
+    end = ((parts + 1) * size + cells - 1) // cells
+    inside = (first <= pixels) & (pixels < end)
+    return inside / (end - first)

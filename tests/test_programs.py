@@ -26,13 +26,17 @@ from core import decoding
 from core.errors import InputError
 from core.training import checkpoint, cli, export
 from core.training.config import to_dict
+from datasets import boards
 from datasets.text import Vocabulary
-from glimpse.model import RecurrentAttention, greedy
+from glimpse.model import DEFAULT, RecurrentAttention, greedy, open_model
 from video.trained import build
 from vision.encoder import TINY, encoder_of, make_encoder
 
 # torch 2.11 warns of the buffer that it read itself.
 pytestmark = pytest.mark.filterwarnings("ignore:The given buffer is not writable")
+
+
+MAP = {"what": "conv", "filters": 8, "context": 8, "locator": "map", "absence": True}
 
 
 class Double(torch.nn.Module):
@@ -68,15 +72,19 @@ def load(path: Path) -> tuple[Any, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "options"),
+    ("name", "size", "options"),
     [
-        ("a.pt2", {}),
-        ("b.pt2", {"cell": "lstm", "scales": 2}),
-        ("c.onnx", {"cell": "lstm"}),
-        ("d.pt2", {"what": "conv", "filters": 8, "scales": 2}),
+        ("a.pt2", (12, 10), {}),
+        ("b.pt2", (12, 10), {"cell": "lstm", "scales": 2}),
+        ("c.onnx", (12, 10), {"cell": "lstm"}),
+        ("d.pt2", (12, 10), {"what": "conv", "filters": 8, "scales": 2}),
+        ("e.pt2", (12, 10), {"context": 8}),
+        ("f.pt2", (None, None), MAP),
     ],
 )
-def test_a_glimpse(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+def test_a_glimpse(
+    tmp_path: Path, name: str, size: tuple[int | None, int | None], options: dict[str, Any]
+) -> None:
     torch.manual_seed(0)
     config = glimpse.config.Config(
         patch=4, what_units=6, where_units=5, glimpse_units=7, hidden=8, **options
@@ -87,7 +95,7 @@ def test_a_glimpse(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
         "glimpse",
         config,
         model,
-        {"classes": list("abc"), "image_shape": [1, 12, 10]},
+        {"classes": list("abc"), "image_shape": [1, *size]},
     )
     assert (
         cli.main("glimpse", glimpse.__main__.COMMANDS, ["export", str(run), str(tmp_path / name)])
@@ -95,22 +103,40 @@ def test_a_glimpse(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
     )
     program, about = load(tmp_path / name)
     images = torch.randint(0, 256, (2, 1, 12, 10), dtype=torch.uint8)
-    state = torch.zeros(2, *about["state_shape"])
+    inputs = {"images": images, "state": torch.zeros(2, *about["state_shape"])}
+    if config.context:
+        start, _ = load(tmp_path / f"{name[0]}.start.pt2")
+        inputs["memory"] = start(images=images)[0]
     episode = model.rollout(images, 3, greedy)
     for t in range(3):
-        location, p, state = program(images=images, state=state)
+        location, p, *after = program(**inputs)
         torch.testing.assert_close(location, episode.locations[t])
         torch.testing.assert_close(p, episode.logits[t].softmax(-1))
+        inputs = dict(zip(inputs, [images, *after], strict=True))
     assert about["classes"] == list("abc")
 
 
-def test_images_of_native_sizes_cannot_be_exported(tmp_path: Path, capsys) -> None:
-    config = glimpse.config.Config(patch=4, hidden=8)
-    extras = {"classes": list("abc"), "image_shape": [1, None, None]}
-    run = save(tmp_path / "a.pt", "glimpse", config, RecurrentAttention(config, 1, 3), extras)
-    words = ["export", str(run), str(tmp_path / "b.pt2")]
-    assert cli.main("glimpse", glimpse.__main__.COMMANDS, words) == 2
-    assert "has one size: train with --image-size HEIGHT WIDTH" in capsys.readouterr().err
+def test_the_model_of_this_package_at_boards_of_any_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "boards.onnx"
+    command = ["export", str(DEFAULT), str(file)]
+    assert cli.main("glimpse", glimpse.__main__.COMMANDS, command) == 0
+    assert "boards.start.onnx: images [batch, 1, height, width]\n" in capsys.readouterr().out
+    start, _ = load(tmp_path / "boards.start.onnx")
+    step, about = load(file)
+    model, _ = open_model(DEFAULT, "cpu")
+    for size in ((256, 256), (210, 300)):
+        images = torch.stack([boards.draw(3, number, size).image for number in range(2)])
+        with torch.no_grad():
+            episode = model.rollout(images, about["glimpses"], greedy)
+        state = torch.zeros(2, *about["state_shape"])
+        (memory,) = start(images=images)
+        for t in range(about["glimpses"]):
+            location, p, state, memory = step(images=images, state=state, memory=memory)
+            torch.testing.assert_close(location, episode.locations[t], rtol=1e-3, atol=1e-4)
+            expected = episode.logits[t].softmax(-1)
+            torch.testing.assert_close(p, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ from core.errors import InputError
 from core.files import make_folder, replace
 
 MADE_WITH = 3  # rows of the batch that a program is traced with
-CHECKED_WITH = 5  # rows of the batch that it is checked with
+MORE = 2  # how much larger the batch, and any other free size, is when it is checked
 ABOUT = "about.json"
 INSTALL_ONNX = 'ONNX files need other packages: install the extra "onnx"'
 RTOL = 1e-3  # of ONNX Runtime, which sums in another order
@@ -65,10 +65,11 @@ def write(
     inputs: Mapping[str, Tensor],
     outputs: Sequence[str],
     about: Mapping[str, Any],
+    sizes: Mapping[str, Mapping[int, str]] | None = None,
 ) -> None:
     """Write `step(**inputs)` to `path` and print its inputs.
 
-    It is checked first: read again and given a batch of another size, it must return the same.
+    It is checked first: read again and given inputs of another size, it must return the same.
 
     Args:
         path: the file, named .pt2 or .onnx; its folder is made.
@@ -76,6 +77,7 @@ def write(
         inputs: an example of one row each.
         outputs: names of what the step returns, in their order.
         about: plain values to go with it.
+        sizes: names of the dimensions of an input that may have any size, as the batch may.
 
     Raises:
         InputError: the file cannot be written, or has another suffix.
@@ -86,9 +88,13 @@ def write(
     for each in (*step.parameters(), *step.buffers()):
         # The format knows no other memory order, such as channels last.
         each.data = each.data.contiguous()
-    example = {name: _rows(value, MADE_WITH) for name, value in inputs.items()}
-    other = {name: _rows(value, CHECKED_WITH) for name, value in inputs.items()}
-    shapes = {name: {0: torch.export.Dim("batch")} for name in inputs}
+    free = {name: {0: "batch", **(sizes or {}).get(name, {})} for name in inputs}
+    example = {name: _resized(value, {0: MADE_WITH}) for name, value in inputs.items()}
+    other = {}
+    shapes = {}
+    for name, value in example.items():
+        other[name] = _resized(value, {n: value.shape[n] + MORE for n in free[name]})
+        shapes[name] = {n: torch.export.Dim(size) for n, size in free[name].items()}
     with torch.no_grad():
         program = torch.export.export(step, (), example, dynamic_shapes=shapes)
         if path.suffix == ".pt2":
@@ -102,8 +108,8 @@ def write(
     replace(path, file)
     described = []
     for name, value in inputs.items():
-        sizes = ", ".join(map(str, ("batch", *value.shape[1:])))
-        described.append(f"{name} [{sizes}]")
+        shape = [free[name].get(n, str(size)) for n, size in enumerate(value.shape)]
+        described.append(f"{name} [{', '.join(shape)}]")
     print(f"{path}: {', '.join(described)}")
 
 
@@ -166,5 +172,9 @@ def _run_onnx(file: io.BytesIO, inputs: Mapping[str, Tensor]) -> tuple[Tensor, .
     return tuple(torch.as_tensor(array) for array in arrays)
 
 
-def _rows(example: Tensor, count: int) -> Tensor:
-    return example.expand(count, *example.shape[1:]).contiguous()
+def _resized(example: Tensor, sizes: Mapping[int, int]) -> Tensor:
+    """Return an example with other sizes of some dimensions; it begins again where it ends."""
+    for dimension, size in sizes.items():
+        indices = torch.arange(size) % example.shape[dimension]
+        example = example.index_select(dimension, indices)
+    return example
