@@ -66,11 +66,11 @@ class Step(nn.Module):
         prepared = model.retina.prepare(images)
         features = model.glimpse.features(model.retina(prepared, location))
         h, after = model.recurrent(model.glimpse(features, location), before)
-        if memory is None:
-            return location, model.action(h).softmax(-1), export.pack(after)
-        memory = model.location.update(memory, features, location, prepared.half_sizes)
-        p = (model.action(h) + model.location.speak(memory)).softmax(-1)
-        return location, p, export.pack(after), memory
+        memory_after = model.location.update(memory, features, location, prepared.half_sizes)
+        p = (model.action(h) + model.location.speak(memory_after)).softmax(-1)
+        if memory_after is None:
+            return location, p, export.pack(after)
+        return location, p, export.pack(after), memory_after
 
 
 def main(arguments: Export) -> None:

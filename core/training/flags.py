@@ -112,7 +112,7 @@ def _may_be_none(kind: Any) -> bool:
 
 def _default(default: str, may_be_none: bool) -> str:
     """Return what is said of a default, written as on the command line."""
-    if default in ("", "None", "False"):
+    if default in ("", "''", "None", "False"):
         return ""
     return f"(default: {default}; may be None)" if may_be_none else f"(default: {default})"
 
