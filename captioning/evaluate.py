@@ -75,13 +75,13 @@ def references(trained: Trained, part: Part) -> list[list[tuple[str, ...]]]:
 
 def baselines(trained: Trained, train: Part, part: Part) -> dict[str, dict[str, float]]:
     """Return the scores of captions copied from training images with similar features."""
-    known = pooled(trained.features, train.source)
+    training = pooled(trained.features, train.source)
     queries = pooled(trained.features, part.source)
     captions = references(trained, train)
     truth = references(trained, part)
-    agreeing = consensus(known, captions, queries, NEIGHBOURS)
+    agreeing = consensus(training, captions, queries, NEIGHBOURS)
     return {
-        "nearest neighbour": score(nearest(known, captions, queries), truth),
+        "nearest neighbour": score(nearest(training, captions, queries), truth),
         f"consensus of {NEIGHBOURS}": score(agreeing, truth),
     }
 
@@ -106,7 +106,7 @@ def main(arguments: Evaluate) -> None:
     device = devices.select(arguments.device, arguments.threads)
     trained, _ = open_model(arguments.run, device)
     config = _config(trained, arguments)
-    part, told = _part(trained, arguments)
+    part, name = _part(trained, arguments)
     beam = arguments.beam or trained.config.beam
     sentences = write_all(trained, part, beam)
     truth = references(trained, part)
@@ -125,12 +125,12 @@ def main(arguments: Evaluate) -> None:
         results |= baselines(trained, parts["train"], part)
     table = reliability([sentence.confidence for sentence in sentences], _right(sentences, truth))
     if arguments.json:
-        told_bins = [row._asdict() for row in table]
+        bins = [row._asdict() for row in table]
         images = len(part.images)
-        values = {"split": told, "images": images, "scores": results, "reliability": told_bins}
+        values = {"split": name, "images": images, "scores": results, "reliability": bins}
         print(json.dumps(values))
         return
-    print_scores(results, f"{told}: {len(part.images)} images")
+    print_scores(results, f"{name}: {len(part.images)} images")
     shown = Table(title="sentences by confidence")
     for heading in ("sentences", "mean confidence", "right"):
         shown.add_column(heading, justify="right")

@@ -41,22 +41,22 @@ def pooled(encode: Callable[[Tensor], Tensor], source: Source) -> Float[Tensor, 
 
 
 def nearest(
-    known: Float[Tensor, "images channels"],
+    training: Float[Tensor, "images channels"],
     captions: Sequence[Sequence[Caption]],
     queries: Float[Tensor, "queries channels"],
 ) -> list[Caption]:
     """Return for each query image the first caption of the training image that is nearest.
 
     Args:
-        known: the training images, as `pooled` returns them.
+        training: the training images, as `pooled` returns them.
         captions: the captions of each of them.
         queries: the query images.
     """
-    return [captions[images[0]][0] for images in _neighbours(known, queries, 1)]
+    return [captions[images[0]][0] for images in _neighbours(training, queries, 1)]
 
 
 def consensus(
-    known: Float[Tensor, "images channels"],
+    training: Float[Tensor, "images channels"],
     captions: Sequence[Sequence[Caption]],
     queries: Float[Tensor, "queries channels"],
     neighbours: int,
@@ -68,7 +68,7 @@ def consensus(
     compared with the sum of all others at once.
 
     Args:
-        known: the training images, as `pooled` returns them.
+        training: the training images, as `pooled` returns them.
         captions: the captions of each of them.
         queries: the query images.
         neighbours: the number of nearest images.
@@ -77,7 +77,7 @@ def consensus(
     first = [0, *accumulate(map(len, captions))]  # the first caption of each image
     columns, weights, start = _vectors(captions)
     chosen = []
-    for images in _neighbours(known, queries, neighbours):
+    for images in _neighbours(training, queries, neighbours):
         pool = np.concatenate([np.arange(first[n], first[n + 1]) for n in images])
         places = np.concatenate([np.arange(start[n], start[n + 1]) for n in pool])
         owner = np.repeat(np.arange(len(pool)), [start[n + 1] - start[n] for n in pool])
@@ -89,11 +89,11 @@ def consensus(
     return chosen
 
 
-def _neighbours(known: Tensor, queries: Tensor, number: int) -> Iterator[list[int]]:
+def _neighbours(training: Tensor, queries: Tensor, number: int) -> Iterator[list[int]]:
     """Yield the `number` nearest training images of each query, the nearest first."""
     for rows in batches.in_order(len(queries), BATCH):
-        similarity = queries[rows] @ known.T
-        yield from similarity.topk(min(number, len(known))).indices.tolist()
+        similarity = queries[rows] @ training.T
+        yield from similarity.topk(min(number, len(training))).indices.tolist()
 
 
 def _vectors(captions: Sequence[Sequence[Words]]) -> tuple[np.ndarray, np.ndarray, list[int]]:

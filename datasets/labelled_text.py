@@ -169,8 +169,8 @@ def _files(paths: Sequence[Path]) -> Parts:
     by_split: dict[str, list[Labelled]] = {}
     for table, columns in tables.items():
         for name, rows in _table(table, *columns).items():
-            told = split_in(table.stem) if name == "all" and len(tables) > 1 else None
-            by_split.setdefault(told or name, []).extend(rows)
+            split = split_in(table.stem) if name == "all" and len(tables) > 1 else None
+            by_split.setdefault(split or name, []).extend(rows)
     if "all" in by_split and len(by_split) > 1:
         named = ", ".join(by_split.keys() - {"all"})
         raise InputError(f"{paths[0]}: some texts have a split ({named}), others none")
@@ -205,12 +205,12 @@ def _table(file: Path, text: str, label: str) -> Parts:
 
 
 def _split(row: Line) -> str:
-    told = row.values.get("split")
-    if told is None:
+    split = row.values.get("split")
+    if split is None:
         return "all"
-    if told.lower() not in SPLITS:
-        raise row.error(f"unknown split {told!r}; it must be one of {', '.join(SPLITS)}")
-    return SPLITS[told.lower()]
+    if split.lower() not in SPLITS:
+        raise row.error(f"unknown split {split!r}; it must be one of {', '.join(SPLITS)}")
+    return SPLITS[split.lower()]
 
 
 def _by_label(paths: Sequence[Path]) -> Parts:

@@ -251,8 +251,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _is_complete(path: Path, total: int) -> bool:
     try:
-        told = json.loads(path.with_suffix(".json").read_text())
-        return told["bytes"] == total == path.stat().st_size
+        index = json.loads(path.with_suffix(".json").read_text())
+        return index["bytes"] == total == path.stat().st_size
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -262,6 +262,6 @@ def _fingerprint(files: Iterable[PictureFile], key: str) -> str:
     digest = hashlib.sha256(key.encode())
     for file in files:
         status = os.stat(file.path)
-        told = f"{file.path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{file.count}"
-        digest.update(os.fsencode(told))
+        identity = f"{file.path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{file.count}"
+        digest.update(os.fsencode(identity))
     return digest.hexdigest()[:32]

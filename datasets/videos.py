@@ -192,14 +192,14 @@ def _mstcn_clip(root: Path, line: Line, index: Mapping[str, int]) -> Clip:
 
 def _check_apart(files: Mapping[str, Path], parts: Mapping[str, Iterable[Clip]]) -> None:
     """Demand that no clip is listed twice, least of all in two splits."""
-    seen: dict[str, str] = {}
+    part_of: dict[str, str] = {}
     for part, clips in parts.items():
         for clip in clips:
-            if clip.name in seen:
+            if clip.name in part_of:
                 raise InputError(
-                    f"{files[part]}: {clip.name} is already in {files[seen[clip.name]].name}"
+                    f"{files[part]}: {clip.name} is already in {files[part_of[clip.name]].name}"
                 )
-            seen[clip.name] = part
+            part_of[clip.name] = part
 
 
 def _class_folders(root: Path, number: int) -> Parts:
@@ -208,8 +208,8 @@ def _class_folders(root: Path, number: int) -> Parts:
     videos_of = {folder.name: videos_in(folder) for folder in folders}
     classes = tuple(name for name, videos in videos_of.items() if videos)
     if not classes:
-        known = "no table (.csv, .tsv), no .eaf, .srt or .vtt, no groundTruth/"
-        raise InputError(f"{root}: no labels: {known} and no folder of videos for each class")
+        formats = "no table (.csv, .tsv), no .eaf, .srt or .vtt, no groundTruth/"
+        raise InputError(f"{root}: no labels: {formats} and no folder of videos for each class")
     if len(classes) == 1:
         raise InputError(f"{root}: one class only ({classes[0]}); at least two are needed")
     clips = {

@@ -121,11 +121,10 @@ class Plate:
         height, width = path.size
         self.column = min(column, max(0.3, 6 * column / len(path)))
         self.cell = 0.94 * self.column
-        self.known = self.cell * width / max(path.size), self.cell * height / max(path.size)
-        self.seen = (
-            len(path.widths) * self.column + self.known[1]
-        )  # height of all that the retina saw
-        columns = self.HEADER + self.seen + self.GAP + len(self.classes) * self.LINE
+        self.view = self.cell * width / max(path.size), self.cell * height / max(path.size)
+        # The patches, and the image as known by then.
+        self.column_height = len(path.widths) * self.column + self.view[1]
+        columns = self.HEADER + self.column_height + self.GAP + len(self.classes) * self.LINE
         scale = min(panel / width, max(columns, 4 * column) / height)
         self.image = width * scale, height * scale
         self.left = self.image[0] + 0.4 + 0.07 * max(map(len, [*self.names, "so far"]))
@@ -140,8 +139,10 @@ class Plate:
         page.write(x, y + 0.25, shorten(self.caption, 60), color=self.colour, va="top")
         y += self.TITLE
         self._draw_image(page, x, y, glimpses)
-        self._draw_seen(page, x + self.left, y + self.HEADER, glimpses)
-        self._draw_classes(page, x + self.left, y + self.HEADER + self.seen + self.GAP, glimpses)
+        self._draw_patches(page, x + self.left, y + self.HEADER, glimpses)
+        self._draw_classes(
+            page, x + self.left, y + self.HEADER + self.column_height + self.GAP, glimpses
+        )
 
     def _draw_image(self, page: Page, x: float, y: float, glimpses: int) -> None:
         """Draw the image, the outlines of the patches, and the numbered path."""
@@ -165,11 +166,11 @@ class Plate:
         for t, (mark_x, mark_y) in enumerate(marks[:glimpses]):
             self._number(page, mark_x, mark_y, t)
 
-    def _draw_seen(self, page: Page, x: float, y: float, glimpses: int) -> None:
+    def _draw_patches(self, page: Page, x: float, y: float, glimpses: int) -> None:
         """Draw a column for each glimpse: its number, patches and the image as known by then."""
         scales = len(self.path.widths)
-        width, height = self.known
-        known = seen_so_far(self.path, UNSEEN)
+        width, height = self.view
+        views = seen_so_far(self.path, UNSEEN)
         below = y + scales * self.column
         for t in range(glimpses):
             left = x + t * self.column
@@ -177,7 +178,7 @@ class Plate:
             for k in range(scales):
                 patch = to_picture(self.path.patches[t, :, k])
                 page.paste(patch, left, y + k * self.column, self.cell, self.cell)
-            page.paste(known[t], left + (self.cell - width) / 2, below, width, height)
+            page.paste(views[t], left + (self.cell - width) / 2, below, width, height)
         for k, pixels in enumerate(self.path.widths):
             page.write(x - 0.09, y + k * self.column + self.cell / 2, f"{pixels} px", ha="right")
         page.write(x - 0.09, below + height / 2, "so far", ha="right")
@@ -192,7 +193,10 @@ class Plate:
                 shade = page.box(left, y + n * self.LINE, self.cell, self.LINE - 0.015, linewidth=0)
                 shade.set_facecolor(SHADES(probability))
             style = {"size": 7, "color": "white" if table[t, row] > 0.55 else INK, "ha": "center"}
-            page.write(left + self.cell / 2, middles[row], f"{100 * table[t, row]:.0f}", **style)
+            percent = f"{100 * table[t, row]:.0f}"
+            if self.cell > 0.4:  # wide enough for the unit
+                percent += " %"
+            page.write(left + self.cell / 2, middles[row], percent, **style)
         for n, name in enumerate(self.names):
             style = {"color": INK, "weight": "bold"} if n == table[-1].argmax() else {}
             page.write(x - 0.09, middles[n], name, ha="right", **style)

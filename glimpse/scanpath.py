@@ -45,8 +45,8 @@ class Scanpath:
         assert self.symbol_glimpses is not None
         symbols = self.probabilities[self.symbol_glimpses - 1 :: self.symbol_glimpses].argmax(-1)
         end = len(self.classes) - 1
-        told = (symbols != end).int().cumprod(0).sum() + 1
-        return self._first(self.symbol_glimpses * int(told))
+        count = (symbols != end).int().cumprod(0).sum() + 1  # the end itself included
+        return self._first(self.symbol_glimpses * int(count))
 
     def _first(self, glimpses: int) -> "Scanpath":
         return replace(

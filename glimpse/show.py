@@ -69,21 +69,21 @@ def main(arguments: Show) -> None:
     run, images = split_paths(arguments.paths)
     model, saved = open_model(run, devices.select(arguments.device, arguments.threads))
     files, missing = _find(images)
-    known = f"; the model knows {describe_classes(saved['extras']['classes'])} only"
-    told: list[dict[str, Any]] = []
+    classes = f"; the model knows {describe_classes(saved['extras']['classes'])} only"
+    records: list[dict[str, Any]] = []
     rows: list[tuple[object, ...]] = []
 
     def show(pair: tuple[Path, Path]) -> None:
-        nonlocal known
+        nonlocal classes
         file, target = pair
         looked = look_at(file, model, saved["extras"], arguments)
         drawn = _draw(looked, target, gif=arguments.gif)
         if looked.change:
-            print(f"{file}: {looked.change}{known}", file=sys.stderr)
-            known = ""  # told once
+            print(f"{file}: {looked.change}{classes}", file=sys.stderr)
+            classes = ""  # not once more for each picture
         rows.extend(tabulate(looked))
         if arguments.json:
-            told.append({"file": str(file), "drawn": list(map(str, drawn))} | tell(looked))
+            records.append({"file": str(file), "drawn": list(map(str, drawn))} | to_record(looked))
             return
         name, probability = looked.path.best()
         names = " and ".join(map(str, drawn))
@@ -95,7 +95,7 @@ def main(arguments: Show) -> None:
         if arguments.csv is not None and rows:
             _write_table(arguments.csv, rows)
         if arguments.json:
-            print(to_json(told, indent=1), flush=True)
+            print(to_json(records, indent=1), flush=True)
     if missing:
         raise SystemExit(1 if files else 2)
 
@@ -186,7 +186,7 @@ def frame(picture: Image.Image, height: int, width: int) -> Image.Image:
     return letterbox(picture, (framed[1], framed[0]))
 
 
-def tell(looked: Looked) -> dict[str, Any]:
+def to_record(looked: Looked) -> dict[str, Any]:
     """Return the first scanpath as JSON values.
 
     `location` is (x, y) in [-1, 1] of the glimpse, `pixel` the same place in pixels from the top

@@ -90,8 +90,8 @@ def compare(
         "this net, mean over clips": mean_over_clips(ours, theirs, trained.classes, background),
     }
     if train:
-        known = [clip.labels[clip.labels >= 0].cpu() for clip in train]
-        most = majority(known, theirs)
+        scored = [clip.labels[clip.labels >= 0].cpu() for clip in train]
+        most = majority(scored, theirs)
         results["majority class"] = scores(most, theirs, trained.classes, background)
         results["majority class, mean over clips"] = mean_over_clips(
             most, theirs, trained.classes, background

@@ -40,7 +40,7 @@ def follow_live(frames: Frames, trained: Trained, overlay: Path | None) -> Label
     if overlay:
         drawn = Overlay(overlay, frames.rate, classes, multi=trained.multi)
     current: list[int] | None = None
-    told = -PATIENCE
+    last_remark = -PATIENCE
     with drawn as video:
         try:
             for frame, log_p in follow(trained, latest):
@@ -53,8 +53,8 @@ def follow_live(frames: Frames, trained: Trained, overlay: Path | None) -> Label
                 current = labels
                 if video:
                     video.write(frame, *labels)
-                if latest.skipped and time.monotonic() > told + PATIENCE:
-                    told = time.monotonic()
+                if latest.skipped and time.monotonic() > last_remark + PATIENCE:
+                    last_remark = time.monotonic()
                     remark(_skipped(frames, latest, record))
         except KeyboardInterrupt:
             pass  # the way to end it

@@ -142,7 +142,7 @@ def extract(
     paths = {n: store.path(digest) for n, digest in digests}
     missing = [n for n, path in paths.items() if path not in store]
     progress = display(len(items) - len(missing), len(items), (), quiet=quiet)
-    told = time.monotonic()
+    last_line = time.monotonic()
     for part in batches.in_order(len(missing), batch):
         # Another process, or a picture with the same content, may have filled the gap by now.
         still = [n for n in missing[part] if paths[n] not in store]
@@ -156,8 +156,8 @@ def extract(
                 store.write(paths[n], grid)
         done = len(items) - len(missing) + part.stop
         progress.tick(done)
-        if time.monotonic() - told > LINE_EVERY:
-            told = time.monotonic()
+        if time.monotonic() - last_line > LINE_EVERY:
+            last_line = time.monotonic()
             progress.show(done, {})
     progress.close()
     report_broken(items, broken)
