@@ -67,7 +67,7 @@ class Step(nn.Module):
         features = model.glimpse.features(model.retina(prepared, location))
         h, after = model.recurrent(model.glimpse(features, location), before)
         memory_after = model.location.update(memory, features, location, prepared.half_sizes)
-        p = (model.action(h) + model.location.speak(memory_after)).softmax(-1)
+        p = (model.action(h) + model.location.class_logits(memory_after)).softmax(-1)
         if memory_after is None:
             return location, p, export.pack(after)
         return location, p, export.pack(after), memory_after
