@@ -13,7 +13,7 @@ from core.training.config import LoopConfig
 from core.training.packing import from_bytes, to_bytes
 from datasets.corpora import corpus_of, open_corpus
 from sequences.__main__ import COMMANDS
-from sequences.charlm import data, sample, trained
+from sequences.charlm import data, sample
 from sequences.charlm.config import Config
 
 TOY = ["--hidden", "8", "--batch", "4", "--window", "10", "--quiet", "--steps", "2"]
@@ -104,13 +104,9 @@ def test_a_packed_model_writes_with_no_run_named(place, monkeypatch, capsys):
     saved = checkpoint.load("packed.pt", "charlm")
     assert "training" not in saved
     assert saved["weights"]["average.recurrent.cells.1.0.W"].dtype is torch.int8
-    monkeypatch.setattr(sample, "DEFAULT", place / "none.pt")
-    assert run("sample", "--length", 5) == 2
-    assert "none.pt: name a run" in capsys.readouterr().err
     monkeypatch.setattr(sample, "DEFAULT", place / "packed.pt")
     assert run("sample", "--length", 5) == 0
     assert len(capsys.readouterr().out) == 6
-    assert trained.DEFAULT.parent.name == "charlm"
 
 
 def test_matrices_in_bytes_are_within_half_a_step_of_each_row():

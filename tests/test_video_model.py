@@ -200,7 +200,8 @@ def test_a_window_goes_on_where_the_last_one_ended_and_a_new_group_does_not(cell
     torch.testing.assert_close(one, expected(slice(0, 4)))
     torch.testing.assert_close(two, expected(slice(4, 9)))
     guesses = trained.labeller(features[:9])[0][4:].argmax(-1)
-    assert metrics["accuracy"] == pytest.approx((guesses == labels[4:9]).float().mean().item())
+    right = (guesses == labels[4:9]).float().mean().item()
+    assert metrics["accuracy"] == pytest.approx(100 * right)  # in %
     two.backward()  # through its own window alone: the first one's graph is not asked for
     again, _ = learning(features[:4], labels[:4], first)
     assert torch.equal(again, one)

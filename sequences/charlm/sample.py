@@ -1,25 +1,21 @@
 """Let a trained model write.
 
-uv run sequences charlm sample runs/charlm/hello    # hellohellohello ...
-uv run sequences charlm sample RUN --prompt "KING LEAR:" --temperature 0.8 --length 2000
+uv run sequences charlm sample --prompt "KING LEAR" --temperature 0.8    # the included model
+uv run sequences charlm sample runs/charlm/hello                         # hellohellohello ...
 """
 
 import sys
-from pathlib import Path
 
-import torch
-
-from core.errors import InputError
 from core.training import cli, devices
 from sequences.charlm.arguments import Sample
-from sequences.charlm.trained import DEFAULT, Trained, open_model
+from sequences.charlm.trained import DEFAULT, open_model
 from sequences.charlm.writing import encode_prompt, write
 
 
 def main(arguments: Sample) -> None:
-    """Open a run and write."""
+    """Open a run, or the model that comes with the package, and write."""
     device = devices.select(arguments.device, arguments.threads)
-    trained = _open(arguments.run, device)
+    trained, _ = open_model(arguments.run or DEFAULT, device)
     prompt = encode_prompt(trained, arguments.prompt)
     written = write(
         trained,
@@ -35,14 +31,6 @@ def main(arguments: Sample) -> None:
         sys.stdout.write(decode(int(last)))
         sys.stdout.flush()
     sys.stdout.write("\n")
-
-
-def _open(run: Path | None, device: torch.device) -> Trained:
-    """Open a run, or the model that comes with the package."""
-    if run is None and not DEFAULT.exists():
-        raise InputError(f"there is no {DEFAULT}: name a run, or make one by charlm train")
-    trained, _ = open_model(run or DEFAULT, device)
-    return trained
 
 
 if __name__ == "__main__":

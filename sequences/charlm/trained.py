@@ -13,6 +13,7 @@ from sequences.charlm.config import Config
 from sequences.charlm.model import CharacterModel
 
 DEFAULT = Path(__file__).parent / "default.pt"
+"""The model of this package, which writes in the manner of Shakespeare (MODEL_CARD.md)."""
 
 
 @dataclass(frozen=True, eq=False)
