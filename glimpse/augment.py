@@ -7,6 +7,8 @@ the whole batch whichever of its rows are made.
     flips     left and right exchanged, or not
     scale     0.8 to 1.25 times as large
     colour    brightness, contrast and (RGB) saturation 0.7 to 1.3 times as strong
+
+`elastic`, which changes a whole batch at once, stands in glimpse/elastic.py.
 """
 
 from collections.abc import Sequence

@@ -34,8 +34,15 @@ def draw(batch: int, generator: torch.Generator) -> Float[Tensor, "batch draws"]
 def distort(
     images: UInt8[Tensor, "batch channels height width"], draws: Float[Tensor, "batch draws"]
 ) -> UInt8[Tensor, "batch channels height width"]:
-    """Return the images distorted; what comes in from outside is 0."""
+    """Return the images distorted; what comes in from outside is 0.
+
+    A pixel of the result at (x, y) is read where this matrix, and the field, send it:
+
+        (1 + stretch_x  0            ) (cos a  -sin a) (1  shear) (x)
+        (0              1 + stretch_y) (sin a   cos a) (0  1    ) (y)
+    """
     height, width = images.shape[2:]
+    # Of twice the pixels, so that dividing by the sides gives places from -1 to 1.
     y = _centred(height, draws)[:, None] * height
     x = _centred(width, draws) * width
     angle, shear, stretch_x, stretch_y = draws[:, :4, None, None].unbind(1)
