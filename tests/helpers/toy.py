@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +39,6 @@ class Config:
     """Standard deviation of the noise on the pixels."""
     infinite_at: int | None = None
     """The step whose pixels are infinite."""
-    slow: float = 0.0
-    """Seconds to wait in each step."""
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(
             steps=90, batch=100, log_every=7, validate_every=20, save_every=5
@@ -85,15 +84,15 @@ def digits() -> tuple[Tensor, Tensor]:
     return torch.from_numpy(table[:, :64] / 16), torch.from_numpy(table[:, 64]).long()
 
 
-def main(argv: list[str]) -> None:
-    """Train."""
+def main(argv: list[str], pause: float = 0.0) -> None:
+    """Train, with a pause of so many seconds in every step."""
     training = Training(Config, PRESETS, {"small": "0.59 accuracy in a second"})
     config, session, run = training.parse("toy train", argv).start()
     device, loop = devices.select(session.device, session.threads), config.loop
     x, y = (each.to(device) for each in digits())
 
     def batch(step: int, rows: slice) -> tuple[Tensor, Tensor]:
-        time.sleep(config.slow)
+        time.sleep(pause)
         chosen = batches.indices(loop.seed, step, TRAIN, loop.batch, device)
         noise = torch.randn(
             loop.batch, 64, generator=rng.generator(device, loop.seed, step, "noise")
@@ -111,7 +110,7 @@ def main(argv: list[str]) -> None:
     fit(model, batch, lambda: evaluate(model, model.sums, held_out), run, loop, extras=extras)
 
 
-def child(argv: list[str], log: Path, file_limit: int | None = None) -> None:
+def child(argv: list[str], log: Path, pause: float, file_limit: int | None = None) -> None:
     """Train in a process of its own: output goes to `log`, no file exceeds `file_limit` bytes."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
@@ -119,7 +118,7 @@ def child(argv: list[str], log: Path, file_limit: int | None = None) -> None:
     torch.set_num_threads(1)
     if file_limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
-    sys.exit(cli.guard("toy train", main, argv))
+    sys.exit(cli.guard("toy train", partial(main, pause=pause), argv))
 
 
 if __name__ == "__main__":
