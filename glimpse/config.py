@@ -86,9 +86,10 @@ class Config:
     input_scale: float = 1.0
     """Pixels (0 to 1) are divided by this: about their standard deviation."""
 
-    locator: Literal["state", "map"] = "state"
-    """What says where to look: the recurrent state as in the paper, or a map of the image on which
-    every glimpse leaves its evidence. The map needs a context, conv patches and hints.
+    locator: Literal["state", "scan", "map"] = "state"
+    """What says where to look: `state`, the recurrent state as in the paper; `scan`, the same
+    begun with tiles side by side; `map`, a map of the image on which every glimpse leaves its
+    evidence. The map needs a context, conv patches and hints.
     """
     hints: str | None = field(default=None, metadata={"place": True})
     """Table of boxes (file, x1, y1, x2, y2) that show in training where to look."""
@@ -144,6 +145,8 @@ class Config:
             raise InputError("a sequence needs a canvas without clutter: add --canvas HEIGHT WIDTH")
         if self.locator == "map" and (self.what != "conv" or self.context < 4):
             raise InputError("--locator map needs --what conv and a --context of at least 4")
+        if self.locator == "scan" and self.context:
+            raise InputError("--locator scan begins without a look at the whole: --context 0")
         if self.hints is not None and self.locator != "map":
             raise InputError("--hints teach a map: add --locator map, or use --preset search")
         if self.absence and self.locator != "map":

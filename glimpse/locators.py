@@ -1,7 +1,8 @@
-"""What proposes the next location: the paper's network, one with a coarse view, or a map.
+"""What proposes the next location: the paper's network, a coarse view or a scan with it, or a map.
 
 A locator is called as in `RecurrentAttention.rollout`. Its memory is what it knows beside the
-recurrent state h: nothing, a coarse view of the whole image, or a map of where the thing may be.
+recurrent state h: nothing, a coarse view of the whole image, where a scan of the image goes next,
+or a map of where the thing may be.
 
     memory = locator.start(images)
     mean = locator.mean(h, memory)                    # the mean of the policy
@@ -32,7 +33,7 @@ from torch import Tensor, nn
 
 from glimpse.config import Config
 from glimpse.encoders import CONTEXT_FILTERS, ContextNetwork
-from glimpse.sensor import Batch, Retina
+from glimpse.sensor import Batch, Retina, half_sizes
 
 
 def make_locator(
@@ -41,6 +42,8 @@ def make_locator(
     """Return the locator that a configuration asks for."""
     if config.locator == "map":
         return BeliefMap(channels, classes, config, retina)
+    if config.locator == "scan":
+        return ScanLocation(config, retina)
     if config.context:
         return ContextLocation(channels, config)
     return LocationNetwork(config)
@@ -90,6 +93,43 @@ class ContextLocation(LocationNetwork):
     def start(self, images: Batch) -> Float[Tensor, "batch 2"]:
         """Return V_c context(image)."""
         return self.project(self.pool(self.context(images)).flatten(1))
+
+
+class ScanLocation(LocationNetwork):
+    """The paper's, begun as a scan: m_t = tanh(s (V_l h_{t-1} + p_t) + artanh(tile_t)).
+
+    The tiles lie side by side around the image's centre, one for each glimpse of training, nearest
+    first. What the scan becomes is learned: p_t and V_l are 0 at first. Further glimpses begin the
+    scan again.
+    """
+
+    def __init__(self, config: Config, retina: Retina):
+        super().__init__(config)
+        self.width = retina.widths[0]
+        self.glimpses = config.glimpses
+        self.offsets = nn.Parameter(torch.zeros(config.glimpses, 2))  # p_t
+        nn.init.zeros_(self.weight)
+
+    def start(self, images: Batch) -> Float[Tensor, "batch glimpses 2"]:
+        """Return p_t + artanh(tile_t) / s for all glimpses."""
+        sizes = 2 * half_sizes(images, self.weight.device)
+        return self.offsets + torch.atanh(tiles(self.glimpses, self.width, sizes)) / self.scale
+
+    def mean(
+        self, h: Float[Tensor, "batch hidden"], memory: Float[Tensor, "batch glimpses 2"]
+    ) -> Float[Tensor, "batch 2"]:
+        """Return m_t."""
+        return super().mean(h, memory[:, 0])
+
+    def update(
+        self,
+        memory: Float[Tensor, "batch glimpses 2"],
+        features: Tensor,
+        location: Tensor,
+        half_sizes: Tensor,
+    ) -> Float[Tensor, "batch glimpses 2"]:
+        """Return the rest of the scan, and then the scan from its beginning."""
+        return memory.roll(-1, 1)
 
 
 class BeliefMap(nn.Module):
@@ -149,6 +189,24 @@ class BeliefMap(nn.Module):
         belief = memory.flatten(1)
         odds = torch.stack((belief.amax(1), belief.logsumexp(1)), 1)
         return self.presence(odds.to(self.presence.weight.dtype))
+
+
+def tiles(
+    number: int, width: int, sizes: Float[Tensor, "batch 2"]
+) -> Float[Tensor, "batch number 2"]:
+    """Return the centres of squares side by side around each image's centre, nearest first.
+
+    They are `width` pixels apart, or less where the image (width, height) has no room for that.
+    """
+    columns = math.isqrt(number)
+    rows = math.ceil(number / columns)
+    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    grid = torch.stack((column, row), -1).flatten(0, 1)[:number].to(sizes)
+    counts = torch.tensor((columns, rows)).to(sizes)
+    from_centre = grid - (counts - 1) / 2
+    nearest = from_centre.norm(dim=1).argsort(stable=True)
+    spacing = (sizes / counts).clamp(max=width)
+    return from_centre[nearest] * spacing[:, None] * 2 / sizes[:, None]
 
 
 def cell_centres(rows: int) -> Float[Tensor, " rows"]:
