@@ -57,23 +57,27 @@ class LocationNetwork(nn.Linear):
         self.scale = config.location_scale
         nn.init.zeros_(self.bias)  # the first glimpse starts at the image's centre
 
-    def start(self, images: Batch) -> Float[Tensor, "batch 2"] | None:
-        """Return no memory."""
+    def start(self, images: Batch) -> Float[Tensor, "batch steps 2"] | None:
+        """Return what is added at the glimpses to come, over and over: nothing."""
         return None
 
     def mean(
-        self, h: Float[Tensor, "batch hidden"], memory: Float[Tensor, "batch 2"] | None
+        self, h: Float[Tensor, "batch hidden"], memory: Float[Tensor, "batch steps 2"] | None
     ) -> Float[Tensor, "batch 2"]:
         """Return m_t."""
-        located = self(h) if memory is None else self(h) + memory
+        located = self(h) if memory is None else self(h) + memory[:, 0]
         mean = torch.tanh(self.scale * located)
         return mean.to(self.weight.dtype)  # autocast would round it to bfloat16
 
     def update(
-        self, memory: Tensor | None, features: Tensor, location: Tensor, half_sizes: Tensor
-    ) -> Tensor | None:
-        """Return the memory unchanged."""
-        return memory
+        self,
+        memory: Float[Tensor, "batch steps 2"] | None,
+        features: Tensor,
+        location: Tensor,
+        half_sizes: Tensor,
+    ) -> Float[Tensor, "batch steps 2"] | None:
+        """Return what is added from the next glimpse on."""
+        return None if memory is None else memory.roll(-1, 1)
 
     def class_logits(self, memory: Tensor | None) -> Float[Tensor, "batch classes"] | float:
         """Return what is added to the logits of the classes: nothing."""
@@ -90,9 +94,9 @@ class ContextLocation(LocationNetwork):
         self.pool = nn.AdaptiveAvgPool2d(rows)
         self.project = nn.Linear(CONTEXT_FILTERS * rows**2, 2)
 
-    def start(self, images: Batch) -> Float[Tensor, "batch 2"]:
-        """Return V_c context(image)."""
-        return self.project(self.pool(self.context(images)).flatten(1))
+    def start(self, images: Batch) -> Float[Tensor, "batch 1 2"]:
+        """Return V_c context(image), which is added at every glimpse."""
+        return self.project(self.pool(self.context(images)).flatten(1))[:, None]
 
 
 class ScanLocation(LocationNetwork):
@@ -114,22 +118,6 @@ class ScanLocation(LocationNetwork):
         """Return p_t + artanh(tile_t) / s for all glimpses."""
         sizes = 2 * half_sizes(images, self.weight.device)
         return self.offsets + torch.atanh(tiles(self.glimpses, self.width, sizes)) / self.scale
-
-    def mean(
-        self, h: Float[Tensor, "batch hidden"], memory: Float[Tensor, "batch glimpses 2"]
-    ) -> Float[Tensor, "batch 2"]:
-        """Return m_t."""
-        return super().mean(h, memory[:, 0])
-
-    def update(
-        self,
-        memory: Float[Tensor, "batch glimpses 2"],
-        features: Tensor,
-        location: Tensor,
-        half_sizes: Tensor,
-    ) -> Float[Tensor, "batch glimpses 2"]:
-        """Return the rest of the scan, and then the scan from its beginning."""
-        return memory.roll(-1, 1)
 
 
 class BeliefMap(nn.Module):
