@@ -79,6 +79,14 @@ class LocationNetwork(nn.Linear):
         """Return what is added from the next glimpse on."""
         return None if memory is None else memory.roll(-1, 1)
 
+    def memories(
+        self, memory: Float[Tensor, "batch steps 2"] | None, glimpses: int
+    ) -> Float[Tensor, "glimpses batch steps 2"] | None:
+        """Return what `update` gives, before each of so many glimpses."""
+        if memory is None:
+            return None
+        return torch.stack([memory.roll(-t, 1) for t in range(glimpses)])
+
     def class_logits(self, memory: Tensor | None) -> Float[Tensor, "batch classes"] | float:
         """Return what is added to the logits of the classes: nothing."""
         return 0.0

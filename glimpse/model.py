@@ -37,7 +37,7 @@ from core.training import checkpoint
 from glimpse.config import Config
 from glimpse.encoders import ConvGlimpseNetwork
 from glimpse.glimpse_network import GlimpseNetwork
-from glimpse.locators import LocationNetwork, make_locator
+from glimpse.locators import LocationNetwork, ScanLocation, make_locator
 from glimpse.patch_encoders import EncoderGlimpseNetwork
 from glimpse.rollout import Network, has_hooks, serves
 from glimpse.sensor import Batch, Retina
@@ -143,12 +143,14 @@ class RecurrentAttention(nn.Module):
         """
         check_channels(images, self.channels)
         prepared = self.retina.prepare(images)
+        memory = self.location.start(images)
         layers = self._linear_layers()
         if self._is_standard() and serves(prepared.images, self.recurrent, layers):
-            return Episode(*self._network().run(prepared.images, glimpses, policy))
+            memories = self.location.memories(memory, glimpses)
+            network = self._network(None if memories is None else memories[:, :, 0])
+            return Episode(*network.run(prepared.images, glimpses, policy), memories=memories)
         state = self.recurrent.initial_state(len(images))
         h = state[0]
-        memory = self.location.start(images)
         steps = []
         for t in range(glimpses):
             mean = self.locate(h, memory)
@@ -173,12 +175,12 @@ class RecurrentAttention(nn.Module):
         parts = [
             type(self.glimpse) is GlimpseNetwork,
             type(self.retina) is Retina,
-            type(self.location) is LocationNetwork,
+            type(self.location) in (LocationNetwork, ScanLocation),
             type(self).locate is RecurrentAttention.locate,
         ]
         return all(parts) and not has_hooks(self.glimpse)
 
-    def _network(self) -> Network:
+    def _network(self, scan: Float[Tensor, "glimpses batch 2"] | None) -> Network:
         """Return the tensors that glimpse/rollout.py computes with."""
         return Network(
             cell=self.recurrent,
@@ -191,6 +193,7 @@ class RecurrentAttention(nn.Module):
             location_scale=self.config.location_scale,
             input_scale=self.config.input_scale,
             edges=self.retina.edges,
+            scan=scan,
         )
 
 

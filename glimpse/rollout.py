@@ -25,7 +25,7 @@ from core.engines import bptt
 from core.engines.c.passes import CompiledTape
 from glimpse import compiled
 from glimpse.compiled import Linear
-from glimpse.locators import LocationNetwork
+from glimpse.locators import LocationNetwork, ScanLocation
 
 aten = torch.ops.aten
 
@@ -43,6 +43,7 @@ class Network(NamedTuple):
     location_scale: float
     input_scale: float
     edges: Int[Tensor, "scales size+1"]
+    scan: Float[Tensor, "glimpses batch 2"] | None = None  # added where glimpses are located
 
     def run(
         self,
@@ -74,7 +75,11 @@ class Network(NamedTuple):
                 weights, images, self.edges, self.location_scale, self.input_scale
             )
             for t in range(glimpses):
-                steps.locate(h, means[t])
+                if self.scan is None:
+                    steps.locate(h, means[t])
+                else:
+                    located = F.linear(h, *self.location) + self.scan[t]
+                    means[t] = torch.tanh(self.location_scale * located)
                 sampled[t] = _checked(policy(t, means[t]), batch)
                 steps.glimpse_step(
                     tape.place(),
@@ -101,7 +106,10 @@ class Network(NamedTuple):
         logits, located = F.linear(h, weights, biases).split((classes, 2), -1)
         baselines = F.linear(h.detach(), *self.baseline)
         first = self.location[1].expand(1, h.shape[1], -1)
-        means = torch.tanh(self.location_scale * torch.cat((first, located[:-1])))
+        located = torch.cat((first, located[:-1]))
+        if self.scan is not None:
+            located = located + self.scan
+        means = torch.tanh(self.location_scale * located)
         first = self.baseline[1].expand(1, h.shape[1], -1)
         return means, torch.cat((first, baselines[:-1])), logits
 
@@ -131,14 +139,14 @@ def serves(
     """
     if images is None or torch.is_autocast_enabled("cpu"):
         return False
-    linear = all(type(each) in (nn.Linear, LocationNetwork) for each in layers)
+    known = nn.Linear, LocationNetwork, ScanLocation
+    linear = all(type(each) in known and each.bias is not None for each in layers)
     standard = type(cell) in (RNNCell, LSTMCell) and linear
     if not standard or any(has_hooks(module) for module in (cell, *layers)):
         return False
     parameters = [parameter for layer in layers for parameter in layer.parameters()]
     ours = all(each.is_cpu and each.dtype == torch.float32 for each in parameters)
-    with_bias = len(parameters) == 2 * len(layers) and cell.b is not None
-    return ours and with_bias and isinstance(bptt.record(cell, 1, 1), CompiledTape)
+    return ours and cell.b is not None and isinstance(bptt.record(cell, 1, 1), CompiledTape)
 
 
 def has_hooks(module: nn.Module) -> bool:

@@ -18,6 +18,7 @@ from glimpse.model import RecurrentAttention, center, greedy, stochastic
     [
         {},
         {"cell": "lstm"},
+        {"locator": "scan", "glimpses": 3},
         {"patch": 5, "scales": 3, "factor": 1.7},
         {"what_units": 70, "where_units": 33, "glimpse_units": 65, "hidden": 18},
     ],
