@@ -5,7 +5,8 @@ After Ba, Mnih, Kavukcuoglu, "Multiple Object Recognition with Visual Attention"
 height; none lies on another. Its label is the sequence of their classes with the class `END` after
 the last, repeated up to one more place than images fit.
 
-A canvas is drawn and painted as in `datasets.canvases`.
+A canvas is drawn and painted as in `datasets.canvases`: `draw` says what stands where, `choose`
+gives the images for that, which may then be changed, and `paint` paints them.
 """
 
 from __future__ import annotations
@@ -98,19 +99,26 @@ class SequenceCanvas:
         columns = (place * width + cuts).clamp(max=self.size[1] - width)
         return SequenceLayout(counts, steps, torch.stack((rows, columns), -1))
 
-    def paint(
+    def choose(
         self,
         images: UInt8[Tensor, "count channels height width"],
         indices: Int[Tensor, " batch"],
         layout: SequenceLayout,
-    ) -> UInt8[Tensor, "batch channels canvas_height canvas_width"]:
-        """Paint the canvases whose first images have these indices."""
-        channels, height, width = images.shape[1:]
-        shape = (channels, *self.size)
+    ) -> UInt8[Tensor, "batch most channels height width"]:
+        """Return the images for the canvases whose first ones have these indices."""
         source = (indices[:, None] + layout.steps) % len(images)
-        pieces = images.index_select(0, source.flatten()).unflatten(0, source.shape)
+        return images.index_select(0, source.flatten()).unflatten(0, source.shape)
+
+    def paint(
+        self,
+        pieces: UInt8[Tensor, "batch most channels height width"],
+        layout: SequenceLayout,
+    ) -> UInt8[Tensor, "batch channels canvas_height canvas_width"]:
+        """Paint canvases of the pieces that are present."""
+        channels, height, width = pieces.shape[2:]
+        shape = (channels, *self.size)
         pieces = pieces * layout.present()[..., None, None, None]
-        canvases = images.new_zeros(len(indices), channels * self.size[0] * self.size[1])
+        canvases = pieces.new_zeros(len(pieces), channels * self.size[0] * self.size[1])
         pixels = pixel_indices(layout.spots, (height, width), shape)
         canvases.scatter_reduce_(1, pixels, pieces.flatten(1), "amax")
         return canvases.view(-1, *shape)
@@ -134,7 +142,10 @@ class SequenceCanvas:
         device = source.labels.device
         layout = SequenceLayout(*(part.to(device) for part in vars(drawn).values()))
         rows = torch.arange(len(source), device=device)
-        canvases = [self.paint(source.images, part, layout[part]) for part in rows.split(1024)]
+        canvases = []
+        for part in rows.split(1024):
+            pieces = self.choose(source.images, part, layout[part])
+            canvases.append(self.paint(pieces, layout[part]))
         end = len(source.classes)
         labels = self.label(source.labels, end, rows, layout)
         return Images(torch.cat(canvases), labels, (*source.classes, END))

@@ -137,8 +137,6 @@ class Config:
             raise InputError("on a canvas every image is moved already: shift must be 0")
         if self.canvas is not None and (self.transforms or self.hints):
             raise InputError("images on a canvas have neither --hints nor --augment but elastic")
-        if self.sequence is not None and self.augment:
-            raise InputError("the images of a sequence are not changed: leave out --augment")
         if self.hints is not None and "elastic" in self.augment:
             raise InputError("boxes are not distorted: --augment elastic takes no --hints")
         if self.sequence is not None and (self.canvas is None or self.clutter):

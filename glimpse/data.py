@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from core import rng
@@ -158,7 +158,9 @@ class TrainingBatches:
                 canvas = canvas.grown((images.shape[2], images.shape[3]), share)
             layout = canvas.draw(images, size, generator)[rows]
             labels = canvas.label(source.labels, len(source.classes), indices, layout)
-            return canvas.paint(images, indices, layout), labels
+            pieces = canvas.choose(images, indices, layout)
+            pieces = self._distorted_pieces(pieces, rows, generator)
+            return canvas.paint(pieces, layout), labels
         if canvas is not None:
             images = _of_one_size(source).images
             layout = canvas.draw(images, size, generator)[rows]
@@ -181,6 +183,21 @@ class TrainingBatches:
             return images
         draws = elastic.draw(self.config.loop.batch, generator)[rows]
         return elastic.distort_each(images, draws)
+
+    def _distorted_pieces(
+        self,
+        pieces: UInt8[Tensor, "batch most channels height width"],
+        rows: slice,
+        generator: torch.Generator,
+    ) -> UInt8[Tensor, "batch most channels height width"]:
+        """Return the images of sequences, distorted likewise, each in a way of its own."""
+        if "elastic" not in self.config.augment:
+            return pieces
+        batch = self.config.loop.batch
+        most = pieces.shape[1]
+        draws = elastic.draw(batch * most, generator).unflatten(0, (batch, most))[rows]
+        distorted = elastic.distort(pieces.flatten(0, 1), draws.flatten(0, 1))
+        return distorted.unflatten(0, (-1, most))
 
 
 def _of_one_size(images: Labelled) -> Images:

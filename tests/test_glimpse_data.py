@@ -19,6 +19,7 @@ KINDS = {
     "clutter": Config(canvas=(20, 24), clutter=3, clutter_size=4),
     "distorted": Config(shift=1, augment=("elastic",)),
     "distorted on a canvas": Config(canvas=(20, 24), augment=("elastic",)),
+    "distorted in a sequence": Config(canvas=(10, 20), sequence=(1, 2), augment=("elastic",)),
 }
 
 
