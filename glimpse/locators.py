@@ -115,17 +115,19 @@ class ScanLocation(LocationNetwork):
     scan again.
     """
 
+    grid: Tensor
+
     def __init__(self, config: Config, retina: Retina):
         super().__init__(config)
         self.width = retina.widths[0]
-        self.glimpses = config.glimpses
+        self.register_buffer("grid", tile_grid(config.glimpses), persistent=False)
         self.offsets = nn.Parameter(torch.zeros(config.glimpses, 2))  # p_t
         nn.init.zeros_(self.weight)
 
     def start(self, images: Batch) -> Float[Tensor, "batch glimpses 2"]:
         """Return p_t + artanh(tile_t) / s for all glimpses."""
         sizes = 2 * half_sizes(images, self.weight.device)
-        return self.offsets + torch.atanh(tiles(self.glimpses, self.width, sizes)) / self.scale
+        return self.offsets + torch.atanh(tiles(self.grid, self.width, sizes)) / self.scale
 
 
 class BeliefMap(nn.Module):
@@ -187,22 +189,25 @@ class BeliefMap(nn.Module):
         return self.presence(odds.to(self.presence.weight.dtype))
 
 
-def tiles(
-    number: int, width: int, sizes: Float[Tensor, "batch 2"]
-) -> Float[Tensor, "batch number 2"]:
-    """Return the centres of squares side by side around each image's centre, nearest first.
-
-    They are `width` pixels apart, or less where the image (width, height) has no room for that.
-    """
+def tile_grid(number: int) -> Float[Tensor, "number 2"]:
+    """Return where (x, y) tiles of width 1 lie around a centre, nearest first."""
     columns = math.isqrt(number)
     rows = math.ceil(number / columns)
-    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-    grid = torch.stack((column, row), -1).flatten(0, 1)[:number].to(sizes)
-    counts = torch.tensor((columns, rows)).to(sizes)
-    from_centre = grid - (counts - 1) / 2
-    nearest = from_centre.norm(dim=1).argsort(stable=True)
+    places = [(n % columns, n // columns) for n in range(number)]
+    grid = [(x - (columns - 1) / 2, y - (rows - 1) / 2) for x, y in places]
+    return torch.tensor(sorted(grid, key=lambda place: math.hypot(*place)))
+
+
+def tiles(
+    grid: Float[Tensor, "number 2"], width: int, sizes: Float[Tensor, "batch 2"]
+) -> Float[Tensor, "batch number 2"]:
+    """Return the centres of the grid's tiles on images of these sizes (width, height).
+
+    They are `width` pixels apart, or less where an image has no room for that.
+    """
+    counts = 2 * grid.amax(0) + 1
     spacing = (sizes / counts).clamp(max=width)
-    return from_centre[nearest] * spacing[:, None] * 2 / sizes[:, None]
+    return grid * (2 * spacing / sizes)[:, None]
 
 
 def cell_centres(rows: int) -> Float[Tensor, " rows"]:

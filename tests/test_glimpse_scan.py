@@ -9,18 +9,18 @@ import torch
 from core.errors import InputError
 from glimpse import objective
 from glimpse.config import Config
-from glimpse.locators import tiles
+from glimpse.locators import tile_grid, tiles
 from glimpse.model import RecurrentAttention, greedy, stochastic
 
 
 def test_tiles_lie_side_by_side_nearest_first():
-    in_pixels = tiles(6, 8, torch.tensor([[28.0, 28.0]]))[0] * 14
+    in_pixels = tiles(tile_grid(6), 8, torch.tensor([[28.0, 28.0]]))[0] * 14
     expected = [[-4, 0], [4, 0], [-4, -8], [4, -8], [-4, 8], [4, 8]]
     torch.testing.assert_close(in_pixels, torch.tensor(expected, dtype=torch.float32))
 
 
 def test_tiles_stay_within_a_small_image():
-    in_pixels = tiles(6, 8, torch.tensor([[12.0, 18.0]]))[0] * torch.tensor([6, 9])
+    in_pixels = tiles(tile_grid(6), 8, torch.tensor([[12.0, 18.0]]))[0] * torch.tensor([6, 9])
     assert in_pixels[:, 0].abs().tolist() == pytest.approx([3] * 6)
     assert in_pixels[:, 1].tolist() == pytest.approx([0, 0, -6, -6, 6, 6], abs=1e-5)
 
@@ -29,7 +29,7 @@ def test_an_untrained_scan_looks_at_the_tiles_and_begins_again():
     model = RecurrentAttention(replace(small_glimpse.SMALL, locator="scan", glimpses=3), 2, 4)
     images = torch.rand(5, 2, 20, 30)
     locations = model.rollout(images, 5, greedy).locations
-    scan = tiles(3, 3, torch.tensor([[30.0, 20.0]]))[0]
+    scan = tiles(tile_grid(3), 3, torch.tensor([[30.0, 20.0]]))[0]
     expected = scan[torch.tensor([0, 1, 2, 0, 1])][:, None].expand(5, 5, 2)
     torch.testing.assert_close(locations, expected)
 

@@ -80,6 +80,8 @@ def load(path: Path) -> tuple[Any, dict[str, Any]]:
         ("d.pt2", (12, 10), {"what": "conv", "filters": 8, "scales": 2}),
         ("e.pt2", (12, 10), {"context": 8}),
         ("f.pt2", (None, None), MAP),
+        ("g.pt2", (12, 10), {"locator": "scan"}),
+        ("h.onnx", (None, None), {"locator": "scan"}),
     ],
 )
 def test_a_glimpse(
@@ -104,8 +106,8 @@ def test_a_glimpse(
     program, about = load(tmp_path / name)
     images = torch.randint(0, 256, (2, 1, 12, 10), dtype=torch.uint8)
     inputs = {"images": images, "state": torch.zeros(2, *about["state_shape"])}
-    if config.context:
-        start, _ = load(tmp_path / f"{name[0]}.start.pt2")
+    if model.location.start(images) is not None:
+        start, _ = load((tmp_path / name).with_suffix(f".start{Path(name).suffix}"))
         inputs["memory"] = start(images=images)[0]
     episode = model.rollout(images, 3, greedy)
     for t in range(3):
