@@ -29,8 +29,8 @@ from captioning.config import ATTENTION
 from captioning.model import Captioner
 from captioning.trained import Trained
 from core.errors import InputError
-from datasets.pictures import open_picture
-from datasets.text import Vocabulary
+from datasets.images.files import open_picture
+from datasets.text.vocabulary import Vocabulary
 from vision.encoder import encoder_of
 
 WHOLE = "end to end, beam 3"

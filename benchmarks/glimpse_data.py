@@ -29,8 +29,8 @@ from rich.table import Table
 
 from benchmarks.timing import interleaved, ratio
 from core.training.optim import optimiser
-from datasets import folders
-from datasets.splits import Labelled
+from datasets.images import folders
+from datasets.images.splits import Labelled
 from glimpse.data import TrainingBatches
 from glimpse.model import RecurrentAttention, random
 from glimpse.presets import IMAGES

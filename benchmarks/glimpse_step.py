@@ -22,7 +22,7 @@ from torch import Tensor
 import glimpse.model
 from core.training.config import LoopConfig
 from core.training.optim import optimiser
-from datasets.canvases import Canvas
+from datasets.images.canvases import Canvas
 from glimpse.config import Config
 from glimpse.model import greedy
 from glimpse.sensor import Retina

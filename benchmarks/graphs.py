@@ -29,8 +29,8 @@ from core.training import devices
 from core.training.config import LoopConfig
 from core.training.cuda_graphs import Graphs, backend
 from core.training.optim import learning_rate, optimiser, set_learning_rate
-from datasets.splits import Images
-from datasets.text import Vocabulary
+from datasets.images.splits import Images
+from datasets.text.vocabulary import Vocabulary
 from glimpse.data import TrainingBatches
 from glimpse.presets import CLUTTERED60, DIGITS, MNIST28
 from glimpse.train import Learner as GlimpseLearner

@@ -26,8 +26,8 @@ from rich.table import Table
 from core.rng import generator
 from core.training.loop import fit
 from core.training.run import Run
-from datasets import sprites
-from datasets.clips import UNLABELLED
+from datasets.videos import sprites
+from datasets.videos.clips import UNLABELLED
 from video.config import SPRITES, Config
 from video.data import TrainingBatches
 from video.evaluate import measure

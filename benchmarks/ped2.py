@@ -25,8 +25,8 @@ from torch import Tensor
 
 from core.training.loop import fit
 from core.training.run import Run
-from datasets import videos
-from datasets.clips import VideoSplits
+from datasets.videos import labelled
+from datasets.videos.clips import VideoSplits
 from video.config import PRESETS, Config
 from video.data import TrainingBatches
 from video.decisions import decide
@@ -155,7 +155,7 @@ def main(
             rows (Viterbi).
     """
     torch.set_num_threads(1)
-    splits = videos.load(data)
+    splits = labelled.load(data)
     where = f"{folds} folds" if folds else "the split given"
     table = Table("labels by", title=f"{where}, {seeds} seeds, %")
     for column in COLUMNS:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.training import cli
-from datasets import videos
+from datasets.videos import labelled
 from video.config import PRESETS
 from video.evaluate import compare
 from video.reading import read
@@ -37,7 +37,7 @@ def trained_and_measured(name: str, flags: Sequence[str], self_transition: float
         cli.call("video train", words)
         best, _ = open_model(Path(runs) / "video/net", "cpu")
     config = best.config
-    splits = videos.load(config.data, background=config.background, split=config.split)
+    splits = labelled.load(config.data, background=config.background, split=config.split)
     learned, clips = (
         read(config, best.encoder, part, best.rate)
         for part in (splits.train, splits.test or splits.validation)

@@ -31,7 +31,7 @@ from rich.table import Table
 
 from benchmarks import samples_prologues
 from core.errors import InputError
-from datasets.corpora import open_corpus
+from datasets.text.corpora import open_corpus
 from sequences.charlm.closing import counted_pieces, real_pieces
 from sequences.charlm.config import Config
 from sequences.charlm.data import first_number, split

@@ -30,7 +30,7 @@ from benchmarks import gpu
 from core.training import cli, devices
 from core.training.loop import fit
 from core.training.run import Run
-from datasets.splits import Labelled
+from datasets.images.splits import Labelled
 from glimpse.config import Config
 from glimpse.data import TrainingBatches, load
 from glimpse.evaluate import accuracy, probabilities

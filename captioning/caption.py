@@ -36,7 +36,7 @@ from core.errors import InputError
 from core.files import make_folder, replace
 from core.training import cli, devices
 from core.training.config import WIDEST_BEAM, require_within
-from datasets.pictures import encode, find_pictures, name_outputs, open_picture
+from datasets.images.files import encode, find_pictures, name_outputs, open_picture
 from vision.encoder import Preprocessing
 
 BATCH = 16  # pictures written about together

@@ -14,9 +14,9 @@ from captioning.config import Config
 from core import rng
 from core.errors import InputError
 from core.training import batches, devices
-from datasets import captions
-from datasets.captions import CaptionedImage
-from datasets.text import Vocabulary
+from datasets.captions import captioned
+from datasets.captions.captioned import CaptionedImage
+from datasets.text.vocabulary import Vocabulary
 from vision.encoder import Encoder, Preprocessing
 from vision.features import extract, readable, report_broken
 from vision.tuning import Trunk
@@ -129,7 +129,7 @@ def load(
     Raises:
         InputError: the data are missing or malformed, or no picture can be read.
     """
-    loaded = [captions.load(source, config.images) for source in config.data]
+    loaded = [captioned.load(source, config.images) for source in config.data]
     parts = {}
     for name in splits:
         images = [getattr(one_set, name) for one_set in loaded]
@@ -148,7 +148,7 @@ def select(
     Raises:
         InputError: there are none, the data are missing or malformed, or no picture can be read.
     """
-    loaded = [captions.load(source, config.images) for source in config.data]
+    loaded = [captioned.load(source, config.images) for source in config.data]
     groups = {name: [list(getattr(one_set, name)) for one_set in loaded] for name in splits}
     if together:
         joined = [list(chain(*parts)) for parts in zip(*groups.values(), strict=True)]

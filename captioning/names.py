@@ -29,7 +29,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from core.cell import State
-from datasets.text import Vocabulary
+from datasets.text.vocabulary import Vocabulary
 from vision.encoder import CLASSES, Encoder
 
 SURE = 0.2  # probability from which a name may be copied

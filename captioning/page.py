@@ -6,7 +6,7 @@ from html import escape
 
 from PIL import Image
 
-from datasets.pictures import encode
+from datasets.images.files import encode
 
 SIDE = 400  # longer side of a picture on the page, in pixels
 

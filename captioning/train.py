@@ -32,7 +32,7 @@ from core.training import checkpoint, cli, devices
 from core.training.arguments import TrainArguments
 from core.training.config import to_dict
 from core.training.loop import evaluating, fit
-from datasets.text import Vocabulary
+from datasets.text.vocabulary import Vocabulary
 from vision.encoder import Encoder, encoder_of
 
 

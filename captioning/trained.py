@@ -21,7 +21,7 @@ from captioning.model import Captioner
 from captioning.names import copying, names_of, replace_words, ruling_out
 from core.beam import Hypothesis, beam_search
 from core.training import checkpoint
-from datasets.text import Vocabulary, joined
+from datasets.text.vocabulary import Vocabulary, joined
 from vision.encoder import Encoder, open_encoder
 from vision.tuning import Tail, Trunk
 

@@ -13,10 +13,6 @@ from pathlib import Path
 from core.errors import InputError
 from core.files import require_regular
 
-SPLITS = {"train": "train", "restval": "train", "test": "test"}
-SPLITS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
-"""The split that a word names."""
-
 
 @dataclass(frozen=True)
 class Line:
@@ -104,12 +100,6 @@ def column_names(file: Path) -> list[str]:
     """Return the columns that the first line names, normalised; raises as `read_text`."""
     first = read_text(file).lstrip().partition("\n")[0]
     return [_plain(name) for name in next(csv.reader([first], delimiter=_delimiter(first)), [])]
-
-
-def split_in(name: str) -> str | None:
-    """Return the split that a name such as captions_val2017 tells."""
-    words = re.findall("[a-z]+", name.lower())
-    return next((SPLITS[word] for word in words if word in SPLITS), None)
 
 
 def warn(source: Path, what: str, names: Sequence[str], whole: int | None = None) -> None:

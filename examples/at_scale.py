@@ -27,7 +27,7 @@ import tyro
 from PIL import Image
 
 from core.errors import InputError
-from datasets.pictures import open_picture
+from datasets.images.files import open_picture
 
 Batch = dict[str, Any]
 

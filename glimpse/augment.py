@@ -20,7 +20,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as transforms
 
-from datasets.boxes import Boxes
+from datasets.images.boxes import Boxes
 from glimpse.sensor import Batch
 
 DRAWS = 6  # random numbers for each image

@@ -6,7 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from datasets.pictures import encode
+from datasets.images.files import encode
 from glimpse.page import GREY, INK
 from glimpse.stopping import Trade
 

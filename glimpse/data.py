@@ -12,11 +12,11 @@ from torch import Tensor
 from core import rng
 from core.errors import InputError
 from core.training import batches
-from datasets import boxes, digits, folders
-from datasets.boxes import Boxes
-from datasets.canvases import Canvas, shift
-from datasets.sequences import SequenceCanvas
-from datasets.splits import Images, Labelled, Splits
+from datasets.images import boxes, digits, folders
+from datasets.images.boxes import Boxes
+from datasets.images.canvases import Canvas, shift
+from datasets.images.sequences import SequenceCanvas
+from datasets.images.splits import Images, Labelled, Splits
 from glimpse import elastic
 from glimpse.augment import augment_batch, draw
 from glimpse.config import Config

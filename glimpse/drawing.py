@@ -15,7 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.patheffects import Normal, Stroke
 from PIL import Image
 
-from datasets.pictures import encode
+from datasets.images.files import encode
 from glimpse.page import GREY, INK, Page, shorten
 from glimpse.scanpath import Scanpath, seen_so_far, to_picture
 

@@ -23,8 +23,8 @@ from core.files import replace as replace_file
 from core.files import to_json
 from core.training import cli, devices
 from core.training.config import require_at_least
-from datasets.boxes import Boxes
-from datasets.splits import Labelled, Splits
+from datasets.images.boxes import Boxes
+from datasets.images.splits import Labelled, Splits
 from glimpse import sequences
 from glimpse.arguments import Evaluate
 from glimpse.config import Config

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from datasets.boxes import Boxes
+from datasets.images.boxes import Boxes
 from glimpse.locators import cell_centres
 from glimpse.model import Policy
 

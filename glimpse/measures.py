@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.training.loop import evaluating
-from datasets.boxes import Boxes
-from datasets.splits import Labelled
+from datasets.images.boxes import Boxes
+from datasets.images.splits import Labelled
 from glimpse.config import Config
 from glimpse.hints import on_box
 from glimpse.model import Policy, RecurrentAttention

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from datasets.pictures import encode
+from datasets.images.files import encode
 
 INK, GREY = "#22223b", "#7d7d92"
 

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from core.files import replace
-from datasets import digits
-from datasets.pictures import to_tensor
+from datasets.images import digits
+from datasets.images.files import to_tensor
 from glimpse.page import GREY, INK, Page
 from glimpse.scanpath import to_picture
 from glimpse.sensor import Retina

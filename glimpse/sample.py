@@ -8,7 +8,7 @@ uv run glimpse sample boards --count 2000       # class folders and boxes.csv
 from core.errors import InputError
 from core.training import cli
 from core.training.config import require_at_least
-from datasets import boards
+from datasets.images import boards
 from glimpse.arguments import Sample
 
 

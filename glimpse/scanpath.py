@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, Shaped
 from PIL import Image
 from torch import Tensor
 
-from datasets.sequences import END
+from datasets.images.sequences import END
 from glimpse.model import Policy, RecurrentAttention, greedy
 from glimpse.sensor import Batch, half_sizes
 from glimpse.stopping import last_glimpses

@@ -12,8 +12,8 @@ from rich.table import Table
 from torch import Tensor
 
 from core import rng
-from datasets.sequences import read
-from datasets.splits import Labelled
+from datasets.images.sequences import read
+from datasets.images.splits import Labelled
 from glimpse.measures import roll_out
 from glimpse.model import RecurrentAttention, center, greedy, random
 

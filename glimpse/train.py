@@ -18,9 +18,9 @@ from core.files import replace
 from core.training import checkpoint, cli, devices
 from core.training.arguments import TrainArguments
 from core.training.loop import fit
-from datasets.boxes import Boxes
-from datasets.folders import describe_sizes
-from datasets.splits import Labelled, Splits
+from datasets.images.boxes import Boxes
+from datasets.images.folders import describe_sizes
+from datasets.images.splits import Labelled, Splits
 from glimpse import objective, sequences
 from glimpse.config import Config
 from glimpse.data import TrainingBatches, load, load_boxes

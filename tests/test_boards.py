@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from core.errors import InputError
-from datasets import boards, folders
-from datasets.board_defects import DEFECTS
+from datasets.images import boards, folders
+from datasets.images.board_defects import DEFECTS
 
 
 def components(mask):

@@ -8,7 +8,7 @@ import pytest
 from captioned import NAMES, coco, draw, everything, simple, write
 
 from core.errors import InputError
-from datasets import captions
+from datasets.captions import captioned
 
 
 def test_what_is_missing_is_reported_once_for_each_kind(
@@ -20,7 +20,7 @@ def test_what_is_missing_is_reported_once_for_each_kind(
     data = json.loads(file.read_text())
     data["annotations"].append({"image_id": 1, "caption": "of nothing"})
     write(file, json.dumps(data))
-    assert everything(captions.load(file)) == {
+    assert everything(captioned.load(file)) == {
         "a.jpg": ("a picture", "the picture a"),
         "b.jpg": ("one",),
     }
@@ -38,7 +38,7 @@ def test_pictures_without_a_text_are_reported(tmp_path: Path, capsys: pytest.Cap
     write(tmp_path / "a.txt", "one")
     write(tmp_path / "b.txt", "")
     write(tmp_path / "c.txt", " \r\n\n")
-    assert everything(captions.load(tmp_path)) == {"a.jpg": ("one",)}
+    assert everything(captioned.load(tmp_path)) == {"a.jpg": ("one",)}
     printed = (
         f"warning: {tmp_path}: left out: images without a caption (3 of 4): b.jpg, c.jpg, d.jpg\n"
     )
@@ -49,7 +49,7 @@ def test_odd_names_and_halves_of_characters(tmp_path: Path, capsys: pytest.Captu
     draw(tmp_path, ["a.jpg"])
     odd = ["\0.jpg", "x" * 300, "", "..", "/", "\ud83d.jpg"]
     file = coco(tmp_path / "captions.json", {"a.jpg": ["half a dog \ud83d"], **simple(odd)})
-    assert everything(captions.load(file)) == {"a.jpg": ("half a dog ?",)}
+    assert everything(captioned.load(file)) == {"a.jpg": ("half a dog ?",)}
     assert "pictures that are not there (6 of 7)" in capsys.readouterr().err
 
 
@@ -97,7 +97,7 @@ def test_broken_files_are_one_line(tmp_path: Path, name: str, capsys: pytest.Cap
     draw(tmp_path, ["a.jpg"])
     file = write(tmp_path / name, text)
     with pytest.raises(InputError, match=message) as error:
-        captions.load(file)
+        captioned.load(file)
     assert str(error.value).startswith(f"{file}: ")
     assert "\n" not in str(error.value)
     assert capsys.readouterr().err == ""
@@ -108,18 +108,18 @@ def test_another_encoding_is_one_line(tmp_path: Path, encoding: str):
     draw(tmp_path, ["a.jpg"])
     file = write(tmp_path / "captions.csv", "image,caption\na.jpg,Žluťoučký kůň\n", encoding)
     with pytest.raises(InputError, match=re.escape(f"{file}: line ") + r"\d is not UTF-8"):
-        captions.load(file)
+        captioned.load(file)
 
 
 def test_nothing_to_read(tmp_path: Path):
     with pytest.raises(InputError, match=r"nowhere\.json: No such file"):
-        captions.load(tmp_path / "nowhere.json")
+        captioned.load(tmp_path / "nowhere.json")
     with pytest.raises(InputError, match="no captions there"):
-        captions.load(tmp_path)
+        captioned.load(tmp_path)
     draw(tmp_path, ["a.jpg"])
     write(tmp_path / "readme.txt", "Pictures.\n")
     with pytest.raises(InputError, match="no captions there"):
-        captions.load(tmp_path)
+        captioned.load(tmp_path)
     write(tmp_path / "a.txt", "")
     with pytest.raises(InputError, match="not one caption"):
-        captions.load(tmp_path)
+        captioned.load(tmp_path)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InputError
-from datasets.canvases import Canvas, shift
+from datasets.images.canvases import Canvas, shift
 
 
 def some_images(count, channels, height, width, seed=0):

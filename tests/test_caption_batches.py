@@ -9,8 +9,8 @@ from captioning.config import Config
 from captioning.data import Pixels, TrainingBatches, encode, pad
 from core.errors import InputError
 from core.training.config import LoopConfig
-from datasets import scenes
-from datasets.text import Vocabulary
+from datasets.captions import scenes
+from datasets.text.vocabulary import Vocabulary
 from vision.encoder import make_encoder
 
 

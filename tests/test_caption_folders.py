@@ -9,7 +9,7 @@ from captioned import NAMES, coco, draw, everything, files, found, sha, simple, 
 from PIL import Image
 
 from core.errors import InputError
-from datasets import captions
+from datasets.captions import captioned
 
 
 @pytest.mark.usefixtures("silent")
@@ -18,7 +18,7 @@ def test_pictures_with_texts(tmp_path: Path):
     write(tmp_path / "a.txt", "\ufeffKůň běží.\r\n\r\n  Žluťoučký   kůň 🐴 \r\n")
     write(tmp_path / "deeper" / "a.txt", "image,caption\nanother")
     write(tmp_path / "test" / "a.txt", "third")
-    splits = captions.load(tmp_path)
+    splits = captioned.load(tmp_path)
     assert everything(splits) == {
         "a.jpg": ("Kůň běží.", "Žluťoučký kůň 🐴"),
         "deeper/a.png": ("image,caption", "another"),
@@ -35,7 +35,7 @@ def test_pictures_and_their_digests(tmp_path: Path):
     file = write(
         tmp_path / "captions.csv", "image,caption\ngrey.png,one\nred.png,two\ntext.jpg,three"
     )
-    splits = captions.load(file)
+    splits = captioned.load(file)
     images = {image.name: image for image in (*splits.train, *splits.validation, *splits.test)}
     assert images["grey.png"].open().getpixel((0, 0)) == (9, 9, 9)
     assert images["red.png"].open().getpixel((2, 1)) == (1, 2, 3)
@@ -51,21 +51,21 @@ def test_pictures_and_their_digests(tmp_path: Path):
 def test_the_folder_of_pictures_that_is_named(tmp_path: Path):
     file = coco(tmp_path / "captions.json", simple())
     with pytest.raises(InputError, match="name their folder with --images"):
-        captions.load(file)
+        captioned.load(file)
     draw(tmp_path / "somewhere", NAMES)
-    assert len(everything(captions.load(file, tmp_path / "somewhere"))) == 10
-    assert len(everything(captions.load(str(file), str(tmp_path / "somewhere")))) == 10
+    assert len(everything(captioned.load(file, tmp_path / "somewhere"))) == 10
+    assert len(everything(captioned.load(str(file), str(tmp_path / "somewhere")))) == 10
     with pytest.raises(InputError, match=re.escape(f"such as a.jpg, is in {tmp_path}")):
-        captions.load(file, tmp_path)
+        captioned.load(file, tmp_path)
     with pytest.raises(InputError, match="nowhere: no such folder of pictures"):
-        captions.load(file, tmp_path / "nowhere")
+        captioned.load(file, tmp_path / "nowhere")
 
 
 def test_a_file_named_without_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     coco(tmp_path / "texts" / "captions.json", simple())
     draw(tmp_path / "images")
     monkeypatch.chdir(tmp_path / "texts")
-    assert len(everything(captions.load("captions.json"))) == 10
+    assert len(everything(captioned.load("captions.json"))) == 10
 
 
 @pytest.mark.usefixtures("silent")
@@ -77,7 +77,7 @@ def test_imagefolder_with_metadata(tmp_path: Path):
     file = write(tmp_path / "metadata.jsonl", "\n".join(lines) + "\n\n")
     draw(tmp_path / "images")
     for source in (tmp_path, file):
-        said = everything(captions.load(source))
+        said = everything(captioned.load(source))
         assert set(said) == {f"images/{name}" for name in NAMES}
         assert said["images/a.jpg"] == ("picture a", "two", "three")
         assert said["images/j.jpg"] == ("picture j",)
@@ -91,7 +91,7 @@ def test_imagefolder_with_a_folder_for_each_split(tmp_path: Path):
         draw(tmp_path / split, names)
     write(tmp_path / "test" / "metadata.csv", "file_name,text\nh.jpg,picture h\n")
     draw(tmp_path / "test", ["h.jpg"])
-    splits = captions.load(tmp_path)
+    splits = captioned.load(tmp_path)
     assert list(found(splits.train)) == NAMES[:5]
     assert found(splits.validation) == {"f.jpg": ("picture f",), "g.jpg": ("picture g",)}
     assert found(splits.test) == {"h.jpg": ("picture h",)}
@@ -109,7 +109,7 @@ def test_json_lines_that_say_nothing_are_named(tmp_path: Path):
     ):
         file = write(tmp_path / "metadata.jsonl", f"{good}\n{bad}\n")
         with pytest.raises(InputError, match=reason):
-            captions.load(file)
+            captioned.load(file)
 
 
 def test_an_id_that_is_not_a_number_is_refused(tmp_path: Path):
@@ -118,7 +118,7 @@ def test_an_id_that_is_not_a_number_is_refused(tmp_path: Path):
     text = json.dumps({"images": images, "annotations": annotations})
     file = write(tmp_path / "captions.json", text)
     with pytest.raises(InputError, match=r"the id of a\.jpg is nan, not a whole number"):
-        captions.load(file)
+        captioned.load(file)
 
 
 def test_two_pictures_with_one_id_are_refused_by_name(tmp_path: Path):
@@ -128,15 +128,15 @@ def test_two_pictures_with_one_id_are_refused_by_name(tmp_path: Path):
     file = write(tmp_path / "captions.json", text)
     draw(tmp_path, ["a.jpg", "b.jpg"])
     with pytest.raises(InputError, match=r"captions\.json: a\.jpg and b\.jpg have one id, 7"):
-        captions.load(file)
+        captioned.load(file)
 
 
 def test_an_empty_path_is_not_the_current_folder(tmp_path: Path, monkeypatch):
     draw(tmp_path, ["a.jpg"])
     write(tmp_path / "a.txt", "a dog")
     monkeypatch.chdir(tmp_path)
-    assert everything(captions.load(".")) == {"a.jpg": ("a dog",)}
+    assert everything(captioned.load(".")) == {"a.jpg": ("a dog",)}
     with pytest.raises(InputError, match="the name of the data is empty"):
-        captions.load("")
+        captioned.load("")
     with pytest.raises(InputError, match="the name of the data is empty"):
-        captions.load(".", "")
+        captioned.load(".", "")

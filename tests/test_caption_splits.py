@@ -6,13 +6,13 @@ import pytest
 from captioned import NAMES, coco, draw, everything, files, flickr8k, found, sha, simple, write
 
 from core.errors import InputError
-from datasets import captions
+from datasets.captions import captioned
 
 
 def test_images_in_no_list_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     token = flickr8k(tmp_path)
     (token.parent / "Flickr_8k.testImages.txt").unlink()
-    splits = captions.load(token)
+    splits = captioned.load(token)
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (6, 2, 0)
     what = "images that are in none of the lists beside it"
     expected = f"warning: {token}: left out: {what} (2 of 10): i.jpg, j.jpg\n"
@@ -25,7 +25,7 @@ def test_tables_with_splits_in_their_names(tmp_path: Path):
     draw(tmp_path / "images" / "valid", NAMES[:2])
     write(tmp_path / "captions_train.csv", "image,caption\na.jpg,one\nb.jpg,two\nc.jpg,three\n")
     write(tmp_path / "captions_valid.csv", "image,caption\na.jpg,one\nb.jpg,two\n")
-    splits = captions.load(tmp_path)
+    splits = captioned.load(tmp_path)
     assert files(splits.train) == {
         name: sha(tmp_path / "images" / "train" / name) for name in NAMES[:3]
     }
@@ -40,7 +40,7 @@ def test_pictures_with_texts_in_folders_of_splits(tmp_path: Path):
         draw(tmp_path / part, NAMES[:count])
         for name in NAMES[:count]:
             write(tmp_path / part / f"{name[0]}.txt", "something")
-    splits = captions.load(tmp_path)
+    splits = captioned.load(tmp_path)
     assert list(found(splits.validation)) == ["val/a.jpg", "val/b.jpg"]
     assert (len(splits.train), len(splits.test)) == (5, 3)
 
@@ -49,14 +49,14 @@ def test_pictures_with_texts_in_folders_of_splits(tmp_path: Path):
 def test_without_given_splits_they_depend_only_on_names(tmp_path: Path):
     names = [f"{n:03}.jpg" for n in range(100)]
     draw(tmp_path / "images", names)
-    splits = captions.load(coco(tmp_path / "mine.json", simple(names)))
+    splits = captioned.load(coco(tmp_path / "mine.json", simple(names)))
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (90, 5, 5)
     assert sorted(everything(splits)) == names
-    shuffled = captions.load(coco(tmp_path / "other.json", simple(names[::-1])))
+    shuffled = captioned.load(coco(tmp_path / "other.json", simple(names[::-1])))
     assert found(shuffled.validation) == found(splits.validation)
     assert found(shuffled.test) == found(splits.test)
     draw(tmp_path / "images", ["new.jpg"])
-    grown = captions.load(coco(tmp_path / "grown.json", simple([*names, "new.jpg"])))
+    grown = captioned.load(coco(tmp_path / "grown.json", simple([*names, "new.jpg"])))
     assert len(found(grown.test).keys() - found(splits.test).keys()) <= 1
 
 
@@ -66,7 +66,7 @@ def test_without_given_splits_they_depend_only_on_names(tmp_path: Path):
 )
 def test_splits_of_small_sets(tmp_path: Path, count: int, sizes: tuple[int, int, int]):
     draw(tmp_path)
-    splits = captions.load(coco(tmp_path / "captions.json", simple(NAMES[:count])))
+    splits = captioned.load(coco(tmp_path / "captions.json", simple(NAMES[:count])))
     assert (len(splits.train), len(splits.validation), len(splits.test)) == sizes
 
 
@@ -75,11 +75,11 @@ def test_a_missing_validation_part_is_held_out_of_train(tmp_path: Path):
     draw(tmp_path)
     coco(tmp_path / "captions_train.json", simple(NAMES[:8]))
     coco(tmp_path / "captions_test.json", simple(NAMES[8:]))
-    splits = captions.load(tmp_path)
+    splits = captioned.load(tmp_path)
     assert (len(splits.train), len(splits.validation)) == (7, 1)
     assert list(found(splits.test)) == NAMES[8:]
     (tmp_path / "captions_train.json").unlink()
-    splits = captions.load(tmp_path)
+    splits = captioned.load(tmp_path)
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (0, 0, 2)
 
 
@@ -90,7 +90,7 @@ def test_a_file_without_a_split_beside_files_with_one(
     coco(tmp_path / "captions_train.json", simple(NAMES[:5]))
     coco(tmp_path / "captions_val.json", simple(NAMES[5:7]))
     coco(tmp_path / "captions_extra.json", simple(NAMES[7:]))
-    splits = captions.load(tmp_path)
+    splits = captioned.load(tmp_path)
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (5, 2, 0)
     what = "caption files whose names tell no split"
     printed = f"warning: {tmp_path}: left out: {what} (1): captions_extra.json\n"
@@ -104,4 +104,4 @@ def test_two_files_and_no_splits(tmp_path: Path):
     with pytest.raises(
         InputError, match=r"more than one caption file \(captions\.csv, captions\.txt\)"
     ):
-        captions.load(tmp_path)
+        captioned.load(tmp_path)

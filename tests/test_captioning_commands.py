@@ -16,7 +16,7 @@ from captioning import evaluate, pack, train
 from captioning.export import Encode
 from captioning.trained import open_model
 from core.training import checkpoint, cli
-from datasets import captions, scenes
+from datasets.captions import captioned, scenes
 from vision.encoder import make_encoder
 from vision.tuning import Tail, Trunk
 
@@ -78,7 +78,7 @@ def test_train_on_a_folder_evaluate_and_learn_from_rewards(photos, tmp_path, cap
     printed = json.loads(capsys.readouterr().out)
     assert set(printed["scores"]) == {"this captioner"}
     assert printed["scores"]["this captioner"].keys() >= {"BLEU-4", "CIDEr", "consensus words"}
-    assert printed["images"] == len(captions.load(str(photos)).validation)
+    assert printed["images"] == len(captioned.load(str(photos)).validation)
     assert sum(row["sentences"] for row in printed["reliability"]) == printed["images"]
     trained, saved = open_model(runs / "captioning/first", "cpu")
     assert list(trained.confidence) == saved["extras"]["confidence"], "it is calibrated"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from captioned import NAMES, coco, draw, everything, files, flickr8k, found, sha, simple, write
 
-from datasets import captions
+from datasets.captions import captioned
 
 
 @pytest.mark.usefixtures("silent")
@@ -18,7 +18,7 @@ def test_coco_with_splits(tmp_path: Path):
     draw(tmp_path / "train2017", NAMES[:6])
     draw(tmp_path / "val2017", NAMES[:4])
     for source in (tmp_path, tmp_path / "annotations"):
-        splits = captions.load(source)
+        splits = captioned.load(source)
         assert found(splits.train) == {
             name: ("a picture", f"the picture {name[0]}") for name in NAMES[:6]
         }
@@ -29,7 +29,7 @@ def test_coco_with_splits(tmp_path: Path):
             name: sha(tmp_path / "val2017" / name) for name in NAMES[:4]
         }
         assert not splits.test
-    one_file = captions.load(tmp_path / "annotations" / "captions_val2017.json")
+    one_file = captioned.load(tmp_path / "annotations" / "captions_val2017.json")
     assert files([*one_file.train, *one_file.validation, *one_file.test]) == files(
         splits.validation
     )
@@ -41,7 +41,7 @@ def test_coco_with_one_folder_of_pictures(tmp_path: Path):
     coco(tmp_path / "annotations" / "captions_val.json", simple(NAMES[5:7]))
     coco(tmp_path / "annotations" / "captions_test.json", simple(NAMES[7:]))
     draw(tmp_path / "images")
-    splits = captions.load(str(tmp_path))
+    splits = captioned.load(str(tmp_path))
     assert [list(found(part)) for part in (splits.train, splits.validation, splits.test)] == [
         NAMES[:5],
         NAMES[5:7],
@@ -57,7 +57,7 @@ def test_coco_with_numbers_written_as_text(tmp_path: Path):
         image["id"] = str(image["id"])
     write(file, json.dumps(data))
     draw(tmp_path)
-    said = everything(captions.load(str(file)))
+    said = everything(captioned.load(str(file)))
     assert {name: set(texts) for name, texts in said.items()} == {
         name: set(texts) for name, texts in simple().items()
     }
@@ -77,24 +77,24 @@ def test_karpathy(tmp_path: Path):
     ]
     file = write(tmp_path / "dataset_coco.json", json.dumps({"images": images, "dataset": "coco"}))
     draw(tmp_path / "pictures" / "val2014", NAMES[:5])
-    splits = captions.load(file, tmp_path / "pictures")
+    splits = captioned.load(file, tmp_path / "pictures")
     assert list(found(splits.train)) == ["val2014/a.jpg", "val2014/b.jpg", "val2014/e.jpg"]
     assert found(splits.validation) == {"val2014/c.jpg": ("c.jpg 🐶",)}
     assert found(splits.test) == {"val2014/d.jpg": ("d.jpg 🐶",)}
-    again = captions.load(tmp_path, tmp_path / "pictures" / "val2014")
+    again = captioned.load(tmp_path, tmp_path / "pictures" / "val2014")
     assert files(again.train) == files(splits.train), "pictures may lie in one folder all the same"
     for image in images:
         del image["filepath"]
     write(file, json.dumps({"images": images}))
     shutil.move(tmp_path / "pictures" / "val2014", tmp_path / "images")
-    assert list(found(captions.load(tmp_path).train)) == ["a.jpg", "b.jpg", "e.jpg"]
+    assert list(found(captioned.load(tmp_path).train)) == ["a.jpg", "b.jpg", "e.jpg"]
 
 
 @pytest.mark.usefixtures("silent")
 def test_flickr8k_with_its_lists(tmp_path: Path):
     token = flickr8k(tmp_path)
     for source in (tmp_path, tmp_path / "Flickr8k_text", token):
-        splits = captions.load(source)
+        splits = captioned.load(source)
         assert list(found(splits.train)) == NAMES[:6]
         assert list(found(splits.validation)) == ["g.jpg", "h.jpg"]
         assert found(splits.test)["j.jpg"] == tuple(f"picture j , sentence {n} ." for n in range(5))
@@ -112,7 +112,7 @@ def test_tokens_without_lists(tmp_path: Path):
         ),
     )
     draw(tmp_path / "flickr30k-images", names)
-    said = everything(captions.load(file))
+    said = everything(captioned.load(file))
     assert said == dict.fromkeys(names, ("\u201cNo. #3 😀\u201d , 0", "\u201cNo. #3 😀\u201d , 1"))
 
 
@@ -138,8 +138,8 @@ def test_kaggle(tmp_path: Path, name: str, newline: str, mark: str):
         "c d#1.jpg": ("spaces, too",),
     }
     assert (
-        everything(captions.load(tmp_path))
-        == everything(captions.load(tmp_path / name))
+        everything(captioned.load(tmp_path))
+        == everything(captioned.load(tmp_path / name))
         == expected
     )
 
@@ -154,7 +154,7 @@ def test_flickr30k_with_vertical_bars(tmp_path: Path, capsys: pytest.CaptureFixt
         "b.jpg| 0| One\n",
     )
     draw(tmp_path / "flickr30k_images")
-    assert everything(captions.load(tmp_path)) == {
+    assert everything(captioned.load(tmp_path)) == {
         "a.jpg": ('" Two , young guys', "A | B ."),
         "b.jpg": ("One",),
     }
@@ -170,21 +170,20 @@ def test_other_tables(tmp_path: Path):
     file = write(
         tmp_path / "mine.csv", '"caption";"n";"filename"\nOne; 1; a.jpg\n"Two;\nlines"; 2; b.jpg\n'
     )
-    assert everything(captions.load(file)) == {"a.jpg": ("One",), "b.jpg": ("Two; lines",)}
+    assert everything(captioned.load(file)) == {"a.jpg": ("One",), "b.jpg": ("Two; lines",)}
     file = write(tmp_path / "mine.csv", "file\ttext\na.jpg\tOne \"or\" two\n./b.jpg\t'3', 4\n")
-    assert everything(captions.load(file)) == {"a.jpg": ('One "or" two',), "./b.jpg": ("'3', 4",)}
+    assert everything(captioned.load(file)) == {"a.jpg": ('One "or" two',), "./b.jpg": ("'3', 4",)}
 
 
 def test_a_long_caption_is_kept(tmp_path: Path):
     draw(tmp_path, ["a.jpg"])
     long = " ".join(f"word{n}" for n in range(200))
-    assert everything(captions.load(write(tmp_path / "a.csv", f"image,caption\na.jpg,{long}"))) == {
-        "a.jpg": (long,)
-    }
+    table = write(tmp_path / "a.csv", f"image,caption\na.jpg,{long}")
+    assert everything(captioned.load(table)) == {"a.jpg": (long,)}
 
 
 def test_scenes():
-    splits = captions.load("scenes")
+    splits = captioned.load("scenes")
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (2000, 200, 200)
     image = splits.train[0]
     assert image.open().mode == "RGB"

@@ -23,8 +23,8 @@ from core.rng import reseed
 from core.training import cuda_graphs
 from core.training.config import LoopConfig
 from core.training.optim import optimiser, set_learning_rate
-from datasets.splits import Images
-from datasets.text import Vocabulary
+from datasets.images.splits import Images
+from datasets.text.vocabulary import Vocabulary
 from glimpse.data import TrainingBatches
 from video.trained import build
 from vision.encoder import TINY, Encoder, make_encoder

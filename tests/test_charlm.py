@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from core.training import checkpoint, cli
 from core.training.config import LoopConfig
-from datasets.alphabets import Alphabet
+from datasets.text.alphabets import Alphabet
 from sequences.__main__ import COMMANDS
 from sequences.charlm import data, train, writing
 from sequences.charlm import measure as measuring

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from core.dropout import dropout, locked_dropout
 from core.recurrent import Recurrent
 from core.training.config import LoopConfig
-from datasets.alphabets import Alphabet
+from datasets.text.alphabets import Alphabet
 from sequences.charlm.config import Config
 from sequences.charlm.learner import Learner
 from sequences.charlm.measure import DYNAMIC_DECAY, DYNAMIC_WINDOW, measure, measure_dynamic

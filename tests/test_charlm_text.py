@@ -11,7 +11,7 @@ import torch
 from core.training import checkpoint, cli
 from core.training.config import LoopConfig
 from core.training.packing import from_bytes, to_bytes
-from datasets.corpora import corpus_of, open_corpus
+from datasets.text.corpora import corpus_of, open_corpus
 from sequences.__main__ import COMMANDS
 from sequences.charlm import data, sample
 from sequences.charlm.config import Config

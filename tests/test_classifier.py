@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from core.training.config import LoopConfig
-from datasets.spelling import spell
-from datasets.text import Vocabulary
+from datasets.text.spelling import spell
+from datasets.text.vocabulary import Vocabulary
 from sequences.sentiment.config import Config
 from sequences.sentiment.data import Sentence, Sentences, TrainingBatches, collate, encode
 from sequences.sentiment.model import Classifier

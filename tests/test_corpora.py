@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
-from datasets.alphabets import Alphabet
-from datasets.corpora import open_corpus
-from datasets.toy_texts import toy_corpus, toy_text
+from datasets.text.alphabets import Alphabet
+from datasets.text.corpora import open_corpus
+from datasets.text.toys import toy_corpus, toy_text
 
 TEXT = "Příliš žluťoučký kůň 🐎\r\n" * 3
 
@@ -48,7 +48,7 @@ def test_more_than_256_characters_take_two_bytes(tmp_path, cache):
 
 
 def test_characters_that_span_two_pieces_are_read_whole(tmp_path, cache, monkeypatch):
-    monkeypatch.setattr("datasets.corpora.PIECE", 7)
+    monkeypatch.setattr("datasets.text.corpora.PIECE", 7)
     corpus = open_corpus(write(tmp_path / "text", "\ufeff" + TEXT), cache=cache)
     assert corpus.alphabet.decode(corpus.numbers) == TEXT  # without the byte order mark
 
@@ -85,7 +85,7 @@ def test_a_changed_file_is_not_taken_from_the_cache(tmp_path, cache):
     ],
 )
 def test_files_that_are_no_text_are_one_line(tmp_path, cache, monkeypatch, content, problem):
-    monkeypatch.setattr("datasets.corpora.PIECE", 7)
+    monkeypatch.setattr("datasets.text.corpora.PIECE", 7)
     path = write(tmp_path / "text", content)
     with pytest.raises(InputError, match=problem) as caught:
         open_corpus(path, cache=cache)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from datasets import counting
-from datasets.counting import NOUNS, czech, english, things
+from datasets.text import counting
+from datasets.text.counting import NOUNS, czech, english, things
 
 
 @pytest.mark.parametrize(

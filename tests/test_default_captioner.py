@@ -8,7 +8,7 @@ import pytest
 
 from captioning.confidence import UNSURE
 from captioning.trained import DEFAULT, Trained, open_model
-from datasets.pictures import open_picture
+from datasets.images.files import open_picture
 
 MATPLOTLIB = Path(matplotlib.get_data_path()) / "sample_data"
 MOST = 16e6  # bytes of the file, with the trained part of the encoder

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from core.errors import InputError
-from datasets.digits import NAMES, load
-from datasets.splits import Images, hold_out, shuffled
+from datasets.images.digits import NAMES, load
+from datasets.images.splits import Images, hold_out, shuffled
 
 
 def same(one, other):
@@ -168,7 +168,7 @@ def test_emnist_is_put_upright_and_letters_count_from_zero(tmp_path):
 def test_emnist_classes_are_those_of_torchvision():
     from torchvision.datasets import EMNIST
 
-    from datasets.digits import _IDX
+    from datasets.images.digits import _IDX
 
     for split in EMNIST.splits:
         expected = [name for name in EMNIST.classes_split_dict[split] if name != "N/A"]

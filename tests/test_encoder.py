@@ -14,7 +14,7 @@ from torch import nn
 from torchvision import models
 
 from core.training.config import from_dict, to_dict
-from datasets.pictures import open_picture
+from datasets.images.files import open_picture
 from vision.encoder import (
     FROM_SCRATCH,
     LITE0,

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageOps
 
 from core.errors import InputError
-from datasets.pictures import open_picture
+from datasets.images.files import open_picture
 from vision import features
 from vision.encoder import TINY, Encoder, make_encoder
 from vision.features import extract

@@ -9,10 +9,10 @@ from class_folders import make, picture
 from PIL import Image
 
 from core.errors import InputError
-from datasets import digits, pictures
-from datasets.folders import letterbox, load, load_all
-from datasets.image_files import ImageFiles
-from datasets.picture_store import Decoding, InMemory, Mapped
+from datasets.images import digits, files
+from datasets.images.folders import letterbox, load, load_all
+from datasets.images.labelled_files import ImageFiles
+from datasets.images.store import Decoding, InMemory, Mapped
 
 
 def values(images):
@@ -152,7 +152,7 @@ def test_pictures_are_the_same_wherever_they_are_held(tmp_path, monkeypatch, cap
     for splits in (mapped, again):
         assert_same_pictures(splits, held)
     (folder / "cat" / "broken.png").unlink()
-    monkeypatch.setattr("datasets.picture_store.SHARE_OF_DISK", 0)
+    monkeypatch.setattr("datasets.images.store.SHARE_OF_DISK", 0)
     decoded = load(folder, memory=1e-4, workers=1)
     assert type(store(decoded)) is Decoding
     decoded.train.prefetch(torch.tensor([0, 1, 0]))
@@ -202,15 +202,15 @@ def test_what_is_left_out_is_reported_once(tmp_path, monkeypatch, capsys):
     make(tmp_path, 6, 6)
     for name in ("a.HEIC", "b.heic", "c.cr2", "notes.txt"):
         (tmp_path / "cat" / name).write_bytes(b"")
-    shown = tuple(each for each in pictures.SUFFIXES if each not in pictures.HEIC)
-    monkeypatch.setattr(pictures, "SUFFIXES", shown)
+    shown = tuple(each for each in files.SUFFIXES if each not in files.HEIC)
+    monkeypatch.setattr(files, "SUFFIXES", shown)
     load(tmp_path)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith(
         "1 .cr2: a format that is not read; convert it to JPEG or PNG; "
         '2 .heic: install the extra "heic"'
     )
-    assert len(pictures.find_pictures([tmp_path])) == 12
+    assert len(files.find_pictures([tmp_path])) == 12
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 

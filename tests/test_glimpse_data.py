@@ -3,7 +3,7 @@
 import torch
 
 from core.training.config import LoopConfig
-from datasets.splits import Images
+from datasets.images.splits import Images
 from glimpse.config import Config
 from glimpse.data import TrainingBatches, load
 

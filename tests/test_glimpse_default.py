@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from glimpse_command import glimpse
 
-from datasets import boards
+from datasets.images import boards
 from glimpse.hints import on_box
 from glimpse.model import DEFAULT, greedy, open_model
 

@@ -4,7 +4,7 @@ import torch
 from glimpse_command import glimpse, stopped_at
 
 from core.training import checkpoint
-from datasets import boards
+from datasets.images import boards
 
 
 def test_a_search_with_hints_and_augmentation_resumes_to_the_same_bits(tmp_path):

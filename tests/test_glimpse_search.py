@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from core.errors import InputError
-from datasets import boxes as tables
-from datasets.splits import Images
+from datasets.images import boxes as tables
+from datasets.images.splits import Images
 from glimpse import hints
 from glimpse.augment import augment
 from glimpse.config import Config

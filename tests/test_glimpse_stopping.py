@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from core.errors import InputError
-from datasets.splits import Images
+from datasets.images.splits import Images
 from glimpse import measures, stopping
 from glimpse.config import Config
 from glimpse.evaluate import measure, summary

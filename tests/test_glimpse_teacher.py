@@ -8,8 +8,8 @@ import torch
 from glimpse_command import glimpse, refused
 
 from core.training import checkpoint
-from datasets import boards
-from datasets.splits import Images
+from datasets.images import boards
+from datasets.images.splits import Images
 from glimpse.data import load_boxes
 from glimpse.presets import TEACHER
 from glimpse.teacher.model import Teacher

@@ -6,8 +6,8 @@ import pytest
 from videos import text
 
 from core.errors import InputError
-from datasets import labelled_text, reviews
-from datasets.labelled_text import Labelled, hold_out, load, read
+from datasets.text import labelled, reviews
+from datasets.text.labelled import Labelled, hold_out, load, read
 
 GOOD = [f"good number {n}" for n in range(10)]
 BAD = [f"bad number {n}" for n in range(10)]
@@ -200,7 +200,7 @@ def test_generated_reviews_are_balanced_and_single_words_do_not_decide():
     for row, label in rows:
         bags.setdefault(tuple(sorted(row.split())), set()).add(label)
     assert sum(len(labels) == 2 for labels in bags.values()) > 20, "the same words have both labels"
-    splits = load([labelled_text.BUILT_IN])
+    splits = load([labelled.BUILT_IN])
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [
         3200,
         400,

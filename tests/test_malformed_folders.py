@@ -4,7 +4,7 @@ import pytest
 from class_folders import make, picture
 
 from core.errors import InputError
-from datasets.folders import load
+from datasets.images.folders import load
 
 
 def test_broken_pictures_are_named_once_and_left_out(tmp_path, capsys):

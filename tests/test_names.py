@@ -27,7 +27,7 @@ from captioning.names import (
 from captioning.trained import DEFAULT
 from core.errors import InputError
 from core.training import checkpoint
-from datasets.text import Vocabulary
+from datasets.text.vocabulary import Vocabulary
 from vision.encoder import make_encoder
 
 

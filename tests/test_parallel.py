@@ -5,8 +5,8 @@ import gzip
 import pytest
 
 from core.errors import InputError
-from datasets import parallel
-from datasets.parallel import Pair
+from datasets.text import parallel
+from datasets.text.parallel import Pair
 
 
 def write(path, text: str):

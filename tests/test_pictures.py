@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from core.errors import InputError
-from datasets.pictures import find_pictures, open_picture, picture_header, to_tensor
+from datasets.images.files import find_pictures, open_picture, picture_header, to_tensor
 
 RAMP = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
 

@@ -26,8 +26,8 @@ from core import decoding
 from core.errors import InputError
 from core.training import checkpoint, cli, export
 from core.training.config import to_dict
-from datasets import boards
-from datasets.text import Vocabulary
+from datasets.images import boards
+from datasets.text.vocabulary import Vocabulary
 from glimpse.model import DEFAULT, RecurrentAttention, greedy, open_model
 from video.trained import build
 from vision.encoder import TINY, encoder_of, make_encoder

@@ -18,7 +18,8 @@ import glimpse.__main__ as glimpse
 import sequences.__main__ as sequences
 import video.__main__ as video
 from core.training import cli
-from datasets import scenes, sprites
+from datasets.captions import scenes
+from datasets.videos import sprites
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 WRITTEN = [

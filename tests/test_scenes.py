@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from datasets import scenes
-from datasets.scenes import COLOURS, SHAPES, scene
+from datasets.captions import scenes
+from datasets.captions.scenes import COLOURS, SHAPES, scene
 
 SCENES = [scene(0, number) for number in range(150)]
 PHRASE = rf"an? (?:(small|large) )?({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})"

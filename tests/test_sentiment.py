@@ -11,7 +11,7 @@ import torch
 from videos import text
 
 from core.training import checkpoint, cli
-from datasets.text import Vocabulary
+from datasets.text.vocabulary import Vocabulary
 from sequences.__main__ import COMMANDS
 from sequences.sentiment import baselines
 from sequences.sentiment.data import TrainingBatches

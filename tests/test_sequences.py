@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from small_glimpse import SMALL, make
 
 from core.errors import InputError
-from datasets.sequences import SequenceCanvas, read
-from datasets.splits import Images
+from datasets.images.sequences import SequenceCanvas, read
+from datasets.images.splits import Images
 from glimpse import objective, sequences
 from glimpse.data import TrainingBatches
 from glimpse.model import stochastic

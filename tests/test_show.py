@@ -14,7 +14,7 @@ import torch
 from looker import CLASSES, SIDE, call, episode, random_picture, save_run
 from PIL import Image
 
-from datasets.pictures import name_outputs
+from datasets.images.files import name_outputs
 from glimpse.show import describe_classes
 
 

@@ -2,7 +2,7 @@
 
 import zlib
 
-from datasets.spelling import spell
+from datasets.text.spelling import spell
 
 
 def test_ngrams_of_a_marked_word_by_their_hash():

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from core.errors import InputError
-from datasets import sprites, videos
-from datasets.clips import FrameLabels
-from datasets.sprites import CLASSES, SIZE, _paths, _random
+from datasets.videos import labelled, sprites
+from datasets.videos.clips import FrameLabels
+from datasets.videos.sprites import CLASSES, SIZE, _paths, _random
 
 
 def centres(frames):
@@ -130,7 +130,7 @@ def test_splits_are_apart_and_reached_by_name():
     assert [name for part in names for name in part] == [
         f"sprites-2-{number}" for number in range(305)
     ]
-    assert videos.load("sprites").classes == splits.classes == CLASSES
+    assert labelled.load("sprites").classes == splits.classes == CLASSES
 
 
 def test_labels_of_another_length_are_an_error():

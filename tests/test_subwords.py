@@ -2,7 +2,7 @@
 
 import pytest
 
-from datasets.subwords import Subwords, text_of, words_of
+from datasets.text.subwords import Subwords, text_of, words_of
 
 SENTENCES = [
     "A man's dog barks.",

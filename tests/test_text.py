@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-from datasets.text import SPECIAL, Vocabulary
+from datasets.text.vocabulary import SPECIAL, Vocabulary
 
 CAPTIONS = ["A dog runs .", "a dog , a ball", "Two dogs run !", "žluťoučký kůň 🐶", "a kůň"]
 SIGNS = st.sampled_from(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from core.training import checkpoint, cli
-from datasets import counting
+from datasets.text import counting
 from sequences.translate import evaluate, lines, train
 from sequences.translate.data import TrainingBatches
 

@@ -8,8 +8,8 @@ import torch
 from core.cell import map_state
 from core.errors import InputError
 from core.training.config import LoopConfig
-from datasets import counting
-from datasets.subwords import Subwords
+from datasets.text import counting
+from datasets.text.subwords import Subwords
 from sequences.translate import data, matrix
 from sequences.translate.config import Config
 from sequences.translate.data import (

@@ -12,7 +12,7 @@ from pympi.Elan import Eaf
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
 
 from core.training import checkpoint
-from datasets import videos
+from datasets.videos import labelled
 from video.behaviours import average_precision, behaviour_scores, lanes, mean_scores
 from video.decisions import best_thresholds, decide
 from video.model import behaviours_loss
@@ -179,7 +179,7 @@ def test_what_is_written_of_several_behaviours_is_read_again(multi_run: Path, tm
     (labels / "a.mp4").symlink_to(film)
     seconds = [n / 10 for n in range(40)]
     for file in ("a.onehot.csv", "a.boris.csv", "a.eaf", "a.srt"):
-        parts = videos.read_labels(labels / file, multi=True)
+        parts = labelled.read_labels(labels / file, multi=True)
         (clip,) = parts.everything().clips
         found = clip.labels(seconds)
         for n, name in enumerate(trained.classes):

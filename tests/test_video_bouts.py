@@ -7,7 +7,7 @@ import torch
 from labeller import call, rows, save_run, write
 from sklearn.metrics import cohen_kappa_score
 
-from datasets import videos
+from datasets.videos import labelled
 from video.bouts import cohens_kappa
 from video.next import Stretch, doubt, first_minutes, rank, worth
 
@@ -125,8 +125,8 @@ def test_next_writes_tables_that_open_again(tmp_path: Path, monkeypatch, capsys)
     assert sum(float(row["end_seconds"]) - float(row["start_seconds"]) for row in chosen) == 6
     doubts = [float(row["doubt"]) for row in chosen]
     assert all(0 < value < 1 for value in doubts)
-    parts = videos.read_labels("next/next.boris.csv", films=Path())
+    parts = labelled.read_labels("next/next.boris.csv", films=Path())
     assert parts.classes[1] == "to score"
     for name in {row["film"] for row in chosen}:
-        clip = videos.read_labels(f"next/{Path(name).stem}.next.eaf", films=Path())
+        clip = labelled.read_labels(f"next/{Path(name).stem}.next.eaf", films=Path())
         assert clip.everything().clips[0].source == Path(name)

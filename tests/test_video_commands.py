@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from core.training import checkpoint, cli
-from datasets import videos
+from datasets.videos import labelled
 from video import evaluate, pack, train
 from video.data import TrainingBatches
 from video.reader import open_source
@@ -133,7 +133,7 @@ def by_hand(directory: Path, folder: Path) -> float:
     """The accuracy on the test clips, their frames labelled one by one."""
     trained, _ = open_model(directory, "cpu")
     right: list[Tensor] = []
-    for clip in videos.load(folder).test:
+    for clip in labelled.load(folder).test:
         state, labels = None, []
         for frame in open_source(clip.source):  # type: ignore[arg-type]
             shown = trained.encoder.preprocessing(Image.fromarray(frame.pixels))

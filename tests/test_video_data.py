@@ -14,8 +14,8 @@ import torch
 from fading import LENGTHS, batches_of, write, write_clips
 
 from core.errors import InputError
-from datasets import sprites, videos
-from datasets.clips import Clip, OneLabel
+from datasets.videos import labelled, sprites
+from datasets.videos.clips import Clip, OneLabel
 from video import reading
 from video.config import Config
 from video.data import PADDING, TrainingBatches
@@ -127,7 +127,7 @@ def same(one: Sequence[LoadedClip], other: Sequence[LoadedClip]) -> bool:
 
 
 def test_features_are_those_of_the_frames_and_read_from_their_files(clips, tmp_path, monkeypatch):
-    config, encoder, train_clips = keeping(tmp_path), tiny(), videos.load(clips).train
+    config, encoder, train_clips = keeping(tmp_path), tiny(), labelled.load(clips).train
     first = read(config, encoder, train_clips)
     for clip, made in zip(train_clips, first, strict=True):
         assert isinstance(clip.source, Path)
@@ -150,7 +150,7 @@ def test_features_are_those_of_the_frames_and_read_from_their_files(clips, tmp_p
 
 
 def test_another_encoder_stride_or_video_has_features_of_its_own(clips, tmp_path):
-    config, (clip, *_) = keeping(tmp_path), videos.load(clips).train
+    config, (clip, *_) = keeping(tmp_path), labelled.load(clips).train
     first = read(config, tiny(), [clip])
     assert not torch.equal(read(config, tiny(seed=1), [clip])[0].frames, first[0].frames)
     (every_third,) = read(replace(config, stride=3), tiny(), [clip])
@@ -178,7 +178,7 @@ def test_a_folder_of_frames_in_another_order_is_another_video(tmp_path):
 
 @pytest.mark.parametrize("damage", ["empty", "garbage", "cut", "flipped", "other"])
 def test_a_damaged_file_of_features_is_made_again(clips, tmp_path, damage):
-    config, chosen = keeping(tmp_path), videos.load(clips).validation
+    config, chosen = keeping(tmp_path), labelled.load(clips).validation
     first = read(config, tiny(), chosen)
     (file,) = (tmp_path / "cache").rglob("*.npz")
     good = file.read_bytes()
@@ -200,7 +200,7 @@ def test_a_damaged_file_of_features_is_made_again(clips, tmp_path, damage):
 
 def test_where_nothing_can_be_written_features_stay_in_memory(clips, tmp_path, capsys):
     (tmp_path / "cache").write_text("a file where the folder should be")
-    chosen = videos.load(clips).validation
+    chosen = labelled.load(clips).validation
     (made,) = read(keeping(tmp_path), tiny(), chosen)
     assert len(made.frames) == LENGTHS["val"][0]
     told = capsys.readouterr().err
@@ -215,7 +215,7 @@ def test_clips_that_disagree_with_their_labels_or_cannot_be_read_are_left_out(
     config = replace(keeping(tmp_path), encoder=encoder)
     write(clips / "clips/train_1.avi", range(8))
     (clips / "clips/train_2.avi").write_bytes(b"no video")
-    found = read(config, tiny(), videos.load(clips).train)
+    found = read(config, tiny(), labelled.load(clips).train)
     assert [clip.name for clip in found] == ["train_0", "train_3", "train_4"]
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 2
@@ -229,7 +229,7 @@ def test_no_clip_at_all_is_an_error(clips, tmp_path):
     for file in (clips / "clips").glob("train_*"):
         file.write_bytes(b"no video")
     with pytest.raises(InputError, match="not one of 5 clips can be read"):
-        read(keeping(tmp_path, data="mine"), tiny(), videos.load(clips).train)
+        read(keeping(tmp_path, data="mine"), tiny(), labelled.load(clips).train)
 
 
 def test_drawn_clips_are_shown_at_the_side_asked_for():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from exports import AWKWARD, LABELS, eaf, read_csv, read_eaf, read_srt, read_vtt, variable_rate
 
-from datasets.videos import load
+from datasets.videos.labelled import load
 from video import annotation_tools, formats
 from video.formats import FRAME, frames_csv, spans
 from video.segments import to_labels, to_segments

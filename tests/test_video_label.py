@@ -17,7 +17,7 @@ from PIL import Image
 from pympi.Elan import Eaf
 from videos import true_seconds, write_h264
 
-from datasets import sprites
+from datasets.videos import sprites
 from video import label, trained
 from video.decisions import decide
 from video.labelling import label_recording

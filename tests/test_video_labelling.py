@@ -9,7 +9,7 @@ from labeller import CLASSES, CONFIG, drawn, make_trained, save_run, write
 from PIL import Image
 
 from core.cell import State
-from datasets.clips import Clip, OneLabel
+from datasets.videos.clips import Clip, OneLabel
 from video.config import Config
 from video.labelling import features_of, follow, label_recording
 from video.reader import open_source

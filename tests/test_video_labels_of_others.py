@@ -6,8 +6,8 @@ from pympi.Elan import Eaf
 from videos import put, text
 
 from core.errors import InputError
-from datasets import videos
-from datasets.merging import merged
+from datasets.videos import labelled
+from datasets.videos.merging import merged
 
 RATE = 10.0
 AGGREGATED = (
@@ -45,7 +45,7 @@ def test_aggregated_events_of_boris(tmp_path):
         "o3,c.mp4,2.0,10,NA,NA,NA,NA,NA",
     ]
     text(tmp_path / "events.csv", "\n".join([AGGREGATED, *rows]))
-    splits = videos.load(tmp_path)
+    splits = labelled.load(tmp_path)
     assert (splits.classes, splits.multi) == (("background", "jump", "sit", "walk"), False)
     assert written(splits, "a") == "bbbbbwwwwwsssssbbbbb"
     assert written(splits, "b") == "bbbwbbbbbbbbjbbbbbbb", "a point labels the nearest frame"
@@ -60,7 +60,7 @@ def test_tabular_events_of_boris_below_lines_about_the_observation(tmp_path):
         (1.0, "groom", "STOP"), (1.4, "nod", "POINT"))]  # fmt: skip
     others = [f"0\t{name}.mp4\t2\t10\tx\twalk\t\tPOINT" for name in "bc"]
     text(tmp_path / "o1.tsv", "\n".join([*head, *rows, *others]))
-    splits = videos.load(tmp_path)
+    splits = labelled.load(tmp_path)
     assert splits.multi, "walk and groom overlap"
     expected = "- - - w w gw gw gw g g - - - - n - - - - -"
     assert written(splits, "a") == expected
@@ -76,7 +76,7 @@ def test_several_media_of_one_observation_of_boris(tmp_path):
         "o3,e.mp4,2.0,10,x,sit,STATE,0.5,0.7",
     ]
     text(tmp_path / "events.csv", "\n".join([AGGREGATED, *rows]))
-    splits = videos.load(tmp_path)
+    splits = labelled.load(tmp_path)
     assert written(splits, "a") == "b" * 15 + "w" * 5, "one after another"
     assert written(splits, "b") == "wwwwbbbbbbnbbbbbbbbb"
     assert written(splits, "c") == written(splits, "d") == "bbbbbwwbbbbbbbbbbbbb"
@@ -97,7 +97,7 @@ def test_what_is_wrong_in_aggregated_events_is_one_line(tmp_path, rows, message)
     films(tmp_path)
     file = text(tmp_path / "events.csv", "\n".join([AGGREGATED, *rows]))
     with pytest.raises(InputError) as caught:
-        videos.load(tmp_path)
+        labelled.load(tmp_path)
     assert str(caught.value).startswith(f"{file}: {message}")
 
 
@@ -115,7 +115,7 @@ def test_what_is_wrong_in_tabular_events_is_one_line(tmp_path, events, message):
     rows = [f"{time}\ta.mp4\t2\t10\tx\twalk\t\t{kind}" for time, kind in events]
     file = text(tmp_path / "events.tsv", "\n".join([TABULAR, *rows]))
     with pytest.raises(InputError) as caught:
-        videos.load(tmp_path)
+        labelled.load(tmp_path)
     assert str(caught.value).startswith(f"{file}: {message}")
 
 
@@ -132,7 +132,7 @@ def test_tiers_of_elan(tmp_path):
                 document.add_tier(tier)
             document.add_annotation(tier, start, end, value)
         document.to_file(str(tmp_path / f"{name}.eaf"))
-    splits = videos.load(tmp_path)
+    splits = labelled.load(tmp_path)
     assert (splits.classes, splits.multi) == (("nod", "shake", "walk"), True)
     assert written(splits, "a") == "- - - - - w w w nw nw n n s - - - - - - -"
 
@@ -145,7 +145,7 @@ def test_damaged_documents_of_elan_are_one_line(tmp_path):
     ):
         text(tmp_path / "a.eaf", content)
         with pytest.raises(InputError, match=message):
-            videos.load(tmp_path / "a.eaf")
+            labelled.load(tmp_path / "a.eaf")
 
 
 @pytest.mark.parametrize("suffix", ["srt", "vtt"])
@@ -157,7 +157,7 @@ def test_subtitles(tmp_path, suffix):
         cues = f"{head}1\n00:00:00{point}500 --> 00:00:01{point}000\nwalk\n\n"
         cues += f"2\n00:00:01{point}000 --> 00:00:01{point}200\nrest & sit\n"
         text(tmp_path / f"{name}.{suffix}", cues.replace("&", "&amp;" if suffix == "vtt" else "&"))
-    splits = videos.load(tmp_path)
+    splits = labelled.load(tmp_path)
     assert splits.classes == ("background", "rest & sit", "walk")
     assert written(splits, "a") == "bbbbbwwwwwrrbbbbbbbb"
 
@@ -170,7 +170,7 @@ def test_columns_of_zero_and_one_for_each_behaviour(tmp_path):
         ("c", ["0,1,0,0", "1,1,0,0", "2,1,0,0", "3,0,1,0"]),
     ):
         text(tmp_path / f"{name}_labels.csv", "\n".join([",background,Face Groom,walk", *rows]))
-    splits = videos.load(tmp_path)
+    splits = labelled.load(tmp_path)
     assert (splits.classes, splits.multi) == (("Face Groom", "walk"), True)
     assert labels(splits, "a", 4).tolist() == [[0, 0], [1, 0], [1, 1], [-1, -1]]
     assert labels(splits, "b", 4).tolist() == [[0, 0], [0, 0], [0, 1], [1, 0]]
@@ -180,10 +180,10 @@ def test_columns_that_exclude_each_other_are_one_label_a_frame(tmp_path):
     films(tmp_path, 4)
     rows = [f"{name}.mp4,{n},{n % 2},{int(n == 2)}" for name in "abc" for n in range(4)]
     text(tmp_path / "labels.csv", "\n".join(["clip,frame,walk,sit", *rows]))
-    splits = videos.load(tmp_path)
+    splits = labelled.load(tmp_path)
     assert (splits.classes, splits.multi) == (("background", "walk", "sit"), False)
     assert labels(splits, "a", 4).tolist() == [0, 1, 2, 1]
-    assert videos.load(tmp_path, multi=True).multi
+    assert labelled.load(tmp_path, multi=True).multi
 
 
 @pytest.mark.parametrize("column", ["behavior", "Behaviour"])
@@ -191,14 +191,14 @@ def test_the_column_of_labels_may_be_called_a_behaviour(tmp_path, column):
     films(tmp_path)
     rows = [f"{name}.mp4,0.5,1.0,walk" for name in "abc"]
     text(tmp_path / "labels.csv", "\n".join([f"clip,start_s,stop_s,{column}", *rows]))
-    assert written(videos.load(tmp_path), "a") == "bbbbbwwwwwbbbbbbbbbb"
+    assert written(labelled.load(tmp_path), "a") == "bbbbbwwwwwbbbbbbbbbb"
 
 
 def test_segments_that_overlap_are_several_behaviours(tmp_path):
     films(tmp_path)
     rows = [f"{name}.mp4,0.5,1.0,walk\n{name}.mp4,1.0,1.5,sit" for name in "abc"]
     text(tmp_path / "labels.csv", "\n".join(["clip,start,end,label", *rows, "a.mp4,0.8,1.2,nod"]))
-    splits = videos.load(tmp_path)
+    splits = labelled.load(tmp_path)
     assert (splits.classes, splits.multi) == (("nod", "sit", "walk"), True)
     assert written(splits, "a").split()[4:16] == [
         "-",
@@ -222,10 +222,10 @@ def test_unlabelled_is_not_background(tmp_path):
     rows = [f"{name}.mp4,0.5,1.0,walk" for name in "abc"]
     extra = "a.mp4,1.5,2.0,unlabelled"
     text(tmp_path / "labels.csv", "\n".join(["clip,start,end,label", *rows, extra]))
-    splits = videos.load(tmp_path)
+    splits = labelled.load(tmp_path)
     assert splits.classes == ("background", "walk")
     assert written(splits, "a") == "bbbbbwwwwwbbbbb?????"
-    whole = videos.load(tmp_path, background="unlabelled", multi=True)
+    whole = labelled.load(tmp_path, background="unlabelled", multi=True)
     found = labels(whole, "a")[:, 0].tolist()
     assert found == [-1] * 5 + [1] * 5 + [-1] * 10
 
@@ -236,19 +236,19 @@ def test_labels_added_to_a_data_set_replace_those_of_the_same_film(tmp_path):
     text(tmp_path / "old" / "labels.csv", "\n".join(["clip,start,end,label", *rows]))
     for name in "abcd":
         (tmp_path / "old" / f"{name}.mp4").symlink_to(tmp_path / f"{name}.mp4")
-    base = videos.load(tmp_path / "old")
+    base = labelled.load(tmp_path / "old")
     rows = ["a.mp4,0.0,0.3,sit", "d.mp4,0.0,0.5,walk"]
     text(tmp_path / "old" / "new" / "more.csv", "\n".join(["clip,start,end,label", *rows]))
     for name in "ad":
         (tmp_path / "old" / "new" / f"{name}.mp4").symlink_to(tmp_path / f"{name}.mp4")
-    added = videos.read_labels(tmp_path / "old" / "new").everything()
+    added = labelled.read_labels(tmp_path / "old" / "new").everything()
     both = merged(base, added)
     assert both.classes == ("background", "walk", "sit")
     assert len(both.clips) == 4
     assert written(both, "a") == "sss" + "b" * 17
     assert written(both, "d") == "wwwww" + "b" * 15
     assert torch.equal(labels(both, "b"), labels(base, "b"))
-    several = videos.read_labels(tmp_path / "old" / "new", multi=True).everything()
+    several = labelled.read_labels(tmp_path / "old" / "new", multi=True).everything()
     message = "the data have one behaviour at a time, the labels to add several at once"
     with pytest.raises(InputError, match=message):
         merged(base, several)
@@ -270,6 +270,6 @@ def test_tabular_events_of_later_versions_of_boris(tmp_path):
             f"{about},nod,,POINT,1.52,/x/{name}.mp4,",
         ]
     text(tmp_path / "events.csv", "\n".join(rows))
-    splits = videos.load(tmp_path)
+    splits = labelled.load(tmp_path)
     assert splits.classes == ("background", "nod", "walk")
     assert written(splits, "a") == "bbbbbwwwwwbbbbbnbbbb"

@@ -10,7 +10,7 @@ from browser import PROGRAM, browser
 from labeller import CLASSES, call, rows, save_run, write
 from videos import write_h264
 
-from datasets import videos
+from datasets.videos import labelled
 from video import review
 from video.outputs import Labelled
 
@@ -29,7 +29,7 @@ def data_of(page: Path):
     return json.loads(text[start : text.index(";\n", start)])
 
 
-def labelled(multi: bool) -> Labelled:
+def labelled_film(multi: bool) -> Labelled:
     """Twelve frames at ten a second: a then b, or both of them for a while."""
     seconds = [n / 10 for n in range(12)]
     p = torch.full((12, 2), 0.1)
@@ -46,7 +46,7 @@ def labelled(multi: bool) -> Labelled:
 def test_the_page_holds_what_was_found_and_nothing_ends_its_script(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     film = write("film.mp4", 12)
-    played = review.write(tmp_path / "page.html", labelled(multi=False), str(film))
+    played = review.write(tmp_path / "page.html", labelled_film(multi=False), str(film))
     assert played == tmp_path / "page.film.webm", "browsers do not play MPEG-4 part 2"
     data = data_of(tmp_path / "page.html")
     assert data["classes"] == ["a", "b </script>"]
@@ -61,7 +61,7 @@ def test_a_film_that_browsers_play_is_not_copied(tmp_path, monkeypatch):
     pictures = [torch.full((32, 32, 3), 20 * n, dtype=torch.uint8).numpy() for n in range(12)]
     film = write_h264(tmp_path / "film.mp4", pictures, [n / 10 for n in range(12)])
     (tmp_path / "pages").mkdir()
-    assert review.write(tmp_path / "pages" / "page.html", labelled(False), str(film)) == film
+    assert review.write(tmp_path / "pages" / "page.html", labelled_film(False), str(film)) == film
     assert data_of(tmp_path / "pages" / "page.html")["film"] == "../film.mp4"
     assert not list(tmp_path.rglob("*.webm"))
 
@@ -71,7 +71,7 @@ def test_a_film_that_browsers_play_is_not_copied(tmp_path, monkeypatch):
 def test_keys_and_clicks_correct_what_the_table_then_says(tmp_path, monkeypatch, multi):
     monkeypatch.chdir(tmp_path)
     film = write("film.mp4", 12)
-    review.write(tmp_path / "page.html", labelled(multi), str(film))
+    review.write(tmp_path / "page.html", labelled_film(multi), str(film))
     with browser() as page:
         page.download_to(tmp_path)
         page.open(tmp_path / "page.html")
@@ -111,7 +111,7 @@ def test_keys_and_clicks_correct_what_the_table_then_says(tmp_path, monkeypatch,
         for row in rows(saved)
     ]
     assert found == expected
-    table = videos.read_labels(saved).everything()
+    table = labelled.read_labels(saved).everything()
     assert (table.test[0].source, table.multi) == (film.absolute(), False)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from labeller import call, labels_of, save_run
 
-from datasets import sprites
+from datasets.videos import sprites
 from video.reader import open_source
 from video.segments import to_segments
 

@@ -6,7 +6,7 @@ import pytest
 from videos import load_table, put, text
 
 from core.errors import InputError
-from datasets import videos
+from datasets.videos import labelled
 
 HEAD = "clip,start,end,label\n"
 FRAMES = "clip,frame,label\n"
@@ -104,7 +104,7 @@ def test_a_pipe_or_a_device_is_no_table(tmp_path):
     os.mkfifo(tmp_path / "labels.csv")
     for source in (tmp_path / "labels.csv", "/dev/zero"):
         with pytest.raises(InputError) as caught:
-            videos.load(source)
+            labelled.load(source)
         assert str(caught.value) == f"{source} is a device or a FIFO, not a file"
 
 
@@ -112,11 +112,11 @@ def test_tables_must_be_alike(tmp_path):
     load_table(tmp_path, HEAD + GOOD)
     other = text(tmp_path / "more.csv", "clip,start_seconds,end_seconds,label\nclip1,5,6,run\n")
     with pytest.raises(InputError, match=r"labels.csv and .*more.csv: name the columns alike$"):
-        videos.load(tmp_path)
+        labelled.load(tmp_path)
     text(other, "clip,start,end,label,split\nclip0,5,6,run,train\n")
     with pytest.raises(InputError, match="clip0 is in the split train here, and in None above"):
-        videos.load(tmp_path)
+        labelled.load(tmp_path)
     put(tmp_path / "new.mp4")
     text(other, "clip,start,end,label,split\nnew,5,6,run,train\n")
     with pytest.raises(InputError, match="the split of clip0 is not named, as others are"):
-        videos.load(tmp_path)
+        labelled.load(tmp_path)

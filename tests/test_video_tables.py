@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from videos import load_table, put, text
 
 from core.errors import InputError
-from datasets import videos
-from datasets.clips import SegmentLabels
+from datasets.videos import labelled
+from datasets.videos.clips import SegmentLabels
 from video.formats import frames_csv, segments_csv, spans
 from video.reader import open_source
 
@@ -166,13 +166,13 @@ def test_exported_labels_are_read_again(tmp_path):
     for number in range(3):
         put(tmp_path / f"clip{number}.mp4")
         text(tmp_path / f"clip{number}.csv", segments_csv(spans(labels, seconds, classes)))
-    splits = videos.load(tmp_path)
+    splits = labelled.load(tmp_path)
     assert splits.classes == classes
     assert names(splits, 2, seconds) == "bbbrrrrbbwww"
     for number in range(3):
         exported = frames_csv(labels, seconds, classes, torch.zeros(12, 3))
         text(tmp_path / f"clip{number}.csv", exported)
-    assert names(videos.load(tmp_path), 2, seconds) == "bbbrrrrbbwww"
+    assert names(labelled.load(tmp_path), 2, seconds) == "bbbrrrrbbwww"
 
 
 def test_a_folder_of_frames_is_a_video(tmp_path):
@@ -181,12 +181,12 @@ def test_a_folder_of_frames_is_a_video(tmp_path):
     for number in range(3):
         (tmp_path / "frames" / f"clip{number}").mkdir(parents=True)
         Image.new("L", (8, 8)).save(tmp_path / "frames" / f"clip{number}" / "000.png")
-    splits = videos.load(
+    splits = labelled.load(
         text(tmp_path / "labels.csv", rows("clip,start,end,label", "clip0,0,1,walk"))
     )
     assert splits.train[0].source == tmp_path / "frames" / splits.train[0].name
     file = put(tmp_path / "clips" / f"{splits.train[0].name}.MP4")
-    assert videos.load(tmp_path / "labels.csv").train[0].source == file
+    assert labelled.load(tmp_path / "labels.csv").train[0].source == file
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import torch
 from videos import put, text
 
 from core.errors import InputError
-from datasets import videos
-from datasets.videos import load, suspects
+from datasets.videos import labelled
+from datasets.videos.labelled import load, suspects
 from video.reader import open_source
 
 TRUTH = "SIL\r\nSIL\r\npour milk\r\npour milk\r\ncut\r\n"
@@ -288,4 +288,4 @@ def test_what_is_no_data_set_is_one_line(tmp_path):
         load("nowhere")
     with pytest.raises(InputError, match=r"video.mp4: line 1 is not UTF-8"):
         load(put(tmp_path / "video.mp4"))
-    assert videos.NAMES == ("sprites", "sprite-pairs")
+    assert labelled.NAMES == ("sprites", "sprite-pairs")

@@ -23,8 +23,8 @@ from core.errors import InputError
 from core.files import replace, require_apart, require_free
 from core.training import cli
 from core.training.config import require_positive
-from datasets import videos
-from datasets.clips import Clip, VideoSplits
+from datasets.videos import labelled
+from datasets.videos.clips import Clip, VideoSplits
 from video.arguments import Bouts
 from video.behaviours import lanes
 from video.drawing import timeline
@@ -113,7 +113,7 @@ class _Film:
 
 def _films(source: Path, arguments: Bouts) -> list[_Film]:
     flags = {"background": arguments.background, "films": arguments.films}
-    parts = videos.read_labels(source, **flags)
+    parts = labelled.read_labels(source, **flags)
     splits = parts.everything()
     return [_Film(clip, splits, arguments.background, arguments.fps) for clip in splits.clips]
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw
 
 from datasets.fonts import cut, font
-from datasets.pictures import encode
+from datasets.images.files import encode
 from video.formats import Span
 from video.segments import to_segments
 

@@ -18,9 +18,9 @@ from core.training import cli, devices
 from core.training.config import require_at_least, require_share
 from core.training.loop import evaluating
 from core.training.tables import scores_table
-from datasets import videos
-from datasets.clips import Clip
-from datasets.merging import renumbered
+from datasets.videos import labelled
+from datasets.videos.clips import Clip
+from datasets.videos.merging import renumbered
 from video.arguments import Evaluate
 from video.behaviours import behaviour_scores, mean_scores
 from video.config import Config
@@ -156,12 +156,12 @@ def _clips(
 ) -> tuple[str, Sequence[Clip], Sequence[Clip]]:
     """Return the name of the part to measure, its clips, and those that tell the majority class."""
     flags = {"background": config.background, "split": config.split, "multi": trained.multi}
-    if arguments.data and arguments.data not in videos.NAMES and arguments.split is None:
-        splits = videos.read_labels(arguments.data, **flags).everything()
+    if arguments.data and arguments.data not in labelled.NAMES and arguments.split is None:
+        splits = labelled.read_labels(arguments.data, **flags).everything()
         name = "all"
         clips = splits.test
     else:
-        splits = videos.load(config.data, **flags)
+        splits = labelled.load(config.data, **flags)
         name = arguments.split or ("test" if splits.test else "validation")
         clips = getattr(splits, name)
     if not clips:

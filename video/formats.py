@@ -1,4 +1,4 @@
-"""Labels as tables and JSON: what `datasets.videos` reads again, and what spreadsheets open.
+"""Labels as tables and JSON: `datasets.videos.labelled` reads them again, spreadsheets open them.
 
 Every function gives the text of a file, to be written as UTF-8. Times are those of the frames
 themselves, not frame numbers over a frame rate: so they hold for videos of variable rate. A segment

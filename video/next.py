@@ -22,7 +22,7 @@ from core import files
 from core.errors import InputError
 from core.training import cli, devices
 from core.training.config import require_positive
-from datasets import videos
+from datasets.videos import labelled
 from video import annotation_tools
 from video.arguments import Next
 from video.formats import Span, csv_text
@@ -142,7 +142,7 @@ def labelled_features(trained: Trained, seconds: float) -> Float[Tensor, "stretc
     config = trained.config
     try:
         flags = {"background": config.background, "split": config.split}
-        splits = videos.load(config.data, **flags, multi=config.multi)
+        splits = labelled.load(config.data, **flags, multi=config.multi)
         clips = read(config, trained.encoder, splits.train[:LABELLED_CLIPS], trained.rate)
     except InputError as error:
         reason = "what is unlike the labelled films counts no more"

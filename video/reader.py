@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from core.errors import InputError
-from datasets.pictures import SUFFIXES, open_picture, pictures_in
-from datasets.video_files import videos_in
+from datasets.images.files import SUFFIXES, open_picture, pictures_in
+from datasets.videos.files import videos_in
 from video.decoding import FASTEST, RATE, Video
 from video.frames import Frames, Pixels, Wanted
 from video.sampling import Sampling

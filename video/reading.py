@@ -23,8 +23,8 @@ from torch import Tensor
 
 from core.errors import InputError
 from core.files import make_folder, replace
-from datasets.clips import Clip
-from datasets.sprites import RATE
+from datasets.videos.clips import Clip
+from datasets.videos.sprites import RATE
 from video.config import Config
 from video.encoding import EncodedFrame, encoded
 from video.frames import Frame

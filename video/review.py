@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from core.files import replace
-from datasets.bouts import NOBODY
+from datasets.videos.bouts import NOBODY
 from video.decoding import stated_codec
 from video.drawing import palette
 from video.outputs import Labelled

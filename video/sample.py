@@ -6,7 +6,7 @@ uv run video label sample.mp4     # which, and when
 
 from core.training import cli
 from core.training.config import require_at_least
-from datasets import sprites
+from datasets.videos import sprites
 from video.arguments import Sample
 from video.formats import spans
 from video.outputs import tell

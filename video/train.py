@@ -20,9 +20,9 @@ from core.training.arguments import TrainArguments
 from core.training.config import to_dict
 from core.training.loop import fit
 from core.training.tbptt import CarriedState
-from datasets import videos
-from datasets.clips import VideoSplits
-from datasets.merging import merged, renumbered
+from datasets.videos import labelled
+from datasets.videos.clips import VideoSplits
+from datasets.videos.merging import merged, renumbered
 from video.config import PRESETS, Config
 from video.data import PADDING, TrainingBatches, resident
 from video.evaluate import compare, measure, print_scores, set_thresholds
@@ -109,9 +109,9 @@ def behaviour_weights(clips: Sequence[LoadedClip]) -> Float[Tensor, "2 classes"]
 def load_data(config: Config) -> VideoSplits:
     """Return the clips that a configuration names, with those that were added."""
     flags: dict[str, Any] = {"background": config.background, "split": config.split}
-    splits = videos.load(config.data, **flags, multi=config.multi)
+    splits = labelled.load(config.data, **flags, multi=config.multi)
     for source in config.add:
-        added = videos.read_labels(source, **flags, multi=splits.multi)
+        added = labelled.read_labels(source, **flags, multi=splits.multi)
         splits = merged(splits, added.everything())
     return splits
 
@@ -173,7 +173,7 @@ def main(arguments: TrainArguments[Config]) -> None:
     splits = load_data(config)
     if old:
         splits = _in_old_order(splits, old)
-    for line in videos.suspects(splits.clips):
+    for line in labelled.suspects(splits.clips):
         print(f"warning: {line}", file=sys.stderr)
     rate = old.rate if old else training_rate(config, splits.train)
     encoder = encoder_of(config).to(device)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from core.errors import InputError
 from core.training import checkpoint
 from core.training.config import from_dict, to_dict
-from datasets.pictures import to_tensor
+from datasets.images.files import to_tensor
 from vision.lite import SIZES, Lite, packaged, renamed
 from vision.networks import (
     FROM_SCRATCH,

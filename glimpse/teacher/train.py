@@ -20,7 +20,7 @@ from core.files import replace
 from core.training import checkpoint, cli, devices
 from core.training.arguments import TrainArguments
 from core.training.loop import evaluating, fit
-from datasets.splits import Labelled
+from datasets.images.splits import Labelled
 from glimpse.config import Config
 from glimpse.data import TrainingBatches, load
 from glimpse.measures import BATCH

@@ -3,8 +3,8 @@
 import numpy as np
 
 from core.training.loop import evaluating
-from datasets.alphabets import Alphabet
-from datasets.corpora import Corpus
+from datasets.text.alphabets import Alphabet
+from datasets.text.corpora import Corpus
 from sequences.charlm import structure
 from sequences.charlm.arguments import Evaluate
 from sequences.charlm.data import Numbers

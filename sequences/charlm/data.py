@@ -10,8 +10,8 @@ from torch import Tensor
 
 from core.errors import InputError
 from core.rng import fold, generator
-from datasets.corpora import Corpus, open_corpus
-from datasets.toy_texts import TOYS, toy_corpus
+from datasets.text.corpora import Corpus, open_corpus
+from datasets.text.toys import TOYS, toy_corpus
 from sequences.charlm.config import Config
 
 MOST_HELD_OUT = 1_000_000  # characters: so a validation takes minutes, however long the text

@@ -18,7 +18,7 @@ from core.errors import InputError
 from core.files import to_json
 from core.training import cli, devices
 from core.training.tables import scores_table
-from datasets.corpora import Corpus, open_corpus
+from datasets.text.corpora import Corpus, open_corpus
 from sequences.charlm.arguments import Evaluate
 from sequences.charlm.closing import closing
 from sequences.charlm.data import Numbers, read, split

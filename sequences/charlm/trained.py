@@ -8,7 +8,7 @@ import torch
 
 from core.training import checkpoint
 from core.training.packing import from_bytes
-from datasets.alphabets import Alphabet
+from datasets.text.alphabets import Alphabet
 from sequences.charlm.config import Config
 from sequences.charlm.model import CharacterModel
 

@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from core import decoding, rng
-from datasets.alphabets import quoted
+from datasets.text.alphabets import quoted
 from sequences.charlm.trained import Trained
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
-from datasets.text import Vocabulary
+from datasets.text.vocabulary import Vocabulary
 
 Labels = Int[np.ndarray, " texts"]
 

@@ -12,9 +12,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from core.errors import InputError
 from core.training import batches
-from datasets.labelled_text import Labelled
-from datasets.spelling import spell
-from datasets.text import Vocabulary
+from datasets.text.labelled import Labelled
+from datasets.text.spelling import spell
+from datasets.text.vocabulary import Vocabulary
 from sequences.sentiment.config import Config
 
 

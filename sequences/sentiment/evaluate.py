@@ -13,8 +13,8 @@ from core.errors import InputError
 from core.files import to_json
 from core.training import cli, devices
 from core.training.tables import scores_table
-from datasets import labelled_text
-from datasets.labelled_text import Labelled, TextSplits
+from datasets.text import labelled
+from datasets.text.labelled import Labelled, TextSplits
 from sequences.sentiment import baselines
 from sequences.sentiment.arguments import Evaluate
 from sequences.sentiment.config import Config
@@ -24,7 +24,7 @@ from sequences.sentiment.trained import Trained, open_model
 
 def load(config: Config) -> TextSplits:
     """Return the data of a configuration; raises `InputError` as `labelled_text.load`."""
-    return labelled_text.load(config.data, config.validation_share, config.test_share)
+    return labelled.load(config.data, config.validation_share, config.test_share)
 
 
 def measure(trained: Trained, rows: Sequence[Labelled]) -> dict[str, float]:
@@ -80,7 +80,7 @@ def main(arguments: Evaluate) -> None:
 
 def _given(arguments: Evaluate) -> Sequence[Labelled]:
     """Return all texts of --data, or those of the given split."""
-    splits = labelled_text.read(arguments.data)
+    splits = labelled.read(arguments.data)
     if not arguments.split:
         return [row for rows in splits.values() for row in rows]
     if arguments.split not in splits:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from core.cell import State
 from core.recurrent import with_biases
-from datasets.text import Vocabulary
+from datasets.text.vocabulary import Vocabulary
 from sequences.sentiment.config import Config
 from sequences.sentiment.data import Sentences
 

@@ -13,7 +13,7 @@ from core.training import cli, devices
 from core.training.arguments import TrainArguments
 from core.training.loop import fit
 from core.training.tables import scores_table
-from datasets.text import Vocabulary
+from datasets.text.vocabulary import Vocabulary
 from sequences.sentiment.config import Config
 from sequences.sentiment.data import Sentences, TrainingBatches, encode, label_numbers
 from sequences.sentiment.evaluate import compare, load, measure

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from core.training import batches, checkpoint
 from core.training.loop import evaluating
-from datasets.text import Vocabulary
+from datasets.text.vocabulary import Vocabulary
 from sequences.sentiment.config import Config
 from sequences.sentiment.data import collate, encode
 from sequences.sentiment.model import Classifier

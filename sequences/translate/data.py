@@ -13,9 +13,9 @@ from torch.nn.utils.rnn import pad_sequence
 from core import rng
 from core.errors import InputError
 from core.training import batches
-from datasets import counting, parallel
-from datasets.parallel import Pair
-from datasets.subwords import Subwords
+from datasets.text import counting, parallel
+from datasets.text.parallel import Pair
+from datasets.text.subwords import Subwords
 from sequences.translate.config import Config
 
 POOL = 20  # batches that are sorted by length together

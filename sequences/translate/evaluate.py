@@ -19,8 +19,8 @@ from sacrebleu.metrics.chrf import CHRF
 from core.files import to_json
 from core.training import cli, devices
 from core.training.tables import scores_table
-from datasets import parallel
-from datasets.parallel import Pair
+from datasets.text import parallel
+from datasets.text.parallel import Pair
 from sequences.translate.arguments import Evaluate
 from sequences.translate.data import load
 from sequences.translate.similar import most_similar

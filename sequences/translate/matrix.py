@@ -16,7 +16,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from datasets.subwords import text_of, words_of
+from datasets.text.subwords import text_of, words_of
 
 INK, GREY = "#1b1b2f", "#9a9ab0"
 HEAT = LinearSegmentedColormap.from_list("heat", ["#f4f4f8", "#ffd88a", "#f0544f", "#4a0c6b"])

@@ -16,7 +16,7 @@ from core.losses import projected_cross_entropy
 from core.training import batches, cli, devices
 from core.training.arguments import TrainArguments
 from core.training.loop import evaluate, fit
-from datasets.subwords import Subwords
+from datasets.text.subwords import Subwords
 from sequences.translate.config import Config
 from sequences.translate.data import (
     Encoded,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from core.training import checkpoint
-from datasets.subwords import Subwords
+from datasets.text.subwords import Subwords
 from sequences.translate.config import Config
 from sequences.translate.data import Vocabularies
 from sequences.translate.model import Translator

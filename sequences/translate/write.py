@@ -10,7 +10,7 @@ from torch import Tensor
 from core.beam import Hypothesis, beam_search
 from core.training import batches
 from core.training.loop import evaluating
-from datasets.subwords import Subwords, text_of
+from datasets.text.subwords import Subwords, text_of
 from sequences.translate.data import collate
 from sequences.translate.trained import Trained
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datasets.captions import CaptionedImage, CaptionSplits
+from datasets.captions.captioned import CaptionedImage, CaptionSplits
 
 NAMES = [f"{letter}.jpg" for letter in "abcdefghij"]
 

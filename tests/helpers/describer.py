@@ -12,7 +12,7 @@ from captioning.model import Captioner
 from captioning.trained import Trained, open_model
 from core.training import checkpoint, cli
 from core.training.config import to_dict
-from datasets.text import Vocabulary
+from datasets.text.vocabulary import Vocabulary
 from vision.encoder import encoder_of
 
 CONFIG = Config(min_count=1, longest=6, embedding=16, hidden=16, visual=16, scores=8, beam=2)

@@ -9,7 +9,7 @@ import torch
 
 from core.training import checkpoint, cli
 from core.training.config import to_dict
-from datasets import sprites
+from datasets.videos import sprites
 from video.config import Config
 from video.frames import Frame
 from video.labelling import features_of

@@ -9,7 +9,7 @@ import av
 import cv2
 import numpy as np
 
-from datasets.videos import load
+from datasets.videos.labelled import load
 
 
 @cache

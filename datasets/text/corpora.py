@@ -31,7 +31,7 @@ from jaxtyping import Integer
 from core.cache import user_cache
 from core.errors import InputError
 from core.files import replace, require_regular
-from datasets.alphabets import Alphabet, code_points, quoted
+from datasets.text.alphabets import Alphabet, code_points, quoted
 
 PIECE = 1 << 20  # bytes read at a time
 UNICODE = 0x110000

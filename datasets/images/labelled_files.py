@@ -3,7 +3,7 @@
     images = folders.load("FOLDER").train
     batch = images.fetch(rows)    # a list of [channels, height, width], bytes
 
-Where their pixels are held is the matter of `datasets.picture_store`.
+Where their pixels are held is the matter of `datasets.images.store`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from core.errors import InputError
-from datasets.picture_store import Picture, PictureFile, Store
+from datasets.images.store import Picture, PictureFile, Store
 
 
 def select(

@@ -10,7 +10,7 @@ templates and bold words. Its words are made of syllables.
 import random
 from collections.abc import Callable
 
-from datasets.corpora import Corpus, corpus_of
+from datasets.text.corpora import Corpus, corpus_of
 
 HELLOS = 444  # stretches of a batch of 8 then begin at different letters
 PAGES = 500

@@ -7,7 +7,14 @@ from pathlib import Path
 import torch
 
 from core.errors import InputError
-from datasets.clips import UNLABELLED, Clip, FrameLabels, OneLabel, SegmentLabels, VideoSplits
+from datasets.videos.clips import (
+    UNLABELLED,
+    Clip,
+    FrameLabels,
+    OneLabel,
+    SegmentLabels,
+    VideoSplits,
+)
 
 
 def merged(base: VideoSplits, added: VideoSplits) -> VideoSplits:

@@ -15,7 +15,7 @@ import random
 from functools import lru_cache
 from typing import NamedTuple
 
-from datasets.parallel import Pair
+from datasets.text.parallel import Pair
 
 TRAIN = 4000  # pairs, none of them
 VALIDATION = 400  # among these

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import InputError
-from datasets.clips import UNLABELLED, Clip, Parts, SegmentLabels
 from datasets.text_files import Line
-from datasets.video_files import find_video
+from datasets.videos.clips import UNLABELLED, Clip, Parts, SegmentLabels
+from datasets.videos.files import find_video
 
 NOBODY = "unlabelled"
 """The label of stretches that nobody scored, which is not the same as the background."""

@@ -29,8 +29,8 @@ from torch import Tensor
 
 from core.errors import InputError
 from core.files import replace, writing
-from datasets.board_defects import DEFECTS, Mask, Point, find_site
-from datasets.pictures import encode
+from datasets.images.board_defects import DEFECTS, Mask, Point, find_site
+from datasets.images.files import encode
 
 KINDS = ("mousebite", "open", "pinhole", "short", "spur", "spurious_copper")
 SIZE = (256, 256)

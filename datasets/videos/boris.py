@@ -1,6 +1,6 @@
 """Reads what BORIS exports: aggregated events (a row a bout) and tabular events (a row an event).
 
-    films = read(Path("boris.csv"), Path("boris"))    # see `datasets.bouts`
+    films = read(Path("boris.csv"), Path("boris"))    # see `datasets.videos.bouts`
 
 Columns are looked up by name, as they differ between versions of BORIS (7, 8 and 9); lines above
 the heading, which older versions write, are skipped. An observation of several media has them
@@ -17,9 +17,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import cv2
 
 from core.errors import InputError
-from datasets.bouts import Bout, Film
 from datasets.text_files import Line, read_text
-from datasets.video_files import find_video
+from datasets.videos.bouts import Bout, Film
+from datasets.videos.files import find_video
 
 _BEHAVIOUR = ("behavior", "behaviour")
 _TYPE = ("behavior_type", "behaviour_type", "status", "type")

@@ -1,7 +1,7 @@
 """Captioned images: drawn scenes, or the user's own in any of the usual formats.
 
-    load("scenes")           drawn here, nothing to download: see `datasets.scenes`
-    load("captions.csv")     a file in one of the formats of `datasets.caption_files`
+    load("scenes")           drawn here, nothing to download: see `datasets.captions.scenes`
+    load("captions.csv")     a file in one of the formats of `datasets.captions.formats`
     load("coco/")            a folder with such files; pictures in one of `FOLDERS` or train2017/
     load("imagefolder/")     metadata.jsonl or metadata.csv, in one folder or one for each split
     load("holiday/")         pictures with a text file each, a caption a line
@@ -21,11 +21,11 @@ from typing import Protocol
 from PIL import Image
 
 from core.errors import InputError
-from datasets import caption_files, scenes
-from datasets.caption_files import Part
-from datasets.pictures import open_picture
-from datasets.splits import name_hash
-from datasets.text_files import SPLITS, warn
+from datasets.captions import formats, scenes
+from datasets.captions.formats import Part
+from datasets.images.files import open_picture
+from datasets.splits import SPLITS, name_hash
+from datasets.text_files import warn
 
 FOLDERS = (
     "images",
@@ -112,7 +112,7 @@ def load(source: str | Path, images: str | Path | None = None) -> CaptionSplits:
         images = Path(images)
     if images and not images.is_dir():
         raise InputError(f"{images}: no such folder of pictures")
-    parts = caption_files.read(source)
+    parts = formats.read(source)
     photos: dict[str, dict[Path, Photo]] = {}
     for part in parts:
         places = [images] if images else _places(part)

@@ -16,10 +16,11 @@ import torch
 from PIL import Image
 
 from core.errors import InputError
-from datasets.image_files import ImageFiles
-from datasets.picture_store import GIGABYTE, InMemory, PictureFile, decoder, open_store
-from datasets.pictures import picture_header, pictures_in, unreadable_in
-from datasets.splits import Images, Labelled, Splits, hold_out, name_hash
+from datasets.images.files import picture_header, pictures_in, unreadable_in
+from datasets.images.labelled_files import ImageFiles
+from datasets.images.splits import Images, Labelled, Splits, hold_out
+from datasets.images.store import GIGABYTE, InMemory, PictureFile, decoder, open_store
+from datasets.splits import name_hash
 
 MEMORY = 2.0
 STACKED = 2**16  # bytes of a picture up to which a batch is copied into one tensor
@@ -44,7 +45,7 @@ def load(
         size: height and width to which all are brought, keeping their aspect and padding with
             zeros. By default pictures keep their native sizes. Small ones of one size that fit the
             memory are held in one tensor (`Images`), others as `ImageFiles`.
-        memory: gigabytes of decoded pictures that may be held (see `datasets.picture_store`).
+        memory: gigabytes of decoded pictures that may be held (see `datasets.images.store`).
         workers: threads that decode.
 
     Raises:

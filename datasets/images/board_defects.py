@@ -1,6 +1,6 @@
 """Defects of circuit boards: where each kind can be, and what it does to the copper.
 
-See `datasets.boards`. A defect is a function of the copper, of its site and of a generator.
+See `datasets.images.boards`. A defect is a function of the copper, of its site and of a generator.
 """
 
 from collections.abc import Callable

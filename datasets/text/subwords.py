@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from datasets.text import SPECIAL
+from datasets.text.vocabulary import SPECIAL
 
 SPACE = "▁"
 PARTS = Regex(r"▁?[\p{L}\p{M}\p{N}]+|▁?[^\p{L}\p{M}\p{N}▁]|▁")  # a word, a mark, or a lonely space

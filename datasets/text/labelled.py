@@ -1,6 +1,6 @@
 """Labelled sentences: generated reviews, or the user's own in any of the usual layouts.
 
-    load(["reviews"])                 generated, nothing to download: see `datasets.reviews`
+    load(["reviews"])                 generated, nothing to download: see `datasets.text.reviews`
     load(["talk.pos", "talk.neg"])    a file for each label, a sentence a line
     load(["reviews.csv"])             a table with columns of texts and labels, perhaps of splits
     load(["train.csv", "test.csv"])   such tables, whose names tell the splits
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import InputError
-from datasets import reviews
-from datasets.splits import name_hash
-from datasets.text_files import SPLITS, Line, column_names, read_table, read_text, split_in, warn
+from datasets.splits import SPLITS, name_hash, split_in
+from datasets.text import reviews
+from datasets.text_files import Line, column_names, read_table, read_text, warn
 
 BUILT_IN = "reviews"
 TEXTS = ("text", "sentence", "review", "phrase", "comment", "content", "message", "tweet")

@@ -5,8 +5,8 @@ After Ba, Mnih, Kavukcuoglu, "Multiple Object Recognition with Visual Attention"
 height; none lies on another. Its label is the sequence of their classes with the class `END` after
 the last, repeated up to one more place than images fit.
 
-A canvas is drawn and painted as in `datasets.canvases`: `draw` says what stands where, `choose`
-gives the images for that, which may then be changed, and `paint` paints them.
+A canvas is drawn and painted as in `datasets.images.canvases`: `draw` says what stands where,
+`choose` gives the images for that, which may then be changed, and `paint` paints them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from core.errors import InputError
-from datasets.canvases import check_fit, pixel_indices
-from datasets.splits import Images
+from datasets.images.canvases import check_fit, pixel_indices
+from datasets.images.splits import Images
 
 END = "end"
 

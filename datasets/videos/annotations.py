@@ -11,9 +11,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from core.errors import InputError
-from datasets.bouts import Bout, Film
 from datasets.text_files import Line, read_text
-from datasets.video_files import find_video
+from datasets.videos.bouts import Bout, Film
+from datasets.videos.files import find_video
 
 SUFFIXES = (".eaf", ".srt", ".vtt")
 _CUE = re.compile(r"(\S+)\s+-->\s+(\S+)")

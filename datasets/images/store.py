@@ -31,7 +31,7 @@ from torch import Tensor
 from core.cache import user_cache
 from core.errors import InputError
 from core.files import replacing
-from datasets.pictures import open_picture, to_tensor
+from datasets.images.files import open_picture, to_tensor
 
 Picture = UInt8[Tensor, "channels height width"]
 SHARE_OF_DISK = 0.5  # of the free space that a cache file may take

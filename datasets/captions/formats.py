@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import InputError
-from datasets.caption_json import (
+from datasets.captions.json_formats import (
     CAPTIONS,
     NAMES,
     Captions,
@@ -27,8 +27,9 @@ from datasets.caption_json import (
     read_json,
     read_json_lines,
 )
-from datasets.pictures import SUFFIXES, pictures_in
-from datasets.text_files import SPLITS, read_text, split_in, warn
+from datasets.images.files import SUFFIXES, pictures_in
+from datasets.splits import SPLITS, split_in
+from datasets.text_files import read_text, warn
 
 FOLDERS = ("annotations", "captions", "flickr8k_text")
 """Where in a folder its caption files may lie."""

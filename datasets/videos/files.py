@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from datasets.pictures import pictures_in
+from datasets.images.files import pictures_in
 from datasets.text_files import Line
 
 FOLDERS = ("videos", "clips", "frames")  # beside the labels, where there may be videos

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 from core.errors import InputError
-from datasets.bouts import (
+from datasets.text_files import Line, read_table
+from datasets.videos.bouts import (
     NOBODY,
     Bout,
     Film,
@@ -33,9 +34,8 @@ from datasets.bouts import (
     require_all_or_no_parts,
     touching,
 )
-from datasets.clips import UNLABELLED, Clip, FrameLabels, Parts
-from datasets.text_files import Line, read_table
-from datasets.video_files import find_video
+from datasets.videos.clips import UNLABELLED, Clip, FrameLabels, Parts
+from datasets.videos.files import find_video
 
 _CLIP = ("clip", "file", "video", "film")
 _LABEL = ("label", "behavior", "behaviour")

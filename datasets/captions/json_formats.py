@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from datasets.text_files import SPLITS, Line, warn
+from datasets.splits import SPLITS
+from datasets.text_files import Line, warn
 
 NAMES = ("image", "image_name", "image_file", "file", "file_name", "filename")
 CAPTIONS = ("caption", "captions", "comment", "text")

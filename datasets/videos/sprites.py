@@ -28,7 +28,7 @@ from torch import Tensor
 from core import files
 from core.errors import InputError
 from core.rng import generator
-from datasets.clips import Clip, FrameLabels, VideoSplits
+from datasets.videos.clips import Clip, FrameLabels, VideoSplits
 
 CLASSES = ("still", "left", "right", "grow", "shrink", "clockwise", "anticlockwise", "bounce")
 SIZE = 32  # pixels, height and width

@@ -1,13 +1,14 @@
 """Labelled videos by name, or the user's own, in whichever of these layouts they are:
 
-    splits = load("sprites")                    # moving sprites, drawn: see `datasets.sprites`
-    splits = load("breakfast", split=2)         # a folder
+    splits = load("sprites")               # moving sprites, drawn: see `datasets.videos.sprites`
+    splits = load("breakfast", split=2)    # a folder
 
     MS-TCN              videos/NAME.mp4, groundTruth/NAME.txt (a label a line), mapping.txt
                         ("0 label"), and splits/train.split1.bundle, test.split1.bundle
-    BORIS               aggregated or tabular events (.csv, .tsv): see `datasets.boris`
-    tables              labels.csv, of segments or of frames: see `datasets.video_tables`
-    annotations         NAME.eaf of ELAN, subtitles NAME.srt or .vtt: see `datasets.annotations`
+    BORIS               aggregated or tabular events (.csv, .tsv): see `datasets.videos.boris`
+    tables              labels.csv, of segments or of frames: see `datasets.videos.tables`
+    annotations         NAME.eaf of ELAN, subtitles NAME.srt or .vtt: see
+                        `datasets.videos.annotations`
     a clip a class      CLASS/NAME.avi; perhaps with trainlist01.txt, testlist01.txt of UCF101
                         (CLASS/NAME.avi 1) in the folder, or in ucfTrainTestlist/ in or beside it
 
@@ -25,11 +26,11 @@ import torch
 
 from core.errors import InputError
 from core.files import require_regular
-from datasets import annotations, boris, sprites, video_tables
-from datasets.bouts import Film, clips_of
-from datasets.clips import Clip, FrameLabels, OneLabel, Parts, VideoSplits
 from datasets.text_files import Line, read_lines
-from datasets.video_files import find_video, videos_in
+from datasets.videos import annotations, boris, sprites, tables
+from datasets.videos.bouts import Film, clips_of
+from datasets.videos.clips import Clip, FrameLabels, OneLabel, Parts, VideoSplits
+from datasets.videos.files import find_video, videos_in
 
 NAMES = ("sprites", "sprite-pairs")
 TABLES = (".csv", ".tsv")
@@ -102,7 +103,7 @@ def _files(files: Sequence[Path], root: Path, background: str, multi: bool) -> P
     if are_boris[0]:
         films = _together(film for file in files for film in boris.read(file, root))
         return clips_of(films, root, background, where=where, multi=multi)
-    return video_tables.load(files, root, background, multi)
+    return tables.load(files, root, background, multi)
 
 
 def _together(films: Iterable[Film]) -> list[Film]:

@@ -10,7 +10,7 @@ the same in every run whatever the training seed:
     qmnist                       60,000 + 60,000 of 28x28 (10,000 test digits are MNIST's): 5,000
     emnist-SPLIT    of 28x28: 5,000; SPLIT is byclass bymerge balanced letters digits mnist
     svhn cifar10                 73,257 + 26,032 and 50,000 + 10,000 of 3x32x32: 5,000
-    a path with a folder         see `datasets.folders`
+    a path with a folder         see `datasets.images.folders`
 """
 
 import gzip
@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 from core.errors import InputError
-from datasets import folders
-from datasets.splits import Images, Splits, hold_out, shuffled
+from datasets.images import folders
+from datasets.images.splits import Images, Splits, hold_out, shuffled
 
 _DIGITS = tuple(string.digits)
 _CLOTHES = (
@@ -79,8 +79,8 @@ def load(
     """Load the data set `name` (one of `NAMES`, or the path of a folder) on the CPU.
 
     `root` is the folder torchvision calls so; files that are not there are fetched if `download` is
-    set. `size`, `memory` and `workers` are for folders alone: see `datasets.folders.load`. Raises
-    InputError where the name is unknown or the files are missing or broken.
+    set. `size`, `memory` and `workers` are for folders alone: see `datasets.images.folders.load`.
+    Raises InputError where the name is unknown or the files are missing or broken.
     """
     if name not in NAMES:
         if Path(name).is_dir():

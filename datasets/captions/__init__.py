@@ -1,0 +1,1 @@
+"""Captioned images: drawn scenes, and files of captions in the usual formats."""

@@ -1,0 +1,1 @@
+"""Texts: corpora of characters, labelled sentences, pairs of sentences; their vocabularies."""

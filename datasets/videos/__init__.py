@@ -1,0 +1,1 @@
+"""Labelled videos: drawn sprites, and files of labels in the usual formats."""
