@@ -29,10 +29,10 @@ from datasets.videos import labelled
 from datasets.videos.clips import VideoSplits
 from video.config import PRESETS, Config
 from video.data import TrainingBatches
-from video.decisions import decide
 from video.evaluate import predict
-from video.metrics import accuracy, balanced_accuracy, confusion
+from video.labels.decisions import decide
 from video.reading import LoadedClip, read, training_rate
+from video.scores.metrics import accuracy, balanced_accuracy, confusion
 from video.train import Learner, class_weights
 from video.trained import build, encoder_of
 from vision.encoder import Encoder

@@ -27,10 +27,10 @@ from rich.table import Table
 
 from benchmarks.glimpse_step import measure
 from video.config import VIDEOS
-from video.frames import Frame
-from video.labelling import features_of, follow, label_recording
-from video.overlay import Overlay
-from video.reader import open_source
+from video.labels.probabilities import features_of, follow, label_recording
+from video.pictures.overlay import Overlay
+from video.streams.frames import Frame
+from video.streams.reader import open_source
 from video.trained import DEFAULT, Trained, build, encoder_of, open_model
 
 SIZE, RATE = (240, 360), 10.0

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image, ImageDraw
 
-from datasets.fonts import cut, font
+from video.pictures.fonts import cut, font
 
 
 def drawn(letter, weight):

@@ -13,10 +13,10 @@ from sklearn.metrics import average_precision_score, f1_score, precision_score, 
 
 from core.training import checkpoint
 from datasets.videos import labelled
-from video.behaviours import average_precision, behaviour_scores, lanes, mean_scores
-from video.decisions import best_thresholds, decide
+from video.labels.decisions import best_thresholds, decide
+from video.labels.segments import Segment
 from video.model import behaviours_loss
-from video.segments import Segment
+from video.scores.behaviours import average_precision, behaviour_scores, lanes, mean_scores
 from video.train import behaviour_weights
 from video.trained import open_model
 

@@ -20,7 +20,7 @@ from core.training import checkpoint, cli
 from datasets.videos import labelled
 from video import evaluate, pack, train
 from video.data import TrainingBatches
-from video.reader import open_source
+from video.streams.reader import open_source
 from video.trained import open_model
 
 ROOT = Path(__file__).parent.parent

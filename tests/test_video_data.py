@@ -19,9 +19,9 @@ from datasets.videos.clips import Clip, OneLabel
 from video import reading
 from video.config import Config
 from video.data import PADDING, TrainingBatches
-from video.preparation import Preparation
-from video.reader import open_source
 from video.reading import LoadedClip, read
+from video.streams.preparation import Preparation
+from video.streams.reader import open_source
 from vision.encoder import TINY, Encoder, make_encoder
 
 SMALL = replace(TINY, size=16)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from video import drawing
-from video.drawing import clock, columns, ink, paint, palette, timeline
-from video.formats import Span, spans
+from video.labels.formats import Span, spans
+from video.pictures import drawing
+from video.pictures.drawing import clock, columns, ink, paint, palette, timeline
 
 CLASSES = ["rest", "řezání", "mix"]
 

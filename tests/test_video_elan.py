@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from exports import AWKWARD, LABELS, eaf, read_eaf, variable_rate
 
-from video.segments import to_segments
+from video.labels.segments import to_segments
 
 
 def test_eaf_has_the_structure_of_its_schema():

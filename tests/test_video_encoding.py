@@ -9,9 +9,9 @@ import torch
 from labeller import CONFIG, drawn, make_trained
 
 from core.errors import InputError
-from video.encoding import AHEAD, TASK, encoded
-from video.frames import Frame
-from video.labelling import encode, features_of, label_recording
+from video.labels.probabilities import encode, features_of, label_recording
+from video.streams.encoding import AHEAD, TASK, encoded
+from video.streams.frames import Frame
 
 FRAMES = 50
 

@@ -5,7 +5,7 @@ from numbered import number, numbered
 from PIL import Image
 
 from core.errors import InputError
-from video.reader import open_source
+from video.streams.reader import open_source
 
 
 def test_a_folder_gives_its_pictures_in_the_order_of_their_numbers(tmp_path):

@@ -10,9 +10,9 @@ import torch
 from exports import AWKWARD, LABELS, eaf, read_csv, read_eaf, read_srt, read_vtt, variable_rate
 
 from datasets.videos.labelled import load
-from video import annotation_tools, formats
-from video.formats import FRAME, frames_csv, spans
-from video.segments import to_labels, to_segments
+from video.labels import annotation_tools, formats
+from video.labels.formats import FRAME, frames_csv, spans
+from video.labels.segments import to_labels, to_segments
 
 
 def expected(labels, seconds, classes):

@@ -19,11 +19,11 @@ from videos import true_seconds, write_h264
 
 from datasets.videos import sprites
 from video import label, trained
-from video.decisions import decide
-from video.labelling import label_recording
-from video.outputs import name_outputs
-from video.reader import open_source
-from video.segments import to_segments
+from video.labels.decisions import decide
+from video.labels.outputs import name_outputs
+from video.labels.probabilities import label_recording
+from video.labels.segments import to_segments
+from video.streams.reader import open_source
 from video.trained import open_model
 
 ROOT = Path(__file__).parent.parent

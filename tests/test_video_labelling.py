@@ -11,10 +11,10 @@ from PIL import Image
 from core.cell import State
 from datasets.videos.clips import Clip, OneLabel
 from video.config import Config
-from video.labelling import features_of, follow, label_recording
-from video.reader import open_source
+from video.labels.probabilities import features_of, follow, label_recording
+from video.labels.segments import to_segments
 from video.reading import read
-from video.segments import to_segments
+from video.streams.reader import open_source
 from video.trained import build
 from vision.encoder import make_encoder
 

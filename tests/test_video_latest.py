@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
-from video.frames import Frame
-from video.latest import Latest
-from video.reader import open_source
+from video.streams.frames import Frame
+from video.streams.latest import Latest
+from video.streams.reader import open_source
 
 
 def frames(count, changed=None):

@@ -11,9 +11,9 @@ import pytest
 import torch
 from labeller import CLASSES, CONFIG, call, rows, save_run, write
 
-from video.labelling import features_of, follow
-from video.reader import open_source
-from video.segments import to_segments
+from video.labels.probabilities import features_of, follow
+from video.labels.segments import to_segments
+from video.streams.reader import open_source
 from video.trained import open_model
 
 
@@ -53,7 +53,7 @@ def test_who_is_too_slow_skips_and_says_so(run: Path, monkeypatch: pytest.Monkey
         time.sleep(0.1)
         return features_of(*given)
 
-    monkeypatch.setattr("video.labelling.features_of", slow)
+    monkeypatch.setattr("video.labels.probabilities.features_of", slow)
     assert call(write("film.mp4", 30, rate=30.0), "--run", run, "--live", "--csv") == 0
     count = len(rows("labels/film.frames.csv"))
     assert 2 <= count < 20
@@ -73,7 +73,7 @@ def test_ctrl_c_ends_a_live_source(run: Path, monkeypatch: pytest.MonkeyPatch, c
             os.kill(os.getpid(), signal.SIGINT)
         return features_of(*given)
 
-    monkeypatch.setattr("video.labelling.features_of", interrupted)
+    monkeypatch.setattr("video.labels.probabilities.features_of", interrupted)
     try:
         assert (
             call(

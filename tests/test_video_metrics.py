@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InputError
-from video.metrics import confusion, edit_score, f1, majority, mean_over_clips, scores
-from video.segments import Segment, to_labels, to_segments
+from video.labels.segments import Segment, to_labels, to_segments
+from video.scores.metrics import confusion, edit_score, f1, majority, mean_over_clips, scores
 
 CLASSES = ("rest", "walk", "jump")
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
-from video.drawing import palette
-from video.formats import Span
-from video.frames import Frame
-from video.overlay import Overlay
-from video.reader import open_source
+from video.labels.formats import Span
+from video.pictures.drawing import palette
+from video.pictures.overlay import Overlay
+from video.streams.frames import Frame
+from video.streams.reader import open_source
 
 CLASSES = ("klid", "běh", "pád")
 SUFFIXES = [".webm", ".mp4"]

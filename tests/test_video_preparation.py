@@ -10,9 +10,9 @@ import torch
 from labeller import CONFIG, call, drawn, make_trained, rows, write
 
 from core.errors import InputError
-from video import progress
-from video.labelling import follow, label_recording
-from video.preparation import STILL, Preparation, changed
+from video.labels.probabilities import follow, label_recording
+from video.streams import progress
+from video.streams.preparation import STILL, Preparation, changed
 from video.trained import open_model
 from vision.encoder import TINY
 

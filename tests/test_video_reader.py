@@ -13,7 +13,7 @@ from numbered import HEIGHT, KINDS, WIDTH, number, numbered, write
 from PIL import Image
 
 from core.errors import InputError
-from video.reader import open_source
+from video.streams.reader import open_source
 
 # Made with FFmpeg, for OpenCV writes neither: zlib, then base 85. H.264 with B frames at the times
 # TIMES, of which frame i is grey 20 i, and three frames of AV1.
@@ -229,7 +229,7 @@ def test_opencv_and_ffmpeg_keep_quiet(tmp_path):
     code = """if True:
         import sys
         from core.errors import InputError
-        from video.reader import open_source
+        from video.streams.reader import open_source
         for name in sys.argv[1:]:
             try:
                 print(len(list(open_source(name))))
@@ -248,7 +248,7 @@ def test_opencv_and_ffmpeg_keep_quiet(tmp_path):
 def test_memory_does_not_grow_with_the_length(tmp_path):
     code = """if True:
         import resource, sys
-        from video.reader import open_source
+        from video.streams.reader import open_source
         for name in sys.argv[1:]:
             for frame in open_source(name):
                 pass

@@ -11,8 +11,8 @@ from labeller import CLASSES, call, rows, save_run, write
 from videos import write_h264
 
 from datasets.videos import labelled
-from video import review
-from video.outputs import Labelled
+from video.labels.outputs import Labelled
+from video.pictures import review
 
 needs_browser = pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed")
 

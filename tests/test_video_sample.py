@@ -7,8 +7,8 @@ import pytest
 from labeller import call, labels_of, save_run
 
 from datasets.videos import sprites
-from video.reader import open_source
-from video.segments import to_segments
+from video.labels.segments import to_segments
+from video.streams.reader import open_source
 
 
 @pytest.fixture

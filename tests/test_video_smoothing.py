@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from video.segments import to_segments
-from video.smoothing import merge_short, transitions, viterbi
+from video.labels.segments import to_segments
+from video.labels.smoothing import merge_short, transitions, viterbi
 
 
 def log_p(frames, classes, seed=0, sharp=2.0):

@@ -14,7 +14,7 @@ from numbered import KINDS, number, numbered, write
 from PIL import Image
 
 from core.errors import InputError
-from video.reader import open_source
+from video.streams.reader import open_source
 
 
 def test_a_camera_that_is_not_there_is_one_line():

@@ -11,8 +11,8 @@ from videos import load_table, put, text
 from core.errors import InputError
 from datasets.videos import labelled
 from datasets.videos.clips import SegmentLabels
-from video.formats import frames_csv, segments_csv, spans
-from video.reader import open_source
+from video.labels.formats import frames_csv, segments_csv, spans
+from video.streams.reader import open_source
 
 TENTHS = [i / 10 for i in range(12)]  # the times of the frames of a video of 12 at 10 a second
 

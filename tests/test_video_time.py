@@ -10,9 +10,9 @@ import torch
 from labeller import CLASSES, CONFIG, call, drawn, labels_of, rows, save_run, write
 from videos import write_h264
 
-from video.labelling import label_recording, nearest
-from video.reader import open_source
-from video.sampling import LONGEST_HOLD, Sampling
+from video.labels.probabilities import label_recording, nearest
+from video.streams.reader import open_source
+from video.streams.sampling import LONGEST_HOLD, Sampling
 from video.trained import open_model
 
 CASES = Path(__file__).parents[2] / "shared/cases"

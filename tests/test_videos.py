@@ -10,7 +10,7 @@ from videos import put, text
 from core.errors import InputError
 from datasets.videos import labelled
 from datasets.videos.labelled import load, suspects
-from video.reader import open_source
+from video.streams.reader import open_source
 
 TRUTH = "SIL\r\nSIL\r\npour milk\r\npour milk\r\ncut\r\n"
 

@@ -26,11 +26,11 @@ from core.training.config import require_positive
 from datasets.videos import labelled
 from datasets.videos.clips import Clip, VideoSplits
 from video.arguments import Bouts
-from video.behaviours import lanes
-from video.drawing import timeline
-from video.formats import Span, csv_text, end, spans
-from video.metrics import f1
-from video.reader import open_source
+from video.labels.formats import Span, csv_text, end, spans
+from video.pictures.drawing import timeline
+from video.scores.behaviours import lanes
+from video.scores.metrics import f1
+from video.streams.reader import open_source
 
 COLUMNS = ("film", "behaviour", "bouts", "total_s", "mean_s", "latency_s", "share")
 

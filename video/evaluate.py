@@ -22,11 +22,11 @@ from datasets.videos import labelled
 from datasets.videos.clips import Clip
 from datasets.videos.merging import renumbered
 from video.arguments import Evaluate
-from video.behaviours import behaviour_scores, mean_scores
 from video.config import Config
-from video.decisions import best_thresholds, decide
-from video.metrics import majority, mean_over_clips, scores
+from video.labels.decisions import best_thresholds, decide
 from video.reading import FRAMES_AT_ONCE, LoadedClip, read
+from video.scores.behaviours import behaviour_scores, mean_scores
+from video.scores.metrics import majority, mean_over_clips, scores
 from video.trained import Trained, open_model
 
 Labels = Int[Tensor, " frames"]

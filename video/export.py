@@ -49,7 +49,7 @@ class Step(nn.Module):
         """
         features = encode(self.encoder, pixels, whole=self.config.trains_encoder)
         if not self.config.trains_encoder:
-            features = features.half()  # as it was trained: see `video.labelling`
+            features = features.half()  # as it was trained: see `video.labels.probabilities`
         before = None
         if self.parts:
             # each [layers, batch, hidden]

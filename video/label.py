@@ -21,17 +21,17 @@ from core.errors import InputError
 from core.files import make_folder, replace, require_apart, require_free
 from core.training import cli, devices
 from core.training.config import require_at_least, require_positive, require_share
-from video import review
 from video.arguments import Label
-from video.decisions import decide
-from video.drawing import timeline
-from video.frames import Frames
-from video.labelling import label_recording, nearest
-from video.live import follow_live, remark
-from video.outputs import Labelled, name_outputs, paths, tell, write
-from video.overlay import CODES, Overlay
-from video.progress import FrameProgress, stated_frames
-from video.reader import open_source
+from video.labels.decisions import decide
+from video.labels.live import follow_live, remark
+from video.labels.outputs import Labelled, name_outputs, paths, tell, write
+from video.labels.probabilities import label_recording, nearest
+from video.pictures import review
+from video.pictures.drawing import timeline
+from video.pictures.overlay import CODES, Overlay
+from video.streams.frames import Frames
+from video.streams.progress import FrameProgress, stated_frames
+from video.streams.reader import open_source
 from video.trained import DEFAULT, Trained, open_model
 
 

@@ -23,12 +23,12 @@ from core.errors import InputError
 from core.training import cli, devices
 from core.training.config import require_positive
 from datasets.videos import labelled
-from video import annotation_tools
 from video.arguments import Next
-from video.formats import Span, csv_text
-from video.labelling import encode
-from video.reader import open_source
+from video.labels import annotation_tools
+from video.labels.formats import Span, csv_text
+from video.labels.probabilities import encode
 from video.reading import read
+from video.streams.reader import open_source
 from video.trained import Trained, open_model
 
 LABELLED_CLIPS = 200  # of the training data that are compared with, at most

@@ -26,12 +26,12 @@ from core.files import make_folder, replace
 from datasets.videos.clips import Clip
 from datasets.videos.sprites import RATE
 from video.config import Config
-from video.encoding import EncodedFrame, encoded
-from video.frames import Frame
 from video.model import encode
-from video.preparation import Preparation, changed
-from video.progress import FrameProgress, stated_frames
-from video.reader import open_source
+from video.streams.encoding import EncodedFrame, encoded
+from video.streams.frames import Frame
+from video.streams.preparation import Preparation, changed
+from video.streams.progress import FrameProgress, stated_frames
+from video.streams.reader import open_source
 from vision.encoder import Encoder
 from vision.features import default_cache
 

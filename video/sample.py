@@ -8,8 +8,8 @@ from core.training import cli
 from core.training.config import require_at_least
 from datasets.videos import sprites
 from video.arguments import Sample
-from video.formats import spans
-from video.outputs import tell
+from video.labels.formats import spans
+from video.labels.outputs import tell
 
 
 def main(arguments: Sample) -> None:

@@ -16,7 +16,7 @@ from core.errors import InputError
 from core.training import checkpoint
 from video.config import Config
 from video.model import Labeller, encode
-from video.preparation import Preparation
+from video.streams.preparation import Preparation
 from vision import encoder as encoders
 from vision.encoder import LITE0, TINY, Encoder
 from vision.options import FROM_SCRATCH

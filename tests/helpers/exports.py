@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import numpy as np
 import torch
 
-from video import annotation_tools
-from video.formats import spans
+from video.labels import annotation_tools
+from video.labels.formats import spans
 
 AWKWARD = (
     "plain",

@@ -11,8 +11,8 @@ from core.training import checkpoint, cli
 from core.training.config import to_dict
 from datasets.videos import sprites
 from video.config import Config
-from video.frames import Frame
-from video.labelling import features_of
+from video.labels.probabilities import features_of
+from video.streams.frames import Frame
 from video.trained import Trained, build, encoder_of
 
 CONFIG = Config(frame_size=32, frame=16, hidden=16)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from video.smoothing import merge_short, transitions, viterbi
+from video.labels.smoothing import merge_short, transitions, viterbi
 
 Labels = Int[Tensor, " frames"] | Int[Tensor, "frames classes"]
 

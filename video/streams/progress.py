@@ -10,7 +10,7 @@ from typing import TextIO
 import cv2
 
 from core.training.progress import Bar
-from video.frames import Frame, Frames
+from video.streams.frames import Frame, Frames
 
 LINE_EVERY = 30.0  # seconds between the lines that tell how far it is
 

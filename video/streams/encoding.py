@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from video.frames import Frame
-from video.preparation import Preparation
+from video.streams.frames import Frame
+from video.streams.preparation import Preparation
 
 TASK = 8  # frames that a thread encodes before it takes the next ones
 AHEAD = 2  # tasks for each thread that are decoded and wait, at most

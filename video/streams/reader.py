@@ -18,9 +18,9 @@ import numpy as np
 from core.errors import InputError
 from datasets.images.files import SUFFIXES, open_picture, pictures_in
 from datasets.videos.files import videos_in
-from video.decoding import FASTEST, RATE, Video
-from video.frames import Frames, Pixels, Wanted
-from video.sampling import Sampling
+from video.streams.decoding import FASTEST, RATE, Video
+from video.streams.frames import Frames, Pixels, Wanted
+from video.streams.sampling import Sampling
 
 
 def open_source(
@@ -40,7 +40,7 @@ def open_source(
             length, and live if it does not.
         stride: of how many frames one is kept.
         shown_rate: frames a second that the net is to be shown, where the film's rate over the
-            stride is another: frames are then chosen by their times (see `video.sampling`).
+            stride is another: frames are then chosen by their times (see `video.streams.sampling`).
         size: height and width to bring the frames to, without cropping; by default those of the
             first frame.
         rate: frames a second, for sources that state neither them nor times.

@@ -6,7 +6,7 @@ for frame in Latest(open_source("rtsp://door/1")): ...
 from collections.abc import Iterator
 from threading import Condition, Thread
 
-from video.frames import Frame
+from video.streams.frames import Frame
 
 
 class Latest(Iterator[Frame]):

@@ -17,9 +17,9 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from core.cells import State
-from video.encoding import EncodedFrame, encoded, encoded_frame
-from video.frames import Frame
-from video.preparation import Preparation
+from video.streams.encoding import EncodedFrame, encoded, encoded_frame
+from video.streams.frames import Frame
+from video.streams.preparation import Preparation
 from video.trained import Trained
 
 

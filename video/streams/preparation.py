@@ -9,7 +9,7 @@ from torch import Tensor
 
 from core.errors import InputError
 from video.config import Config
-from video.frames import Frame, Pixels
+from video.streams.frames import Frame, Pixels
 from vision.encoder import Preprocessing
 
 STILL = 127  # in the picture of what changed, the value of a pixel that did not

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-from video.drawing import columns, paint
-from video.formats import Span
-from video.frames import Pixels
+from video.labels.formats import Span
+from video.pictures.drawing import columns, paint
+from video.streams.frames import Pixels
 
 RECENT = 30.0  # seconds in the strip if those to come are not known
 EMPTY = "#2b2b38"  # the colour where nothing is known

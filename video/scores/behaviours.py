@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from video.metrics import OVERLAPS, f1
-from video.segments import Segment, to_segments
+from video.labels.segments import Segment, to_segments
+from video.scores.metrics import OVERLAPS, f1
 
 Columns = Int[Tensor, "frames classes"]
 

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw
 
-from datasets.fonts import cut, font
 from datasets.images.files import encode
-from video.formats import Span
-from video.segments import to_segments
+from video.labels.formats import Span
+from video.labels.segments import to_segments
+from video.pictures.fonts import cut, font
 
 OKABE_ITO = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00")
 PAPER, INK, GREY, EMPTY = "#ffffff", "#1f1f2b", "#6c6c7c", "#ececf1"

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import InputError
-from video.decisions import decide
-from video.formats import Span
-from video.frames import Frame, Frames
-from video.labelling import Record, follow
-from video.latest import Latest
-from video.outputs import Labelled, tell
-from video.overlay import NOTHING, Overlay
+from video.labels.decisions import decide
+from video.labels.formats import Span
+from video.labels.outputs import Labelled, tell
+from video.labels.probabilities import Record, follow
+from video.pictures.overlay import NOTHING, Overlay
+from video.streams.frames import Frame, Frames
+from video.streams.latest import Latest
 from video.trained import Trained
 
 PATIENCE = 10.0  # seconds between two lines about skipped frames

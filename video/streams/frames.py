@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from core.errors import InputError
-from video.sampling import Sampling
+from video.streams.sampling import Sampling
 
 Pixels = UInt8[np.ndarray, "height width 3"]
 
@@ -28,7 +28,7 @@ class Frame:
     pixels: Pixels
     """RGB."""
     shown: int = 1
-    """How often the net is to be shown it: see `video.sampling`."""
+    """How often the net is to be shown it: see `video.streams.sampling`."""
 
 
 class Wanted(NamedTuple):

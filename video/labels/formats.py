@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from core import files
-from video.segments import Segment, to_segments
+from video.labels.segments import Segment, to_segments
 
 FRAME = 0.04  # seconds that the only frame of a video lasts
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
-from video.formats import Span, csv_text, end
+from video.labels.formats import Span, csv_text, end
 
 EAF = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 SCHEMA = "http://www.w3.org/2001/XMLSchema-instance"

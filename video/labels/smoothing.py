@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from video.segments import Segment, to_labels, to_segments
+from video.labels.segments import Segment, to_labels, to_segments
 
 Labels = Int[Tensor, " frames"]
 

@@ -13,7 +13,7 @@ from typing import cast
 import cv2
 
 from core.errors import InputError
-from video.frames import Frames, Pixels, Wanted
+from video.streams.frames import Frames, Pixels, Wanted
 
 RATE = 25.0  # frames a second where neither the source nor the user states them
 FASTEST = 1000.0  # frames a second; a higher rate is that of a clock

@@ -17,10 +17,10 @@ import numpy as np
 
 from core.files import replace
 from datasets.videos.bouts import NOBODY
-from video.decoding import stated_codec
-from video.drawing import palette
-from video.outputs import Labelled
-from video.overlay import write_copy
+from video.labels.outputs import Labelled
+from video.pictures.drawing import palette
+from video.pictures.overlay import write_copy
+from video.streams.decoding import stated_codec
 
 TEMPLATE = Path(__file__).with_name("review.html")
 PLAYED = {".mp4": ("h264", "avc1"), ".m4v": ("h264", "avc1"), ".webm": ("VP80", "VP90", "vp09")}

@@ -24,13 +24,13 @@ from PIL import Image, ImageDraw
 
 from core.errors import InputError
 from core.files import replacing
-from datasets.fonts import cut, font
-from video.decoding import silence
-from video.drawing import clock, palette
-from video.formats import Span
-from video.frames import Frame, Pixels, resize
-from video.reader import open_source
-from video.strip import Strip
+from video.labels.formats import Span
+from video.pictures.drawing import clock, palette
+from video.pictures.fonts import cut, font
+from video.pictures.strip import Strip
+from video.streams.decoding import silence
+from video.streams.frames import Frame, Pixels, resize
+from video.streams.reader import open_source
 
 CODES = {".webm": "VP80", ".mp4": "mp4v"}
 LEAST_WIDTH = 360  # pixels of a drawn frame

@@ -19,7 +19,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from core.errors import InputError
-from video.segments import Segment, to_segments
+from video.labels.segments import Segment, to_segments
 
 OVERLAPS = (10, 25, 50)  # percent of intersection over union from which on two segments match
 

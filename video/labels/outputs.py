@@ -14,8 +14,8 @@ from torch import Tensor
 
 from core.files import replace
 from core.training.cli import say
-from video import annotation_tools, formats
-from video.formats import Span
+from video.labels import annotation_tools, formats
+from video.labels.formats import Span
 
 KINDS = {
     "csv": ".frames.csv",

@@ -1,0 +1,1 @@
+"""Timelines, overlays and the page for reviewing: labels as they are seen."""

@@ -1,0 +1,1 @@
+"""How near labels come to the truth."""
