@@ -37,7 +37,7 @@ from core.training import cli
 APPS = ("glimpse", "captioning", "video", "sequences")
 GOOD_CODES = (0, 1, 2, 130)
 LATE = (
-    "captioning.overlay",
+    "captioning.pictures.overlay",
     "glimpse.drawing",
     "rich.progress",
     "sequences.addition.drawing",

@@ -26,11 +26,11 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from captioning import page
 from captioning.arguments import Caption
-from captioning.confidence import UNSURE
-from captioning.outputs import Progress, Texts, require_own_page
+from captioning.pictures import page
+from captioning.pictures.outputs import Progress, Texts, require_own_page
 from captioning.prefetch import prefetched
+from captioning.scores.confidence import UNSURE
 from captioning.trained import DEFAULT, Sentence, Trained, open_model
 from core.errors import InputError
 from core.files import make_folder, replace
@@ -274,7 +274,7 @@ def _percent(sentence: Sentence) -> str:
 
 
 def _draw(trained: Trained, captioned: Captioned, target: Path) -> None:
-    from captioning import overlay  # imports matplotlib, which has the font and takes long
+    from captioning.pictures import overlay
 
     best = captioned.sentences[0]
     alphas = None

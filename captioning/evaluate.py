@@ -18,17 +18,17 @@ from rich.console import Console
 from rich.table import Table
 
 from captioning.arguments import Evaluate
-from captioning.confidence import (
+from captioning.data import Part, load, select
+from captioning.scores.confidence import (
     Confidence,
     calibrate,
     is_right,
     mean_log_probability,
     reliability,
 )
-from captioning.content import consensus_words
-from captioning.data import Part, load, select
-from captioning.metrics import Words, scores
-from captioning.neighbours import consensus, nearest, pooled
+from captioning.scores.content import consensus_words
+from captioning.scores.metrics import Words, scores
+from captioning.scores.neighbours import consensus, nearest, pooled
 from captioning.trained import Sentence, Trained, open_model
 from core.errors import InputError
 from core.training import batches, cli, devices

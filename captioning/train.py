@@ -22,7 +22,7 @@ from captioning.evaluate import baselines, calibration, measure, print_scores, r
 from captioning.floors import floors, recognise
 from captioning.model import Captioner
 from captioning.names import Names, names_of
-from captioning.rewards import Rewards
+from captioning.scores.rewards import Rewards
 from captioning.starting import fit_to_encoder, tail_of, take_over
 from captioning.trained import Trained, open_model
 from core import decoding

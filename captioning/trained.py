@@ -15,10 +15,10 @@ import torch
 from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
-from captioning.confidence import UNCALIBRATED, Confidence
 from captioning.config import Config
 from captioning.model import Captioner
 from captioning.names import copying, names_of, replace_words, ruling_out
+from captioning.scores.confidence import UNCALIBRATED, Confidence
 from core.beam import Hypothesis, beam_search
 from core.training import checkpoint
 from datasets.text.vocabulary import Vocabulary, joined
@@ -37,7 +37,7 @@ class Sentence(NamedTuple):
     log_probability: float
     """Of all its words, its end counted as one."""
     confidence: float
-    """The probability that it is right, as calibrated (see `captioning.confidence`)."""
+    """The probability that it is right, as calibrated (see `captioning.scores.confidence`)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,9 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
-from captioning.confidence import Confidence, calibrate, is_right, reliability
-from captioning.content import agreed, consensus_words, content
-from captioning.metrics import CiderD, longest_common_subsequence, scores
+from captioning.scores.confidence import Confidence, calibrate, is_right, reliability
+from captioning.scores.content import agreed, consensus_words, content
+from captioning.scores.metrics import CiderD, longest_common_subsequence, scores
 
 NAMES = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
 CAPTIONS = """

@@ -13,7 +13,7 @@ import pytest
 from describer import CONFIG, call, noise, save_run
 from PIL import Image
 
-from captioning import page
+from captioning.pictures import page
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from captioning.confidence import UNSURE
+from captioning.scores.confidence import UNSURE
 from captioning.trained import DEFAULT, Trained, open_model
 from datasets.images.files import open_picture
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from captioning.neighbours import BATCH, consensus, nearest, pooled
+from captioning.scores.neighbours import BATCH, consensus, nearest, pooled
 
 WORDS = ["a", "dog", "cat", "boy", "red", "ball", "runs", "sits", "on", "grass", "in", "snow"]
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from captioning import overlay
-from captioning.overlay import SIDE
+from captioning.pictures import overlay
+from captioning.pictures.overlay import SIDE
 
 CELLS = 49
 

@@ -19,8 +19,8 @@ import glimpse.export
 import video.__main__
 import video.config
 import video.export
-from captioning.confidence import Confidence
 from captioning.model import Captioner
+from captioning.scores.confidence import Confidence
 from captioning.trained import Trained as TrainedCaptioner
 from core import decoding
 from core.errors import InputError

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from captioning.confidence import Confidence
 from captioning.config import Config
 from captioning.model import Captioner
+from captioning.scores.confidence import Confidence
 from captioning.trained import Trained, open_model
 from core.training import checkpoint, cli
 from core.training.config import to_dict

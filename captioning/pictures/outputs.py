@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from captioning.page import GENERATOR
+from captioning.pictures.page import GENERATOR
 from core.errors import InputError
 from core.files import replace
 

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from captioning.content import content
+from captioning.scores.content import content
 
 UNSURE = 0.5  # confidence below which a sentence is told as unsure
 BINS = 5  # of a reliability table

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captioning.data import Source
-from captioning.metrics import CiderD, Words
+from captioning.scores.metrics import CiderD, Words
 from core.training import batches
 
 Caption = TypeVar("Caption", bound=Words)

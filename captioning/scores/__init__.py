@@ -1,0 +1,1 @@
+"""How good sentences are: against references and copied ones, and how sure one may be of them."""
