@@ -3,8 +3,8 @@
     uv run python -m benchmarks.c_memory    # a line for each way, exit code 1 if one finds
     anything; three minutes
 
-The drivers beside this file run core/engines/c/kernel.c and glimpse/c/rollout.c over many shapes: a
-read or write beyond an array, or of what was never written, is found.
+The drivers beside this file run core/engines/c/kernel.c and glimpse/fast/c/rollout.c over many
+shapes: a read or write beyond an array, or of what was never written, is found.
 
 The first two watch it with this machine's widest vectors and with the narrowest; valgrind, which
 knows no AVX-512, with those of AVX2. What is not installed is said to be missing and counts as

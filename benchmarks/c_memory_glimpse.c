@@ -1,9 +1,9 @@
-/* Runs glimpse/c/rollout.c over random shapes, every array exactly as long as it must be.
+/* Runs glimpse/fast/c/rollout.c over random shapes, every array exactly as long as it must be.
 
    benchmarks/c_memory.py builds and runs it. The last line printed is the number of cases and a sum
    over all results. */
 
-#include "../glimpse/c/rollout.c"
+#include "../glimpse/fast/c/rollout.c"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -38,7 +38,7 @@ APPS = ("glimpse", "captioning", "video", "sequences")
 GOOD_CODES = (0, 1, 2, 130)
 LATE = (
     "captioning.pictures.overlay",
-    "glimpse.drawing",
+    "glimpse.pictures.drawing",
     "rich.progress",
     "sequences.addition.drawing",
     "sequences.translate.matrix",

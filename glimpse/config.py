@@ -152,7 +152,7 @@ class Config:
 
     @property
     def transforms(self) -> tuple[str, ...]:
-        """Return what is done image by image (glimpse/augment.py), in `augment`."""
+        """Return what is done image by image (glimpse/augmentation/transforms.py), in `augment`."""
         return tuple(name for name in self.augment if name != "elastic")
 
     @property

@@ -17,8 +17,8 @@ from datasets.images.boxes import Boxes
 from datasets.images.canvases import Canvas, shift
 from datasets.images.sequences import SequenceCanvas
 from datasets.images.splits import Images, Labelled, Splits
-from glimpse import elastic
-from glimpse.augment import augment_batch, draw
+from glimpse.augmentation import elastic
+from glimpse.augmentation.transforms import augment_batch, draw
 from glimpse.config import Config
 from glimpse.hints import choose_places
 from glimpse.sensor import Batch

@@ -25,13 +25,13 @@ from core.training import cli, devices
 from core.training.config import require_at_least
 from datasets.images.boxes import Boxes
 from datasets.images.splits import Labelled, Splits
-from glimpse import sequences
 from glimpse.arguments import Evaluate
 from glimpse.config import Config
 from glimpse.data import load, load_boxes, load_own
-from glimpse.measures import balanced_accuracy, found, roll_out, share_read
 from glimpse.model import Policy, RecurrentAttention, center, greedy, open_model, random, sampling
-from glimpse.stopping import Trade, curve, trade
+from glimpse.scores import sequences
+from glimpse.scores.measures import balanced_accuracy, found, roll_out, share_read
+from glimpse.scores.stopping import Trade, curve, trade
 
 WIDEST = 20  # classes of a confusion matrix that fits a terminal; JSON always has it
 
@@ -183,7 +183,7 @@ def main(arguments: Evaluate) -> None:
     threshold = saved["extras"].get("stop", {}).get("threshold")
     report = measure(model, images, glimpses, arguments.samples, boxes, threshold)
     if arguments.curve is not None:
-        from glimpse.curves import draw_trades  # imports matplotlib
+        from glimpse.pictures.curves import draw_trades  # imports matplotlib
 
         replace_file(arguments.curve, draw_trades(report.trades, report.stop, f"{part} images"))
     if arguments.json:

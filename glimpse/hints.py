@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from datasets.images.boxes import Boxes
-from glimpse.locators import cell_centres
 from glimpse.model import Policy
+from glimpse.networks.locators import cell_centres
 
 SPREAD = 0.6  # standard deviation of a hint on the map, in cells
 

@@ -17,11 +17,11 @@ slows down that network alone. Adam moves all weights at the same pace, however 
 gradients, and REINFORCE's are the noisiest: with s = 1 the locations saturate in the corners before
 anything is learned.
 
-These are the paper's parts: the glimpse network, g_t, stands in glimpse/glimpse_network.py, and the
-location network, m_t, in glimpse/locators.py. Others take their places by configuration: nets that
-read the patches by convolutions (glimpse/encoders.py, glimpse/strided.py) or are pretrained
-(glimpse/patch_encoders.py), and a coarse view of the whole image or a map to search on
-(glimpse/locators.py).
+These are the paper's parts. In glimpse/networks stand the glimpse network, g_t, in
+glimpse_network.py, and the location network, m_t, in locators.py. Others take their places by
+configuration: nets that read the patches by convolutions (encoders.py, strided.py) or are
+pretrained (patch_encoders.py), and a coarse view of the whole image or a map to search on
+(locators.py).
 """
 
 from collections.abc import Callable
@@ -35,13 +35,13 @@ from torch import Tensor, nn
 from core.cells import CELLS
 from core.training import checkpoint
 from glimpse.config import Config
-from glimpse.encoders import ConvGlimpseNetwork
-from glimpse.glimpse_network import GlimpseNetwork
-from glimpse.locators import LocationNetwork, ScanLocation, make_locator
-from glimpse.patch_encoders import EncoderGlimpseNetwork
-from glimpse.rollout import Network, has_hooks, serves
+from glimpse.fast.rollout import Network, has_hooks, serves
+from glimpse.networks.encoders import ConvGlimpseNetwork
+from glimpse.networks.glimpse_network import GlimpseNetwork
+from glimpse.networks.locators import LocationNetwork, ScanLocation, make_locator
+from glimpse.networks.patch_encoders import EncoderGlimpseNetwork
+from glimpse.networks.strided import StridedGlimpseNetwork
 from glimpse.sensor import Batch, Retina
-from glimpse.strided import StridedGlimpseNetwork
 
 DEFAULT = Path(__file__).parent / "default.pt"
 """The model of this package, which finds defects of circuit boards (glimpse/MODEL_CARD.md)."""
@@ -137,7 +137,7 @@ class RecurrentAttention(nn.Module):
         """Look `glimpses` times where `policy` says, and classify after every glimpse.
 
         No gradient runs through a location into the patch seen there. Where it can,
-        glimpse/rollout.py computes the same faster.
+        glimpse/fast/rollout.py computes the same faster.
 
         Raises `ValueError` for images with other channels than the model's.
         """
@@ -171,7 +171,7 @@ class RecurrentAttention(nn.Module):
         return [*layers, self.glimpse.what, self.glimpse.where, self.glimpse.combine]
 
     def _is_standard(self) -> bool:
-        """Return whether no part was replaced by one that glimpse/rollout.py does not know."""
+        """Return whether no part was replaced by one that glimpse/fast/rollout.py does not know."""
         parts = [
             type(self.glimpse) is GlimpseNetwork,
             type(self.retina) is Retina,
@@ -181,7 +181,7 @@ class RecurrentAttention(nn.Module):
         return all(parts) and not has_hooks(self.glimpse)
 
     def _network(self, scan: Float[Tensor, "glimpses batch 2"] | None) -> Network:
-        """Return the tensors that glimpse/rollout.py computes with."""
+        """Return the tensors that glimpse/fast/rollout.py computes with."""
         return Network(
             cell=self.recurrent,
             location=(self.location.weight, self.location.bias),

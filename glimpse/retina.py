@@ -17,8 +17,8 @@ from torch import Tensor
 from core.files import replace
 from datasets.images import digits
 from datasets.images.files import to_tensor
-from glimpse.page import GREY, INK, Page
-from glimpse.scanpath import to_picture
+from glimpse.pictures.page import GREY, INK, Page
+from glimpse.pictures.scanpath import to_picture
 from glimpse.sensor import Retina
 
 LOCATION = (0.3, -0.2)

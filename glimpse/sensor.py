@@ -25,7 +25,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from core.errors import InputError
-from glimpse import compiled
+from glimpse.fast import compiled
 
 Batch = Shaped[Tensor, "batch channels height width"] | Sequence[Tensor]
 """Images of one size as one tensor, or of several sizes as a list of [channels, height, width]."""
@@ -45,7 +45,7 @@ class Retina(nn.Module):
     `width` is `size` unless it is given: a cell of the finest patch is then one pixel.
 
     Call `prepare` once for a batch of images, then the retina for each glimpse. Images of bytes in
-    CPU memory are read by C, with nothing to prepare (glimpse/c/sensor.c). Of others, integral
+    CPU memory are read by C, with nothing to prepare (glimpse/fast/c/sensor.c). Of others, integral
     images are prepared (Crow 1984): four look-ups a cell, however wide it is. Both give the same
     bits. No gradient runs through the retina.
 

@@ -28,7 +28,7 @@ from datasets.images.files import find_pictures, name_outputs, open_picture, to_
 from datasets.images.folders import letterbox
 from glimpse.arguments import Show
 from glimpse.model import DEFAULT, RecurrentAttention, greedy, open_model, sampling
-from glimpse.scanpath import Scanpath, follow
+from glimpse.pictures.scanpath import Scanpath, follow
 from glimpse.sensor import Batch
 
 MOST_GLIMPSES = 64  # that can be drawn legibly
@@ -242,7 +242,7 @@ def _find(images: Sequence[Path]) -> tuple[list[Path], bool]:
 
 
 def _draw(looked: Looked, target: Path, *, gif: bool) -> list[Path]:
-    from glimpse import drawing  # imports matplotlib, which takes seconds
+    from glimpse.pictures import drawing
 
     path = looked.path
     caption = looked.file.name

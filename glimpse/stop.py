@@ -15,7 +15,7 @@ from glimpse.arguments import Stop
 from glimpse.data import load
 from glimpse.evaluate import probabilities
 from glimpse.model import greedy, open_model
-from glimpse.stopping import choose, curve
+from glimpse.scores.stopping import choose, curve
 
 
 def main(arguments: Stop) -> None:

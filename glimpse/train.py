@@ -21,14 +21,15 @@ from core.training.loop import fit
 from datasets.images.boxes import Boxes
 from datasets.images.folders import describe_sizes
 from datasets.images.splits import Labelled, Splits
-from glimpse import objective, sequences
+from glimpse import objective
 from glimpse.config import Config
 from glimpse.data import TrainingBatches, load, load_boxes
 from glimpse.evaluate import accuracy, measure, probabilities, tables, test_part
 from glimpse.hints import empty_classes, guided, search_loss
 from glimpse.model import RecurrentAttention, greedy, open_model, stochastic
-from glimpse.patch_encoders import EncoderGlimpseNetwork
-from glimpse.scanpath import follow
+from glimpse.networks.patch_encoders import EncoderGlimpseNetwork
+from glimpse.pictures.scanpath import follow
+from glimpse.scores import sequences
 from glimpse.sensor import Batch
 
 PICTURES = 6  # validation images whose scanpaths are drawn at the end, one a class
@@ -150,7 +151,7 @@ def describe(splits: Splits, config: Config) -> str:
 
 def draw(model: RecurrentAttention, images: Labelled, folder: Path) -> Path:
     """Write the scanpaths on the first image of each of a few classes; return the file."""
-    from glimpse import drawing  # imports matplotlib
+    from glimpse.pictures import drawing
 
     labels = images.labels.view(len(images), -1)[:, 0].tolist()
     firsts = [labels.index(label) for label in sorted(set(labels))][:PICTURES]

@@ -135,7 +135,7 @@ def stepping(made: Made, backend: Recorder | None) -> Callable[[int], None]:
 def _steps_in_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU: what is compiled for a CPU does not show the recorder what it does."""
     monkeypatch.setattr("core.engines.c.binding.library", lambda: None)
-    monkeypatch.setattr("glimpse.compiled.library", lambda: None)
+    monkeypatch.setattr("glimpse.fast.compiled.library", lambda: None)
 
 
 @pytest.mark.parametrize("name", STEPS)

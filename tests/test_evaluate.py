@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from glimpse import evaluate, measures
+from glimpse import evaluate
 from glimpse.config import Config
 from glimpse.data import load
 from glimpse.model import RecurrentAttention
+from glimpse.scores import measures
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import torch
 from core.errors import InputError
 from core.training.config import LoopConfig
 from datasets.images.splits import Images
-from glimpse import elastic
+from glimpse.augmentation import elastic
 from glimpse.config import Config
 from glimpse.data import TrainingBatches
 

@@ -11,7 +11,7 @@ from core.errors import InputError
 from core.training import checkpoint
 from glimpse.config import Config
 from glimpse.model import RecurrentAttention, greedy, open_model
-from glimpse.patch_encoders import EncoderGlimpseNetwork
+from glimpse.networks.patch_encoders import EncoderGlimpseNetwork
 from vision.encoder import make_encoder
 
 SMALL = Config(what="lite0", patch=32, scales=2, what_units=8, where_units=4, glimpse_units=8)

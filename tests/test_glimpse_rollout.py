@@ -9,8 +9,8 @@ from torch import nn
 
 from core.cells import RNNCell
 from glimpse import objective
-from glimpse.glimpse_network import GlimpseNetwork
 from glimpse.model import RecurrentAttention, center, greedy, stochastic
+from glimpse.networks.glimpse_network import GlimpseNetwork
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_steps_in_c_are_those_in_torch(changes, threads, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     for served in (True, False):
         if not served:
-            monkeypatch.setattr("glimpse.compiled.library", lambda: None)
+            monkeypatch.setattr("glimpse.fast.compiled.library", lambda: None)
         episode = model.rollout(images, SMALL.glimpses, policy)
         found.append(
             (*episode, gradients(model, objective.loss(episode, labels, std=0.3, weight=0.7)[0]))
@@ -76,7 +76,7 @@ def fast_and_plain(model, images, glimpses, policy, monkeypatch):
     fast = model.rollout(images, glimpses, policy)
     assert "GlimpseNetwork" in graph_names(fast.logits)
     with monkeypatch.context() as patched:
-        patched.setattr("glimpse.compiled.library", lambda: None)
+        patched.setattr("glimpse.fast.compiled.library", lambda: None)
         plain = model.rollout(images, glimpses, policy)
     assert "GlimpseNetwork" not in graph_names(plain.logits)
     return fast, plain

@@ -9,8 +9,8 @@ import torch
 from core.errors import InputError
 from glimpse import objective
 from glimpse.config import Config
-from glimpse.locators import tile_grid, tiles
 from glimpse.model import RecurrentAttention, greedy, stochastic
+from glimpse.networks.locators import tile_grid, tiles
 
 
 def test_tiles_lie_side_by_side_nearest_first():

@@ -10,12 +10,12 @@ from core.errors import InputError
 from datasets.images import boxes as tables
 from datasets.images.splits import Images
 from glimpse import hints
-from glimpse.augment import augment
+from glimpse.augmentation.transforms import augment
 from glimpse.config import Config
 from glimpse.data import TrainingBatches
-from glimpse.encoders import coarse_view
-from glimpse.locators import BeliefMap, cell_centres, peak
 from glimpse.model import RecurrentAttention, greedy, stochastic
+from glimpse.networks.encoders import coarse_view
+from glimpse.networks.locators import BeliefMap, cell_centres, peak
 from glimpse.presets import SEARCH
 from glimpse.train import Learner
 

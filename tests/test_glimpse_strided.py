@@ -9,7 +9,7 @@ from small_glimpse import SMALL, make
 from core.errors import InputError
 from glimpse import objective
 from glimpse.model import RecurrentAttention, greedy, stochastic
-from glimpse.strided import StridedGlimpseNetwork
+from glimpse.networks.strided import StridedGlimpseNetwork
 
 STRIDED = {"what": "strided", "filters": 4, "patch": 6}
 

@@ -1,6 +1,7 @@
 """The floors of the house: which module may import which."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,8 @@ MAY_IMPORT = {
 }
 SLOW = {"torch", "torchvision", "numpy", "cv2", "PIL", "sklearn", "matplotlib"}
 """Packages that --help must not wait for."""
+MOST_MODULES = 22
+"""In a folder. Where there are more, it is two rooms."""
 
 
 def find_modules() -> dict[str, Path]:
@@ -113,6 +116,13 @@ def test_help_waits_for_no_slow_package() -> None:
         for name in all_needs(module):
             slow = {top.split(".")[0] for top in imported(name)} & SLOW
             assert not slow, f"{module} imports {name}, which imports {slow}"
+
+
+def test_no_folder_is_a_wall_of_files() -> None:
+    counts = Counter(file.parent for file in MODULES.values())
+    assert len(counts) > 20
+    for folder, count in counts.items():
+        assert count <= MOST_MODULES, folder
 
 
 def test_every_package_says_that_it_is_typed() -> None:

@@ -10,8 +10,9 @@ import torch
 from looker import CLASSES, SIDE, call, episode, make_model, random_picture, save_run
 from PIL import Image, ImageSequence
 
-from glimpse import drawing, retina
-from glimpse.scanpath import Scanpath, follow, seen_so_far, to_picture
+from glimpse import retina
+from glimpse.pictures import drawing
+from glimpse.pictures.scanpath import Scanpath, follow, seen_so_far, to_picture
 from glimpse.sensor import Retina
 
 GREY = 77  # a colour that is nowhere else in a drawing

@@ -17,7 +17,7 @@ def patches_by(method, retina, images, locations):
     """What the retina sees, by one of the `METHODS`."""
     with pytest.MonkeyPatch.context() as patched:
         if method != "in C":
-            patched.setattr("glimpse.compiled.library", lambda: None)
+            patched.setattr("glimpse.fast.compiled.library", lambda: None)
         prepared = retina.prepare(images)
         assert (prepared.sums is None) == (method == "in C" and images.dtype == torch.uint8)
         return retina(prepared, locations)
@@ -91,7 +91,7 @@ def test_location_convention_is_x_then_y_from_the_top_left():
 def test_integral_survives_a_sum_that_wraps_around(monkeypatch):
     image = torch.full((1, 1, 4096, 4096), 255, dtype=torch.uint8)  # sums to 4.3e9, beyond int32
     image[..., 4090:, 4090:] = 0
-    monkeypatch.setattr("glimpse.compiled.library", lambda: None)
+    monkeypatch.setattr("glimpse.fast.compiled.library", lambda: None)
     sensor = Retina(8, 3, 2.0)
     prepared = sensor.prepare(image)
     assert prepared.sums is not None

@@ -13,10 +13,11 @@ from small_glimpse import SMALL, make
 from core.errors import InputError
 from datasets.images.sequences import SequenceCanvas, read
 from datasets.images.splits import Images
-from glimpse import objective, sequences
+from glimpse import objective
 from glimpse.data import TrainingBatches
 from glimpse.model import stochastic
-from glimpse.scanpath import follow
+from glimpse.pictures.scanpath import follow
+from glimpse.scores import sequences
 
 CLASSES = tuple("abcde")
 SEQUENCE = ["--preset", "sequence-digits", *TOY, "--glimpses", 2]

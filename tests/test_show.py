@@ -91,7 +91,8 @@ def test_what_a_picture_was_brought_to_is_told_in_a_line(
 
 def test_the_drawing_shows_what_the_model_was_shown(run: Path, monkeypatch: pytest.MonkeyPatch):
     shown = []
-    monkeypatch.setattr("glimpse.drawing.still", lambda path, name: shown.append(path) or b"")
+    still = "glimpse.pictures.drawing.still"
+    monkeypatch.setattr(still, lambda path, name: shown.append(path) or b"")
     sharp = random_picture(90, 90)
     sharp.save("sharp.png")
     assert call(run, "sharp.png") == 0

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from glimpse.config import Config
-from glimpse.encoders import coarse_view, convolution
-from glimpse.locators import peak
+from glimpse.networks.encoders import coarse_view, convolution
+from glimpse.networks.locators import peak
 from glimpse.sensor import Batch
 
 

@@ -23,7 +23,7 @@ from core.training.loop import evaluating, fit
 from datasets.images.splits import Labelled
 from glimpse.config import Config
 from glimpse.data import TrainingBatches, load
-from glimpse.measures import BATCH
+from glimpse.scores.measures import BATCH
 from glimpse.sensor import Batch
 from glimpse.teacher.model import Teacher
 

@@ -2,7 +2,7 @@
 
 Two convolutions, each with a stride of 2, are shared by the scales. Strides in place of pooling,
 and channels as the last dimension in memory, make it several times as fast on a CPU as
-`glimpse.encoders.ConvGlimpseNetwork` (benchmarks/RESULTS.md).
+`glimpse.networks.encoders.ConvGlimpseNetwork` (benchmarks/RESULTS.md).
 """
 
 import torch
@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from glimpse.config import Config
-from glimpse.encoders import convolution
-from glimpse.glimpse_network import GlimpseNetwork
+from glimpse.networks.encoders import convolution
+from glimpse.networks.glimpse_network import GlimpseNetwork
 
 
 class StridedGlimpseNetwork(GlimpseNetwork):

@@ -3,8 +3,8 @@
     g_t = relu(W_g [relu(W_what rho_t), relu(W_where l_t)])
 
 `GlimpseNetwork` is the paper's: rho_t are the pixels of the patches. Other nets inherit the
-equation and read the patches first; rho_t are then their features (glimpse/encoders.py,
-glimpse/strided.py, glimpse/patch_encoders.py).
+equation and read the patches first; rho_t are then their features (encoders.py, strided.py and
+patch_encoders.py in this folder).
 """
 
 import torch

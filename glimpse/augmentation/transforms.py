@@ -8,7 +8,7 @@ the whole batch whichever of its rows are made.
     scale     0.8 to 1.25 times as large
     colour    brightness, contrast and (RGB) saturation 0.7 to 1.3 times as strong
 
-`elastic`, which changes a whole batch at once, stands in glimpse/elastic.py.
+`elastic`, which changes a whole batch at once, stands in glimpse/augmentation/elastic.py.
 """
 
 from collections.abc import Sequence

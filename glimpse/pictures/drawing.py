@@ -16,8 +16,8 @@ from matplotlib.patheffects import Normal, Stroke
 from PIL import Image
 
 from datasets.images.files import encode
-from glimpse.page import GREY, INK, Page, shorten
-from glimpse.scanpath import Scanpath, seen_so_far, to_picture
+from glimpse.pictures.page import GREY, INK, Page, shorten
+from glimpse.pictures.scanpath import Scanpath, seen_so_far, to_picture
 
 UNSEEN, RIGHT, WRONG = "#e4e4ee", "#2a7f62", "#c1121f"
 SHADES = LinearSegmentedColormap.from_list("shades", ["#f5f5f9", "#b4b4cc", INK])

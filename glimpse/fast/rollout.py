@@ -23,9 +23,9 @@ from core.cell import Cell
 from core.cells import LSTMCell, RNNCell
 from core.engines import bptt
 from core.engines.c.passes import CompiledTape
-from glimpse import compiled
-from glimpse.compiled import Linear
-from glimpse.locators import LocationNetwork, ScanLocation
+from glimpse.fast import compiled
+from glimpse.fast.compiled import Linear
+from glimpse.networks.locators import LocationNetwork, ScanLocation
 
 aten = torch.ops.aten
 

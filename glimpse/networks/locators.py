@@ -32,7 +32,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from glimpse.config import Config
-from glimpse.encoders import CONTEXT_FILTERS, ContextNetwork
+from glimpse.networks.encoders import CONTEXT_FILTERS, ContextNetwork
 from glimpse.sensor import Batch, Retina, half_sizes
 
 

@@ -3,11 +3,11 @@
    Here stand the location network and the glimpse network; the recurrent step is that of
    core/engines/c/kernel.c. Weights are packed once, in the order in which they are read. Rows
    (images) are independent, so threads divide them among themselves, and the results do not depend
-   on the number of threads. glimpse/compiled.py compiles and calls this file. */
+   on the number of threads. glimpse/fast/compiled.py compiles and calls this file. */
 
 #include <math.h>
 
-#include "../../core/engines/c/product.h"
+#include "../../../core/engines/c/product.h"
 #include "sensor.c"
 
 typedef struct { /* W x + b; W is [out, in] */

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from datasets.images.sequences import END
 from glimpse.model import Policy, RecurrentAttention, greedy
+from glimpse.scores.stopping import last_glimpses
 from glimpse.sensor import Batch, half_sizes
-from glimpse.stopping import last_glimpses
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
    A patch is cut into strips of cells. The rows of a strip are added up first, many columns at
    once; then each cell adds up its columns. Sums are integers, so the means are exact. Only the
-   pixels of the patches are read: the cost does not grow with the image. glimpse/compiled.py
+   pixels of the patches are read: the cost does not grow with the image. glimpse/fast/compiled.py
    compiles and calls this file. */
 
 #include <stdint.h>

@@ -1,4 +1,4 @@
-"""Calls glimpse/c/rollout.c on tensors; it is compiled at first use (`core.engines.c.build`)."""
+"""Calls c/rollout.c, here, on tensors; it is compiled at first use (`core.engines.c.build`)."""
 
 import ctypes
 import functools

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from core.errors import InputError
 from glimpse.config import Config
-from glimpse.glimpse_network import GlimpseNetwork
+from glimpse.networks.glimpse_network import GlimpseNetwork
 from vision.encoder import make_encoder, preprocessing_of
 from vision.options import FROM_SCRATCH
 

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from glimpse.config import Config
-from glimpse.glimpse_network import GlimpseNetwork
+from glimpse.networks.glimpse_network import GlimpseNetwork
 from glimpse.sensor import Batch
 
 CONTEXT_FILTERS = 32

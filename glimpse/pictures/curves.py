@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from datasets.images.files import encode
-from glimpse.page import GREY, INK
-from glimpse.stopping import Trade
+from glimpse.pictures.page import GREY, INK
+from glimpse.scores.stopping import Trade
 
 
 def draw_trades(trades: Sequence[Trade], stop: Trade | None, title: str) -> bytes:

@@ -1,0 +1,1 @@
+"""Training images changed at random: turned, flipped, scaled, coloured, bent."""

@@ -1,0 +1,1 @@
+"""Scanpaths and curves, computed and drawn."""
