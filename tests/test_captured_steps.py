@@ -102,6 +102,7 @@ STEPS: dict[str, Callable[[], Made]] = {
     "glimpse, lstm on canvases": lambda: glimpse_model(
         cell="lstm", scales=2, canvas=(20, 20), clutter=2
     ),
+    "glimpse, a scan": lambda: glimpse_model(locator="scan", augment=("elastic",)),
     "captioning": describing,
     "captioning, pooled gru": lambda: describing(attention=False, cell="gru"),
     "video": lambda: labelling(pixels=False),
