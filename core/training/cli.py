@@ -1,7 +1,7 @@
 """What every command shares: verbs, flags, and errors that are one line and an exit code.
 
-    COMMANDS = {"show": Command("draw where a trained model looks", Show)}    # glimpse/commands.py
-    cli.main("glimpse", COMMANDS)                                             # glimpse/__main__.py
+    COMMANDS = {"show": Command("draw where a trained model looks", Show)}    # glimpse/__main__.py
+    cli.main("glimpse", COMMANDS)
 
 `Show` is a dataclass whose fields are the flags; the command's work is `main(arguments)` in
 glimpse/show.py. Flags are parsed before that file, and with it torch, is imported: --help and
