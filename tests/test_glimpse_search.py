@@ -94,7 +94,7 @@ def test_a_coarse_view_moves_the_first_glimpse_of_the_paper_s_locator():
     images[1] //= 4
     first = model.rollout(images, 2, greedy).locations[0]
     memory = model.location.start(images)
-    torch.testing.assert_close(first, torch.tanh(config.location_scale * memory))
+    torch.testing.assert_close(first, torch.tanh(config.location_scale * memory[:, 0]))
     assert (first[0] - first[1]).abs().max() > 1e-4
 
 
