@@ -190,7 +190,7 @@ class TrainingBatches:
         rows: slice,
         generator: torch.Generator,
     ) -> UInt8[Tensor, "batch most channels height width"]:
-        """Return the images of sequences, distorted likewise, each in a way of its own."""
+        """Return the images of sequences, each distorted in a way of its own, if asked for."""
         if "elastic" not in self.config.augment:
             return pieces
         batch = self.config.loop.batch
