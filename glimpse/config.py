@@ -13,6 +13,7 @@ from core.training.config import (
 )
 
 Augmentation = Literal["turns", "flips", "scale", "colour", "elastic"]
+Rewarded = Literal["every", "last"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,11 @@ class Config:
     """Factor in front of the location network's output; the smaller, the slower it learns."""
     reinforce: float = 0.2
     """Weight of the REINFORCE term with standardised advantages; it decays as the std squared."""
+
+    rewarded: Rewarded = field(default="every", metadata={"added": True})
+    """Glimpses after which the right class is rewarded: `every` one, or the `last` alone, which
+    leaves the policy time to see more.
+    """
 
     loop: LoopConfig = field(default_factory=LoopConfig)
     """The training loop."""

@@ -6,6 +6,7 @@
 
     r_t = p_t(y)                   reward: the probability of the right class y
     R_t = mean of r_t .. r_T       return: what came of looking at l_t and of all glimpses after it
+          or r_T                   (`rewarded` "last", as in the paper)
     b_t = sigmoid(logit p_{t-1}(y) + (V_b h_{t-1})_y)   expected return, in [0, 1] (p_0: a guess)
     A_t = R_t - b_t                advantage
     A'_t = A_t / rms(A)            in units of its root mean square over the batch
@@ -14,7 +15,8 @@ The paper predicts the class once, after the last glimpse, and rewards a right a
 it is predicted at every glimpse, so any number of glimpses can be used, and the reward is its
 probability, which varies less than right or wrong. As the network learns, it is nearly sure of most
 images and advantages shrink to hundredths; in units of their root mean square the policy goes on
-learning. A baseline may know all that does not depend on l_t: the right class, and how probable it
+learning. A reward at every glimpse makes the policy hurry: it finds the most telling place first. A
+reward at the last alone makes it see the most in the end. A baseline may know all that does not depend on l_t: the right class, and how probable it
 was before (Pinto et al. 2018, asymmetric actor-critic). It then accounts for half of the variance
 of R; the paper's, which knows the state alone, for a tenth (all measured: benchmarks/RESULTS.md).
 Which term trains which part:
@@ -42,13 +44,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.training import distributed
+from glimpse.config import Rewarded
 from glimpse.model import Episode
 
 MOST_PROBABLE = math.exp(-1e-3)  # p is clamped to this: the logit of 1 is infinite
 
 
-def returns(rewards: Float[Tensor, "glimpses batch"]) -> Float[Tensor, "glimpses batch"]:
-    """Return R_t, the mean of the rewards from glimpse t on."""
+def returns(
+    rewards: Float[Tensor, "glimpses batch"], rewarded: Rewarded
+) -> Float[Tensor, "glimpses batch"]:
+    """Return R_t: the mean of the rewards from glimpse t on, or the last of them."""
+    if rewarded == "last":
+        return rewards[-1:].expand_as(rewards)
     steps = torch.arange(len(rewards), 0, -1, device=rewards.device)
     return rewards.flip(0).cumsum(0).flip(0) / steps[:, None]
 
@@ -92,7 +99,11 @@ def by_symbol(
 
 
 def terms(
-    episode: Episode, labels: Int[Tensor, " batch"], *, std: Float[Tensor, ""] | float
+    episode: Episode,
+    labels: Int[Tensor, " batch"],
+    *,
+    std: Float[Tensor, ""] | float,
+    rewarded: Rewarded = "every",
 ) -> dict[str, Float[Tensor, ""]]:
     """Return the three terms of L, unweighted, each a mean over glimpses and batch.
 
@@ -106,7 +117,7 @@ def terms(
     ).view(glimpses, batch)
     rewards = (-cross_entropy.detach()).exp()
     baselines = episode.baselines.gather(-1, targets[..., None]).squeeze(-1)
-    advantages = returns(rewards) - expected_returns(rewards, baselines, classes)
+    advantages = returns(rewards, rewarded) - expected_returns(rewards, baselines, classes)
     standardized = advantages.detach() / rms(advantages.detach())
     squares = (episode.sampled.detach() - episode.means).square().sum(-1)
     log_density = -squares / (2 * std**2)
@@ -123,6 +134,7 @@ def loss(
     *,
     std: Float[Tensor, ""] | float,
     weight: Float[Tensor, ""] | float,
+    rewarded: Rewarded = "every",
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
     """Return L and the metrics: its cross-entropy and baseline terms, and the final accuracy.
 
@@ -130,7 +142,7 @@ def loss(
     """
     if labels.ndim == 2:
         episode, labels = by_symbol(episode, labels)
-    term = terms(episode, labels, std=std)
+    term = terms(episode, labels, std=std, rewarded=rewarded)
     total = term["cross_entropy"] + weight * term["reinforce"] + term["baseline"]
     accuracy = (episode.logits[-1].argmax(-1) == labels).float().mean()
     return total, {

@@ -63,7 +63,9 @@ class Learner(RecurrentAttention):
             policy = guided(places, policy)
         episode = self.rollout(images, len(noise), policy)
         weight = self.config.reinforce * std_left**2
-        loss, metrics = objective.loss(episode, labels, std=std, weight=weight)
+        loss, metrics = objective.loss(
+            episode, labels, std=std, weight=weight, rewarded=self.config.rewarded
+        )
         if boxes is None or episode.memories is None:
             return loss, metrics
         empty = None if self.empty is None else self.empty[labels]

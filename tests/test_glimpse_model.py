@@ -148,7 +148,21 @@ def test_the_loss_is_the_sum_of_its_terms():
 
 def test_returns_are_means_of_what_follows():
     rewards = torch.tensor([[1.0], [0.0], [0.5]])
-    torch.testing.assert_close(objective.returns(rewards), torch.tensor([[0.5], [0.25], [0.5]]))
+    means = objective.returns(rewards, "every")
+    torch.testing.assert_close(means, torch.tensor([[0.5], [0.25], [0.5]]))
+
+
+def test_glimpses_are_rewarded_for_the_last_alone():
+    model, images, labels, noise = make()
+    episode = model.rollout(images, SMALL.glimpses, stochastic(noise, 0.3))
+    p = episode.logits.softmax(-1)[:, torch.arange(BATCH), labels]
+    advantages = (p[-1] - plain_expectations(episode.baselines, p, labels)).detach()
+    unit = (advantages**2).mean().sqrt() + 1e-3
+    squares = (episode.sampled - episode.means).square().sum(-1)
+    terms = objective.terms(episode, labels, std=0.3, rewarded="last")
+    expected = (advantages / unit * squares / (2 * 0.3**2)).mean()
+    torch.testing.assert_close(terms["reinforce"], expected)
+    torch.testing.assert_close(terms["baseline"], (advantages**2).mean())
 
 
 def test_policies():
