@@ -146,58 +146,75 @@ class TrainingBatches:
         self, step: int, indices: Int[Tensor, " batch"], rows: slice, generator: torch.Generator
     ) -> tuple[Batch, Tensor]:
         """Return these images, shifted or on canvases if the configuration says so; the labels."""
-        source = self.source
-        labels = source.labels[indices]
-        size = self.config.loop.batch
-        most = self.config.shift
+        labels = self.source.labels[indices]
         canvas = make_canvas(self.config)
         if isinstance(canvas, SequenceCanvas):
-            images = _of_one_size(source).images
-            share = self.config.grown(step)
-            if share < 1:
-                canvas = canvas.grown((images.shape[2], images.shape[3]), share)
-            layout = canvas.draw(images, size, generator)[rows]
-            labels = canvas.label(source.labels, len(source.classes), indices, layout)
-            pieces = canvas.choose(images, indices, layout)
-            pieces = self._distorted_pieces(pieces, rows, generator)
-            return canvas.paint(pieces, layout), labels
+            return self._sequences(canvas, step, indices, rows, generator)
         if canvas is not None:
-            images = _of_one_size(source).images
-            layout = canvas.draw(images, size, generator)[rows]
-            placed = self._distorted(images[indices], rows, generator)
-            assert isinstance(placed, Tensor)
-            return canvas.paint(images, indices, layout, placed), labels
-        images = self._distorted(source.fetch(indices), rows, generator)
-        if not most:
-            return images, labels
-        device = source.labels.device
-        offsets = torch.randint(-most, most + 1, (size, 2), generator=generator, device=device)
-        if isinstance(images, Tensor):
-            return shift(images, offsets[rows], most), labels
-        pairs = zip(images, offsets[rows], strict=True)
-        return [shift(image[None], offset[None], most)[0] for image, offset in pairs], labels
+            return self._canvases(canvas, indices, rows, generator), labels
+        images = self._distorted(self.source.fetch(indices), rows, generator)
+        return self._shifted(images, rows, generator), labels
 
-    def _distorted(self, images: Batch, rows: slice, generator: torch.Generator) -> Batch:
-        """Return these images, elastically distorted if the configuration says so."""
-        if "elastic" not in self.config.augment:
-            return images
-        draws = elastic.draw(self.config.loop.batch, generator)[rows]
-        return elastic.distort_each(images, draws)
-
-    def _distorted_pieces(
+    def _sequences(
         self,
-        pieces: UInt8[Tensor, "batch most channels height width"],
+        canvas: SequenceCanvas,
+        step: int,
+        indices: Int[Tensor, " batch"],
         rows: slice,
         generator: torch.Generator,
-    ) -> UInt8[Tensor, "batch most channels height width"]:
-        """Return the images of sequences, each distorted in a way of its own, if asked for."""
+    ) -> tuple[UInt8[Tensor, "batch channels height width"], Int[Tensor, "batch symbols"]]:
+        """Return canvases of sequences, which grow with the steps, and their labels."""
+        source = _of_one_size(self.source)
+        share = self.config.grown(step)
+        if share < 1:
+            canvas = canvas.grown((source.images.shape[2], source.images.shape[3]), share)
+        layout = canvas.draw(source.images, self.config.loop.batch, generator)[rows]
+        labels = canvas.label(source.labels, len(source.classes), indices, layout)
+        chosen = canvas.choose(source.images, indices, layout)
+        most = chosen.shape[1]
+        flat = self._distorted(chosen.flatten(0, 1), rows, generator, most)
+        assert isinstance(flat, Tensor)
+        return canvas.paint(flat.unflatten(0, (-1, most)), layout), labels
+
+    def _canvases(
+        self,
+        canvas: Canvas,
+        indices: Int[Tensor, " batch"],
+        rows: slice,
+        generator: torch.Generator,
+    ) -> UInt8[Tensor, "batch channels height width"]:
+        """Return each image on a canvas of its own."""
+        images = _of_one_size(self.source).images
+        layout = canvas.draw(images, self.config.loop.batch, generator)[rows]
+        placed = self._distorted(images[indices], rows, generator)
+        assert isinstance(placed, Tensor)
+        return canvas.paint(images, indices, layout, placed)
+
+    def _shifted(self, images: Batch, rows: slice, generator: torch.Generator) -> Batch:
+        """Return the images, each moved by a few pixels if the configuration says so."""
+        most = self.config.shift
+        if not most:
+            return images
+        shape = self.config.loop.batch, 2
+        device = self.source.labels.device
+        offsets = torch.randint(-most, most + 1, shape, generator=generator, device=device)[rows]
+        if isinstance(images, Tensor):
+            return shift(images, offsets, most)
+        pairs = zip(images, offsets, strict=True)
+        return [shift(image[None], offset[None], most)[0] for image, offset in pairs]
+
+    def _distorted(
+        self, images: Batch, rows: slice, generator: torch.Generator, each: int = 1
+    ) -> Batch:
+        """Return the images, `each` of a row, elastically distorted if the configuration says so.
+
+        Every image is distorted in a way of its own.
+        """
         if "elastic" not in self.config.augment:
-            return pieces
+            return images
         batch = self.config.loop.batch
-        most = pieces.shape[1]
-        draws = elastic.draw(batch * most, generator).unflatten(0, (batch, most))[rows]
-        distorted = elastic.distort(pieces.flatten(0, 1), draws.flatten(0, 1))
-        return distorted.unflatten(0, (-1, most))
+        draws = elastic.draw(batch * each, generator).unflatten(0, (batch, each))[rows]
+        return elastic.distort_each(images, draws.flatten(0, 1))
 
 
 def _of_one_size(images: Labelled) -> Images:

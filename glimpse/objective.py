@@ -13,12 +13,13 @@
 
 The paper predicts the class once, after the last glimpse, and rewards a right answer with 1. Here
 it is predicted at every glimpse, so any number of glimpses can be used, and the reward is its
-probability, which varies less than right or wrong. As the network learns, it is nearly sure of most
-images and advantages shrink to hundredths; in units of their root mean square the policy goes on
-learning. A reward at every glimpse makes the policy hurry: it finds the most telling place first. A
-reward at the last alone makes it see the most in the end. A baseline may know all that does not depend on l_t: the right class, and how probable it
-was before (Pinto et al. 2018, asymmetric actor-critic). It then accounts for half of the variance
-of R; the paper's, which knows the state alone, for a tenth (all measured: benchmarks/RESULTS.md).
+probability, which varies less than right or wrong. A reward at every glimpse makes the policy
+hurry: it finds the most telling place first. A reward at the last alone makes it see the most in
+the end. As the network learns, it is nearly sure of most images and advantages shrink to
+hundredths; in units of their root mean square the policy goes on learning. A baseline may know all
+that does not depend on l_t: the right class, and how probable it was before (Pinto et al. 2018,
+asymmetric actor-critic). It then accounts for half of the variance of R; the paper's, which knows
+the state alone, for a tenth (all measured: benchmarks/RESULTS.md).
 Which term trains which part:
 
     part               cross-entropy   REINFORCE   baseline
