@@ -98,7 +98,8 @@ static void run_case(shape s) {
     l.W = W, l.b_W = batch % 2 ? b_W : NULL, l.h_end = h_end, l.c_end = c_end, l.dout = dout;
     if (begins || s.given != AT_ONCE) l.h_start = h_start, l.c_start = c_start;
     if (s.given == IN_A_TABLE) l.table_rows = which, l.table = table;
-    if (s.given >= AS_X) l.x = x, l.U = U, l.b = batch % 3 ? b : NULL;
+    if (s.given >= AS_X) l.x = x, l.U = U;
+    if (s.given != IN_A_TABLE) l.b = batch % 3 ? b : NULL;
     float *tape = numbers(rows * stride, s.given == ON_THE_TAPE);
     float *h = s.cell == RNN && s.given != AT_ONCE ? tape : numbers(rows * hidden, 0);
     float *c = numbers(rows * hidden, 0), *q = numbers(rows * hidden, 0);

@@ -53,7 +53,7 @@ def holds(x: Rows, rows: int, width: int) -> bool:
 def input_product(
     x: Rows, U: Tensor, b: Tensor | None, out: Float[Tensor, "rows gates_hidden"]
 ) -> None:
-    """U x_t + b of all rows."""
+    """U x_t + b of all rows; None for no b."""
     x = rows_of(x)
     U_T = U.t()
     if x.is_floating_point():
@@ -114,7 +114,10 @@ def _input_gradient(dz: Tensor, x: Tensor, U: Tensor) -> Float[Tensor, "gates_hi
     """dU = sum_t dz_t^T x_t; a one-hot x_t adds dz_t to a column, in a fixed order."""
     if x.is_floating_point():
         return dz.t() @ x
-    return torch.ops.aten.embedding_dense_backward(dz, x.long(), U.shape[1], -1, False).t()
+    # Rows that lie apart are taken with what lies between them: it would copy them otherwise.
+    whole = dz.as_strided((len(dz), dz.stride(0)), (dz.stride(0), 1))
+    dU_T = torch.ops.aten.embedding_dense_backward(whole, x.long(), U.shape[1], -1, False)
+    return dU_T[:, : dz.shape[1]].t()
 
 
 def _recurrent_gradient(

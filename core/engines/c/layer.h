@@ -29,8 +29,9 @@ typedef struct { /* `Layer` of binding.py, field by field */
     float *packed;        /* scratch for all packed weights, or for the sums in single.h */
     float *gates, *c, *q, *h; /* the tape; RNN: gates are h; gates NULL: h alone, c at c_end */
     const float *h_start, *c_start; /* NULL: zeros */
-    const float *x, *U, *b; /* x [rows, input] or NULL: U x + b is computed here; b or NULL */
-    const int64_t *table_rows; /* [rows]: which row of `table` is U x + b; NULL: it is in `gates` */
+    const float *x, *U, *b; /* x [rows, input] or NULL: U x + b is computed here; b or NULL. With
+                               neither x nor a table `gates` hold U x, and b is added to it */
+    const int64_t *table_rows; /* [rows]: which row of `table` is U x + b; NULL: not from a table */
     const float *table;
     float *h_end, *c_end; /* each sequence's last state [sizes[0], hidden], or NULL */
     const float *dout;    /* backward: dE/dh of each row, directly */
@@ -67,6 +68,9 @@ static int gates_of(const layer *l) {
     if (l->cell == RNN) return 1;
     return l->cell == LSTM ? 4 : 3;
 }
+
+/* Whether b is not part of what is known of U x + b before the first step. */
+static int adds_b(const layer *l) { return l->b && !l->x && !l->table_rows; }
 
 static layout layout_of(const layer *l, int backward) {
     const int64_t H = l->hidden;

@@ -17,7 +17,6 @@ from core.engines.c.binding import (
     GATES,
     LANES,
     LSTM,
-    NO_INPUTS,
     RNN,
     Code,
     address,
@@ -139,7 +138,7 @@ def final_state(plan: Plan, shape: tuple[int, int, int], start: Sequence[Tensor]
 def input_fields(
     plan: Plan, x: Rows, U: Tensor, b: Tensor | None, buffers: Sequence[Tensor]
 ) -> tuple[tuple[int, ...], Sequence[Tensor]]:
-    """How the kernel gets U x + b with a tape: fields of `Layer`, and the tensors behind them."""
+    """How the kernel gets U x + b with a tape: fields of `Layer`, and tensors made for them."""
     if x.is_floating_point() and plan.rows <= FEW_ROWS:
         return given_fields(x, U, b), ()
     if x.is_floating_point() or plan.rows < plan.input:  # one product, written to the tape
@@ -147,8 +146,8 @@ def input_fields(
             z = buffers[0].view(plan.rows, -1)
         else:
             z = gate_rows(plan, buffers[0])
-        input_product(x, U, b, z)
-        return NO_INPUTS, ()
+        input_product(x, U, None, z)  # that the kernel adds b saves filling z with it first
+        return (0, 0, address(b), 0, 0), ()
     table_rows = x.long()  # the kernel gathers columns of U where it needs them
     table = floats(plan.input, plan.stride)
     table[:, : plan.wide] = U.t()

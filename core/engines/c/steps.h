@@ -18,20 +18,26 @@ INLINE vec before(const float *state, int64_t at, int count) {
     return state ? load(state + at, count) : (vec){0};
 }
 
+/* Of z = U x + b + W h what is known before the product W h, whose columns begin at `at`. */
+INLINE vec known(const layer *l, const float *z, int64_t at, int count) {
+    const vec x = load(z + at, count);
+    return adds_b(l) ? x + load(l->b + at, count) : x;
+}
+
 INLINE void rnn_forward(const layer *l, place p, int64_t row, int64_t j, int count, const vec *a,
                         const float *z) {
     float *h = l->h + (p.first + row) * l->hidden + j;
-    store(h, activate(l->candidate, load(z + j, count) + a[0]), count);
+    store(h, activate(l->candidate, known(l, z, j, count) + a[0]), count);
 }
 
 INLINE void lstm_forward(const layer *l, place p, int64_t row, int64_t j, int count, const vec *a,
                          const float *z) {
     const int64_t H = l->hidden;
     float *gates = l->gates + (p.first + row) * l->stride + j;
-    vec i = activate(l->gate, load(z + j, count) + a[0]);
-    vec f = activate(l->gate, load(z + j + H, count) + a[1]);
-    vec g = activate(l->candidate, load(z + j + 2 * H, count) + a[2]);
-    vec o = activate(l->gate, load(z + j + 3 * H, count) + a[3]);
+    vec i = activate(l->gate, known(l, z, j, count) + a[0]);
+    vec f = activate(l->gate, known(l, z, j + H, count) + a[1]);
+    vec g = activate(l->candidate, known(l, z, j + 2 * H, count) + a[2]);
+    vec o = activate(l->gate, known(l, z, j + 3 * H, count) + a[3]);
     vec c = f * before(p.c, row * H + j, count) + i * g;
     if (l->gates)
         store(gates, i, count), store(gates + H, f, count), store(gates + 2 * H, g, count),
@@ -45,11 +51,11 @@ INLINE void gru_forward(const layer *l, place p, int64_t row, int64_t j, int cou
                         const float *z, vec inputs) {
     const int64_t H = l->hidden, here = (p.first + row) * H + j;
     float *gates = l->gates + (p.first + row) * l->stride + j;
-    vec r = activate(l->gate, load(z + j, count) + a[0]);
-    vec u =
-        activate(l->gate, load(z + j + H, count) + a[1]); /* the update gate z of core/cells.py */
+    vec r = activate(l->gate, known(l, z, j, count) + a[0]);
+    /* The update gate, z of core/cells.py. */
+    vec u = activate(l->gate, known(l, z, j + H, count) + a[1]);
     vec q = l->b_W ? a[2] + load(l->b_W + j, count) : a[2];
-    vec n = activate(l->candidate, load(z + j + 2 * H, count) + inputs + r * q);
+    vec n = activate(l->candidate, known(l, z, j + 2 * H, count) + inputs + r * q);
     vec h = before(p.h, row * H + j, count);
     if (l->gates)
         store(gates, r, count), store(gates + H, u, count), store(gates + 2 * H, n, count),
@@ -99,7 +105,8 @@ INLINE void gru_backward(const layer *l, place p, int64_t row, int64_t j, int co
 
 /* ---- any cell ---- */
 
-/* U x + b of the row `at` of the tape, before W h is added; without a tape b alone. */
+/* U x + b of the row `at` of the tape, before W h is added; without a tape b alone; U x alone where
+   `adds_b`. */
 static const float *preactivation(const layer *l, layout o, int64_t at) {
     if (l->table_rows) return l->table + l->table_rows[at] * l->stride;
     return l->gates ? l->gates + at * l->stride : packed_b(l, o);
