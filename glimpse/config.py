@@ -54,6 +54,10 @@ class Config:
 
     glimpses: int = 6
     """Glimpses at each image in training, and by default afterwards; in a sequence, at each."""
+    extra: int = field(default=0, metadata={"added": True})
+    """At most so many glimpses more in training, as many as are drawn for each step, so that a
+    trained model can be asked for more.
+    """
     patch: int = 8
     """Height and width of the retina's patches, in cells."""
     scales: int = 1
@@ -134,7 +138,7 @@ class Config:
         require_positive(self, "memory")
         require_at_least(2, self, "filters")
         require_at_least(1, self, "width")
-        require_at_least(0, self, "shift", "context", "reinforce")
+        require_at_least(0, self, "shift", "context", "reinforce", "extra")
         require_share(self, "dropout", "growth")
         require_within(0, 1, self, "guided")
         if self.canvas is None and self.clutter:
@@ -147,6 +151,8 @@ class Config:
             raise InputError("boxes are not distorted: --augment elastic takes no --hints")
         if self.sequence is not None and (self.canvas is None or self.clutter):
             raise InputError("a sequence needs a canvas without clutter: add --canvas HEIGHT WIDTH")
+        if self.extra and (self.sequence is not None or self.hints is not None):
+            raise InputError("--extra is not for sequences, nor for --hints")
         if self.locator == "map" and (self.what != "conv" or self.context < 4):
             raise InputError("--locator map needs --what conv and a --context of at least 4")
         if self.locator == "scan" and self.context:

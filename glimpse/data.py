@@ -119,7 +119,7 @@ class TrainingBatches:
         device = self.source.labels.device
         indices = self._indices(step)
         generator = rng.generator(device, loop.seed, step, "batch")
-        shape = self.config.symbols * self.config.glimpses, loop.batch, 2
+        shape = self._glimpses(step), loop.batch, 2
         noise = torch.randn(shape, generator=generator, device=device)[:, rows]
         std_left = torch.full((), self.config.std_left(step), device=device)
         images, labels = self._images(step, indices[rows], rows, generator)
@@ -136,6 +136,14 @@ class TrainingBatches:
         shape = self.config.glimpses, loop.batch, self.boxes.shape[1] + 1
         draws = torch.rand(shape, generator=generator, device=device)[:, rows]
         return *batch, marks, choose_places(marks, self.config.guided, draws)
+
+    def _glimpses(self, step: int) -> int:
+        """Return how many glimpses a step takes; of sequences, of the longest."""
+        config = self.config
+        if not config.extra:
+            return config.symbols * config.glimpses
+        generator = rng.generator("cpu", config.loop.seed, step, "extra")
+        return config.glimpses + int(torch.randint(config.extra + 1, (), generator=generator))
 
     def _indices(self, step: int) -> Int[Tensor, " batch"]:
         """Return which images form the batch of a step."""

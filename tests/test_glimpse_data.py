@@ -15,6 +15,7 @@ SOURCE = Images(
 KINDS = {
     "plain": Config(),
     "moved": Config(shift=2),
+    "extra glimpses": Config(extra=4),
     "canvas": Config(canvas=(20, 24)),
     "clutter": Config(canvas=(20, 24), clutter=3, clutter_size=4),
     "distorted": Config(shift=1, augment=("elastic",)),
@@ -33,6 +34,11 @@ def test_rows_of_a_batch_are_the_same_whoever_asks():
         for tensor, *pieces in zip(whole[:3], *(part[:3] for part in parts), strict=True):
             batch_dimension = 1 if tensor.dim() == 3 else 0  # the noise is [glimpses, batch, 2]
             assert torch.equal(tensor, torch.cat(pieces, batch_dimension)), name
+
+
+def test_steps_take_up_to_so_many_glimpses_more():
+    make = TrainingBatches(SOURCE, Config(glimpses=3, extra=2, loop=LoopConfig(batch=4)))
+    assert {len(make(step, slice(0, 4))[2]) for step in range(20)} == {3, 4, 5}
 
 
 def test_batches_depend_on_seed_and_step_alone():

@@ -13,16 +13,16 @@ from glimpse.model import RecurrentAttention, greedy, stochastic
 from glimpse.networks.locators import tile_grid, tiles
 
 
-def test_tiles_lie_side_by_side_nearest_first():
+def test_tiles_lie_side_by_side_nearest_first_then_the_opposite_one():
     in_pixels = tiles(tile_grid(6), 8, torch.tensor([[28.0, 28.0]]))[0] * 14
-    expected = [[-4, 0], [4, 0], [-4, -8], [4, -8], [-4, 8], [4, 8]]
+    expected = [[4, 0], [-4, 0], [4, -8], [-4, 8], [-4, -8], [4, 8]]
     torch.testing.assert_close(in_pixels, torch.tensor(expected, dtype=torch.float32))
 
 
 def test_tiles_stay_within_a_small_image():
     in_pixels = tiles(tile_grid(6), 8, torch.tensor([[12.0, 18.0]]))[0] * torch.tensor([6, 9])
     assert in_pixels[:, 0].abs().tolist() == pytest.approx([3] * 6)
-    assert in_pixels[:, 1].tolist() == pytest.approx([0, 0, -6, -6, 6, 6], abs=1e-5)
+    assert in_pixels[:, 1].tolist() == pytest.approx([0, 0, -6, 6, -6, 6], abs=1e-5)
 
 
 def test_an_untrained_scan_looks_at_the_tiles_and_begins_again():

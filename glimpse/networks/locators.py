@@ -190,12 +190,22 @@ class BeliefMap(nn.Module):
 
 
 def tile_grid(number: int) -> Float[Tensor, "number 2"]:
-    """Return where (x, y) tiles of width 1 lie around a centre, nearest first."""
+    """Return where (x, y) tiles of width 1 lie around a centre, nearest first.
+
+    Of equally near ones each is followed by the one opposite to it, from the right on upwards.
+    """
     columns = math.isqrt(number)
     rows = math.ceil(number / columns)
     places = [(n % columns, n // columns) for n in range(number)]
     grid = [(x - (columns - 1) / 2, y - (rows - 1) / 2) for x, y in places]
-    return torch.tensor(sorted(grid, key=lambda place: math.hypot(*place)))
+    return torch.tensor(sorted(grid, key=_order))
+
+
+def _order(place: tuple[float, float]) -> tuple[float, ...]:
+    x, y = place
+    angle = math.degrees(math.atan2(-y, x)) % 360
+    # Rounded, as places are equally near, and opposite, up to rounding.
+    return round(math.hypot(x, y), 6), round(angle % 180, 6), angle
 
 
 def tiles(
