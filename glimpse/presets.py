@@ -185,6 +185,6 @@ EXPECTED = {
     "cluttered100-best": "1.2 % test error in 60 CPU minutes; patches read by convolutions",
     "sequence": "2 to 5 digits of MNIST on one canvas: 88 % of the sequences right after 10 CPU "
     "minutes",
-    "sequence-digits": "the same with the built-in digits; not measured yet",
+    "sequence-digits": "the same with the built-in digits: 87 % after 4 CPU minutes",
 }
 """For each preset the result to expect and its time on one core (benchmarks/RESULTS.md)."""
