@@ -69,7 +69,7 @@ static int gates_of(const layer *l) {
     return l->cell == LSTM ? 4 : 3;
 }
 
-/* Whether b is not part of what is known of U x + b before the first step. */
+/* Whether the steps add b: what lies on the tape is U x alone. */
 static int adds_b(const layer *l) { return l->b && !l->x && !l->table_rows; }
 
 static layout layout_of(const layer *l, int backward) {

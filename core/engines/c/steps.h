@@ -18,7 +18,7 @@ INLINE vec before(const float *state, int64_t at, int count) {
     return state ? load(state + at, count) : (vec){0};
 }
 
-/* Of z = U x + b + W h what is known before the product W h, whose columns begin at `at`. */
+/* U x + b at LANES columns from `at` on: z without the product W h. */
 INLINE vec known(const layer *l, const float *z, int64_t at, int count) {
     const vec x = load(z + at, count);
     return adds_b(l) ? x + load(l->b + at, count) : x;
