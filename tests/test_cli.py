@@ -61,6 +61,10 @@ def test_a_verb_gets_the_rest_of_the_arguments(capsys: pytest.CaptureFixture[str
     [
         ("a.png --bogus 3", "unknown argument '--bogus'"),
         ("a.png --sze 3", "unknown argument '--sze'; did you mean --size?"),
+        (
+            "--picture a.png",
+            "unknown argument '--picture'; give its value alone, without --picture",
+        ),
         ("", "missing PICTURE"),
         ("a.png --size x", "--size takes an integer"),
         ("a.png --size", "--size takes an integer"),

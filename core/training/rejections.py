@@ -1,10 +1,11 @@
 """Why flags were rejected, in a few words."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+import tyro
 from tyro import _errors as rejections  # the only place that says why a flag was rejected
 
 EMPTY_PATH = "the path is empty"
@@ -15,6 +16,8 @@ def reason(event: rejections.ParseErrorEvent, arguments: Any) -> str:
     """Say in a few words why flags of the dataclass `arguments` were rejected."""
     if isinstance(event, rejections.UnrecognizedArgs):
         unknown = event.tokens[0]
+        if unknown in _positionals(arguments):
+            return f"unknown argument {unknown!r}; give its value alone, without {unknown}"
         return f"unknown argument {unknown!r}{_did_you_mean(unknown, _flags(arguments))}"
     if isinstance(event, rejections.MissingArgs):
         names = ", ".join(_name(missing.arg) for missing in event.missing_arguments)
@@ -50,16 +53,26 @@ def _did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?"
 
 
-def _flags(arguments: Any) -> Iterator[str]:
-    """Yield the flags of a dataclass and of those in it."""
+def _flags(arguments: Any) -> list[str]:
+    """List the flags of a dataclass and of those in it."""
+    return [flag for flag, positional in _arguments(arguments) if not positional]
+
+
+def _positionals(arguments: Any) -> list[str]:
+    """List what would be the flags of the arguments that are given without one."""
+    return [flag for flag, positional in _arguments(arguments) if positional]
+
+
+def _arguments(arguments: Any) -> Iterator[tuple[str, bool]]:
+    """Yield --NAME for the fields of a dataclass and of those in it; is the field positional?"""
     if get_origin(arguments) is Annotated:
         arguments = get_args(arguments)[0]
-    hints = get_type_hints(arguments)
-    for field in fields(arguments):
-        if is_dataclass(hints[field.name]):
-            yield from _flags(hints[field.name])
+    for name, hint in get_type_hints(arguments, include_extras=True).items():
+        plain, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        if is_dataclass(plain):
+            yield from _arguments(plain)
         else:
-            yield f"--{field.name.replace('_', '-')}"
+            yield f"--{name.replace('_', '-')}", tyro.conf.Positional in marks
 
 
 def _name(argument: Any) -> str:
