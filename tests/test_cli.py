@@ -62,9 +62,10 @@ def test_a_verb_gets_the_rest_of_the_arguments(capsys: pytest.CaptureFixture[str
         ("a.png --bogus 3", "unknown argument '--bogus'"),
         ("a.png --sze 3", "unknown argument '--sze'; did you mean --size?"),
         (
-            "--picture a.png",
+            "a.png --picture b.png",
             "unknown argument '--picture'; give its value alone, without --picture",
         ),
+        ("--picture a.png", "missing PICTURE, which is given without a flag"),
         ("", "missing PICTURE"),
         ("a.png --size x", "--size takes an integer"),
         ("a.png --size", "--size takes an integer"),

@@ -33,6 +33,8 @@ def reason(event: rejections.ParseErrorEvent, arguments: Any) -> str:
     if _is_empty_path(event, argument):
         return f"{_name(argument)}: {EMPTY_PATH}"
     if argument.is_positional():
+        if getattr(event, "reason", None) == "too_few_values":
+            return f"missing {_name(argument)}, which is given without a flag"
         return f"{_name(argument)} has a value that it cannot have"
     kind = _kind(argument.lowered.metavar or "")
     return f"{_name(argument)} takes {kind}"
