@@ -14,12 +14,15 @@ A captioner that has seen many dogs writes "dog" of grass, too. So a name is not
 probability is below that of nearly all training pictures of which people use it
 (`captioning.floors`).
 
+If it is still missing, and the classifier is surer of it than the captioner of its sentence, the
+sentence is begun with the name, "a squirrel ...": a constraint on the search (Anderson et al. 2017).
+
 For a name that is not in the vocabulary, because no caption showed it, stands a word that is like
 it; if the classifier is sure, the name takes its place in the finished sentence (Hendricks et al.
 2016 copy the weights of such a word): "a dog in the snow" becomes "a fox in the snow".
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +31,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from core.cell import State
 from datasets.text.vocabulary import Vocabulary
 from vision.encoder import CLASSES, Encoder
 
@@ -44,6 +46,8 @@ class Row(NamedTuple):
     """A more common word that stands in sentences like it, or ""."""
     copied: bool
     """Whether captions may copy the word."""
+    begins: bool
+    """Whether "a" and the word may begin a caption."""
     classes: tuple[int, ...]
 
 
@@ -55,12 +59,14 @@ def table() -> tuple[Row, ...]:
         if line.startswith("#"):
             continue
         first, *ranges = line.split()
-        word, _, like = first.removeprefix("*").replace("_", " ").partition("=")
+        name = first.lstrip("*+")
+        marks = first.removesuffix(name)
+        word, _, like = name.replace("_", " ").partition("=")
         classes: list[int] = []
         for numbers in ranges:
             begin, _, end = numbers.partition("-")
             classes += range(int(begin), int(end or begin) + 1)
-        rows.append(Row(word, like, first.startswith("*"), tuple(classes)))
+        rows.append(Row(word, like, "*" in marks, "+" in marks, tuple(classes)))
     return tuple(rows)
 
 
@@ -98,6 +104,7 @@ class Names(nn.Module):
         words: the number of the word that is written for each name.
         groups: 1 where a class has a name.
         copied: the names that sentences may copy.
+        begins: the names that may begin a sentence.
         plurals: the numbers of plurals, by those of their words.
         unknown: the names that are not in the vocabulary, by their places, with the words that are
             written for them.
@@ -109,6 +116,7 @@ class Names(nn.Module):
     words: Tensor
     groups: Tensor
     copied: Tensor
+    begins: Tensor
     floors: Tensor
 
     def __init__(
@@ -118,6 +126,7 @@ class Names(nn.Module):
         words: Int[Tensor, " names"],
         groups: Float[Tensor, "classes names"],
         copied: Bool[Tensor, " names"],
+        begins: Bool[Tensor, " names"],
         plurals: Mapping[int, int],
         unknown: Mapping[int, tuple[str, str]],
         floors: Float[Tensor, " names"],
@@ -128,6 +137,7 @@ class Names(nn.Module):
         self.register_buffer("words", words, persistent=False)
         self.register_buffer("groups", groups, persistent=False)
         self.register_buffer("copied", copied, persistent=False)
+        self.register_buffer("begins", begins, persistent=False)
         self.register_buffer("floors", floors, persistent=False)
         self.plurals = plurals
         self.unknown = unknown
@@ -172,12 +182,40 @@ class Names(nn.Module):
         """
         sure = (probabilities >= SURE) & self.copied
         missing = torch.zeros_like(probabilities)
-        words = self.words.tolist()
         for image, name in sure.nonzero().tolist():
-            word = words[name]
-            if not {word, self.plurals.get(word)} & set(sentences[image]):
+            if self._lacks(sentences[image], name):
                 missing[image, name] = probabilities[image, name]
         return missing
+
+    def beginnings(
+        self,
+        probabilities: Float[Tensor, "images names"],
+        sentences: Sequence[Sequence[int]],
+        confidences: Sequence[float],
+    ) -> list[tuple[int, int, float]]:
+        """Return the images whose sentence should begin with a name, it, and its probability.
+
+        The name is the most probable of the image, and more probable than that the sentence, which
+        lacks it, is right.
+
+        Args:
+            probabilities: those of the names.
+            sentences: what was written about each image, as numbers of words.
+            confidences: the probability that each sentence is right.
+        """
+        found = []
+        of_words = self.of_words(probabilities)
+        for image, name in enumerate(probabilities.argmax(1).tolist()):
+            p = of_words[image, name].item()
+            surer = p >= max(SURE, self.floors[name].item()) and p > confidences[image]
+            if surer and self.begins[name] and self._lacks(sentences[image], name):
+                found.append((image, int(self.words[name]), p))
+        return found
+
+    def _lacks(self, sentence: Sequence[int], name: int) -> bool:
+        """Return whether a sentence has a name neither in the singular nor in the plural."""
+        word = int(self.words[name])
+        return not {word, self.plurals.get(word)} & set(sentence)
 
     def replaced(self, probabilities: Float[Tensor, "images names"]) -> list[list[tuple[str, str]]]:
         """Return for each image the words that stand for a name outside the vocabulary, and it."""
@@ -248,49 +286,8 @@ def names_of(
         groups[list(row.classes), place] = 1.0
     weight, bias = encoder.classifier
     copied = torch.tensor([row.copied for row in rows], dtype=torch.bool)
+    begins = torch.tensor([row.begins for row in rows], dtype=torch.bool)
     numbers = torch.tensor(words, dtype=torch.int64)
-    return Names(weight.float(), bias.float(), numbers, groups, copied, plurals, unknown, least)
-
-
-def ruling_out(
-    step: Callable[[Tensor, State], tuple[Tensor, State]],
-    forbidden: Bool[Tensor, "images vocabulary"],
-) -> Callable[[Tensor, State], tuple[Tensor, State]]:
-    """Return a step function that writes no word that is forbidden of its image."""
-
-    def allow(tokens: Int[Tensor, " rows"], state: State) -> tuple[Tensor, State]:
-        logits, after = step(tokens, state)
-        rows = forbidden.repeat_interleave(len(tokens) // len(forbidden), 0)
-        return logits.masked_fill(rows, -torch.inf), after
-
-    return allow
-
-
-def copying(
-    step: Callable[[Tensor, State], tuple[Tensor, State]],
-    state: State,
-    words: Int[Tensor, " names"],
-    probabilities: Float[Tensor, "images names"],
-    bonus: float,
-) -> tuple[Callable[[Tensor, State], tuple[Tensor, State]], State]:
-    """Return a step function, and its first state, that prefers to write certain names.
-
-    Args:
-        step: the step function of `core.decoding`.
-        state: its first state, a row an image.
-        words: the word of each name.
-        probabilities: those of the names to copy, 0 for the others.
-        bonus: what the logit of a name of probability 1 gains, until the name is written.
-    """
-    gains = bonus * probabilities
-    written = torch.zeros_like(probabilities, dtype=torch.bool)
-
-    def prefer(tokens: Int[Tensor, " rows"], state: State) -> tuple[Tensor, State]:
-        *inner, written = state
-        logits, after = step(tokens, tuple(inner))
-        written = written | (tokens[:, None] == words)
-        rows = gains.repeat_interleave(len(tokens) // len(gains), 0)
-        logits = logits.index_add(1, words, rows.masked_fill(written, 0.0).to(logits.dtype))
-        return logits, (*after, written)
-
-    return prefer, (*state, written)
+    return Names(
+        weight.float(), bias.float(), numbers, groups, copied, begins, plurals, unknown, least
+    )

@@ -6,6 +6,7 @@ pixels = trained.encoder.preprocessing(picture)[None]
 sentence.text                                          # "a dog runs through the grass"
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,9 @@ from torch import Tensor
 
 from captioning.config import Config
 from captioning.model import Captioner
-from captioning.names import copying, names_of, replace_words, ruling_out
+from captioning.names import names_of, replace_words
 from captioning.scores.confidence import UNCALIBRATED, Confidence
+from captioning.steering import beginning, copying, ruling_out
 from core.beam import Hypothesis, beam_search
 from core.training import checkpoint
 from datasets.text.vocabulary import Vocabulary, joined
@@ -80,7 +82,9 @@ class Trained:
 
         Names that the encoder's classifier rules out are not written. Where the best sentence lacks
         a name that it is sure of, the search is done once more, and may copy it; and a third time,
-        where it is copied more easily. Names outside the vocabulary are put in their places.
+        where it is copied more easily. Where the classifier is surer of a missing name than the
+        captioner of its sentence, the sentence is begun with the name. Names outside the vocabulary
+        are put in their places.
         """
         features = features.to(self.decoder.bias.device)
         names = self.decoder.names
@@ -98,6 +102,12 @@ class Trained:
                 )
                 for row, found in zip(rows.tolist(), again, strict=True):
                     sentences[row] = found
+        written = [one[0].tokens for one in sentences]
+        confidences = [one[0].confidence for one in sentences]
+        for image, name, p in names.beginnings(probabilities, written, confidences):
+            row = slice(image, image + 1)
+            [begun] = self._search(features[row], beam, best, forbidden[row], first=self._a(name))
+            sentences[image] = [self._with_given(one, p) for one in begun]
         for image, pairs in enumerate(names.replaced(probabilities)):
             if pairs:
                 sentences[image] = [_renamed(one, pairs) for one in sentences[image]]
@@ -110,6 +120,7 @@ class Trained:
         best: int,
         forbidden: Bool[Tensor, "images vocabulary"] | None = None,
         copied: Float[Tensor, "images names"] | None = None,
+        first: Sequence[int] = (),
     ) -> list[list[Sentence]]:
         """Return the sentences of one beam search.
 
@@ -119,6 +130,7 @@ class Trained:
             best: sentences of each picture.
             forbidden: the words that are not to be written of each picture.
             copied: the probabilities of names to copy.
+            first: the words that all sentences begin with.
         """
         projection = self.decoder.project(features)
         step = self.decoder.stepper(projection)
@@ -128,6 +140,8 @@ class Trained:
             step, state = copying(step, state, words, copied, self.config.name_bonus)
         if forbidden is not None:
             step = ruling_out(step, forbidden)
+        if first:
+            step, state = beginning(step, state, [first] * len(features))
         found = beam_search(
             step,
             state,
@@ -149,6 +163,17 @@ class Trained:
         read = torch.tensor([[self.vocabulary.start, *tokens]], device=device)
         _, _, alphas = self.decoder(features.to(device), read)
         return alphas[0, : len(tokens)]
+
+    def _a(self, word: int) -> tuple[int, int]:
+        """Return "a" or "an", and a word."""
+        article = "an" if self.vocabulary.decode([word])[0] in "aeiou" else "a"
+        return self.vocabulary.number(article), word
+
+    def _with_given(self, sentence: Sentence, p: float) -> Sentence:
+        """Return a sentence whose first words were given, and are right with probability p."""
+        log_p = sentence.log_probability + math.log(p)
+        confidence = self.confidence(log_p, len(sentence.words))
+        return sentence._replace(log_probability=log_p, confidence=confidence)
 
     def _sentence(self, hypothesis: Hypothesis) -> Sentence:
         words = tuple(self.vocabulary.spoken(hypothesis.tokens))

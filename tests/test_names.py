@@ -18,12 +18,11 @@ from captioning.names import (
     Names,
     class_words,
     copied_words,
-    copying,
     names_of,
     plural,
     replace_words,
-    ruling_out,
 )
+from captioning.steering import beginning, copying, ruling_out
 from captioning.trained import DEFAULT
 from core.errors import InputError
 from core.training import checkpoint
@@ -129,6 +128,21 @@ def test_a_name_is_copied_once():
     assert logits[:, 4].tolist() == [9, 9, 9, 0, 0, 0], "with a beam of three"
 
 
+def test_given_words_come_first():
+    def step(tokens, state):
+        return torch.ones(len(tokens), 7), (state[0] + tokens[:, None],)
+
+    begin, state = beginning(step, (torch.zeros(2, 1),), [(4, 5), (4, 6)])
+    rows = tuple(part.repeat_interleave(2, 0) for part in state)  # a beam of two
+    for given in ([4, 4, 4, 4], [5, 5, 6, 6]):
+        logits, rows = begin(torch.tensor([2, 2, 2, 2]), rows)
+        assert logits.argmax(1).tolist() == given
+        assert torch.equal(logits.softmax(1).amax(1), torch.ones(4)), "nothing else is possible"
+    logits, rows = begin(torch.tensor([5, 5, 6, 6]), rows)
+    assert torch.equal(logits, torch.ones(4, 7)), "then all is as without it"
+    assert rows[0].squeeze(1).tolist() == [9, 9, 10, 10], "the state of the step goes with it"
+
+
 def row_of(names: Names, word: str) -> int:
     """The place of a name, among those that a vocabulary has or has a word like."""
     (place,) = (
@@ -194,6 +208,24 @@ def test_names_to_copy_are_sure_and_missing():
     wanted = torch.zeros(4, len(names.words))
     wanted[:2, place[dog]] = 0.6
     assert torch.equal(missing, wanted), "cat is unsure, couch has no star, dogs are dogs"
+
+
+def test_a_sentence_begins_with_a_name_that_is_surer_than_it():
+    vocabulary = Vocabulary.train(["a cat dogs dog couch"])
+    names = names_of(make_encoder("lite0"), vocabulary, {"cat": 0.5})
+    assert names is not None
+    cat, couch, dog, dogs = map(vocabulary.number, ("cat", "couch", "dog", "dogs"))
+    place = {cat: row_of(names, "cat"), couch: row_of(names, "couch"), dog: row_of(names, "dog")}
+    probabilities = torch.zeros(7, len(names.words))
+    probabilities[:5, place[dog]] = 0.4
+    probabilities[3, place[couch]] = 0.5
+    probabilities[4, row_of(names, "fox")] = 0.3
+    probabilities[5, place[couch]] = 0.9
+    probabilities[6, place[cat]] = 0.45
+    sentences = [(4,), (4, dogs), (4,), (4,), (4, cat), (4,), (4,)]
+    found = names.beginnings(probabilities, sentences, [0.3, 0.3, 0.5, 0.1, 0.6, 0.1, 0.1])
+    assert [(image, name) for image, name, _ in found] == [(0, dog), (4, dog)]
+    assert [p for _, _, p in found] == pytest.approx([0.4, 0.7]), "a fox is written as a dog"
 
 
 def test_a_name_has_the_floor_that_leaves_out_a_twentieth_of_its_pictures():

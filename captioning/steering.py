@@ -1,0 +1,83 @@
+"""One-step functions of a decoder that write some words rather than others.
+
+Each takes a step function of `core.decoding` and returns one: `ruling_out` never writes certain
+words, `copying` prefers some until they are written, `beginning` writes given words first.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from core.cell import State
+from core.decoding import Step
+
+
+def ruling_out(
+    step: Step,
+    forbidden: Bool[Tensor, "images vocabulary"],
+) -> Step:
+    """Return a step function that writes no word that is forbidden of its image."""
+
+    def allow(tokens: Int[Tensor, " rows"], state: State) -> tuple[Tensor, State]:
+        logits, after = step(tokens, state)
+        rows = forbidden.repeat_interleave(len(tokens) // len(forbidden), 0)
+        return logits.masked_fill(rows, -torch.inf), after
+
+    return allow
+
+
+def copying(
+    step: Step,
+    state: State,
+    words: Int[Tensor, " names"],
+    probabilities: Float[Tensor, "images names"],
+    bonus: float,
+) -> tuple[Step, State]:
+    """Return a step function, and its first state, that prefers to write certain names.
+
+    Args:
+        step: the step function of `core.decoding`.
+        state: its first state, a row an image.
+        words: the word of each name.
+        probabilities: those of the names to copy, 0 for the others.
+        bonus: what the logit of a name of probability 1 gains, until the name is written.
+    """
+    gains = bonus * probabilities
+    written = torch.zeros_like(probabilities, dtype=torch.bool)
+
+    def prefer(tokens: Int[Tensor, " rows"], state: State) -> tuple[Tensor, State]:
+        *inner, written = state
+        logits, after = step(tokens, tuple(inner))
+        written = written | (tokens[:, None] == words)
+        rows = gains.repeat_interleave(len(tokens) // len(gains), 0)
+        logits = logits.index_add(1, words, rows.masked_fill(written, 0.0).to(logits.dtype))
+        return logits, (*after, written)
+
+    return prefer, (*state, written)
+
+
+def beginning(step: Step, state: State, words: Sequence[Sequence[int]]) -> tuple[Step, State]:
+    """Return a step function, and its first state, that writes given words first.
+
+    They cost nothing: their log p is 0.
+
+    Args:
+        step: the step function of `core.decoding`.
+        state: its first state, a row an image.
+        words: the first words of each image, as many of each.
+    """
+    first = torch.tensor(words, device=state[0].device)
+    place = torch.zeros(len(first), dtype=torch.int64, device=first.device)
+
+    def begin(tokens: Int[Tensor, " rows"], state: State) -> tuple[Tensor, State]:
+        *inner, place = state
+        logits, after = step(tokens, tuple(inner))
+        written = int(place[0])
+        if written < first.shape[1]:
+            given = first[:, written].repeat_interleave(len(tokens) // len(first))
+            logits = torch.full_like(logits, -torch.inf).scatter_(1, given[:, None], 0.0)
+        return logits, (*after, place + 1)
+
+    return begin, (*state, place)
