@@ -14,8 +14,8 @@ A captioner that has seen many dogs writes "dog" of grass, too. So a name is not
 probability is below that of nearly all training pictures of which people use it
 (`captioning.floors`).
 
-If it is still missing, and the classifier is surer of it than the captioner of its sentence, the
-sentence is begun with the name, "a squirrel ...": a constraint on the search (Anderson et al. 2017).
+Where it is still missing, and the classifier is surer of it than the captioner of its sentence,
+the sentence is begun with it, "a squirrel ...": a constraint on the search (Anderson et al. 2017).
 
 For a name that is not in the vocabulary, because no caption showed it, stands a word that is like
 it; if the classifier is sure, the name takes its place in the finished sentence (Hendricks et al.
