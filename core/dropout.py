@@ -25,7 +25,8 @@ def dropout(
     # Without bounds `random_` draws all 64 bits.
     draws = torch.empty(-(-x.numel() * BITS // 64), dtype=torch.int64).random_(-(2**63), None)
     drawn = draws.view(torch.int16)[: x.numel()].view(x.shape)
-    kept = (drawn >= dropped - 2 ** (BITS - 1)).to(x.dtype)
+    kept = torch.empty_like(drawn, dtype=x.dtype)
+    torch.ge(drawn, dropped - 2 ** (BITS - 1), out=kept)  # 0 or 1, without bools in between
     return x * kept.mul_(2**BITS / (2**BITS - dropped))
 
 
