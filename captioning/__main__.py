@@ -3,7 +3,7 @@
 import os
 import sys
 
-from captioning.arguments import Caption, Evaluate, Export, Pack
+from captioning.arguments import Calibrate, Caption, Evaluate, Export, Pack
 from captioning.config import EXPECTED, PRESETS, Config
 from core.training import cli
 from core.training.arguments import Training
@@ -13,6 +13,7 @@ COMMANDS: cli.Commands = {
     "caption": Command("write sentences about your pictures", Caption),
     "train": Command("train a captioner", Training(Config, PRESETS, EXPECTED)),
     "evaluate": Command("measure a trained captioner beside the nearest neighbour", Evaluate),
+    "calibrate": Command("fit which words a captioner expects, and how sure it is", Calibrate),
     "pack": Command("make one small file of a trained captioner", Pack),
     "export": Command("write a trained captioner as exported programs", Export),
 }

@@ -61,6 +61,20 @@ class Evaluate(Computing):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Calibrate(Computing):
+    """Fit to its data which words a captioner expects and how sure it is; the file is replaced."""
+
+    run: RunPath
+    """Run directory or checkpoint."""
+    data: tuple[str, ...] = ()
+    """Other data than in training: caption files or folders."""
+    images: str | None = None
+    """Folder of the pictures, if it is not found beside the captions."""
+    cache: str | None = None
+    """Folder of the encoder's features; default: in the user's cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pack(PackRun):
     """Make one small file of a trained captioner, in half precision, to keep or to ship."""
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from captioning.arguments import Evaluate
+from captioning.arguments import Calibrate, Evaluate
+from captioning.config import Config
 from captioning.data import Part, load, select
 from captioning.scores.confidence import (
     Confidence,
@@ -105,7 +106,7 @@ def main(arguments: Evaluate) -> None:
     require_within(1, WIDEST_BEAM, arguments, "beam")
     device = devices.select(arguments.device, arguments.threads)
     trained, _ = open_model(arguments.run, device)
-    config = _config(trained, arguments)
+    config = configured(trained, arguments)
     part, name = _part(trained, arguments)
     beam = arguments.beam or trained.config.beam
     sentences = write_all(trained, part, beam)
@@ -139,8 +140,8 @@ def main(arguments: Evaluate) -> None:
     Console().print(shown)
 
 
-def _config(trained: Trained, arguments: Evaluate):
-    """The captioner's configuration with the data to measure it on."""
+def configured(trained: Trained, arguments: Evaluate | Calibrate) -> Config:
+    """Return the captioner's configuration with the data that the arguments name."""
     names = ("data", "images", "cache")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name)}
     return replace(trained.config, **given, shares=(), mirror=False)
@@ -152,7 +153,7 @@ def _part(trained: Trained, arguments: Evaluate) -> tuple[Part, str]:
     Of other data these are all images, of the run's own its test images, or validation images if
     there are none; --split chooses.
     """
-    config = _config(trained, arguments)
+    config = configured(trained, arguments)
     if arguments.split:
         splits = (arguments.split,)
     elif arguments.data:

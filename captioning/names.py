@@ -187,6 +187,17 @@ class Names(nn.Module):
                 missing[image, name] = probabilities[image, name]
         return missing
 
+    def sure(
+        self, probabilities: Float[Tensor, "images names"], vocabulary: int
+    ) -> Float[Tensor, "images vocabulary"]:
+        """Return the probabilities of words that may be copied, plurals included; 0 if unsure."""
+        of_words = self.of_words(probabilities)
+        words = torch.zeros(len(probabilities), vocabulary, device=probabilities.device)
+        for image, name in ((of_words >= SURE) & self.copied).nonzero().tolist():
+            word = int(self.words[name])
+            words[image, [word, self.plurals.get(word, word)]] = of_words[image, name]
+        return words
+
     def beginnings(
         self,
         probabilities: Float[Tensor, "images names"],

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
 from captioning.config import Config
+from captioning.detector import WEIGHT, WordDetector
 from captioning.model import Captioner
 from captioning.names import names_of, replace_words
 from captioning.scores.confidence import UNCALIBRATED, Confidence
@@ -53,6 +54,8 @@ class Trained:
     confidence: Confidence = UNCALIBRATED
     tail: Tail | None = None
     """The encoder's last blocks, if they were trained."""
+    detector: WordDetector | None = None
+    """Tells which words people will use, if it was fitted (`captioning calibrate`)."""
 
     @torch.no_grad()
     def encode(
@@ -82,42 +85,76 @@ class Trained:
 
         Names that the encoder's classifier rules out are not written. Where the best sentence lacks
         a name that it is sure of, the search is done once more, and may copy it; and a third time,
-        where it is copied more easily. Where the classifier is surer of a missing name than the
-        captioner of its sentence, the sentence is begun with the name. Names outside the vocabulary
-        are put in their places.
+        where it is copied more easily. A detector of words, if there is one, then chooses among the
+        sentences. Where the classifier is surer of a missing name than the captioner of its
+        sentence, the sentence is begun with the name. Names outside the vocabulary are put in their
+        places.
         """
         features = features.to(self.decoder.bias.device)
+        width = max(beam, best)
         names = self.decoder.names
         if names is None or not self.config.name_bonus:
-            return self._search(features, beam, best)
+            found = self._ranked(features, self._search(features, width))
+            return [sentences[:best] for sentences in found]
         probabilities = names(features[:, -1:] if self.tail else features)
         forbidden = names.ruled_out(probabilities, len(self.vocabulary))
-        sentences = self._search(features, beam, best, forbidden)
+        found = self._search(features, width, forbidden)
         for stronger in (1.0, 2.0):
-            missing = names.missing(probabilities, [one[0].tokens for one in sentences])
+            missing = names.missing(probabilities, [one[0].tokens for one in found])
             rows = missing.any(1).nonzero().squeeze(1)
             if len(rows):
                 again = self._search(
-                    features[rows], beam, best, forbidden[rows], stronger * missing[rows]
+                    features[rows], width, forbidden[rows], stronger * missing[rows]
                 )
-                for row, found in zip(rows.tolist(), again, strict=True):
-                    sentences[row] = found
-        written = [one[0].tokens for one in sentences]
-        confidences = [one[0].confidence for one in sentences]
+                for row, sentences in zip(rows.tolist(), again, strict=True):
+                    found[row] = sentences
+        sure = names.sure(probabilities, len(self.vocabulary))
+        found = self._ranked(features, found, sure)
+        written = [one[0].tokens for one in found]
+        confidences = [one[0].confidence for one in found]
         for image, name, p in names.beginnings(probabilities, written, confidences):
             row = slice(image, image + 1)
-            [begun] = self._search(features[row], beam, best, forbidden[row], first=self._a(name))
-            sentences[image] = [self._with_given(one, p) for one in begun]
+            [begun] = self._search(features[row], width, forbidden[row], first=self._a(name))
+            found[image] = [self._with_given(one, p) for one in begun]
         for image, pairs in enumerate(names.replaced(probabilities)):
             if pairs:
-                sentences[image] = [_renamed(one, pairs) for one in sentences[image]]
-        return sentences
+                found[image] = [_renamed(one, pairs) for one in found[image]]
+        return [sentences[:best] for sentences in found]
+
+    def _ranked(
+        self,
+        features: Float[Tensor, "images cells channels"],
+        found: list[list[Sentence]],
+        sure: Float[Tensor, "images vocabulary"] | None = None,
+    ) -> list[list[Sentence]]:
+        """Return the sentences about each picture, the one with the most expected words first.
+
+        Args:
+            features: the pictures.
+            found: the sentences.
+            sure: the probabilities of words that the classifier is sure of, 0 for the others.
+        """
+        if self.detector is None:
+            return found
+        expected = self.detector(features, len(self.vocabulary))
+        if sure is not None:
+            expected = torch.maximum(expected, sure)
+        shares = expected.tolist()
+
+        def rank(image: int, sentence: Sentence) -> float:
+            length = len(sentence.tokens) + 1
+            score = sentence.log_probability / length**self.config.length_penalty
+            return score + WEIGHT * sum(shares[image][word] for word in set(sentence.tokens))
+
+        return [
+            sorted(sentences, key=lambda one, image=image: -rank(image, one))
+            for image, sentences in enumerate(found)
+        ]
 
     def _search(
         self,
         features: Float[Tensor, "images cells channels"],
-        beam: int,
-        best: int,
+        width: int,
         forbidden: Bool[Tensor, "images vocabulary"] | None = None,
         copied: Float[Tensor, "images names"] | None = None,
         first: Sequence[int] = (),
@@ -126,8 +163,7 @@ class Trained:
 
         Args:
             features: the pictures.
-            beam: its width.
-            best: sentences of each picture.
+            width: that of the beam, and sentences of each picture.
             forbidden: the words that are not to be written of each picture.
             copied: the probabilities of names to copy.
             first: the words that all sentences begin with.
@@ -147,12 +183,12 @@ class Trained:
             state,
             start=self.vocabulary.start,
             end=self.vocabulary.end,
-            width=max(beam, best),
+            width=width,
             length=self.config.longest,
             penalty=self.config.length_penalty,
             forbidden=self.vocabulary.unspoken,
         )
-        return [[self._sentence(one) for one in hypotheses[:best]] for hypotheses in found]
+        return [[self._sentence(one) for one in hypotheses] for hypotheses in found]
 
     @torch.no_grad()
     def attention(
@@ -216,5 +252,9 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
             checkpoint.restore(tail, checkpoint.part(saved["weights"], "tail"), path)
             tail.to(device).eval()
         confidence = Confidence(*saved["extras"].get("confidence", ()))
+        fitted = saved["extras"].get("detector")
+        detector = WordDetector(**fitted).to(device) if fitted else None
     decoder.to(device).eval()
-    return Trained(config, encoder.to(device), decoder, vocabulary, confidence, tail), saved
+    return Trained(
+        config, encoder.to(device), decoder, vocabulary, confidence, tail, detector
+    ), saved

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from captioning import evaluate, pack, train
+from captioning import calibrate, detector, evaluate, pack, train
 from captioning.export import Encode
 from captioning.trained import open_model
 from core.training import checkpoint, cli
@@ -125,6 +125,27 @@ def test_train_on_a_folder_evaluate_and_learn_from_rewards(photos, tmp_path, cap
         run(train, "--data", photos, *FAST, "--start", first, "--hidden", "9", "--runs", runs) == 2
     )
     assert "a network of other parts or sizes" in capsys.readouterr().err
+
+
+def test_a_run_is_calibrated(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(detector, "PICTURES", 5)
+    runs = tmp_path / "runs"
+    assert run(train, "--data", photos, *FAST, "--runs", runs, "--name", "first") == 0
+    first = runs / "captioning/first"
+    before, saved = open_model(first, "cpu")
+    assert before.detector is None
+    assert run(calibrate, first, "--data", tmp_path / "none") == 2
+    capsys.readouterr()
+    assert run(calibrate, first) == 0
+    trained, calibrated = open_model(first, "cpu")
+    assert trained.detector is not None
+    learned = len(trained.detector.words)
+    assert learned > 0
+    line = f"{first / 'best.pt'}: expects {learned} words, and is calibrated"
+    assert capsys.readouterr().out.strip() == line
+    assert list(trained.confidence) == calibrated["extras"]["confidence"]
+    for name, value in saved["weights"].items():
+        assert torch.equal(calibrated["weights"][name], value), "the captioner is what it was"
 
 
 def test_frozen_encoder_is_no_part_of_the_checkpoint_but_a_tuned_one_is(photos, tmp_path):

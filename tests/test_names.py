@@ -210,6 +210,21 @@ def test_names_to_copy_are_sure_and_missing():
     assert torch.equal(missing, wanted), "cat is unsure, couch has no star, dogs are dogs"
 
 
+def test_words_to_expect_are_those_of_names_that_are_sure():
+    vocabulary = Vocabulary.train(["a cat dogs dog couch"])
+    names = names_of(make_encoder("lite0"), vocabulary)
+    assert names is not None
+    probabilities = torch.zeros(1, len(names.words))
+    probabilities[0, row_of(names, "dog")] = 0.15
+    probabilities[0, row_of(names, "fox")] = 0.1
+    probabilities[0, row_of(names, "cat")] = 0.19
+    probabilities[0, row_of(names, "couch")] = 0.5
+    sure = names.sure(probabilities, len(vocabulary))
+    dog, dogs = map(vocabulary.number, ("dog", "dogs"))
+    assert sure.nonzero()[:, 1].tolist() == sorted([dog, dogs]), "cat is unsure, couch has no star"
+    assert sure[0, dogs] == pytest.approx(0.25), "a fox is written as a dog"
+
+
 def test_a_sentence_begins_with_a_name_that_is_surer_than_it():
     vocabulary = Vocabulary.train(["a cat dogs dog couch"])
     names = names_of(make_encoder("lite0"), vocabulary, {"cat": 0.5})

@@ -1,0 +1,50 @@
+"""Fit what a trained captioner needs to choose among its sentences, and to know how sure it is.
+
+    uv run captioning calibrate captioner.pt
+    uv run captioning calibrate captioner.pt --data FLICKR8K PHOTOS
+
+On the training images a detector learns which words people use (`captioning.detector`); on the
+validation images the confidence is calibrated (`captioning.scores.confidence`). The file is
+replaced. `train` calibrates the confidence alone; after `pack --average` both are of another model.
+"""
+
+from pathlib import Path
+
+from captioning.arguments import Calibrate
+from captioning.config import Config
+from captioning.data import load
+from captioning.detector import fit
+from captioning.evaluate import calibration, configured, references
+from captioning.scores.neighbours import pooled
+from captioning.trained import open_model
+from core.errors import InputError
+from core.training import checkpoint, cli, devices
+
+
+def main(arguments: Calibrate) -> None:
+    """Read a checkpoint, fit both on its data, and write it back."""
+    device = devices.select(arguments.device, arguments.threads)
+    path = Path(arguments.run)
+    path = path / "best.pt" if path.is_dir() else path
+    trained, _ = open_model(path, device)
+    config: Config = configured(trained, arguments)
+    parts = load(config, trained.encoder, ("train", "validation"))
+    for needed in ("train", "validation"):
+        if needed not in parts:
+            raise InputError(f"{' '.join(config.data)} has no {needed} images with captions")
+    train = parts["train"]
+    means = pooled(trained.features, train.source).float().cpu()
+    detector = fit(means, references(trained, train), trained.vocabulary)
+    saved = checkpoint.open_run(path, "captioning")
+    saved["extras"]["detector"] = detector.saved() if detector else None
+    checkpoint.save(path, "captioning", saved)
+    trained, _ = open_model(path, device)
+    confidence = calibration(trained, parts["validation"], trained.config.beam)
+    saved["extras"]["confidence"] = list(confidence)
+    checkpoint.save(path, "captioning", saved)
+    words = len(detector.words) if detector else 0
+    print(f"{path}: expects {words} words, and is calibrated")
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.script("captioning calibrate"))
