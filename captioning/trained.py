@@ -200,10 +200,11 @@ class Trained:
         _, _, alphas = self.decoder(features.to(device), read)
         return alphas[0, : len(tokens)]
 
-    def _a(self, word: int) -> tuple[int, int]:
-        """Return "a" or "an", and a word."""
+    def _a(self, word: int) -> tuple[int, ...]:
+        """Return "a" or "an", and a word; the word alone if the captions had no articles."""
         article = "an" if self.vocabulary.decode([word])[0] in "aeiou" else "a"
-        return self.vocabulary.number(article), word
+        number = self.vocabulary.number(article)
+        return (word,) if number == self.vocabulary.unknown else (number, word)
 
     def _with_given(self, sentence: Sentence, p: float) -> Sentence:
         """Return a sentence whose first words were given, and are right with probability p."""
@@ -254,6 +255,8 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
         confidence = Confidence(*saved["extras"].get("confidence", ()))
         fitted = saved["extras"].get("detector")
         detector = WordDetector(**fitted).to(device) if fitted else None
+        if detector:  # one that was altered fails here
+            detector(torch.zeros(1, 1, encoder.channels, device=device), len(vocabulary))
     decoder.to(device).eval()
     return Trained(
         config, encoder.to(device), decoder, vocabulary, confidence, tail, detector

@@ -15,6 +15,7 @@ from PIL import Image
 from captioning import calibrate, detector, evaluate, pack, train
 from captioning.export import Encode
 from captioning.trained import open_model
+from core.errors import InputError
 from core.training import checkpoint, cli
 from datasets.captions import captioned, scenes
 from vision.encoder import make_encoder
@@ -146,6 +147,10 @@ def test_a_run_is_calibrated(photos, tmp_path, capsys, monkeypatch):
     assert list(trained.confidence) == calibrated["extras"]["confidence"]
     for name, value in saved["weights"].items():
         assert torch.equal(calibrated["weights"][name], value), "the captioner is what it was"
+    calibrated["extras"]["detector"]["weight"] = torch.zeros(learned, 3)
+    checkpoint.save(first / "best.pt", "captioning", calibrated)
+    with pytest.raises(InputError, match="was altered"):
+        open_model(first, "cpu")
 
 
 def test_frozen_encoder_is_no_part_of_the_checkpoint_but_a_tuned_one_is(photos, tmp_path):
