@@ -10,9 +10,10 @@ replaced. `train` calibrates the confidence alone; after `pack --average` both a
 
 from pathlib import Path
 
+import torch
+
 from captioning.arguments import Calibrate
-from captioning.config import Config
-from captioning.data import load
+from captioning.data import Part, load
 from captioning.detector import fit
 from captioning.evaluate import calibration, configured, references
 from captioning.scores.neighbours import pooled
@@ -27,7 +28,7 @@ def main(arguments: Calibrate) -> None:
     path = Path(arguments.run)
     path = path / "best.pt" if path.is_dir() else path
     trained, _ = open_model(path, device)
-    config: Config = configured(trained, arguments)
+    config = configured(trained, arguments)
     parts = load(config, trained.encoder, ("train", "validation"))
     for needed in ("train", "validation"):
         if needed not in parts:
@@ -38,12 +39,17 @@ def main(arguments: Calibrate) -> None:
     saved = checkpoint.open_run(path, "captioning")
     saved["extras"]["detector"] = detector.saved() if detector else None
     checkpoint.save(path, "captioning", saved)
-    trained, _ = open_model(path, device)
-    confidence = calibration(trained, parts["validation"], trained.config.beam)
-    saved["extras"]["confidence"] = list(confidence)
-    checkpoint.save(path, "captioning", saved)
+    calibrate_confidence(path, parts["validation"], device)
     words = len(detector.words) if detector else 0
     print(f"{path}: expects {words} words, and is calibrated")
+
+
+def calibrate_confidence(path: Path, validation: Part, device: torch.device) -> None:
+    """Calibrate the confidence of the captioner in a checkpoint, and add it there."""
+    trained, saved = open_model(path, device)
+    confidence = calibration(trained, validation, trained.config.beam)
+    extras = {**saved["extras"], "confidence": list(confidence)}
+    checkpoint.save(path, "captioning", {**saved, "extras": extras})
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from captioning import objective
+from captioning.calibrate import calibrate_confidence
 from captioning.config import Config
 from captioning.data import Changed, Part, TrainingBatches, encode, load, resident
-from captioning.evaluate import baselines, calibration, measure, print_scores, references
+from captioning.evaluate import baselines, measure, print_scores, references
 from captioning.floors import floors, recognise
 from captioning.model import Captioner
 from captioning.names import Names, names_of
@@ -191,7 +192,7 @@ def main(arguments: TrainArguments[Config]) -> None:
         graph=session.graph,
     )
     if run.writes:
-        _calibrate(run.directory, parts["validation"], config, device)
+        calibrate_confidence(run.directory / "best.pt", parts["validation"], device)
         _report(run.directory, parts, config, device)
 
 
@@ -242,14 +243,6 @@ def _with_tail(trained: Trained, part: Part) -> Part:
     source = Changed(part.source, trained.features)
     mirrored = part.mirrored and Changed(part.mirrored, trained.features)
     return replace(part, source=source, mirrored=mirrored)
-
-
-def _calibrate(directory: Path, validation: Part, config: Config, device: torch.device) -> None:
-    """Calibrate the confidence of the best captioner and add it to its checkpoint."""
-    best, saved = open_model(directory, device)
-    confidence = calibration(best, validation, config.beam)
-    extras = {**saved["extras"], "confidence": list(confidence)}
-    checkpoint.save(directory / "best.pt", "captioning", {**saved, "extras": extras})
 
 
 def _report(directory: Path, parts: dict[str, Part], config: Config, device: torch.device) -> None:

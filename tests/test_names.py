@@ -22,7 +22,7 @@ from captioning.names import (
     plural,
     replace_words,
 )
-from captioning.steering import beginning, copying, ruling_out
+from captioning.steering import ruling_out
 from captioning.trained import DEFAULT
 from core.errors import InputError
 from core.training import checkpoint
@@ -107,40 +107,6 @@ def test_names_change_what_the_decoder_says():
     with torch.no_grad():
         with_names.name.weight.normal_()
     assert not torch.allclose(logits(with_names), logits(without), atol=1e-3)
-
-
-def test_a_name_is_copied_once():
-    words = torch.tensor([4, 5])
-    probabilities = torch.tensor([[0.9, 0.0], [0.0, 0.0]])
-
-    def step(tokens, state):
-        return torch.zeros(len(tokens), 7), (state[0] + 1,)
-
-    prefer, state = copying(step, (torch.zeros(2, 1),), words, probabilities, 10.0)
-    logits, after = prefer(torch.tensor([2, 2]), state)
-    assert logits[0].tolist() == [0, 0, 0, 0, 9, 0, 0]
-    assert not logits[1].any()
-    assert torch.equal(after[0], torch.ones(2, 1)), "the state of the step goes with it"
-    logits, after = prefer(torch.tensor([4, 6]), after)
-    assert not logits.any(), "the name was written"
-    rows = tuple(part.repeat_interleave(3, 0) for part in state)
-    logits, _ = prefer(torch.tensor([2] * 6), rows)
-    assert logits[:, 4].tolist() == [9, 9, 9, 0, 0, 0], "with a beam of three"
-
-
-def test_given_words_come_first():
-    def step(tokens, state):
-        return torch.ones(len(tokens), 7), (state[0] + tokens[:, None],)
-
-    begin, state = beginning(step, (torch.zeros(2, 1),), [(4, 5), (4, 6)])
-    rows = tuple(part.repeat_interleave(2, 0) for part in state)  # a beam of two
-    for given in ([4, 4, 4, 4], [5, 5, 6, 6]):
-        logits, rows = begin(torch.tensor([2, 2, 2, 2]), rows)
-        assert logits.argmax(1).tolist() == given
-        assert torch.equal(logits.softmax(1).amax(1), torch.ones(4)), "nothing else is possible"
-    logits, rows = begin(torch.tensor([5, 5, 6, 6]), rows)
-    assert torch.equal(logits, torch.ones(4, 7)), "then all is as without it"
-    assert rows[0].squeeze(1).tolist() == [9, 9, 10, 10], "the state of the step goes with it"
 
 
 def row_of(names: Names, word: str) -> int:
