@@ -1,7 +1,7 @@
 """One-step functions of a decoder that write some words rather than others.
 
 Each takes a step function of `core.decoding` and returns one: `ruling_out` never writes certain
-words, `copying` prefers some until they are written, `beginning` writes given words first.
+words, `preferring` prefers some until they are written, `beginning` writes given words first.
 """
 
 from collections.abc import Sequence
@@ -28,24 +28,21 @@ def ruling_out(
     return allow
 
 
-def copying(
+def preferring(
     step: Step,
     state: State,
-    words: Int[Tensor, " names"],
-    probabilities: Float[Tensor, "images names"],
-    bonus: float,
+    words: Int[Tensor, " words"],
+    gains: Float[Tensor, "images words"],
 ) -> tuple[Step, State]:
-    """Return a step function, and its first state, that prefers to write certain names.
+    """Return a step function, and its first state, that prefers certain words until it wrote them.
 
     Args:
         step: the step function of `core.decoding`.
         state: its first state, a row an image.
-        words: the word of each name.
-        probabilities: those of the names to copy, 0 for the others.
-        bonus: what the logit of a name of probability 1 gains, until the name is written.
+        words: their numbers.
+        gains: what the logit of each gains.
     """
-    gains = bonus * probabilities
-    written = torch.zeros_like(probabilities, dtype=torch.bool)
+    written = torch.zeros_like(gains, dtype=torch.bool)
 
     def prefer(tokens: Int[Tensor, " rows"], state: State) -> tuple[Tensor, State]:
         *inner, written = state

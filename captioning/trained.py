@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Shaped, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from captioning.config import Config
-from captioning.detector import WEIGHT, WordDetector
+from captioning.detector import EXPECTED, GAIN, WEIGHT, WordDetector
 from captioning.model import Captioner
 from captioning.names import names_of, replace_words
 from captioning.scores.confidence import UNCALIBRATED, Confidence
-from captioning.steering import beginning, copying, ruling_out
+from captioning.steering import beginning, preferring, ruling_out
 from core.beam import Hypothesis, beam_search
 from core.training import checkpoint
 from datasets.text.vocabulary import Vocabulary, joined
@@ -38,7 +38,7 @@ class Sentence(NamedTuple):
     words: tuple[str, ...]
     tokens: tuple[int, ...]
     log_probability: float
-    """Of all its words, its end counted as one."""
+    """Of all its words, its end counted as one, in the search that found it."""
     confidence: float
     """The probability that it is right, as calibrated (see `captioning.scores.confidence`)."""
 
@@ -85,16 +85,16 @@ class Trained:
 
         Names that the encoder's classifier rules out are not written. Where the best sentence lacks
         a name that it is sure of, the search is done once more, and may copy it; and a third time,
-        where it is copied more easily. A detector of words, if there is one, then chooses among the
-        sentences. Where the classifier is surer of a missing name than the captioner of its
-        sentence, the sentence is begun with the name. Names outside the vocabulary are put in their
-        places.
+        where it is copied more easily. With a detector of words all pictures are searched again for
+        sentences with the words it expects, and it chooses among all that were found. Where the
+        classifier is surer of a missing name than the captioner of its sentence, the sentence is
+        begun with the name. Names outside the vocabulary are put in their places.
         """
         features = features.to(self.decoder.bias.device)
         width = max(beam, best)
         names = self.decoder.names
         if names is None or not self.config.name_bonus:
-            found = self._ranked(features, self._search(features, width))
+            found = self._with_expected(features, width, self._search(features, width))
             return [sentences[:best] for sentences in found]
         probabilities = names(features[:, -1:] if self.tail else features)
         forbidden = names.ruled_out(probabilities, len(self.vocabulary))
@@ -103,13 +103,13 @@ class Trained:
             missing = names.missing(probabilities, [one[0].tokens for one in found])
             rows = missing.any(1).nonzero().squeeze(1)
             if len(rows):
-                again = self._search(
-                    features[rows], width, forbidden[rows], stronger * missing[rows]
-                )
+                gains = stronger * self.config.name_bonus * missing[rows]
+                preferred = (names.words, gains)
+                again = self._search(features[rows], width, forbidden[rows], preferred)
                 for row, sentences in zip(rows.tolist(), again, strict=True):
                     found[row] = sentences
         sure = names.sure(probabilities, len(self.vocabulary))
-        found = self._ranked(features, found, sure)
+        found = self._with_expected(features, width, found, forbidden, sure)
         written = [one[0].tokens for one in found]
         confidences = [one[0].confidence for one in found]
         for image, name, p in names.beginnings(probabilities, written, confidences):
@@ -121,17 +121,21 @@ class Trained:
                 found[image] = [_renamed(one, pairs) for one in found[image]]
         return [sentences[:best] for sentences in found]
 
-    def _ranked(
+    def _with_expected(
         self,
         features: Float[Tensor, "images cells channels"],
+        width: int,
         found: list[list[Sentence]],
+        forbidden: Bool[Tensor, "images vocabulary"] | None = None,
         sure: Float[Tensor, "images vocabulary"] | None = None,
     ) -> list[list[Sentence]]:
-        """Return the sentences about each picture, the one with the most expected words first.
+        """Search for expected words too; return the sentences that have the most of them first.
 
         Args:
             features: the pictures.
-            found: the sentences.
+            width: that of the beam, and sentences of each picture.
+            found: the sentences of the captioner alone.
+            forbidden: the words that are not to be written of each picture.
             sure: the probabilities of words that the classifier is sure of, 0 for the others.
         """
         if self.detector is None:
@@ -139,6 +143,9 @@ class Trained:
         expected = self.detector(features, len(self.vocabulary))
         if sure is not None:
             expected = torch.maximum(expected, sure)
+        gains = GAIN * expected.where(expected >= EXPECTED, 0.0)
+        words = gains.any(0).nonzero().squeeze(1)
+        others = self._search(features, width, forbidden, (words, gains[:, words]))
         shares = expected.tolist()
 
         def rank(image: int, sentence: Sentence) -> float:
@@ -146,17 +153,18 @@ class Trained:
             score = sentence.log_probability / length**self.config.length_penalty
             return score + WEIGHT * sum(shares[image][word] for word in set(sentence.tokens))
 
-        return [
-            sorted(sentences, key=lambda one, image=image: -rank(image, one))
-            for image, sentences in enumerate(found)
-        ]
+        ranked = []
+        for image, (mine, more) in enumerate(zip(found, others, strict=True)):
+            once = {one.tokens: one for one in (*more, *mine)}.values()
+            ranked.append(sorted(once, key=lambda one, image=image: -rank(image, one))[:width])
+        return ranked
 
     def _search(
         self,
         features: Float[Tensor, "images cells channels"],
         width: int,
         forbidden: Bool[Tensor, "images vocabulary"] | None = None,
-        copied: Float[Tensor, "images names"] | None = None,
+        preferred: tuple[Int[Tensor, " words"], Float[Tensor, "images words"]] | None = None,
         first: Sequence[int] = (),
     ) -> list[list[Sentence]]:
         """Return the sentences of one beam search.
@@ -165,15 +173,14 @@ class Trained:
             features: the pictures.
             width: that of the beam, and sentences of each picture.
             forbidden: the words that are not to be written of each picture.
-            copied: the probabilities of names to copy.
+            preferred: words to write rather than others, and what their logits gain.
             first: the words that all sentences begin with.
         """
         projection = self.decoder.project(features)
         step = self.decoder.stepper(projection)
         state = self.decoder.initial_state(projection)
-        if copied is not None and self.decoder.names:
-            words = self.decoder.names.words
-            step, state = copying(step, state, words, copied, self.config.name_bonus)
+        if preferred:
+            step, state = preferring(step, state, *preferred)
         if forbidden is not None:
             step = ruling_out(step, forbidden)
         if first:
@@ -254,7 +261,7 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
             tail.to(device).eval()
         confidence = Confidence(*saved["extras"].get("confidence", ()))
         fitted = saved["extras"].get("detector")
-        detector = WordDetector(**fitted).to(device) if fitted else None
+        detector = WordDetector.from_saved(fitted).to(device) if fitted else None
         if detector:  # one that was altered fails here
             detector(torch.zeros(1, 1, encoder.channels, device=device), len(vocabulary))
     decoder.to(device).eval()

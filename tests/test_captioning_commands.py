@@ -147,7 +147,8 @@ def test_a_run_is_calibrated(photos, tmp_path, capsys, monkeypatch):
     assert list(trained.confidence) == calibrated["extras"]["confidence"]
     for name, value in saved["weights"].items():
         assert torch.equal(calibrated["weights"][name], value), "the captioner is what it was"
-    calibrated["extras"]["detector"]["weight"] = torch.zeros(learned, 3)
+    altered = (torch.zeros(learned, 3), 1.0, torch.zeros(learned))
+    calibrated["extras"]["detector"]["output"] = altered
     checkpoint.save(first / "best.pt", "captioning", calibrated)
     with pytest.raises(InputError, match="was altered"):
         open_model(first, "cpu")

@@ -39,7 +39,7 @@ def test_it_learns_the_share_of_people_who_use_a_word(monkeypatch: pytest.Monkey
     assert expected[~shows_dog, dog].mean() < 0.1
     assert expected[~shows_dog, cat].mean() > 0.9
     assert not expected[:, a].any()
-    kept = WordDetector(**fitted.saved())
+    kept = WordDetector.from_saved(fitted.saved())
     torch.testing.assert_close(kept(means[:, None], len(vocabulary)), expected, atol=1e-2, rtol=0)
 
 
@@ -48,27 +48,50 @@ def test_without_frequent_words_there_is_none() -> None:
     assert fit(torch.rand(len(captions), 3), captions, Vocabulary.train(["a dog"])) is None
 
 
-def test_the_sentence_with_the_most_expected_words_is_chosen() -> None:
+def expecting(word: int, share: float, channels: int) -> WordDetector:
+    """Return a detector that expects one word of all pictures."""
+    bias = torch.logit(torch.tensor([share]))
+    nothing = torch.zeros(1, channels), torch.zeros(1), torch.zeros(1, 1)
+    return WordDetector(torch.tensor([word]), *nothing, bias)
+
+
+@pytest.fixture
+def plain() -> Trained:
+    """A captioner with random weights and no detector."""
     torch.manual_seed(0)
     vocabulary = Vocabulary.train(["a dog in the green grass runs"])
     encoder = make_encoder("tiny", pretrained=False)
     config = Config(embedding=5, hidden=7, visual=8, scores=3, longest=6)
     decoder = Captioner(config, encoder.channels, len(vocabulary)).eval()
-    plain = Trained(config, encoder, decoder, vocabulary)
-    features = torch.rand(2, encoder.cells, encoder.channels)
+    return Trained(config, encoder, decoder, vocabulary)
+
+
+def test_sentences_with_expected_words_are_found_and_chosen(plain: Trained) -> None:
+    features = torch.rand(2, plain.encoder.cells, plain.encoder.channels)
     found = plain.write(features, beam=5, best=5)
-    grass = vocabulary.number("grass")
-    weight = torch.zeros(1, encoder.channels)
-    expecting = WordDetector(torch.tensor([grass]), weight, torch.tensor([4.0]))
-    share = torch.tensor(4.0).sigmoid().item()
+    grass = plain.vocabulary.number("grass")
+    share = 0.98
 
     def rank(one: Sentence) -> float:
         length = len(one.tokens) + 1
-        score = one.log_probability / length**config.length_penalty
+        score = one.log_probability / length**plain.config.length_penalty
         return score + WEIGHT * share * (grass in one.tokens)
 
-    chosen = replace(plain, detector=expecting).write(features, beam=5, best=5)
+    with_grass = replace(plain, detector=expecting(grass, share, plain.encoder.channels))
+    chosen = with_grass.write(features, beam=5, best=5)
     for before, after in zip(found, chosen, strict=True):
-        assert after == sorted(before, key=rank, reverse=True)
-    assert chosen != found, "or nothing was tested"
-    assert replace(plain, detector=expecting).write(features, beam=5) == [one[:1] for one in chosen]
+        assert len({one.tokens for one in after}) == 5
+        ranks = [rank(one) for one in after]
+        assert ranks == sorted(ranks, reverse=True)
+        better = [one for one in before if rank(one) > ranks[-1]]
+        assert all(one in after for one in better), "with the score of the captioner alone"
+        assert set(after) - set(before), "some were found by the second search alone"
+        assert grass in after[0].tokens
+    assert with_grass.write(features, beam=5) == [one[:1] for one in chosen]
+
+
+def test_words_that_few_will_use_change_nothing(plain: Trained) -> None:
+    features = torch.rand(2, plain.encoder.cells, plain.encoder.channels)
+    rare = expecting(plain.vocabulary.number("grass"), 1e-6, plain.encoder.channels)
+    found = plain.write(features, beam=5, best=5)
+    assert replace(plain, detector=rare).write(features, beam=5, best=5) == found

@@ -2,23 +2,23 @@
 
 import torch
 
-from captioning.steering import beginning, copying
+from captioning.steering import beginning, preferring
 
 
-def test_a_name_is_copied_once():
+def test_a_word_is_preferred_until_it_is_written():
     words = torch.tensor([4, 5])
-    probabilities = torch.tensor([[0.9, 0.0], [0.0, 0.0]])
+    gains = torch.tensor([[9.0, 0.0], [0.0, 0.0]])
 
     def step(tokens, state):
         return torch.zeros(len(tokens), 7), (state[0] + 1,)
 
-    prefer, state = copying(step, (torch.zeros(2, 1),), words, probabilities, 10.0)
+    prefer, state = preferring(step, (torch.zeros(2, 1),), words, gains)
     logits, after = prefer(torch.tensor([2, 2]), state)
     assert logits[0].tolist() == [0, 0, 0, 0, 9, 0, 0]
     assert not logits[1].any()
     assert torch.equal(after[0], torch.ones(2, 1)), "the state of the step goes with it"
     logits, after = prefer(torch.tensor([4, 6]), after)
-    assert not logits.any(), "the name was written"
+    assert not logits.any(), "the word was written"
     rows = tuple(part.repeat_interleave(3, 0) for part in state)
     logits, _ = prefer(torch.tensor([2] * 6), rows)
     assert logits[:, 4].tolist() == [9, 9, 9, 0, 0, 0], "with a beam of three"
