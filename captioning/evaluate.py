@@ -98,7 +98,8 @@ def calibration(trained: Trained, part: Part, beam: int) -> Confidence:
     """Return the confidence of a captioner, calibrated on a part of its data."""
     sentences = write_all(trained, part, beam)
     means = [mean_log_probability(s.log_probability, len(s.words)) for s in sentences]
-    return calibrate(means, _right(sentences, references(trained, part)))
+    expected = [sentence.expected for sentence in sentences]
+    return calibrate(means, expected, _right(sentences, references(trained, part)))
 
 
 def main(arguments: Evaluate) -> None:

@@ -20,7 +20,7 @@ from captioning.config import Config
 from captioning.detector import EXPECTED, GAIN, WEIGHT, WordDetector
 from captioning.model import Captioner
 from captioning.names import names_of, replace_words
-from captioning.scores.confidence import UNCALIBRATED, Confidence
+from captioning.scores.confidence import UNCALIBRATED, Confidence, mean_log_share
 from captioning.steering import beginning, preferring, ruling_out
 from core.beam import Hypothesis, beam_search
 from core.training import checkpoint
@@ -41,6 +41,24 @@ class Sentence(NamedTuple):
     """Of all its words, its end counted as one, in the search that found it."""
     confidence: float
     """The probability that it is right, as calibrated (see `captioning.scores.confidence`)."""
+    expected: float = 0.0
+    """Mean log of the shares of people who are expected to use its words; 0 if that is not told."""
+
+
+class _Pictures(NamedTuple):
+    """What a search is told of pictures."""
+
+    features: Float[Tensor, "images cells channels"]
+    forbidden: Bool[Tensor, "images vocabulary"] | None
+    """The words that are not to be written."""
+    expected: Float[Tensor, "images vocabulary"] | None
+    """The shares of people who will use each word, if there is a detector."""
+
+    def of(self, rows: Tensor | slice) -> "_Pictures":
+        """Return some of the pictures."""
+        forbidden = None if self.forbidden is None else self.forbidden[rows]
+        expected = None if self.expected is None else self.expected[rows]
+        return _Pictures(self.features[rows], forbidden, expected)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,59 +112,66 @@ class Trained:
         width = max(beam, best)
         names = self.decoder.names
         if names is None or not self.config.name_bonus:
-            found = self._with_expected(features, width, self._search(features, width))
+            pictures = _Pictures(features, None, self._expected(features))
+            found = self._with_expected(pictures, width, self._search(pictures, width))
             return [sentences[:best] for sentences in found]
         probabilities = names(features[:, -1:] if self.tail else features)
         forbidden = names.ruled_out(probabilities, len(self.vocabulary))
-        found = self._search(features, width, forbidden)
+        sure = names.sure(probabilities, len(self.vocabulary))
+        pictures = _Pictures(features, forbidden, self._expected(features, sure))
+        found = self._search(pictures, width)
         for stronger in (1.0, 2.0):
             missing = names.missing(probabilities, [one[0].tokens for one in found])
             rows = missing.any(1).nonzero().squeeze(1)
             if len(rows):
                 gains = stronger * self.config.name_bonus * missing[rows]
-                preferred = (names.words, gains)
-                again = self._search(features[rows], width, forbidden[rows], preferred)
+                again = self._search(pictures.of(rows), width, (names.words, gains))
                 for row, sentences in zip(rows.tolist(), again, strict=True):
                     found[row] = sentences
-        sure = names.sure(probabilities, len(self.vocabulary))
-        found = self._with_expected(features, width, found, forbidden, sure)
+        found = self._with_expected(pictures, width, found)
         written = [one[0].tokens for one in found]
         confidences = [one[0].confidence for one in found]
         for image, name, p in names.beginnings(probabilities, written, confidences):
-            row = slice(image, image + 1)
-            [begun] = self._search(features[row], width, forbidden[row], first=self._a(name))
+            picture = pictures.of(slice(image, image + 1))
+            [begun] = self._search(picture, width, first=self._a(name))
             found[image] = [self._with_given(one, p) for one in begun]
         for image, pairs in enumerate(names.replaced(probabilities)):
             if pairs:
                 found[image] = [_renamed(one, pairs) for one in found[image]]
         return [sentences[:best] for sentences in found]
 
-    def _with_expected(
+    def _expected(
         self,
         features: Float[Tensor, "images cells channels"],
-        width: int,
-        found: list[list[Sentence]],
-        forbidden: Bool[Tensor, "images vocabulary"] | None = None,
         sure: Float[Tensor, "images vocabulary"] | None = None,
+    ) -> Float[Tensor, "images vocabulary"] | None:
+        """Return the shares of people who will use each word, if there is a detector.
+
+        Args:
+            features: the pictures.
+            sure: the probabilities of words that the classifier is sure of, 0 for the others.
+        """
+        if self.detector is None:
+            return None
+        expected = self.detector(features, len(self.vocabulary))
+        return expected if sure is None else torch.maximum(expected, sure)
+
+    def _with_expected(
+        self, pictures: _Pictures, width: int, found: list[list[Sentence]]
     ) -> list[list[Sentence]]:
         """Search for expected words too; return the sentences that have the most of them first.
 
         Args:
-            features: the pictures.
+            pictures: what they are about.
             width: that of the beam, and sentences of each picture.
             found: the sentences of the captioner alone.
-            forbidden: the words that are not to be written of each picture.
-            sure: the probabilities of words that the classifier is sure of, 0 for the others.
         """
-        if self.detector is None:
+        if pictures.expected is None:
             return found
-        expected = self.detector(features, len(self.vocabulary))
-        if sure is not None:
-            expected = torch.maximum(expected, sure)
-        gains = GAIN * expected.where(expected >= EXPECTED, 0.0)
+        gains = GAIN * pictures.expected.where(pictures.expected >= EXPECTED, 0.0)
         words = gains.any(0).nonzero().squeeze(1)
-        others = self._search(features, width, forbidden, (words, gains[:, words]))
-        shares = expected.tolist()
+        others = self._search(pictures, width, (words, gains[:, words]))
+        shares = pictures.expected.tolist()
 
         def rank(image: int, sentence: Sentence) -> float:
             length = len(sentence.tokens) + 1
@@ -161,30 +186,28 @@ class Trained:
 
     def _search(
         self,
-        features: Float[Tensor, "images cells channels"],
+        pictures: _Pictures,
         width: int,
-        forbidden: Bool[Tensor, "images vocabulary"] | None = None,
         preferred: tuple[Int[Tensor, " words"], Float[Tensor, "images words"]] | None = None,
         first: Sequence[int] = (),
     ) -> list[list[Sentence]]:
         """Return the sentences of one beam search.
 
         Args:
-            features: the pictures.
+            pictures: what they are about.
             width: that of the beam, and sentences of each picture.
-            forbidden: the words that are not to be written of each picture.
             preferred: words to write rather than others, and what their logits gain.
             first: the words that all sentences begin with.
         """
-        projection = self.decoder.project(features)
+        projection = self.decoder.project(pictures.features)
         step = self.decoder.stepper(projection)
         state = self.decoder.initial_state(projection)
         if preferred:
             step, state = preferring(step, state, *preferred)
-        if forbidden is not None:
-            step = ruling_out(step, forbidden)
+        if pictures.forbidden is not None:
+            step = ruling_out(step, pictures.forbidden)
         if first:
-            step, state = beginning(step, state, [first] * len(features))
+            step, state = beginning(step, state, [first] * len(pictures.features))
         found = beam_search(
             step,
             state,
@@ -195,7 +218,11 @@ class Trained:
             penalty=self.config.length_penalty,
             forbidden=self.vocabulary.unspoken,
         )
-        return [[self._sentence(one) for one in hypotheses] for hypotheses in found]
+        sentences = []
+        for image, hypotheses in enumerate(found):
+            shares = None if pictures.expected is None else pictures.expected[image].tolist()
+            sentences.append([self._sentence(one, shares) for one in hypotheses])
+        return sentences
 
     @torch.no_grad()
     def attention(
@@ -216,19 +243,19 @@ class Trained:
     def _with_given(self, sentence: Sentence, p: float) -> Sentence:
         """Return a sentence whose first words were given, and are right with probability p."""
         log_p = sentence.log_probability + math.log(p)
-        confidence = self.confidence(log_p, len(sentence.words))
+        confidence = self.confidence(log_p, len(sentence.words), sentence.expected)
         return sentence._replace(log_probability=log_p, confidence=confidence)
 
-    def _sentence(self, hypothesis: Hypothesis) -> Sentence:
+    def _sentence(self, hypothesis: Hypothesis, shares: Sequence[float] | None) -> Sentence:
         words = tuple(self.vocabulary.spoken(hypothesis.tokens))
         log_p = hypothesis.log_probability
-        return Sentence(
-            self.vocabulary.decode(hypothesis.tokens),
-            words,
-            hypothesis.tokens,
-            log_p,
-            self.confidence(log_p, len(words)),
-        )
+        expected = 0.0
+        if shares:  # those of function words are 0
+            told = [shares[word] for word in set(hypothesis.tokens) if shares[word]]
+            expected = mean_log_share(told)
+        text = self.vocabulary.decode(hypothesis.tokens)
+        confidence = self.confidence(log_p, len(words), expected)
+        return Sentence(text, words, hypothesis.tokens, log_p, confidence, expected)
 
 
 def _renamed(sentence: Sentence, pairs: Sequence[tuple[str, str]]) -> Sentence:

@@ -250,15 +250,17 @@ def test_a_sentence_is_right_if_half_its_content_words_are_said():
 def test_confidence_is_calibrated():
     random = np.random.default_rng(0)
     means = random.uniform(-4, 0, 4000)
-    right = random.uniform(size=4000) < 1 / (1 + np.exp(-(2.5 * means + 4)))
-    fitted = calibrate(means.tolist(), right.tolist())
+    expected = random.uniform(-4, 0, 4000)
+    right = random.uniform(size=4000) < 1 / (1 + np.exp(-(2.5 * means + 0.8 * expected + 5)))
+    fitted = calibrate(means.tolist(), expected.tolist(), right.tolist())
     assert fitted.scale is not None
     assert fitted.scale == pytest.approx(2.5, rel=0.1)
-    assert fitted.offset == pytest.approx(4, rel=0.1)
-    assert fitted(-3.0 * 5, 4) == pytest.approx(
-        1 / (1 + math.exp(-(fitted.scale * -3 + fitted.offset)))
+    assert fitted.weight == pytest.approx(0.8, rel=0.15)
+    assert fitted.offset == pytest.approx(5, rel=0.1)
+    assert fitted(-3.0 * 5, 4, -2.0) == pytest.approx(
+        1 / (1 + math.exp(-(fitted.scale * -3 + fitted.weight * -2 + fitted.offset)))
     )
-    confidences = [fitted(mean, 0) for mean in means]
+    confidences = [fitted(mean, 0, e) for mean, e in zip(means, expected, strict=True)]
     table = reliability(confidences, right.tolist())
     assert sum(row.sentences for row in table) == 4000
     for row in table:
@@ -268,11 +270,14 @@ def test_confidence_is_calibrated():
 
 def test_a_calibration_of_few_sentences_is_finite():
     for right in ([True], [False], [True, True], [True, False]):
-        fitted = calibrate([-1.0, -2.0][: len(right)], right)
+        fitted = calibrate([-1.0, -2.0][: len(right)], [0.0] * len(right), right)
         assert fitted.scale is not None
         assert math.isfinite(fitted.scale)
         assert 0 <= fitted(-5.0, 3) <= 1
-    assert calibrate([-1.0], [True])(-1.0, 0) == pytest.approx(2 / 3, abs=1e-3)
-    assert calibrate([-1.0, -1.0], [False, False])(-1.0, 0) == pytest.approx(1 / 4, abs=1e-3)
+    right = calibrate([-1.0], [0.0], [True])
+    assert right(-1.0, 0) == pytest.approx(2 / 3, abs=1e-3)
+    wrong = calibrate([-1.0, -1.0], [0.0, 0.0], [False, False])
+    assert wrong(-1.0, 0) == pytest.approx(1 / 4, abs=1e-3)
+    assert right.weight == wrong.weight == 0.0, "nothing was expected"
     extreme = Confidence(50.0, 0.0)
     assert extreme(-1000.0, 0) == pytest.approx(0)

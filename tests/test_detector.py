@@ -1,5 +1,6 @@
 """The detector of words: what it learns, and how it chooses among sentences."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from captioning import detector
 from captioning.config import Config
 from captioning.detector import WEIGHT, WordDetector, fit
 from captioning.model import Captioner
+from captioning.scores.confidence import Confidence
 from captioning.trained import Sentence, Trained
 from datasets.text.vocabulary import Vocabulary
 from vision.encoder import make_encoder
@@ -94,4 +96,24 @@ def test_words_that_few_will_use_change_nothing(plain: Trained) -> None:
     features = torch.rand(2, plain.encoder.cells, plain.encoder.channels)
     rare = expecting(plain.vocabulary.number("grass"), 1e-6, plain.encoder.channels)
     found = plain.write(features, beam=5, best=5)
-    assert replace(plain, detector=rare).write(features, beam=5, best=5) == found
+    written = replace(plain, detector=rare).write(features, beam=5, best=5)
+    assert [[one._replace(expected=0.0) for one in image] for image in written] == found
+
+
+def test_a_sentence_of_expected_words_is_surer(plain: Trained) -> None:
+    features = torch.rand(2, plain.encoder.cells, plain.encoder.channels)
+    grass = plain.vocabulary.number("grass")
+    calibrated = replace(plain, confidence=Confidence(1.0, 0.0, 1.0))
+    [likely], _ = replace(calibrated, detector=expecting(grass, 0.9, plain.encoder.channels)).write(
+        features, beam=5
+    )
+    assert grass in likely.tokens
+    assert likely.expected == pytest.approx(math.log(0.91))
+    mean = likely.log_probability / (len(likely.words) + 1)
+    assert likely.confidence == pytest.approx(0.91 / (0.91 + math.exp(-mean)))
+    [plain_one], _ = calibrated.write(features, beam=5)
+    assert plain_one.expected == 0.0, "nobody told"
+    rare = replace(calibrated, detector=expecting(grass, 1e-6, plain.encoder.channels))
+    [unlikely], _ = rare.write(features, beam=5)
+    assert unlikely.tokens == plain_one.tokens
+    assert unlikely.confidence < plain_one.confidence

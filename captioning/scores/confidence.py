@@ -1,10 +1,12 @@
 """How sure a captioner may be of a sentence: calibrated on validation data (Platt 1999).
 
 A sentence counts as right if at least half of its content words are used by one of the people who
-described the picture. The probability of that is read off the sentence's own probability:
+described the picture. The probability of that is read off the sentence's own probability and off
+the shares q_w of people that a detector of words (`captioning.detector`) expects to use them:
 
     m = log p / (words + 1)                   log of the geometric mean over its words and its end
-    confidence = sigmoid(scale * m + offset)
+    e = mean of log(q_w + 0.01)               over its content words; 0 without a detector
+    confidence = sigmoid(scale * m + weight * e + offset)
 
 Below `UNSURE` a sentence is more probably wrong than right.
 """
@@ -13,10 +15,13 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
+
 from captioning.scores.content import content
 
 UNSURE = 0.5  # confidence below which a sentence is told as unsure
 BINS = 5  # of a reliability table
+LEAST = 0.01  # is added to the share of people who are expected to use a word
 
 
 class Confidence(NamedTuple):
@@ -24,13 +29,15 @@ class Confidence(NamedTuple):
 
     scale: float | None = None
     offset: float = 0.0
+    weight: float = 0.0
+    """Of the shares that were expected."""
 
-    def __call__(self, log_probability: float, words: int) -> float:
+    def __call__(self, log_probability: float, words: int, expected: float = 0.0) -> float:
         """Return the confidence in a sentence of that many words."""
         mean = mean_log_probability(log_probability, words)
         if self.scale is None:
             return math.exp(mean)
-        return _sigmoid(self.scale * mean + self.offset)
+        return _sigmoid(self.scale * mean + self.weight * expected + self.offset)
 
 
 UNCALIBRATED = Confidence()
@@ -51,6 +58,13 @@ def mean_log_probability(log_probability: float, words: int) -> float:
     return log_probability / (words + 1)
 
 
+def mean_log_share(shares: Sequence[float]) -> float:
+    """Return e of the shares of people who are expected to use the words of a sentence."""
+    if not shares:
+        return math.log(LEAST)
+    return sum(math.log(share + LEAST) for share in shares) / len(shares)
+
+
 def is_right(words: Sequence[str], references: Sequence[Sequence[str]]) -> bool:
     """Whether at least half of the content words occur in one of the references."""
     said = content(words)
@@ -58,37 +72,34 @@ def is_right(words: Sequence[str], references: Sequence[Sequence[str]]) -> bool:
     return bool(said) and 2 * len(said & used) >= len(said)
 
 
-def calibrate(means: Sequence[float], right: Sequence[bool]) -> Confidence:
-    """Fit scale and offset by maximum likelihood, with a weak prior (20 Newton steps).
+def calibrate(
+    means: Sequence[float], expected: Sequence[float], right: Sequence[bool]
+) -> Confidence:
+    """Fit scale, weight and offset by maximum likelihood, with a weak prior (20 Newton steps).
 
     The targets are not 1 and 0 but (n + 1) / (n + 2) and 1 / (m + 2) for n right and m wrong
     sentences (Platt 1999, section 2.2): a few sentences that are all right make no other certain.
 
     Args:
         means: `mean_log_probability` of each sentence.
+        expected: `mean_log_share` of each.
         right: whether it is right.
     """
-    scale, offset = 1.0, 0.0
-    prior = 1e-3 * len(means)
     n = sum(right)
     target_right = (n + 1) / (n + 2)
     target_wrong = 1 / (len(right) - n + 2)
+    y = torch.tensor([target_right if one else target_wrong for one in right]).double()
+    x = torch.tensor([[m, e, 1.0] for m, e in zip(means, expected, strict=True)]).double()
+    prior = torch.tensor([1.0, 0.0, 0.0]).double()
+    strength = torch.tensor([1e-3 * len(y), 1e-3 * len(y), 1e-9]).double()
+    fitted = prior.clone()
     for _ in range(20):
-        gradient_scale, gradient_offset = prior * (scale - 1.0), 0.0
-        h_ss, h_so, h_oo = prior, 0.0, 1e-9
-        for x, correct in zip(means, right, strict=True):
-            y = target_right if correct else target_wrong
-            p = _sigmoid(scale * x + offset)
-            gradient_scale += (p - y) * x
-            gradient_offset += p - y
-            weight = p * (1 - p)
-            h_ss += weight * x * x
-            h_so += weight * x
-            h_oo += weight
-        determinant = h_ss * h_oo - h_so * h_so
-        scale -= (h_oo * gradient_scale - h_so * gradient_offset) / determinant
-        offset -= (h_ss * gradient_offset - h_so * gradient_scale) / determinant
-    return Confidence(scale, offset)
+        p = torch.sigmoid(x @ fitted)
+        gradient = x.T @ (p - y) + strength * (fitted - prior)
+        hessian = (x.T * (p * (1 - p))) @ x + strength.diag()
+        fitted -= torch.linalg.solve(hessian, gradient)
+    scale, weight, offset = fitted.tolist()
+    return Confidence(scale, offset, weight)
 
 
 def reliability(confidences: Sequence[float], right: Sequence[bool]) -> list[Bin]:
