@@ -18,7 +18,6 @@ from captioning.detector import fit
 from captioning.evaluate import calibration, configured, references
 from captioning.scores.neighbours import pooled
 from captioning.trained import open_model
-from core.errors import InputError
 from core.training import checkpoint, cli, devices
 
 
@@ -30,9 +29,6 @@ def main(arguments: Calibrate) -> None:
     trained, _ = open_model(path, device)
     config = configured(trained, arguments)
     parts = load(config, trained.encoder, ("train", "validation"))
-    for needed in ("train", "validation"):
-        if needed not in parts:
-            raise InputError(f"{' '.join(config.data)} has no {needed} images with captions")
     train = parts["train"]
     means = pooled(trained.features, train.source).float().cpu()
     detector = fit(means, references(trained, train), trained.vocabulary)

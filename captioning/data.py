@@ -122,19 +122,29 @@ class Part:
 
 
 def load(
-    config: Config, encoder: Encoder, splits: Sequence[str], *, quiet: bool = False
+    config: Config,
+    encoder: Encoder,
+    splits: Sequence[str],
+    *,
+    optional: Sequence[str] = (),
+    quiet: bool = False,
 ) -> dict[str, Part]:
-    """Return those of `splits` that the data have; of the images, those that can be read.
+    """Return the parts of the data, those that are optional if there are any.
+
+    Of the images they have those that can be read.
 
     Raises:
-        InputError: the data are missing or malformed, or no picture can be read.
+        InputError: the data are missing or malformed, one of `splits` has no image, or no picture
+            can be read.
     """
     loaded = [captioned.load(source, config.images) for source in config.data]
     parts = {}
-    for name in splits:
+    for name in (*splits, *optional):
         images = [getattr(one_set, name) for one_set in loaded]
         if any(map(len, images)):
             parts[name] = _part(config, encoder, images, name, quiet)
+        elif name in splits:
+            raise InputError(f"{' '.join(config.data)} has no {name} images with captions")
     return parts
 
 

@@ -31,7 +31,6 @@ from captioning.scores.content import consensus_words
 from captioning.scores.metrics import Words, scores
 from captioning.scores.neighbours import consensus, nearest, pooled
 from captioning.trained import Sentence, Trained, open_model
-from core.errors import InputError
 from core.training import batches, cli, devices
 from core.training.config import WIDEST_BEAM, require_within
 from core.training.loop import evaluating
@@ -122,8 +121,6 @@ def main(arguments: Evaluate) -> None:
                 results[Path(source).name] = own
     if arguments.baselines:
         parts = load(config, trained.encoder, ("train",))
-        if "train" not in parts:
-            raise InputError("there are no training images for --baselines to copy captions from")
         results |= baselines(trained, parts["train"], part)
     table = reliability([sentence.confidence for sentence in sentences], _right(sentences, truth))
     if arguments.json:

@@ -27,7 +27,6 @@ from captioning.scores.rewards import Rewards
 from captioning.starting import fit_to_encoder, tail_of, take_over
 from captioning.trained import Trained, open_model
 from core import decoding
-from core.errors import InputError
 from core.losses import IGNORE, cross_entropy
 from core.training import checkpoint, cli, devices
 from core.training.arguments import TrainArguments
@@ -153,10 +152,8 @@ def main(arguments: TrainArguments[Config]) -> None:
         own_encoder = own_encoder or bool(checkpoint.part(saved["weights"], "encoder"))
     same_encoder = first is not None and first.config.encoder == config.encoder
     encoder = first.encoder if first and same_encoder else encoder_of(config).to(device)
-    parts = load(config, encoder, ("train", "validation", "test"), quiet=session.quiet)
-    for needed in ("train", "validation"):
-        if needed not in parts:
-            raise InputError(f"{' '.join(config.data)} has no {needed} images with captions")
+    needed = ("train", "validation")
+    parts = load(config, encoder, needed, optional=("test",), quiet=session.quiet)
     train = parts["train"]
     vocabulary = _vocabulary(train, first, config)
     encoded = encode(train.images, vocabulary, config.longest)
