@@ -49,7 +49,7 @@ def test_n_best(run: Path, capsys: pytest.CaptureFixture[str]):
     assert best == f"one.png: {said(captions[0])}"
     for line, each in zip(others, captions[1:], strict=True):
         assert line == f"    {each.text} ({100 * each.confidence:.0f} %)"
-        scale, offset = CONFIDENCE
+        scale, offset, _ = CONFIDENCE
         assert scale is not None
         logit = scale * each.log_probability / (len(each.words) + 1) + offset
         assert each.confidence == pytest.approx(1 / (1 + math.exp(-logit)))
