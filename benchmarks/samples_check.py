@@ -160,6 +160,7 @@ def main(
     pieces: int = 10,
     length: int = 2000,
     seed: int = 0,
+    temperature: float = 1.0,
 ) -> None:
     """Check samples of a run, of a 6-gram model and of the real text, and print a table."""
     sources = {}
@@ -169,7 +170,9 @@ def main(
         trained, _ = open_model(run, "cpu")
         config = trained.config
         alphabet = trained.alphabet
-        sources[str(run)] = texts(trained, length=length, rows=pieces, seed=seed)
+        sources[str(run)] = texts(
+            trained, length=length, rows=pieces, temperature=temperature, seed=seed
+        )
     corpus = open_corpus(text, alphabet=alphabet)
     start = split(corpus, config)
     first = first_number(corpus)
