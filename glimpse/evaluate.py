@@ -30,7 +30,7 @@ from glimpse.config import Config
 from glimpse.data import load, load_boxes, load_own
 from glimpse.model import Policy, RecurrentAttention, center, greedy, open_model, random, sampling
 from glimpse.scores import sequences
-from glimpse.scores.measures import balanced_accuracy, found, roll_out, share_read
+from glimpse.scores.measures import balanced_accuracy, found, operations, roll_out, share_read
 from glimpse.scores.stopping import Trade, curve, trade
 
 WIDEST = 20  # classes of a confusion matrix that fits a terminal; JSON always has it
@@ -79,6 +79,7 @@ class Report:
     classes: tuple[str, ...]
     balanced_accuracy: float
     share_read: float  # of the pixels of an image, by `glimpses` glimpses and the coarse view
+    operations: int  # multiplications and additions an image, for `glimpses` glimpses
     milliseconds: float  # of CPU time an image, for `glimpses` glimpses
     found: dict[str, list[float]] | None = None  # share of images with a glimpse on a box by then
     stop: Trade | None = None  # error and mean glimpses with the threshold of the checkpoint
@@ -117,6 +118,7 @@ def measure(
         images.classes,
         balanced_accuracy(p[-1], images.labels),
         share_read(model.config, glimpses, images.sizes),
+        operations(model, images, glimpses),
         roll_out(model, images, glimpses, greedy).milliseconds,
         found_by,
         None if threshold is None else trade(p, images.labels, threshold),
@@ -154,7 +156,8 @@ def summary(report: Report) -> str:
     lines = [
         f"balanced accuracy {100 * report.balanced_accuracy:.2f} %; {report.glimpses} glimpses "
         f"read {100 * report.share_read:.1f} % as many numbers as an image has pixels, "
-        f"{report.milliseconds:.1f} ms of CPU an image"
+        f"{report.operations / 1e6:.2f} million operations and {report.milliseconds:.1f} ms of CPU "
+        "an image"
     ]
     if report.stop is not None:
         lines.append(
@@ -185,7 +188,14 @@ def main(arguments: Evaluate) -> None:
     if arguments.curve is not None:
         from glimpse.pictures.curves import draw_trades  # imports matplotlib
 
-        replace_file(arguments.curve, draw_trades(report.trades, report.stop, f"{part} images"))
+        costs = {
+            "numbers read, % of the pixels": [
+                100 * share_read(model.config, n, images.sizes) for n in (1, 2)
+            ],
+            "million operations": [operations(model, images, n) / 1e6 for n in (1, 2)],
+        }
+        drawn = draw_trades(report.trades, report.stop, f"{part} images", costs)
+        replace_file(arguments.curve, drawn)
     if arguments.json:
         print(to_json(asdict(report)))
     else:

@@ -65,6 +65,8 @@ def test_a_report_holds_all_measures():
     report = measure(model, images, 2, boxes=boxes, threshold=1.0)
     assert report.found == {name: [1.0] * 4 for name in ("greedy", "random", "center")}
     assert report.share_read == pytest.approx(2 * 16 / 144)
+    what, where, combine, cell, outputs = 16 * 128, 2 * 128, 256 * 256, 2 * 256 * 256, 256 * 6
+    assert report.operations == 2 * 2 * (what + where + combine + cell + outputs)
     assert report.stop is not None
     assert report.stop.glimpses == 2
     assert report.stop.error == pytest.approx(100 * (1 - report.accuracies["greedy"][1]))

@@ -1,6 +1,6 @@
 """Draws error against the mean number of glimpses, for all thresholds of stopping."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -11,9 +11,21 @@ from glimpse.pictures.page import GREY, INK
 from glimpse.scores.stopping import Trade
 
 
-def draw_trades(trades: Sequence[Trade], stop: Trade | None, title: str) -> bytes:
-    """Return the PNG of the curve; the trade of the checkpoint's threshold is marked."""
-    figure = Figure((5, 3.5), dpi=150, facecolor="white", layout="constrained")
+def draw_trades(
+    trades: Sequence[Trade],
+    stop: Trade | None,
+    title: str,
+    costs: Mapping[str, Sequence[float]],
+) -> bytes:
+    """Return the PNG of the curve; the trade of the checkpoint's threshold is marked.
+
+    Args:
+        trades: those of all thresholds.
+        stop: that of the checkpoint.
+        title: of the figure.
+        costs: what one glimpse and two glimpses cost, by name; each glimpse costs as much more.
+    """
+    figure = Figure((5, 4), dpi=150, facecolor="white", layout="tight")
     axes = figure.add_subplot()
     axes.plot([each.glimpses for each in trades], [each.error for each in trades], color=INK)
     if stop is not None:
@@ -21,8 +33,13 @@ def draw_trades(trades: Sequence[Trade], stop: Trade | None, title: str) -> byte
         axes.annotate(f"{stop.threshold:.3f}", (stop.glimpses, stop.error), color=GREY)
     axes.set_xlabel("glimpses on average")
     axes.set_ylabel("error, %")
-    axes.set_title(title)
+    figure.suptitle(title)
     axes.grid(alpha=0.3)
+    for number, (name, (one, two)) in enumerate(costs.items()):
+        above = axes.twiny()
+        above.spines.top.set_position(("axes", 1 + 0.25 * number))
+        above.set_xlim(*(one + (glimpses - 1) * (two - one) for glimpses in axes.get_xlim()))
+        above.set_xlabel(name)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return encode(

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from core.training.loop import evaluating
 from datasets.images.boxes import Boxes
 from datasets.images.splits import Labelled
 from glimpse.config import Config
 from glimpse.hints import on_box
-from glimpse.model import Policy, RecurrentAttention
+from glimpse.model import Policy, RecurrentAttention, greedy
 
 BATCH = 500  # images of a rollout
 
@@ -57,6 +58,17 @@ def share_read(config: Config, glimpses: int, sizes: list[tuple[int, int]]) -> f
     numbers = config.context**2 + glimpses * config.scales * config.patch**2
     pixels = sum(height * width for height, width in sizes) / len(sizes)
     return numbers / pixels
+
+
+def operations(model: RecurrentAttention, images: Labelled, glimpses: int) -> int:
+    """Return the multiplications and additions that a rollout of one image takes.
+
+    Those of matrix products and convolutions are counted; the sensor's means are not.
+    """
+    first = images.fetch(next(iter(images.in_order(1))))
+    with evaluating(model), FlopCounterMode(display=False) as counter:
+        model.rollout(first, glimpses, greedy)
+    return counter.get_total_flops()
 
 
 def balanced_accuracy(p: Float[Tensor, "count classes"], labels: Int[Tensor, " count"]) -> float:
