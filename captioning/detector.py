@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from captioning.scores.content import content
 from datasets.text.vocabulary import Vocabulary
 
-GAIN = 4.0
-EXPECTED = 0.12
-WEIGHT = 1.5
+GAIN = 4.0  # of the logit of a word that all people would use
+EXPECTED = 0.12  # share of people from which a word gains
+WEIGHT = 1.5  # of the expected words, beside the score
 PICTURES = 6  # with a word; words of fewer are not learned
 HIDDEN = 512
 EPOCHS = 16

@@ -33,13 +33,13 @@ def draw_trades(
         axes.annotate(f"{stop.threshold:.3f}", (stop.glimpses, stop.error), color=GREY)
     axes.set_xlabel("glimpses on average")
     axes.set_ylabel("error, %")
-    figure.suptitle(title)
     axes.grid(alpha=0.3)
     for number, (name, (one, two)) in enumerate(costs.items()):
         above = axes.twiny()
         above.spines.top.set_position(("axes", 1 + 0.25 * number))
         above.set_xlim(*(one + (glimpses - 1) * (two - one) for glimpses in axes.get_xlim()))
         above.set_xlabel(name)
+    figure.axes[-1].set_title(title)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return encode(
