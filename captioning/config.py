@@ -76,6 +76,8 @@ class Config(EncoderOptions):
     """Beam width for validation."""
     length_penalty: float = 0.7
     """Captions are ranked by log p / length^this."""
+    once: bool = False
+    """Write no content word twice in a sentence, in the singular or the plural."""
 
     loop: LoopConfig = field(default_factory=LoopConfig)
     """The training loop; a batch counts images."""
@@ -118,6 +120,7 @@ POOLED = Config(
     hidden=320,
     visual=320,
     dropout=0.4,
+    once=True,
     loop=LoopConfig(
         steps=1800,
         batch=40,

@@ -21,7 +21,7 @@ Rows are captions. Several captions of one image stand side by side, so that wha
 image alone is computed once: `rows = images * captions`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -42,6 +42,12 @@ class Projection(NamedTuple):
     keys: Float[Tensor, "images cells scores"] | None
     mean: Float[Tensor, "images visual"]
     names: Float[Tensor, "images embedding"] | None
+
+    def of(self, rows: Sequence[int]) -> "Projection":
+        """Return what it reads of some of the images."""
+        keys = None if self.keys is None else self.keys[rows]
+        names = None if self.names is None else self.names[rows]
+        return Projection(self.cells[rows], keys, self.mean[rows], names)
 
 
 class Attention(nn.Module):

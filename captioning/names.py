@@ -89,7 +89,7 @@ def plural(word: str) -> str:
         return f"{word}es"
     if word.endswith("f"):
         return f"{word[:-1]}ves"
-    if word.endswith("y") and word[-2] not in "aeiou":
+    if word.endswith("y") and word[-2:-1] not in "aeiou":
         return f"{word[:-1]}ies"
     return f"{word}s"
 

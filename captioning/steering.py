@@ -1,7 +1,8 @@
 """One-step functions of a decoder that write some words rather than others.
 
 Each takes a step function of `core.decoding` and returns one: `ruling_out` never writes certain
-words, `preferring` prefers some until they are written, `beginning` writes given words first.
+words, `unrepeated` writes certain words once, `preferring` prefers some until they are written,
+`beginning` writes given words first.
 """
 
 from collections.abc import Sequence
@@ -20,12 +21,35 @@ def ruling_out(
 ) -> Step:
     """Return a step function that writes no word that is forbidden of its image."""
 
+    allowed = torch.zeros_like(forbidden, dtype=torch.float32).masked_fill_(forbidden, -torch.inf)
+
     def allow(tokens: Int[Tensor, " rows"], state: State) -> tuple[Tensor, State]:
         logits, after = step(tokens, state)
-        rows = forbidden.repeat_interleave(len(tokens) // len(forbidden), 0)
-        return logits.masked_fill(rows, -torch.inf), after
+        of_images = logits.unflatten(0, (len(forbidden), -1))
+        return (of_images + allowed[:, None]).flatten(0, 1), after
 
     return allow
+
+
+def unrepeated(
+    step: Step, state: State, forms: Int[Tensor, "vocabulary forms"]
+) -> tuple[Step, State]:
+    """Return a step function, and its first state, that writes no word of which a form is written.
+
+    Args:
+        step: the step function of `core.decoding`.
+        state: its first state, a row an image.
+        forms: the words that may not follow each word.
+    """
+    ruled_out = forms.new_empty(len(state[0]), 0)
+
+    def once(tokens: Int[Tensor, " rows"], state: State) -> tuple[Tensor, State]:
+        *inner, ruled_out = state
+        logits, after = step(tokens, tuple(inner))
+        ruled_out = torch.cat((ruled_out, forms[tokens]), 1)
+        return logits.scatter(1, ruled_out, -torch.inf), (*after, ruled_out)
+
+    return once, (*state, ruled_out)
 
 
 def preferring(

@@ -9,6 +9,7 @@ sentence.text                                          # "a dog runs through the
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,10 +19,11 @@ from torch import Tensor
 
 from captioning.config import Config
 from captioning.detector import EXPECTED, GAIN, WEIGHT, WordDetector
-from captioning.model import Captioner
+from captioning.forms import forms_of
+from captioning.model import Captioner, Projection
 from captioning.names import names_of, replace_words
 from captioning.scores.confidence import UNCALIBRATED, Confidence, mean_log_share
-from captioning.steering import beginning, preferring, ruling_out
+from captioning.steering import beginning, preferring, ruling_out, unrepeated
 from core.beam import Hypothesis, beam_search
 from core.training import checkpoint
 from datasets.text.vocabulary import Vocabulary, joined
@@ -48,17 +50,17 @@ class Sentence(NamedTuple):
 class _Pictures(NamedTuple):
     """What a search is told of pictures."""
 
-    features: Float[Tensor, "images cells channels"]
+    projection: Projection
     forbidden: Bool[Tensor, "images vocabulary"] | None
     """The words that are not to be written."""
     expected: Float[Tensor, "images vocabulary"] | None
     """The shares of people who will use each word, if there is a detector."""
 
-    def of(self, rows: Tensor | slice) -> "_Pictures":
+    def of(self, rows: Sequence[int]) -> "_Pictures":
         """Return some of the pictures."""
         forbidden = None if self.forbidden is None else self.forbidden[rows]
         expected = None if self.expected is None else self.expected[rows]
-        return _Pictures(self.features[rows], forbidden, expected)
+        return _Pictures(self.projection.of(rows), forbidden, expected)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +76,10 @@ class Trained:
     """The encoder's last blocks, if they were trained."""
     detector: WordDetector | None = None
     """Tells which words people will use, if it was fitted (`captioning calibrate`)."""
+
+    @cached_property
+    def _forms(self) -> Int[Tensor, "vocabulary forms"]:
+        return forms_of(self.vocabulary).to(self.decoder.bias.device)
 
     @torch.no_grad()
     def encode(
@@ -110,30 +116,30 @@ class Trained:
         """
         features = features.to(self.decoder.bias.device)
         width = max(beam, best)
+        projection = self.decoder.project(features)
         names = self.decoder.names
         if names is None or not self.config.name_bonus:
-            pictures = _Pictures(features, None, self._expected(features))
+            pictures = _Pictures(projection, None, self._expected(features))
             found = self._with_expected(pictures, width, self._search(pictures, width))
             return [sentences[:best] for sentences in found]
         probabilities = names(features[:, -1:] if self.tail else features)
         forbidden = names.ruled_out(probabilities, len(self.vocabulary))
         sure = names.sure(probabilities, len(self.vocabulary))
-        pictures = _Pictures(features, forbidden, self._expected(features, sure))
+        pictures = _Pictures(projection, forbidden, self._expected(features, sure))
         found = self._search(pictures, width)
         for stronger in (1.0, 2.0):
             missing = names.missing(probabilities, [one[0].tokens for one in found])
-            rows = missing.any(1).nonzero().squeeze(1)
-            if len(rows):
+            rows = missing.any(1).nonzero().flatten().tolist()
+            if rows:
                 gains = stronger * self.config.name_bonus * missing[rows]
                 again = self._search(pictures.of(rows), width, (names.words, gains))
-                for row, sentences in zip(rows.tolist(), again, strict=True):
+                for row, sentences in zip(rows, again, strict=True):
                     found[row] = sentences
         found = self._with_expected(pictures, width, found)
         written = [one[0].tokens for one in found]
         confidences = [one[0].confidence for one in found]
         for image, name, p in names.beginnings(probabilities, written, confidences):
-            picture = pictures.of(slice(image, image + 1))
-            [begun] = self._search(picture, width, first=self._a(name))
+            [begun] = self._search(pictures.of([image]), width, first=self._a(name))
             found[image] = [self._with_given(one, p) for one in begun]
         for image, pairs in enumerate(names.replaced(probabilities)):
             if pairs:
@@ -169,8 +175,6 @@ class Trained:
         if pictures.expected is None:
             return found
         gains = GAIN * pictures.expected.where(pictures.expected >= EXPECTED, 0.0)
-        words = gains.any(0).nonzero().squeeze(1)
-        others = self._search(pictures, width, (words, gains[:, words]))
         shares = pictures.expected.tolist()
 
         def rank(image: int, sentence: Sentence) -> float:
@@ -178,6 +182,8 @@ class Trained:
             score = sentence.log_probability / length**self.config.length_penalty
             return score + WEIGHT * sum(shares[image][word] for word in set(sentence.tokens))
 
+        words = gains.any(0).nonzero().squeeze(1)
+        others = self._search(pictures, width, (words, gains[:, words]))
         ranked = []
         for image, (mine, more) in enumerate(zip(found, others, strict=True)):
             once = {one.tokens: one for one in (*more, *mine)}.values()
@@ -199,15 +205,16 @@ class Trained:
             preferred: words to write rather than others, and what their logits gain.
             first: the words that all sentences begin with.
         """
-        projection = self.decoder.project(pictures.features)
-        step = self.decoder.stepper(projection)
-        state = self.decoder.initial_state(projection)
+        step = self.decoder.stepper(pictures.projection)
+        state = self.decoder.initial_state(pictures.projection)
+        if self.config.once:
+            step, state = unrepeated(step, state, self._forms)
         if preferred:
             step, state = preferring(step, state, *preferred)
         if pictures.forbidden is not None:
             step = ruling_out(step, pictures.forbidden)
         if first:
-            step, state = beginning(step, state, [first] * len(pictures.features))
+            step, state = beginning(step, state, [first] * len(state[0]))
         found = beam_search(
             step,
             state,

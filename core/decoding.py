@@ -187,7 +187,8 @@ def log_softmax(
     A row in which nothing is possible is all -inf, not NaN.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    log_p = F.log_softmax(logits, -1).masked_fill(logits == -torch.inf, -torch.inf)
+    impossible = logits.amax(-1, keepdim=True) == -torch.inf
+    log_p = F.log_softmax(logits, -1).masked_fill_(impossible, -torch.inf)
     return log_p.index_fill_(-1, banned, -torch.inf)
 
 

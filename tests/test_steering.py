@@ -1,8 +1,10 @@
-"""Step functions that prefer some words, or write given ones first."""
+"""Step functions that prefer some words, write them once, or write given ones first."""
 
 import torch
 
-from captioning.steering import beginning, preferring
+from captioning.forms import forms_of
+from captioning.steering import beginning, preferring, unrepeated
+from datasets.text.vocabulary import Vocabulary
 
 
 def test_a_word_is_preferred_until_it_is_written():
@@ -22,6 +24,23 @@ def test_a_word_is_preferred_until_it_is_written():
     rows = tuple(part.repeat_interleave(3, 0) for part in state)
     logits, _ = prefer(torch.tensor([2] * 6), rows)
     assert logits[:, 4].tolist() == [9, 9, 9, 0, 0, 0], "with a beam of three"
+
+
+def test_a_word_is_written_once_in_singular_or_plural():
+    vocabulary = Vocabulary.train(["a dog and two dogs in the snow by a y"])
+    a, dog, dogs, snow = (vocabulary.number(word) for word in ("a", "dog", "dogs", "snow"))
+
+    def step(tokens, state):
+        return torch.zeros(len(tokens), len(vocabulary)), (state[0] + 1,)
+
+    once, state = unrepeated(step, (torch.zeros(2, 1),), forms_of(vocabulary))
+    rows = tuple(part.repeat_interleave(2, 0) for part in state)  # a beam of two
+    logits, rows = once(torch.tensor([dog, dogs, a, vocabulary.end]), rows)
+    assert torch.equal(rows[0], torch.ones(4, 1)), "the state of the step goes with it"
+    logits, rows = once(torch.tensor([a, a, a, snow]), rows)
+    never = (logits == -torch.inf).tolist()
+    for row, words in enumerate([{dog, dogs}, {dog, dogs}, set(), {snow}]):
+        assert {n for n, out in enumerate(never[row]) if out} == {vocabulary.start, *words}
 
 
 def test_given_words_come_first():

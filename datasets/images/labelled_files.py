@@ -18,6 +18,8 @@ from torch import Tensor
 from core.errors import InputError
 from datasets.images.store import Picture, PictureFile, Store
 
+SHARE_OF_BATCH = 1 / 32  # of the memory, as bytes; integral images of them take twelve times that
+
 
 def select(
     names: tuple[str, ...], rows: Int[Tensor, " rows"] | Bool[Tensor, " count"]
@@ -88,13 +90,14 @@ class ImageFiles:
     def in_order(self, most: int) -> Iterator[Int[Tensor, " rows"]]:
         """Yield all rows in order, at most so many at once, and no more than fit the memory."""
         part: list[int] = []
-        room = self.store.memory / 4
+        limit = self.store.memory * SHARE_OF_BATCH
+        room = limit
         for row, number in enumerate(self.rows.tolist()):
             room -= self.files[number].count
             if part and (len(part) == most or room < 0):
                 yield torch.tensor(part, device=self.labels.device)
                 part = []
-                room = self.store.memory / 4 - self.files[number].count
+                room = limit - self.files[number].count
             part.append(row)
         if part:
             yield torch.tensor(part, device=self.labels.device)
