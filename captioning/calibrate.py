@@ -8,13 +8,14 @@ validation images the confidence is calibrated (`captioning.scores.confidence`).
 replaced. `train` calibrates the confidence alone; after `pack --average` both are of another model.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from captioning.arguments import Calibrate
 from captioning.data import Part, load
-from captioning.detector import fit
+from captioning.detector import WordDetector, fit
 from captioning.evaluate import calibration, configured, references
 from captioning.scores.neighbours import pooled
 from captioning.trained import open_model
@@ -26,16 +27,20 @@ def main(arguments: Calibrate) -> None:
     device = devices.select(arguments.device, arguments.threads)
     path = Path(arguments.run)
     path = path / "best.pt" if path.is_dir() else path
-    trained, _ = open_model(path, device)
+    trained, saved = open_model(path, device)
     config = configured(trained, arguments)
     parts = load(config, trained.encoder, ("train", "validation"))
     train = parts["train"]
     means = pooled(trained.features, train.source).float().cpu()
     detector = fit(means, references(trained, train), trained.vocabulary)
-    saved = checkpoint.open_run(path, "captioning")
-    saved["extras"]["detector"] = detector.saved() if detector else None
+    stored = detector.saved() if detector else None
+    # What is calibrated chooses by the weights as they will be read.
+    read = WordDetector.from_saved(stored).to(device) if stored else None
+    confidence = calibration(
+        replace(trained, detector=read), parts["validation"], trained.config.beam
+    )
+    saved["extras"] |= {"detector": stored, "confidence": list(confidence)}
     checkpoint.save(path, "captioning", saved)
-    calibrate_confidence(path, parts["validation"], device)
     words = len(detector.words) if detector else 0
     print(f"{path}: expects {words} words, and is calibrated")
 
@@ -44,8 +49,8 @@ def calibrate_confidence(path: Path, validation: Part, device: torch.device) -> 
     """Calibrate the confidence of the captioner in a checkpoint, and add it there."""
     trained, saved = open_model(path, device)
     confidence = calibration(trained, validation, trained.config.beam)
-    extras = {**saved["extras"], "confidence": list(confidence)}
-    checkpoint.save(path, "captioning", {**saved, "extras": extras})
+    saved["extras"]["confidence"] = list(confidence)
+    checkpoint.save(path, "captioning", saved)
 
 
 if __name__ == "__main__":
