@@ -33,6 +33,19 @@ def map_state(function: Callable[..., Tensor], *states: State) -> State:
     return tuple([function(*parts) for parts in zip(*states, strict=True)])
 
 
+def require_dtype(cell: "Cell", state: State) -> None:
+    """Raise ValueError unless a state has the dtypes of the cell's first state: its weights'."""
+    weights = cell.W.dtype
+    if all(part.dtype == weights for part in state):
+        return
+    dtypes = [part.dtype for part in state]
+    expected = [part.dtype for part in cell.initial_state(0)]
+    if dtypes != expected:
+        names = ", ".join(map(str, dtypes))
+        wanted = ", ".join(map(str, expected))
+        raise ValueError(f"the state is {names}, and with these weights it must be {wanted}")
+
+
 class Cell(nn.Module):
     """The base of all cells: parameters, initial values, the zero state, class attributes.
 

@@ -9,6 +9,7 @@ The plainest way to run a layer is the loop in `core.engines.reference`; every o
 it. Weights are converted to torch.nn's and back by `to_torch` and `from_torch`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from core.cell import Cell, State, map_state
+from core.cell import Cell, State, map_state, require_dtype
 from core.cells import LSTMCell, cell_class
 from core.dropout import dropout as drop
 from core.dropout import locked_dropout as drop_locked
@@ -114,9 +115,9 @@ class Recurrent(nn.Module):
             (in the reverse direction: at its start). Length 0 keeps the state.
 
         Raises:
-            ValueError: for shapes that do not fit, a named engine that cannot run the cell, or
-                integers outside 0..input_size - 1 (found on the CPU; on a GPU its own assertion
-                stops, as checking would make the CPU wait for it).
+            ValueError: for shapes or dtypes that do not fit, a named engine that cannot run the
+                cell, or integers outside 0..input_size - 1 (found on the CPU; on a GPU its own
+                assertion stops, as checking would make the CPU wait for it).
         """
         layers: Any = self.cells
         cells: list[Cell] = [cell for layer in layers for cell in layer]
@@ -159,6 +160,9 @@ class Recurrent(nn.Module):
     def _check(
         self, cells: Sequence[Cell], x: Tensor, state: State | None, lengths: Tensor | None
     ) -> None:
+        if not isinstance(x, Tensor):
+            hint = "sequences of several lengths are padded, and `lengths` given"
+            raise ValueError(f"x is a {type(x).__name__}, not a tensor; {hint}")
         is_float = x.is_floating_point()
         if x.dim() != 2 + is_float or (is_float and x.shape[2] != self.input_size):
             raise ValueError(
@@ -193,17 +197,19 @@ class Recurrent(nn.Module):
             raise ValueError(f"the state is a {type(state).__name__}, not a tuple of tensors")
         parts = cells[0].state_parts
         expected = (len(cells), batch, self.hidden_size)
-        if len(state) == len(parts) and all(part.shape == expected for part in state):
-            return
         shapes = [list(part.shape) for part in state]
-        if shapes != [list(part.shape) for part in self.initial_state(batch)]:
+        fits = len(state) == len(parts) and all(part.shape == expected for part in state)
+        if not fits and shapes != [list(part.shape) for part in self.initial_state(batch)]:
             raise ValueError(
                 f"the state is {shapes}, not a tuple ({', '.join(parts)},) of "
                 f"[layers * directions, batch, hidden] = {list(expected)}"
             )
+        require_dtype(cells[0], state)
 
 
 def _check_lengths(x: Tensor, lengths: Tensor) -> None:
+    if not isinstance(lengths, Tensor):
+        raise ValueError(f"lengths are a {type(lengths).__name__}, not a tensor of integers")
     if lengths.shape != x.shape[1:2] or lengths.is_floating_point():
         raise ValueError(
             f"lengths are {lengths.dtype} {list(lengths.shape)}, not one integer a sequence"
@@ -252,8 +258,14 @@ def from_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state dict of a torch.nn.RNN, LSTM (without projections) or GRU as a `Recurrent`'s.
 
     Its two biases are added, except inside the GRU's reset product.
+
+    Raises:
+        ValueError: for weights of another module, or projections.
     """
     converted = {}
+    for key in state_dict:
+        if not re.fullmatch(r"(weight|bias)_(ih|hh)_l\d+(_reverse)?", key):
+            raise ValueError(f"torch.nn.RNN, LSTM and GRU without projections have no weight {key}")
     for key, U in state_dict.items():
         if not key.startswith("weight_ih_l"):
             continue

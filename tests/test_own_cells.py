@@ -168,12 +168,41 @@ def test_a_step_that_does_not_fit_its_cell_is_refused():
         pass
 
     x = torch.randn(TIME, BATCH, INPUT)
-    with pytest.raises(ValueError, match=r"an output \[3, 16\], not \[batch, 8\]"):
+    with pytest.raises(ValueError, match=r"an output \[3, 16\], not \[3, 8\]"):
         Recurrent(Wide, INPUT, HIDDEN)(x)
     with pytest.raises(ValueError, match="a state of 2 tensors, but `state_parts` lists 1: h"):
         Recurrent(TwoParts, INPUT, HIDDEN)(x)
     with pytest.raises(ValueError, match="NoGates does not say how many `gates` it has"):
         Recurrent(NoGates, INPUT, HIDDEN)
+
+
+@pytest.mark.parametrize(
+    ("returned", "problem"),
+    [
+        (lambda h: None, "Odd.forward returned None, not a pair: the output and the state"),
+        (lambda h: h, "Odd.forward returned a Tensor, not a pair"),
+        (lambda h: (h, h, (h,)), "returned a tuple of 3, not a pair"),
+        (lambda h: ((h, h), (h,)), r"a tuple of 2 as its output, not a tensor \[3, 8\]"),
+        (lambda h: (h[:1], (h,)), r"an output \[1, 8\], not \[3, 8\]"),
+        (lambda h: (h, [h]), "a list as its state"),
+        (lambda h: (h, (h.mean(0),)), r"h of the shape \[8\], which was \[3, 8\] before"),
+        (lambda h: (h, (None,)), "None as h, a part of its state, not a tensor"),
+    ],
+)
+def test_what_a_step_returns_is_checked_where_the_loop_is_open_or_closed(returned, problem):
+    class Odd(Cell):
+        gates = 1
+
+        def forward(self, x: Tensor, state: State) -> Any:
+            return returned(self.input_product(x) + state[0])
+
+    x = torch.randn(TIME, BATCH, INPUT)
+    with pytest.raises(
+        ValueError, match=f"Odd.forward returned .*{problem.split('returned ')[-1]}"
+    ):
+        Recurrent(Odd, INPUT, HIDDEN)(x)
+    with pytest.raises(ValueError, match=problem):
+        bptt.record(Odd(INPUT, HIDDEN), BATCH, TIME).step(x[0])
 
 
 @pytest.mark.parametrize("kind", [LayerNormLSTM, PeepholeLSTM])

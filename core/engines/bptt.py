@@ -50,7 +50,7 @@ import torch._C._functorch as _functorch
 from jaxtyping import Float
 from torch import Tensor
 
-from core.cell import Cell, State, map_state
+from core.cell import Cell, State, map_state, require_dtype
 from core.engines import tape as in_torch
 from core.engines.c import passes as in_c
 from core.engines.c.binding import kernel_serves
@@ -196,7 +196,7 @@ def _check(cell: Cell, batch_sizes: Sequence[int], x: Rows) -> None:
 
 
 def _check_state(cell: Cell, batch: int, state: State | None) -> None:
-    """ValueError for a state of another cell, or of another batch: at least so many rows."""
+    """ValueError for a state of another cell or dtype, or of fewer rows than the batch."""
     if state is None:
         return
     shapes = [list(part.shape) for part in state]
@@ -208,6 +208,7 @@ def _check_state(cell: Cell, batch: int, state: State | None) -> None:
         raise ValueError(
             f"the state is {shapes}, not a tuple ({parts},) of [{batch}, {cell.hidden_size}]"
         )
+    require_dtype(cell, state)
 
 
 def _check_full(inputs: int, taken: int, steps: int) -> None:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
-from core.cell import Cell, Inputs, State, map_state
+from core.cell import Cell, Inputs, Output, State, map_state
 
 Sequences = Float[Tensor, "time batch input"] | Integer[Tensor, "time batch"]
 Outputs = Float[Tensor, "time batch hidden"]
@@ -38,8 +38,7 @@ def reference(
     outputs = []
     times = range(len(x))
     for t in reversed(times) if reverse else times:
-        output, after = cell(inputs[t], state)
-        require_step(cell, output, after)
+        output, after = checked_step(cell, inputs[t], state)
         if valid is not None:
             output = torch.where(valid[t], output, 0)
             after = map_state(functools.partial(torch.where, valid[t]), after, state)
@@ -84,8 +83,8 @@ class ReferenceTape:
             raise IndexError(f"all {self.steps} steps of the tape are taken")
         if len(x) != self.batch:
             raise ValueError(f"{len(x)} rows for step {self.taken}, which has {self.batch}")
-        output, self._state = self.cell(_in_precision_of(self.start, x), self._state)
-        require_step(self.cell, output, self._state)
+        x = _in_precision_of(self.start, x)
+        output, self._state = checked_step(self.cell, x, self._state)
         self.outputs.append(output)
         return output
 
@@ -107,22 +106,56 @@ class ReferenceTape:
         return outputs
 
 
-def require_step(cell: Cell, output: Tensor, state: object) -> None:
-    """Raise ValueError unless a cell returned an output of its width and all parts of its state."""
-    returned = f"{type(cell).__name__}.forward returned"
+def checked_step(cell: Cell, x: Inputs, state: State) -> tuple[Output, State]:
+    """Take one step of a cell.
+
+    Raises:
+        ValueError: unless the cell returned a pair: its output [batch, hidden], and all parts of
+            its state in the shapes that they had.
+    """
+    step = cell(x, state)
+    if not isinstance(step, tuple) or len(step) != 2:
+        raise _returned(cell, f"{_kind(step)}, not a pair: the output and the state")
+    output, after = step
+    _require_output(cell, output, x.shape[0])
+    _require_state(cell, after, state)
+    return output, after
+
+
+def _require_output(cell: Cell, output: object, batch: int) -> None:
+    expected = (batch, cell.hidden_size)
+    if not isinstance(output, Tensor):
+        raise _returned(cell, f"{_kind(output)} as its output, not a tensor {list(expected)}")
+    if output.shape != expected:
+        raise _returned(cell, f"an output {list(output.shape)}, not {list(expected)}")
+
+
+def _require_state(cell: Cell, state: object, before: State) -> None:
+    names = cell.state_parts
     if not isinstance(state, tuple):
-        raise ValueError(
-            f"{returned} a {type(state).__name__} as its state, not a tuple of tensors such as (h,)"
-        )
-    if len(state) != len(cell.state_parts):
-        raise ValueError(
-            f"{returned} a state of {len(state)} tensors, but `state_parts` lists "
-            f"{len(cell.state_parts)}: {', '.join(cell.state_parts)}"
-        )
-    if output.shape[-1] != cell.hidden_size:
-        raise ValueError(
-            f"{returned} an output {list(output.shape)}, not [batch, {cell.hidden_size}]"
-        )
+        raise _returned(cell, f"{_kind(state)} as its state, not a tuple of tensors such as (h,)")
+    if len(state) != len(names):
+        listed = f"`state_parts` lists {len(names)}: {', '.join(names)}"
+        raise _returned(cell, f"a state of {len(state)} tensors, but {listed}")
+    for name, part, old in zip(names, state, before, strict=True):
+        if not isinstance(part, Tensor):
+            raise _returned(cell, f"{_kind(part)} as {name}, a part of its state, not a tensor")
+        if part.shape != old.shape:
+            shapes = f"{list(part.shape)}, which was {list(old.shape)} before"
+            raise _returned(cell, f"a state with {name} of the shape {shapes}")
+
+
+def _returned(cell: Cell, what: str) -> ValueError:
+    return ValueError(f"{type(cell).__name__}.forward returned {what}")
+
+
+def _kind(value: object) -> str:
+    """A value of the wrong type, in words for a message."""
+    if value is None:
+        return "None"
+    if isinstance(value, tuple):
+        return f"a tuple of {len(value)}"
+    return f"a {type(value).__name__}"
 
 
 def _in_precision_of(state: State, x: Tensor) -> Tensor:
