@@ -3,29 +3,26 @@
     films = read(Path("boris.csv"), Path("boris"))    # see `datasets.videos.bouts`
 
 Columns are looked up by name, as they differ between versions of BORIS (7, 8 and 9); lines above
-the heading, which older versions write, are skipped. An observation of several media has them
-parted by `;`: its times run through media that were played one after another, or hold for all of
-those that were played side by side, by what is stated of their length (or else read from them).
+the heading, which older versions write, are skipped. Times are those of the observation less its
+time offset; `datasets.videos.boris_media` says where in which film they are.
 """
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
-
-import cv2
+from pathlib import Path
 
 from core.errors import InputError
 from datasets.text_files import Line, read_text
+from datasets.videos.boris_media import MEDIA, media_of, warn_of_media
 from datasets.videos.bouts import Bout, Film
-from datasets.videos.files import find_video
 
 _BEHAVIOUR = ("behavior", "behaviour")
 _TYPE = ("behavior_type", "behaviour_type", "status", "type")
-_MEDIA = ("media_file_name", "media_file", "media_file_path", "source")
 _START, _STOP, _TIME = "start_s", "stop_s", "time"
-_TOTAL = ("total_length", "media_duration_s")
+_OFFSET = "time_offset_s"
 _NONE = ("", "na", "nan", "none")
 
 
@@ -41,20 +38,21 @@ def read(file: Path, root: Path) -> list[Film]:
         InputError: a state is not closed, a time is none, or no media are named.
     """
     rows = _rows(file)
+    media = {row.number: media_of(row, root) for row in rows}
+    warn_of_media(file, list(media.values()))
     films: dict[str, Film] = {}
-    aggregated = all(_START in row.values for row in rows)
     for row in rows:
-        for name in _media(row):
+        for name in media[row.number].names:
             films.setdefault(name, Film(name, "all", row))
-    bouts = _aggregated(rows) if aggregated else _tabular(rows)
-    for media, stated, bout in bouts:
-        for name, part in _spread(bout, media, stated, root):
+    aggregated = all(_START in row.values for row in rows)
+    for bout in _aggregated(rows) if aggregated else _tabular(rows):
+        for name, part in media[bout.line.number].spread(bout, root):
             films[name].bouts.append(part)
     return list(films.values())
 
 
-def _aggregated(rows: Sequence[Line]) -> Iterator[tuple[list[str], float | None, Bout]]:
-    """Yield each bout, with the media of its observation and their length as stated."""
+def _aggregated(rows: Sequence[Line]) -> Iterator[Bout]:
+    """Yield each bout, in the time of its observation's media."""
     for row in rows:
         label = _value(row, _BEHAVIOUR)
         if label.lower() in _NONE:
@@ -67,21 +65,18 @@ def _aggregated(rows: Sequence[Line]) -> Iterator[tuple[list[str], float | None,
         end = start if point else _seconds(row, _STOP)
         if end < start:
             raise row.error(f"the bout ends at {end:g} and begins at {start:g}")
-        yield _media(row), _total(row), Bout(start, end, label, row)
+        yield Bout(start, end, label, row)
 
 
-def _tabular(rows: Sequence[Line]) -> Iterator[tuple[list[str], float | None, Bout]]:
-    """Yield each bout; a state is a row START and a row STOP of the same subject and behaviour."""
-    opened: dict[tuple[str, str, str, str], Line] = {}
+def _tabular(rows: Sequence[Line]) -> Iterator[Bout]:
+    """Yield each bout, as `_aggregated`; a state is a row START and a row STOP of one `_state`."""
+    opened: dict[tuple[str, ...], Line] = {}
     for row in rows:
         label = _value(row, _BEHAVIOUR)
         if label.lower() in _NONE:
             continue
         kind = _value(row, _TYPE).upper()
-        observation = row.values.get("observation_id", "")
-        media = ";".join(_media(row))
-        subject = row.values.get("subject", "")
-        key = (observation, media if not observation else "", subject, label)
+        key = _state(row, label)
         if kind == "START":
             if key in opened:
                 raise row.error(
@@ -92,80 +87,47 @@ def _tabular(rows: Sequence[Line]) -> Iterator[tuple[list[str], float | None, Bo
             if key not in opened:
                 raise row.error(f"{label!r} stops, but did not start")
             first = opened.pop(key)
-            bout = Bout(_seconds(first, _TIME), _seconds(row, _TIME), label, first)
-            yield _media(first), _total(first), bout
+            yield Bout(_seconds(first, _TIME), _seconds(row, _TIME), label, first)
         elif kind == "POINT":
             time = _seconds(row, _TIME)
-            yield _media(row), _total(row), Bout(time, time, label, row)
+            yield Bout(time, time, label, row)
         else:
             raise row.error(f"the type of an event is START, STOP or POINT, not {kind!r}")
-    for (*_, label), row in opened.items():
+    for row in opened.values():
+        label = _value(row, _BEHAVIOUR)
         raise row.error(f"the state {label!r} has no end: close it in BORIS, then export anew")
 
 
-def _spread(
-    bout: Bout, media: Sequence[str], stated: float | None, root: Path
-) -> Iterator[tuple[str, Bout]]:
-    """Yield the parts of a bout that lie in each of the media of an observation, in their time."""
-    if len(media) == 1:
-        yield media[0], bout
-        return
-    lengths = [_length(find_video(root, name, bout.line)) for name in media]
-    total = bout.end if stated is None else stated
-    if total <= max(lengths) + 0.5:  # played side by side
-        for name in media:
-            yield name, bout
-        return
-    start = 0.0
-    for name, length in zip(media, lengths, strict=True):
-        first = max(bout.start - start, 0.0)
-        last = min(bout.end - start, length)
-        if first < last or (bout.start == bout.end and 0 <= bout.start - start < length):
-            yield name, bout._replace(start=first, end=max(first, last))
-        start += length
-
-
-def _length(video: Path) -> float:
-    """Return how many seconds a video states that it lasts."""
-    capture = cv2.VideoCapture(str(video))
-    frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    rate = capture.get(cv2.CAP_PROP_FPS)
-    capture.release()
-    if frames <= 0 or rate <= 0:
-        raise InputError(f"{video}: states no length, which several media of an observation need")
-    return frames / rate
-
-
-def _media(row: Line) -> list[str]:
-    """Return the file names of the media of a row; folders are those of another machine."""
-    text = next((row.values[name] for name in _MEDIA if row.values.get(name)), "")
-    names = [
-        re.sub(r"^player #\d+:", "", part.strip(), flags=re.I) for part in re.split("[;|]", text)
-    ]
-    names = [PureWindowsPath(PurePosixPath(name).name).name for name in names if name]
-    if not names or names == ["NA"]:
-        raise row.error("no media file is named")
-    return names
-
-
-def _total(row: Line) -> float | None:
-    """Return the length in seconds that the media of a row have together, if it is stated."""
-    text = _value(row, _TOTAL)
-    try:
-        return sum(float(part) for part in text.split(";")) if text else None
-    except ValueError:
-        return None
+def _state(row: Line, label: str) -> tuple[str, ...]:
+    """Return what START and STOP of one state have in common: its modifiers too, as in BORIS."""
+    observation = row.values.get("observation_id", "")
+    if not observation:
+        observation = next((row.values[name] for name in MEDIA if row.values.get(name)), "")
+    modifiers = [value for name, value in row.values.items() if name.startswith("modifier")]
+    return (observation, row.values.get("subject", ""), label, *modifiers)
 
 
 def _seconds(row: Line, column: str) -> float:
+    """Return a time in seconds from the start of the observation's media."""
     text = row.values.get(column, "")
-    try:
-        value = float(text.replace(",", "."))
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
+    value = _number(text)
+    if not 0 <= value < math.inf:
         raise row.error(f"{column} is {text!r}, not a time in seconds")
-    return value
+    offset = row.values.get(_OFFSET, "")
+    if offset.lower() in _NONE:
+        return value
+    shifted = round(value - _number(offset), 6)
+    if not 0 <= shifted < math.inf:
+        raise row.error(f"{column} is {text}, before the time offset of {offset} s")
+    return shifted
+
+
+def _number(text: str) -> float:
+    """Read 12.5 or 12,5; what is no number is NaN."""
+    try:
+        return float(text.replace(",", "."))
+    except ValueError:
+        return math.nan
 
 
 def _value(row: Line, columns: Sequence[str]) -> str:
@@ -193,7 +155,7 @@ def _rows(file: Path) -> list[Line]:
 def _is_heading(columns: Sequence[str]) -> bool:
     has_behaviour = any(name in columns for name in _BEHAVIOUR)
     has_time = _TIME in columns or (_START in columns and _STOP in columns)
-    has_media = any(name in columns for name in _MEDIA)
+    has_media = any(name in columns for name in MEDIA)
     return has_behaviour and has_time and has_media
 
 
