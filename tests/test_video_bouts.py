@@ -1,5 +1,6 @@
 """Bout statistics, agreement of scorers, and what to label next."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_no_labels_and_tables_of_two_kinds_are_one_line(films: Path, capsys):
     Path("mixed/a.boris.csv").write_text(events)
     Path("mixed/a.onehot.csv").write_text("frame,walk\n0,1\n")
     assert call("mixed", "--films", ".", command="video bouts") == 2
-    told = "a.boris.csv holds events of BORIS and a.onehot.csv does not: name the files to read"
+    told = "mixed: a.boris.csv holds events of BORIS and a.onehot.csv does not: name"
     assert told in capsys.readouterr().err
     assert call("mixed/a.boris.csv", "--films", ".", command="video bouts") == 0
     assert "walk" in capsys.readouterr().out
@@ -58,6 +59,40 @@ def test_bouts_are_counted_and_measured(films: Path):
     assert counts == [("a", "sit", "walk", "1"), ("a", "walk", "sit", "1")]
     assert call("ours.csv", *flags, command="video bouts") == 2, "they exist now"
     assert call("ours.csv", "--csv", "ours.csv", "--overwrite", command="video bouts") == 2
+
+
+def test_frames_that_nobody_scored_are_in_no_bout(films: Path):
+    names = ["unlabelled"] * 20 + ["walk"] * 10 + ["sit"] * 10
+    lines = [f"a.mp4,{n},{name}" for n, name in enumerate(names)]
+    Path("frames.csv").write_text("\n".join(["clip,frame,label", *lines]))
+    assert call("frames.csv", "--csv", "bouts.csv", command="video bouts") == 0
+    found = {row["behaviour"]: row for row in rows("bouts.csv")}
+    for name, latency in (("walk", "2.000"), ("sit", "3.000")):
+        row = found[name]
+        assert (row["bouts"], row["total_s"], row["latency_s"]) == ("1", "1.000", latency)
+        assert row["share"] == "0.5000", "of the two seconds that were scored"
+    flags = ["--background", "unlabelled", "--csv", "bouts.csv", "--overwrite"]
+    assert call("ours.csv", *flags, command="video bouts") == 0
+    sit = next(row for row in rows("bouts.csv") if row["film"] == "b" and row["bouts"] == "1")
+    assert (sit["behaviour"], sit["total_s"], sit["share"]) == ("sit", "1.000", "1.0000")
+
+
+def test_films_of_one_name_are_told_apart_by_their_folders(films: Path, capsys):
+    lines = []
+    for folder, start in (("day1", 1), ("day2", 2)):
+        Path(folder).mkdir()
+        shutil.copy("a.mp4", folder)
+        lines.append(f"{folder}/a.mp4,{start}.0,{start + 1}.0,walk")
+    Path("days.csv").write_text("\n".join([HEAD, *lines]))
+    Path("day2.csv").write_text("\n".join([HEAD, lines[1]]))
+    assert call("days.csv", "--csv", "bouts.csv", command="video bouts") == 0
+    found = [(row["film"], row["latency_s"]) for row in rows("bouts.csv")]
+    assert found == [("day1/a.mp4", "1.000"), ("day2/a.mp4", "2.000")]
+    assert call("days.csv", "--against", "day2.csv", command="video bouts") == 0
+    told = capsys.readouterr()
+    row = next(line for line in told.out.splitlines() if "walk" in line)
+    assert "1.000" in row, "the same film is compared"
+    assert "films that one scorer alone labelled (1): day1/a.mp4" in told.err
 
 
 def test_two_scorers(films: Path, capsys):

@@ -133,7 +133,8 @@ class Bouts:
     against: Path | None = None
     """Labels of the same films by a second scorer: print how far the two agree."""
     csv: Path | None = None
-    """Write the table: film, behaviour, bouts, total, mean, latency (seconds), share."""
+    """Write the table: film, behaviour, bouts, total, mean, latency (seconds), share of
+    the time that was scored."""
     transitions: Path | None = None
     """Write a table of how often a behaviour follows another."""
     ethogram: Path | None = None

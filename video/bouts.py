@@ -5,10 +5,12 @@
     uv run video bouts ours.csv --against theirs.csv              # Cohen's kappa and F1
 
 Labels are in any of the forms that `video train --data` takes. The films are read for the times of
-their frames, nothing else. A behaviour's latency is the time until its first bout; transitions are
-counted from each bout to the next of the film, the background left out.
+their frames, nothing else. A behaviour's latency is the time until its first bout, its share that
+of the time that was scored; transitions are counted from each bout to the next of the film, the
+background left out. Films of one name are told apart by their folders.
 """
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -23,8 +25,10 @@ from core.errors import InputError
 from core.files import replace, require_apart, require_free
 from core.training import cli
 from core.training.config import require_positive
+from datasets.text_files import warn
 from datasets.videos import labelled
-from datasets.videos.clips import Clip, VideoSplits
+from datasets.videos.bouts import NOBODY
+from datasets.videos.clips import UNLABELLED, Clip, VideoSplits
 from video.arguments import Bouts
 from video.labels.formats import Span, csv_text, end, spans
 from video.pictures.drawing import timeline
@@ -44,7 +48,7 @@ def main(arguments: Bouts) -> None:
     for path in outputs:
         require_apart(path, arguments.labels)
         require_free(path, arguments.overwrite)
-    films = [film for source in arguments.labels for film in _films(source, arguments)]
+    films = _films(arguments.labels, arguments)
     rows = [row for film in films for row in film.rows()]
     if arguments.csv:
         replace(arguments.csv, csv_text(COLUMNS, rows).encode())
@@ -53,8 +57,8 @@ def main(arguments: Bouts) -> None:
     if arguments.ethogram:
         replace(arguments.ethogram, _ethogram(films))
     if arguments.against:
-        theirs = {film.name: film for film in _films(arguments.against, arguments)}
-        Console().print(_agreement(films, theirs, arguments))
+        theirs = _films([arguments.against], arguments)
+        Console().print(_agreement(films, theirs, arguments.against))
     elif not outputs:
         Console().print(_table(COLUMNS, rows, "bouts"))
     for path in outputs:
@@ -70,16 +74,22 @@ class _Film:
         source = open_source(clip.source, rate=fps)
         for _ in source:
             pass
+        self.file = clip.source.resolve()
         self.name = clip.source.stem
         self.seconds = source.times.tolist()
         self.classes = splits.classes
         self.labels = clip.labels(self.seconds)
         self.scored = self.labels if self.labels.ndim == 1 else self.labels[:, 0]
         self.behaviours = [name for name in splits.classes if name != background]
-        shown = self.labels.clamp(min=0)
-        self.spans = [
-            span for span in spans(shown, self.seconds, self.classes) if span.label != background
-        ]
+        self.spans = self._bouts(background)
+
+    def _bouts(self, background: str) -> list[Span]:
+        """Return the segments that are behaviours; a frame that nobody scored is in none."""
+        numbers = self.labels.clamp(min=0)
+        if self.labels.ndim == 1:
+            numbers[self.labels == UNLABELLED] = len(self.classes)
+        found = spans(numbers, self.seconds, (*self.classes, NOBODY))
+        return [span for span in found if span.label not in (background, NOBODY)]
 
     def columns(self, behaviours: Sequence[str]) -> torch.Tensor:
         """Return 0 and 1 for each behaviour in each frame, -1 where nobody scored."""
@@ -96,7 +106,7 @@ class _Film:
 
     def rows(self) -> list[tuple[object, ...]]:
         """Return for each behaviour the values of `COLUMNS`."""
-        length = end(self.seconds) - self.seconds[0]
+        scored = self._scored_seconds()
         rows = []
         for name in self.behaviours:
             bouts = [span for span in self.spans if span.label == name]
@@ -106,16 +116,33 @@ class _Film:
             if bouts:
                 mean = f"{total / len(bouts):.3f}"
                 latency = f"{bouts[0].start:.3f}"
-            share = f"{total / length:.4f}"
+            share = f"{total / scored:.4f}" if scored else ""
             rows.append((self.name, name, len(bouts), f"{total:.3f}", mean, latency, share))
         return rows
 
+    def _scored_seconds(self) -> float:
+        """Return for how long the film was scored."""
+        lasting = np.diff([*self.seconds, end(self.seconds)])
+        return float(lasting[(self.scored >= 0).numpy()].sum())
 
-def _films(source: Path, arguments: Bouts) -> list[_Film]:
-    flags = {"background": arguments.background, "films": arguments.films}
-    parts = labelled.read_labels(source, **flags)
-    splits = parts.everything()
-    return [_Film(clip, splits, arguments.background, arguments.fps) for clip in splits.clips]
+
+def _films(sources: Sequence[Path], arguments: Bouts) -> list[_Film]:
+    """Return the films that files or folders label; those of one name get longer names."""
+    films = []
+    for source in sources:
+        flags = {"background": arguments.background, "films": arguments.films}
+        splits = labelled.read_labels(source, **flags).everything()
+        for clip in splits.clips:
+            films.append(_Film(clip, splits, arguments.background, arguments.fps))
+    files_of: dict[str, set[Path]] = {}
+    for film in films:
+        files_of.setdefault(film.name, set()).add(film.file)
+    for film in films:
+        files = files_of[film.file.stem]
+        if len(files) > 1:
+            folder = os.path.commonpath([file.parent for file in files])
+            film.name = film.file.relative_to(folder).as_posix()
+    return films
 
 
 def _transitions(films: Sequence[_Film]) -> str:
@@ -143,12 +170,23 @@ def _ethogram(films: Sequence[_Film]) -> bytes:
     return timeline(rows, classes, "Ethogram", limits=(0.0, length))
 
 
-def _agreement(films: Sequence[_Film], theirs: dict[str, _Film], arguments: Bouts) -> Table:
+def _shared(films: Sequence[_Film], theirs: Sequence[_Film]) -> list[tuple[_Film, _Film]]:
+    """Return the films that both scorers labelled: of one file, or else of one name."""
+    by_file = {film.file: film for film in theirs}
+    by_name = {film.name: film for film in theirs}
+    pairs = [(film, by_file.get(film.file) or by_name.get(film.name)) for film in films]
+    return [(ours, other) for ours, other in pairs if other]
+
+
+def _agreement(films: Sequence[_Film], theirs: Sequence[_Film], against: Path) -> Table:
     """Return how far two scorers agree on the films that both scored, behaviour by behaviour."""
-    shared = [film for film in films if film.name in theirs]
-    if not shared:
-        raise InputError(f"{arguments.against} labels none of the same films")
-    others = [theirs[film.name] for film in shared]
+    matched = _shared(films, theirs)
+    if not matched:
+        raise InputError(f"{against} labels none of the same films")
+    shared = [film for film, _ in matched]
+    others = [film for _, film in matched]
+    alone = [film.name for film in (*films, *theirs) if film not in (*shared, *others)]
+    warn(against, "films that one scorer alone labelled", alone)
     names = list(dict.fromkeys(n for film in (*shared, *others) for n in film.behaviours))
     ours = [film.columns(names) for film in shared]
     second = [film.columns(names) for film in others]

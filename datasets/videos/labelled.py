@@ -98,8 +98,9 @@ def _files(files: Sequence[Path], root: Path, background: str, multi: bool) -> P
     if len(set(are_boris)) > 1:
         exports = files[are_boris.index(True)].name
         others = files[are_boris.index(False)].name
+        kinds = f"{exports} holds events of BORIS and {others} does not"
         hint = "name the files to read, or move the others"
-        raise InputError(f"{root}: {exports} holds events of BORIS and {others} does not: {hint}")
+        raise InputError(f"{files[0].parent}: {kinds}: {hint}")
     if are_boris[0]:
         films = _together(film for file in files for film in boris.read(file, root))
         return clips_of(films, root, background, where=where, multi=multi)
