@@ -11,9 +11,10 @@ import torch
 from core.training import checkpoint, cli
 from core.training.config import LoopConfig
 from core.training.packing import from_bytes, to_bytes
+from datasets.text.alphabets import Alphabet
 from datasets.text.corpora import corpus_of, open_corpus
 from sequences.__main__ import COMMANDS
-from sequences.charlm import data, sample
+from sequences.charlm import data, sample, train
 from sequences.charlm.config import Config
 
 TOY = ["--hidden", "8", "--batch", "4", "--window", "10", "--quiet", "--steps", "2"]
@@ -69,6 +70,39 @@ def test_unknown_characters_of_a_prompt_are_named_and_left_out(capsys):
     assert capsys.readouterr().out == printed.out
     assert run("sample", *words, "--prompt", "Z") == 0  # nothing is left of it
     assert len(capsys.readouterr().out) == 6
+
+
+def test_a_text_with_the_line_ends_of_windows_is_written_without_them(place, capsys):
+    (place / "text.txt").write_bytes(b"one two\r\nthree\r\n" * 40)
+    assert run("train", "text.txt", *TOY) == 0
+    saved = checkpoint.load(place / "runs/charlm/small/best.pt", "charlm")
+    assert saved["extras"]["characters"] == "\n ehnortw"
+    capsys.readouterr()
+    assert run("sample", "runs/charlm/small", "--prompt", "one\n", "--length", 300) == 0
+    assert set(capsys.readouterr().out) <= set("\n ehnortw")
+
+
+def test_a_run_that_reads_returns_as_characters_goes_on_with_them(place, monkeypatch, capsys):
+    (place / "text.txt").write_bytes(b"one two\r\nthree\r\n" * 40)
+    words = ["train", "text.txt", *TOY[:-1], 6, "--save-every", 2, "--validate-every", 3]
+    with monkeypatch.context() as patched:
+        patched.setattr(Alphabet, "without_returns", lambda alphabet: alphabet)
+        assert run(*words, "--name", "whole") == 0
+        patched.setattr(train, "measure", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert run(*words, "--name", "broken") == 130
+    assert run("train", "--resume", "runs/charlm/broken", "--quiet") == 0
+    whole, broken = (
+        checkpoint.load(f"runs/charlm/{name}/last.pt", "charlm") for name in ("whole", "broken")
+    )
+    assert whole["extras"]["characters"] == "\n\r ehnortw"
+    for key, value in whole["weights"].items():
+        assert torch.equal(value, broken["weights"][key]), key
+    capsys.readouterr()
+    for text in ([], ["text.txt"]):
+        assert run("evaluate", "runs/charlm/whole", *text, "--json") == 0
+        scores = json.loads(capsys.readouterr().out)["scores"]
+        assert scores["this model"]["nats"] == pytest.approx(whole["metrics"]["nats"], abs=1e-5)
+        assert scores["uniform"]["bits"] == pytest.approx(np.log2(10))
 
 
 def test_a_long_text_is_read_from_the_disk(place, monkeypatch):

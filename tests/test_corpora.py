@@ -14,7 +14,7 @@ from datasets.text.alphabets import Alphabet
 from datasets.text.corpora import open_corpus
 from datasets.text.toys import toy_corpus, toy_text
 
-TEXT = "Příliš žluťoučký kůň 🐎\r\n" * 3
+TEXT = "Příliš žluťoučký kůň 🐎\n" * 3
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -51,6 +51,28 @@ def test_characters_that_span_two_pieces_are_read_whole(tmp_path, cache, monkeyp
     monkeypatch.setattr("datasets.text.corpora.PIECE", 7)
     corpus = open_corpus(write(tmp_path / "text", "\ufeff" + TEXT), cache=cache)
     assert corpus.alphabet.decode(corpus.numbers) == TEXT  # without the byte order mark
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_alike_on_every_system(tmp_path, cache, monkeypatch, end):
+    monkeypatch.setattr("datasets.text.corpora.PIECE", 4)  # ends of lines span two pieces
+    path = write(tmp_path / "text", f"one{end}dva{end}{end}tři{end}")
+    for _ in ("made", "from the cache"):
+        corpus = open_corpus(path, cache=cache)
+        assert corpus.alphabet.decode(corpus.numbers) == "one\ndva\n\ntři\n"
+        assert corpus.alphabet.characters == "\nadeinotvř"
+    raw = open_corpus(path, as_bytes=True, cache=cache)
+    assert raw.numbers.tobytes() == path.read_bytes()
+
+
+def test_an_alphabet_with_returns_keeps_the_ends_of_lines(tmp_path, cache):
+    path = write(tmp_path / "text", "ab\r\nba\r\n")
+    unified = open_corpus(path, cache=cache)
+    kept = open_corpus(path, alphabet=Alphabet("\n\rab"), cache=cache)
+    assert kept.numbers.tolist() == [2, 3, 1, 0, 3, 2, 1, 0]
+    again = open_corpus(path, alphabet=unified.alphabet, cache=cache)
+    assert again.numbers.tolist() == [1, 2, 0, 2, 1, 0]
+    assert kept.digest == unified.digest
 
 
 def test_without_a_cache_a_temporary_file_serves(tmp_path, capsys):

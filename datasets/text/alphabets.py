@@ -35,6 +35,18 @@ class Alphabet:
         """What one number stands for: the word for messages."""
         return "byte" if self.characters is None else "character"
 
+    @property
+    def has_returns(self) -> bool:
+        """Whether the carriage return is a character of its own."""
+        return "\r" in (self.characters or "")
+
+    def without_returns(self) -> "Alphabet":
+        """Return the alphabet of the same text when its lines end in a line feed."""
+        if not self.has_returns:
+            return self
+        characters = (self.characters or "").replace("\r", "\n")
+        return Alphabet("".join(sorted(set(characters))))
+
     def unseen(self, text: str) -> str:
         """Return the characters of a text that have no number, each once, in order."""
         known = set(text if self.characters is None else self.characters)

@@ -5,13 +5,14 @@
 
 A file is read in pieces and never held in memory: the numbers are mapped from a file. For bytes of
 a plain file that is the text itself; otherwise it lies in the user's cache, named by a hash of the
-content.
+content. Lines end in a line feed, whatever system the file is from; bytes stay as they are.
 """
 
 import bz2
 import codecs
 import gzip
 import hashlib
+import io
 import lzma
 import os
 import secrets
@@ -65,7 +66,8 @@ def open_corpus(
     Args:
         path: the file, as it is or compressed; characters are to be in UTF-8.
         as_bytes: whether a number stands for a byte instead of a character.
-        alphabet: what the text is written in; by default the characters that it has.
+        alphabet: what the text is written in; by default the characters that it has. If it has
+            the carriage return, the ends of lines stay as they are.
         cache: the folder for encoded texts; by default that in the user's cache.
 
     Raises:
@@ -81,6 +83,8 @@ def open_corpus(
             return Corpus(path.name, _mapped(path, np.dtype(np.uint8), path), Alphabet(), digest)
         cache = cache or user_cache("texts")
         own = Alphabet() if as_bytes else _alphabet(path, cache / f"{digest[:32]}.alphabet")
+        if alphabet is None or not alphabet.has_returns:
+            own = own.without_returns()
         alphabet = alphabet or own
         if unseen := alphabet.unseen(own.characters or ""):
             line = "has characters that the model has never seen"
@@ -97,7 +101,7 @@ def corpus_of(name: str, text: str, *, as_bytes: bool = False) -> Corpus:
 
 
 def _alphabet(path: Path, kept: Path) -> Alphabet:
-    """Return the characters of a text, from the cache or by reading all of it."""
+    """Return the characters of a file, from the cache or by reading all of it."""
     with suppress(OSError, UnicodeDecodeError):
         if characters := kept.read_bytes().decode():
             return Alphabet(characters)
@@ -143,7 +147,10 @@ def _write(path: Path, alphabet: Alphabet, file: IO[bytes]) -> None:
     else:
         table = np.zeros(UNICODE, dtype=alphabet.dtype)
         table[code_points(alphabet.characters)] = np.arange(len(alphabet))
-        file.writelines(table[code_points(text)].tobytes() for text in _texts(path))
+        texts = _texts(path)
+        if not alphabet.has_returns:
+            texts = _with_line_feeds(texts)
+        file.writelines(table[code_points(text)].tobytes() for text in texts)
     file.flush()
 
 
@@ -169,6 +176,14 @@ def _texts(path: Path) -> Iterable[str]:
             raise InputError(f"{path}: it has the character NUL, as no text in UTF-8 has: {hint}")
         yield text
         done += len(piece)
+
+
+def _with_line_feeds(texts: Iterable[str]) -> Iterator[str]:
+    """The pieces of a text whose lines all end in a line feed; an end may span two pieces."""
+    decoder = io.IncrementalNewlineDecoder(None, translate=True)
+    for text in texts:
+        yield decoder.decode(text)
+    yield decoder.decode("", final=True)
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

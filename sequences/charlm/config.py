@@ -17,7 +17,7 @@ class Config:
         default=None, metadata={"place": True}
     )
     """Text to learn from, plain or compressed (xz, bzip2, gzip), in UTF-8 or as bytes, of any
-    size."""
+    size. However its lines end, the model reads a line feed; bytes are read as they are."""
     corpus: Literal["hello", "pages"] | None = None
     """A built-in text where no file is given: hello, the lecture's, or pages of small XML and wiki
     markup."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from core.errors import InputError
 from core.rng import fold, generator
+from datasets.text.alphabets import Alphabet
 from datasets.text.corpora import Corpus, open_corpus
 from datasets.text.toys import TOYS, toy_corpus
 from sequences.charlm.config import Config
@@ -20,14 +21,20 @@ SEARCHED = 1_000_000  # characters that are searched for a line's end
 Numbers = Integer[np.ndarray, " length"]
 
 
-def read(config: Config) -> Corpus:
+def read(config: Config, alphabet: Alphabet | None = None) -> Corpus:
     """Return the text that a configuration names.
+
+    Args:
+        config: the configuration.
+        alphabet: of a model that was trained on this text; if it has the carriage return, the ends
+            of lines are read as they are in the file.
 
     Raises:
         InputError: it names none, or as `open_corpus`.
     """
     if config.file:
-        return open_corpus(Path(config.file), as_bytes=config.bytes)
+        kept = alphabet if alphabet is not None and alphabet.has_returns else None
+        return open_corpus(Path(config.file), as_bytes=config.bytes, alphabet=kept)
     if config.corpus:
         return toy_corpus(config.corpus, as_bytes=config.bytes)
     raise InputError(f"which text? Give a file, or --corpus {' or '.join(TOYS)}")

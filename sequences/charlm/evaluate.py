@@ -86,7 +86,7 @@ def open_text(
     """
     config, digest = trained.config, saved["extras"]["digest"]
     if file is None:
-        corpus = read(config)
+        corpus = read(config, trained.alphabet)
         if corpus.digest != digest:
             hint = "name a text to measure on"
             raise InputError(f"{config.file} has changed since the training: {hint}")
@@ -97,7 +97,7 @@ def open_text(
     if len(corpus.numbers) < 2:
         raise InputError(f"{file}: one {corpus.alphabet.unit} leaves nothing to predict")
     with suppress(InputError):  # it may have moved: then there are no n-gram models
-        trained_on = read(config)
+        trained_on = read(config, trained.alphabet)
         if trained_on.digest == digest:
             return corpus, 1, trained_on
     return corpus, 1, None

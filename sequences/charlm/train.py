@@ -7,9 +7,11 @@ uv run sequences charlm train FILE --preset shakespeare
 
 from rich.console import Console
 
-from core.training import cli, devices
+from core.training import checkpoint, cli, devices
 from core.training.arguments import TrainArguments
 from core.training.loop import fit
+from core.training.run import Run
+from datasets.text.alphabets import Alphabet
 from sequences.charlm.config import Config
 from sequences.charlm.data import TrainingBatches, first_number, read, split
 from sequences.charlm.evaluate import compare, results_table
@@ -24,7 +26,7 @@ def main(arguments: TrainArguments[Config]) -> None:
     """Train, validate on the held-out tail, report."""
     config, session, run = arguments.start()
     device = devices.select(session.device, session.threads)
-    corpus = read(config)
+    corpus = read(config, _alphabet(run))
     start = split(corpus, config)
     model = CharacterModel(config, len(corpus.alphabet)).to(device)
     learner = Learner(config, model).to(device)
@@ -51,6 +53,15 @@ def main(arguments: TrainArguments[Config]) -> None:
         results = compare(best, corpus, start, corpus.numbers[:start])
         Console().print(results_table(results, corpus, start))
         print(f"{run.directory} holds the run; now: sequences charlm sample {run.directory}")
+
+
+def _alphabet(run: Run) -> Alphabet | None:
+    """Return the alphabet of a run that is resumed, None for a new one."""
+    last = run.last()
+    if last is None:
+        return None
+    with checkpoint.telling_alterations(run.directory / "last.pt"):
+        return Alphabet(last["extras"]["characters"])
 
 
 if __name__ == "__main__":
