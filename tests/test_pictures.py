@@ -222,6 +222,14 @@ def test_find_pictures_expands_folders_in_order(tmp_path):
         find_pictures([tmp_path / "gone"])
 
 
+def test_hidden_folders_are_left_out_as_hidden_files_are(tmp_path):
+    shown = tmp_path / ".home" / "photos"
+    for folder in (shown, shown / ".thumbnails" / "large"):
+        folder.mkdir(parents=True)
+        Image.new("RGB", (2, 2)).save(folder / "a.png")
+    assert find_pictures([shown]) == [shown / "a.png"]
+
+
 def test_heic_is_read_as_other_formats_are(tmp_path):
     pillow_heif = pytest.importorskip("pillow_heif")
     pixels = np.full((40, 60, 3), (200, 60, 20), dtype=np.uint8)

@@ -89,9 +89,9 @@ def encode(picture: Image.Image, form: str, **options: Any) -> bytes:
 def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Return files as they are given, and for each folder the sorted pictures in and below it.
 
-    In folders a picture is a file with one of `SUFFIXES` whose name does not begin with a dot, and
-    none that was drawn by commands of this project, as NAME.caption.png. A line on standard error
-    says what is left out and why.
+    In folders a picture is a file with one of `SUFFIXES`, but none whose name, or whose folder's
+    name, begins with a dot, and none that was drawn by commands of this project, as
+    NAME.caption.png. A line on standard error says what is left out and why.
 
     Raises InputError for a path that does not exist and for a folder without pictures.
     """
@@ -113,7 +113,7 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 def unreadable_in(folder: Path) -> str:
     """Return how many pictures cannot be read and why: '3 .heic: install ...', or ''."""
-    suffixes = [file.suffix.lower() for file in folder.rglob("*") if file.name[0] != "."]
+    suffixes = [file.suffix.lower() for file in folder.rglob("*") if not _hidden(file, folder)]
     counts = Counter(
         suffix for suffix in suffixes if suffix in UNREADABLE and suffix not in SUFFIXES
     )
@@ -147,9 +147,14 @@ def pictures_in(folder: Path) -> list[Path]:
     files = (
         file
         for file in folder.rglob("*")
-        if file.suffix.lower() in SUFFIXES and file.name[0] != "."
+        if file.suffix.lower() in SUFFIXES and not _hidden(file, folder)
     )
     return sorted(file for file in files if Path(file.stem).suffix not in DRAWN and file.is_file())
+
+
+def _hidden(file: Path, folder: Path) -> bool:
+    """Return whether a file in a folder is hidden, or in a hidden folder below it (.thumbnails)."""
+    return any(part[0] == "." for part in file.relative_to(folder).parts)
 
 
 def _flatten(picture: Image.Image) -> Image.Image:
