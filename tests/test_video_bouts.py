@@ -145,6 +145,16 @@ def test_so_many_minutes_are_chosen():
     assert line.startswith("half of the doubtful frames are in 1.0 of 10.0 minutes")
 
 
+def test_next_refuses_films_of_one_name(films: Path, capsys):
+    run = save_run(Path("run"), rate=10.0)
+    Path("day2").mkdir()
+    shutil.copy("a.mp4", "day2")
+    assert call(run, "a.mp4", "day2/a.mp4", command="video next") == 2
+    told = "video next: a.mp4 and day2/a.mp4 have one name: rank them apart, or rename one\n"
+    assert capsys.readouterr().err == told
+    assert not Path("next").exists()
+
+
 def test_next_writes_tables_that_open_again(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run = save_run(tmp_path / "run", rate=10.0)

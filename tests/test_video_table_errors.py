@@ -23,6 +23,10 @@ GOOD = "clip0,0,1,walk\nclip1,0,1,walk\nclip2,0,1,walk\n"
             "clip,begin,end,label\nclip0,0,1,walk\n",
             ": line 2: neither start and end, nor a frame; name the columns",
         ),
+        (
+            "time,behavior,status\n1.0,walk,start\n",
+            ": line 2: neither start and end, nor a frame; name the columns of events as BORIS",
+        ),
         ("clip,start,end\nclip0,0,1\n", ": line 2: there is no label; a column label is needed"),
         (HEAD + "clip0,0,1,\n", ": line 2: there is no label"),
         (HEAD + ",0,1,walk\n", ": line 2: no video is named"),

@@ -234,3 +234,16 @@ def test_the_last_segment_may_end_with_the_last_frame(tmp_path):
         ),
     )
     assert names(splits, 0) == "bbbbbbbbbbww"
+
+
+def test_whole_numbers_without_a_unit_are_frames_and_a_line_says_so(tmp_path, capsys):
+    lines = rows("clip,start,stop,label", "clip0,2,5,walk")
+    assert names(load_table(tmp_path, lines), 0) == "bbwwwbbbbbbb"
+    told = capsys.readouterr().err
+    assert "start and stop are whole numbers, and taken for frames: if they are seconds" in told
+    assert told.startswith("warning: ")
+    assert told.endswith("call the columns start_seconds and stop_seconds\n")
+    assert told.count("\n") == 1
+    named = lines.replace("start,stop", "start_seconds,stop_seconds").replace(",2,5,", ",0,1,")
+    assert names(load_table(tmp_path, named), 0) == "wwwwwwwwwwbb"
+    assert not capsys.readouterr().err

@@ -215,7 +215,16 @@ def worth(ranked: Sequence[Stretch]) -> str:
 
 
 def _outputs(arguments: Next) -> dict[str, Path]:
-    """Return the files to write: a table, one for BORIS, and a document of ELAN for each film."""
+    """Return the files to write: a table, one for BORIS, and a document of ELAN for each film.
+
+    Raises:
+        InputError: two films have one name, by which the tables and the documents tell them apart.
+    """
+    films: dict[str, Path] = {}
+    for film in arguments.films:
+        other = films.setdefault(film.stem.lower(), film)
+        if other != film:
+            raise InputError(f"{other} and {film} have one name: rank them apart, or rename one")
     outputs = {
         "table": arguments.out / "next.csv",
         "boris": arguments.out / "next.boris.csv",

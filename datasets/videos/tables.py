@@ -16,6 +16,7 @@ label `unlabelled`, and empty fields, are frames that nobody scored.
 """
 
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,12 +48,14 @@ _BOUNDS = {
     ("start_frame", "end_frame"): "frames",
     ("start_frame", "stop_frame"): "frames",
     ("start_seconds", "end_seconds"): "seconds",
+    ("start_seconds", "stop_seconds"): "seconds",
     ("start_s", "end_s"): "seconds",
     ("start_s", "stop_s"): "seconds",
     ("start_time", "end_time"): "seconds",
     ("start", "end"): "either",
     ("start", "stop"): "either",
 }
+_EVENTS = {"START", "STOP", "POINT"}  # what a table of events says of each
 _OTHER_KINDS = (*_LABEL, *(name for bounds in _BOUNDS for name in bounds))
 _VALUES = {"0": 0, "0.0": 0, "1": 1, "1.0": 1, "false": 0, "true": 1}
 _VALUES |= dict.fromkeys(("", "na", "nan", "-1"), UNLABELLED)
@@ -245,6 +248,8 @@ def _bounds(row: Line) -> tuple[str, str]:
         if row.values.keys() >= set(columns):
             return columns
     hint = "name the columns clip,start,end,label or clip,frame,label"
+    if _EVENTS.intersection(value.upper() for value in row.values.values()):
+        hint = "name the columns of events as BORIS: Media file,Behavior,Behavior type,Time"
     raise row.error(f"neither start and end, nor a frame; {hint}")
 
 
@@ -258,8 +263,13 @@ def _unit(rows: Sequence[Line]) -> str:
     unit = units.pop()
     if unit != "either":
         return unit
-    whole = all(row.values[column].isdecimal() for row in rows for column in _bounds(row))
-    return "frames" if whole else "seconds"
+    start, end = _bounds(rows[0])
+    if not all(row.values[column].isdecimal() for row in rows for column in (start, end)):
+        return "seconds"
+    taken = f"{start} and {end} are whole numbers, and taken for frames"
+    hint = f"if they are seconds, call the columns {start}_seconds and {end}_seconds"
+    print(f"warning: {rows[0].file}: {taken}: {hint}", file=sys.stderr)
+    return "frames"
 
 
 def _bout(row: Line, in_frames: bool) -> Bout:
