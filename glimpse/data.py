@@ -81,7 +81,8 @@ def load_own(
 def load_boxes(path: str | Path, images: Labelled) -> Boxes:
     """Return the boxes of labelled images from a table, NaN where an image has fewer than others.
 
-    Raises `InputError` for a table that cannot be read, or has a box of none of the images.
+    Raises `InputError` for a table that cannot be read, has a box of none of the images, or one
+    outside its image.
     """
     if not images.names:
         raise InputError(f"{path}: boxes belong to pictures in class folders, and these are none")

@@ -256,14 +256,30 @@ def test_tables_of_boxes(tmp_path):
     assert aligned[1].isnan().all()
     with pytest.raises(InputError, match="none of the 1 images has a box"):
         tables.align(tables.read(file), ["z.png"], [(5, 5)])
+    with pytest.raises(InputError, match=r"called as z.png, in the table as a/1.png"):
+        tables.align(tables.read(file), ["z.png"], [(5, 5)])
+    outside = r"b/2.png: the box 9, 1, 10, 2 lies outside its 8 x 4 pixels"
+    with pytest.raises(InputError, match=outside):
+        tables.align({"b/2.png": [(9.0, 1.0, 10.0, 2.0)]}, ["b/2.png"], [(4, 8)])
+    tables.align({"b/2.png": [(7.0, -1.0, 10.0, 2.0)]}, ["b/2.png"], [(4, 8)])
     for text, told in (
-        ("file,x1,y1,x2\na,1,2,3\n", "no column y2"),
+        ("file,x1,y1,x2\na,1,2,3\n", "no column y2; the first line names file, x1, y1, x2"),
+        ("file,x1,y1,x2,y2\na,1,2,inf,3\n", "line 2: a box needs x1 <= x2"),
         ("file,x1,y1,x2,y2\na,1,2,3,z\n", "line 2: x1, y1, x2 and y2 must be numbers"),
         ("file,x1,y1,x2,y2\na,5,2,3,4\n", "line 2: a box needs x1 <= x2"),
     ):
         file.write_text(text)
         with pytest.raises(InputError, match=told):
             tables.read(file)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize(("mark", "end"), [("", "\n"), ("\ufeff", "\r\n")])
+def test_tables_of_boxes_come_from_any_spreadsheet(tmp_path, separator, mark, end):
+    rows = [["File", "X1", "Y1", "X2", "Y2"], ["kůň/1.png", "0", "5.5", "10", "10"]]
+    lines = [separator.join(row) + end for row in rows]
+    (tmp_path / "boxes.csv").write_bytes((mark + "".join(lines)).encode())
+    assert tables.read(tmp_path / "boxes.csv") == {"kůň/1.png": [(0, 5.5, 10, 10)]}
 
 
 def test_settings_that_do_not_go_together_are_refused():

@@ -4,10 +4,11 @@
     open/0041.png,27,205,63,234
 
 A picture may have several boxes, a line each, or none: no line, or one without numbers. `file` is
-the path below the folder of the classes, as `names` of labelled images have it.
+the path below the folder of the classes, as `names` of labelled images have it. Where pictures are
+brought to a size, the pixels are those afterwards.
 """
 
-import csv
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.errors import InputError
+from datasets.text_files import Line, read_table
 
 COLUMNS = ("file", "x1", "y1", "x2", "y2")
 
@@ -27,21 +29,20 @@ Boxes = Float[Tensor, "count most 4"]
 def read(path: str | Path) -> dict[str, list[tuple[float, ...]]]:
     """Return the boxes of each picture in a table, in pixels.
 
-    Raises `InputError` for a table without these columns or with a box that is none.
+    Fields are separated by commas, semicolons or tabs, as spreadsheets write them.
+
+    Raises:
+        InputError: the table cannot be read, has not these columns, or has a box that is none.
     """
+    rows = read_table(Path(path))
+    titles = rows[0].titles
+    if missing := [name for name in COLUMNS if name not in titles]:
+        names = ", ".join(titles.values())
+        raise InputError(f"{path}: no column {', '.join(missing)}; the first line names {names}")
     boxes: dict[str, list[tuple[float, ...]]] = defaultdict(list)
-    try:
-        with open(path, newline="", encoding="utf8") as file:
-            table = csv.DictReader(file)
-            missing = set(COLUMNS) - set(table.fieldnames or ())
-            if missing:
-                raise InputError(f"{path}: no column {', '.join(sorted(missing))}")
-            for row in table:
-                if not any(row[name] for name in COLUMNS[1:]):
-                    continue
-                boxes[row["file"]].append(_box(row, f"{path}, line {table.line_num}"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a table of boxes ({error})") from error
+    for row in rows:
+        if any(row.values[name] for name in COLUMNS[1:]):
+            boxes[row.values["file"]].append(_box(row))
     return dict(boxes)
 
 
@@ -58,25 +59,37 @@ def align(
         sizes: height and width of each image.
 
     Raises:
-        InputError: no image has a box.
+        InputError: no image has a box, or a box lies outside its image.
     """
     found = [boxes.get(name, []) for name in names]
     most = max(map(len, found), default=0)
     if not most:
-        raise InputError(f"none of the {len(names)} images has a box: are the file names right?")
+        line = f"none of the {len(names)} images has a box"
+        example = f": the images are called as {names[0]}, in the table as {next(iter(boxes))}"
+        raise InputError(line + (example if boxes and names else ""))
     aligned = torch.full((len(names), most, 4), torch.nan)
     for n, (height, width) in enumerate(sizes):
         if found[n]:
+            _require_inside(found[n], names[n], width, height)
             scale = torch.tensor([width, height, width, height]) / 2
             aligned[n, : len(found[n])] = torch.tensor(found[n]) / scale - 1
     return aligned
 
 
-def _box(row: dict[str, str], place: str) -> tuple[float, ...]:
+def _require_inside(boxes: Sequence[tuple[float, ...]], name: str, width: int, height: int) -> None:
+    """Raise InputError for a box that has nothing in common with its image."""
+    for x1, y1, x2, y2 in boxes:
+        if x1 > width or y1 > height or x2 < 0 or y2 < 0:
+            place = f"the box {x1:g}, {y1:g}, {x2:g}, {y2:g} lies outside"
+            hint = "are the boxes those of another size?"
+            raise InputError(f"{name}: {place} its {width} x {height} pixels: {hint}")
+
+
+def _box(row: Line) -> tuple[float, ...]:
     try:
-        x1, y1, x2, y2 = (float(row[name]) for name in COLUMNS[1:])
-    except (TypeError, ValueError):
-        raise InputError(f"{place}: x1, y1, x2 and y2 must be numbers") from None
-    if not (x1 <= x2 and y1 <= y2):
-        raise InputError(f"{place}: a box needs x1 <= x2 and y1 <= y2")
+        x1, y1, x2, y2 = (float(row.values[name]) for name in COLUMNS[1:])
+    except ValueError:
+        raise row.error("x1, y1, x2 and y2 must be numbers") from None
+    if not (-math.inf < x1 <= x2 < math.inf and -math.inf < y1 <= y2 < math.inf):
+        raise row.error("a box needs x1 <= x2 and y1 <= y2")
     return x1, y1, x2, y2
