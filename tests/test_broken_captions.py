@@ -123,3 +123,24 @@ def test_nothing_to_read(tmp_path: Path):
     write(tmp_path / "a.txt", "")
     with pytest.raises(InputError, match="not one caption"):
         captioned.load(tmp_path)
+
+
+def test_captions_of_two_names_of_one_picture_are_joined(tmp_path: Path):
+    draw(tmp_path / "images", NAMES)
+    rows = ["image,caption", *(f"{name},a dog" for name in NAMES)]
+    rows += ["images/a.jpg,a cat", "images/a.jpg,a dog", "./b.jpg,a hen"]
+    file = write(tmp_path / "captions.csv", "\n".join(rows))
+    captions = everything(captioned.load(file))
+    assert len(captions) == len(NAMES)
+    assert captions["a.jpg"] == ("a dog", "a cat")
+    assert captions["b.jpg"] == ("a dog", "a hen")
+    assert captions["c.jpg"] == ("a dog",)
+
+
+def test_a_table_with_other_columns_is_named(tmp_path: Path):
+    draw(tmp_path, NAMES)
+    write(tmp_path / "holiday.csv", "photo,description\na.jpg,a dog\n")
+    with pytest.raises(InputError) as caught:
+        captioned.load(tmp_path)
+    told = "with a .txt file each; holiday.csv is a caption file if its first line is image,caption"
+    assert str(caught.value).endswith(told)

@@ -10,6 +10,7 @@ torchvision reads some of them: its `Flickr8k` is made for a web page, and silen
 Flickr8k.token.txt (pytorch/vision#8748); its `CocoCaptions` needs pycocotools.
 """
 
+import dataclasses
 import hashlib
 import os
 import string
@@ -116,9 +117,9 @@ def load(source: str | Path, images: str | Path | None = None) -> CaptionSplits:
     photos: dict[str, dict[Path, Photo]] = {}
     for part in parts:
         places = [images] if images else _places(part)
-        photos.setdefault(part.split, {}).update(
-            {photo.file: photo for photo in _photos(source, part, places)}
-        )
+        in_split = photos.setdefault(part.split, {})
+        for photo in _photos(source, part, places):
+            in_split[photo.file] = _joined(in_split.get(photo.file), photo)
     if not any(photos.values()):
         raise _nothing(source, parts, images)
     return _splits({split: list(found.values()) for split, found in photos.items()})
@@ -169,6 +170,14 @@ def _photos(source: Path, part: Part, places: list[Path]) -> list[Photo]:
         warn(source, "images without a caption", silent, len(part.captions))
         warn(source, "pictures that are not there", missing, len(part.captions))
     return photos
+
+
+def _joined(first: Photo | None, second: Photo) -> Photo:
+    """Return one picture that has two names, as a.jpg and images/a.jpg, with all its captions."""
+    if first is None:
+        return second
+    new = [caption for caption in second.captions if caption not in first.captions]
+    return dataclasses.replace(first, captions=(*first.captions, *new))
 
 
 def _clean(caption: str) -> str:

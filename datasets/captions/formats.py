@@ -69,8 +69,16 @@ def read(path: Path) -> list[Part]:
         return _read_files(files, splits)
     if parts := _pairs(path):
         return parts
+    raise _no_captions(path, inside)
+
+
+def _no_captions(path: Path, inside: Sequence[Path]) -> InputError:
+    """The error that nothing in a folder is known, with the table that may have been meant."""
     hint = "neither a caption file, nor metadata.jsonl, nor pictures with a .txt file each"
-    raise InputError(f"{path}: no captions there, {hint}")
+    table = next((file for file in inside if file.suffix.lower() in (".csv", ".tsv")), None)
+    if table:
+        hint += f"; {table.name} is a caption file if its first line is image,caption"
+    return InputError(f"{path}: no captions there, {hint}")
 
 
 def _read_files(files: Sequence[Path], splits: Sequence[str]) -> list[Part]:
