@@ -1,4 +1,4 @@
-"""The one exception for what a user can mend."""
+"""The one exception for what a user can mend, and how its lines count."""
 
 
 class InputError(Exception):
@@ -7,3 +7,8 @@ class InputError(Exception):
     `core.training.cli` prints the line to standard error and exits with code 2, without a
     traceback.
     """
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, for a message: "1 line", "2 lines"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.errors import InputError
+from core.errors import InputError, counted
 from core.files import require_regular
 
 
@@ -30,10 +30,11 @@ class Line:
         return InputError(f"{self.file}: line {self.number}: {message}")
 
 
-def read_text(file: Path) -> str:
+def read_text(file: Path, *, blank: bool = False) -> str:
     """Return the text of a file, unpacked if its name ends in .gz, without a byte order mark.
 
-    Raises InputError if it cannot be opened or unpacked, is empty, not UTF-8, or no text.
+    Raises InputError if it cannot be opened or unpacked, is not UTF-8, no text, or empty; with
+    `blank`, a text of white space or nothing is returned.
     """
     content = _content(file)
     try:
@@ -44,7 +45,7 @@ def read_text(file: Path) -> str:
             f"{file}: line {number} is not UTF-8; save the file in that encoding"
         ) from None
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if not text.strip():
+    if not text.strip() and not blank:
         raise InputError(f"{file}: the file is empty")
     if "\0" in text:  # as in UTF-16 without a mark, and in nearly all that is no text
         number = text[: text.index("\0")].count("\n") + 1
@@ -88,7 +89,8 @@ def read_table(file: Path) -> list[Line]:
     for number, row in rows:
         if len(row) != len(columns):
             raise Line(file, number).error(
-                f"{len(row)} fields, but the first line names {len(columns)} columns"
+                f"{counted(len(row), 'field')}, but the first line names "
+                f"{counted(len(columns), 'column')}"
             )
         table.append(Line(file, number, "", dict(zip(columns, row, strict=True)), titles))
     if not table:

@@ -141,6 +141,15 @@ def test_a_long_line_is_read(tmp_path):
     )
 
 
+def test_empty_texts_of_a_folder_are_left_out_and_named(tmp_path, capsys):
+    write(tmp_path, {"data/pos/1.txt": "good", "data/pos/2.txt": " \n", "data/neg/1.txt": "bad"})
+    (tmp_path / "data/neg/0.txt").touch()
+    assert read([tmp_path / "data"])["all"] == [("bad", "neg"), ("good", "pos")]
+    warnings = capsys.readouterr().err
+    assert "data/neg: left out: empty texts (1 of 2): 0.txt" in warnings
+    assert "data/pos: left out: empty texts (1 of 2): 2.txt" in warnings
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -150,6 +159,14 @@ def test_a_long_line_is_read(tmp_path):
         (
             {"a.pos": lines(GOOD), "a.neg": "x\nX\n y\n"},
             "data: 2 different texts with the label neg; give 3 or more",
+        ),
+        (
+            {"a.csv": "text,label\nx,pos\ny,neg\nz,neg\nw,neg\n"},
+            "data: 1 different text with the label pos; give 3 or more",
+        ),
+        (
+            {"a.csv": "text,label\nx\n"},
+            "data/a.csv: line 2: 1 field, but the first line names 2 columns",
         ),
         ({"a.pos": lines(GOOD), "a.neg": ""}, "data/a.neg: the file is empty"),
         ({"a.pos": lines(GOOD), "a.neg": "x\ny\0\n"}, "data/a.neg: line 2 is no text in UTF-8"),

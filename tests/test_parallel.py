@@ -41,7 +41,7 @@ def test_an_empty_line_drops_its_pair_and_is_counted(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("english", "message"),
     [
-        ("one\n", "a.cs: line 2 has no translation: {0}/a.en has 1 lines and this file 2; line n"),
+        ("one\n", "a.cs: line 2 has no translation: {0}/a.en has 1 line and this file 2; line n"),
         (
             "one\ntwo\nthree\n",
             "a.en: line 3 has no translation: {0}/a.cs has 2 lines and this file 3; line n",

@@ -85,7 +85,7 @@ def test_rows_are_numbered_as_in_an_editor(tmp_path):
     ("content", "message"),
     [
         ("clip,label\na,b\na,b,c\n", "a.csv: line 3: 3 fields, but the first line names 2 columns"),
-        ("clip,label\n\na\n", "a.csv: line 3: 1 fields, but the first line names 2 columns"),
+        ("clip,label\n\na\n", "a.csv: line 3: 1 field, but the first line names 2 columns"),
         ("clip,label\n", "a.csv: there is no row below the names of the columns"),
         (",,\n", "a.csv: there is no row below the names of the columns"),
         ("clip,Clip\na,b\n", "a.csv: line 1: two columns have the same name"),

@@ -219,7 +219,7 @@ def _check_name(arguments: TrainArguments[Any]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Pack:
-    """Make one small file of a trained model, in half precision, to keep or to ship."""
+    """Make one small file of a trained model, its weights rounded, to keep or to ship."""
 
     run: RunPath
     """Run directory or checkpoint."""

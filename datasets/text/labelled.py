@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from core.errors import InputError
+from core.errors import InputError, counted
 from datasets.splits import SPLITS, name_hash, split_in
 from datasets.text import reviews
 from datasets.text_files import Line, column_names, read_table, read_text, warn
@@ -130,7 +130,7 @@ def _require(where: str, rows: Sequence[Labelled], classes: Sequence[str]) -> No
         texts[row.label].add(_key(row.text))
     for name, different in texts.items():
         if len(different) < LEAST:
-            count = f"{len(different)} different texts with the label {name}"
+            count = f"{counted(len(different), 'different text')} with the label {name}"
             raise InputError(f"{where}: {count}; give {LEAST} or more")
 
 
@@ -230,4 +230,6 @@ def _texts(path: Path) -> Iterable[str]:
     files = sorted(path.glob("*.txt"))
     if not files:
         raise InputError(f"{path}: no .txt file there; each text is to have one")
-    return [" ".join(read_text(file).split()) for file in files]
+    texts = {file.name: " ".join(read_text(file, blank=True).split()) for file in files}
+    warn(path, "empty texts", [name for name, text in texts.items() if not text], len(files))
+    return [text for text in texts.values() if text]

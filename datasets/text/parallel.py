@@ -11,7 +11,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import NamedTuple
 
-from core.errors import InputError
+from core.errors import InputError, counted
 from datasets.splits import name_hash
 from datasets.text_files import read_text, warn
 
@@ -77,8 +77,9 @@ def _require_as_many(files: Sequence[Path], sides: Sequence[Sequence[str]]) -> N
         if any(lines[len(others) :]):
             number = len(others) + 1
             raise InputError(
-                f"{file}: line {number} has no translation: {other} has {len(others)} lines and "
-                f"this file {len(lines)}; line n of one must translate line n of the other"
+                f"{file}: line {number} has no translation: {other} has "
+                f"{counted(len(others), 'line')} and this file {len(lines)}; "
+                "line n of one must translate line n of the other"
             )
 
 

@@ -13,7 +13,7 @@ from core.training.config import LoopConfig, require_at_least, require_share
 class Config:
     """The character model, its text and its training."""
 
-    file: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")] = field(
+    file: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[FILE]")] = field(
         default=None, metadata={"place": True}
     )
     """Text to learn from, plain or compressed (xz, bzip2, gzip), in UTF-8 or as bytes, of any

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
-from core.errors import InputError
+from core.errors import InputError, counted
 from core.rng import fold, generator
 from datasets.text.alphabets import Alphabet
 from datasets.text.corpora import Corpus, open_corpus
@@ -50,9 +50,9 @@ def split(corpus: Corpus, config: Config) -> int:
     rows = config.loop.batch
     held_out = min(MOST_HELD_OUT, max(2, round(config.held_out * size)))
     if size - held_out < 2 * rows:
-        unit = corpus.alphabet.unit + "s" * (size != 1)
+        length = counted(size, corpus.alphabet.unit)
         raise InputError(
-            f"{corpus.name}: the whole text is {size} {unit}, too little for a batch of {rows} "
+            f"{corpus.name}: the whole text is {length}, too little for a batch of {rows} "
             f"rows of 2 each, and {held_out} held out: give a longer text, or a lower --batch"
         )
     return size - held_out

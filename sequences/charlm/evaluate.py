@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from core.errors import InputError
+from core.errors import InputError, counted
 from core.files import to_json
 from core.training import cli, devices
 from core.training.tables import scores_table
@@ -109,10 +109,10 @@ def main(arguments: Evaluate) -> None:
     corpus, start, trained_on = open_text(trained, saved, arguments.file)
     training = trained_on.numbers[: split(trained_on, trained.config)] if trained_on else None
     if arguments.structure:
-        counted = None if training is None else training[-COUNTED:]
-        results = closing(trained, corpus, start, counted, arguments)
-        unit = corpus.alphabet.unit
-        title = f"{arguments.pieces} texts of {arguments.length} {unit}s: marks that are paired, %"
+        to_count = None if training is None else training[-COUNTED:]
+        results = closing(trained, corpus, start, to_count, arguments)
+        length = counted(arguments.length, corpus.alphabet.unit)
+        title = f"{counted(arguments.pieces, 'text')} of {length}: marks that are paired, %"
         table = scores_table(results, title, "text by", 100)
     else:
         orders, dynamic = arguments.orders, arguments.dynamic

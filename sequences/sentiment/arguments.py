@@ -29,6 +29,6 @@ class Evaluate(Computing):
     split: Literal["train", "validation", "test"] | None = None
     """Measure this split only; by default test where the run has one, and all of --data."""
     baselines: bool = True
-    """Measure the baselines too, which learn from the training data again."""
+    """Whether baselines are measured too, which learn from the training data again."""
     json: bool = False
     """Print the scores as JSON instead of a table."""

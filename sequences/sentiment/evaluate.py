@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from rich.console import Console
 
-from core.errors import InputError
+from core.errors import InputError, counted
 from core.files import to_json
 from core.training import cli, devices
 from core.training.tables import scores_table
@@ -74,7 +74,7 @@ def main(arguments: Evaluate) -> None:
     if arguments.json:
         print(to_json({"split": name, "sentences": len(rows), "scores": results}))
     else:
-        title = f"{name}: {len(rows)} sentences, %"
+        title = f"{name}: {counted(len(rows), 'sentence')}, %"
         Console().print(scores_table(results, title, "labels by", 100))
 
 

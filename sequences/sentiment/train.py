@@ -9,6 +9,7 @@ from jaxtyping import Int
 from rich.console import Console
 from torch import Tensor, nn
 
+from core.errors import counted
 from core.training import cli, devices
 from core.training.arguments import TrainArguments
 from core.training.loop import fit
@@ -61,7 +62,7 @@ def main(arguments: TrainArguments[Config]) -> None:
         rows = splits.test or splits.validation
         results = compare(open_model(run.directory, device), rows, splits.train)
         Console().print(
-            scores_table(results, f"{name}: {len(rows)} sentences, %", "labels by", 100)
+            scores_table(results, f"{name}: {counted(len(rows), 'sentence')}, %", "labels by", 100)
         )
         hint = f"sequences sentiment classify {run.directory} < SENTENCES"
         print(f"{run.directory} holds the run; now: {hint}")

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from core import rng
-from core.errors import InputError
+from core.errors import InputError, counted
 from core.training import batches
 from datasets.text import counting, parallel
 from datasets.text.parallel import Pair
@@ -87,7 +87,7 @@ def no_longer(encoded: Encoded, longest: int) -> Encoded:
     """
     kept = [pair for pair in zip(*encoded, strict=True) if max(map(len, pair)) <= longest + 1]
     if not kept:
-        raise InputError(f"no pair has sentences of at most {longest} subwords: raise --longest")
+        raise InputError(f"no pair fits into {counted(longest, 'subword')}: raise --longest")
     source, target = zip(*kept, strict=True)
     return Encoded(list(source), list(target))
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+from core.errors import counted
 from core.files import to_json
 from core.training import cli, devices
 from core.training.tables import scores_table
@@ -103,7 +104,7 @@ def main(arguments: Evaluate) -> None:
         print(to_json(scores))
     else:
         name = " ".join(arguments.data) or split
-        report(results, metrics, f"{name}: {len(pairs)} pairs, beam {beam}")
+        report(results, metrics, f"{name}: {counted(len(pairs), 'pair')}, beam {beam}")
 
 
 if __name__ == "__main__":

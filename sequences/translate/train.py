@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from core.errors import counted
 from core.losses import projected_cross_entropy
 from core.training import batches, cli, devices
 from core.training.arguments import TrainArguments
@@ -110,7 +111,8 @@ def main(arguments: TrainArguments[Config]) -> None:
         best, _ = open_model(run.directory, device)
         results = {"this translator": measure(best, parts.validation, config.beam, metrics)}
         results |= baselines(parts.train, parts.validation, metrics)
-        report(results, metrics, f"validation: {len(parts.validation)} pairs, beam {config.beam}")
+        pairs = counted(len(parts.validation), "pair")
+        report(results, metrics, f"validation: {pairs}, beam {config.beam}")
         print(f"{run.directory} holds the run; now: sequences translate lines {run.directory}")
 
 
