@@ -100,7 +100,7 @@ def read_table(file: Path) -> list[Line]:
 
 def column_names(file: Path) -> list[str]:
     """Return the columns that the first line names, normalised; raises as `read_text`."""
-    first = read_text(file).lstrip().partition("\n")[0]
+    first = _table_text(file).lstrip().partition("\n")[0]
     return [_plain(name) for name in next(csv.reader([first], delimiter=_delimiter(first)), [])]
 
 
@@ -125,15 +125,32 @@ def _content(file: Path) -> bytes:
 
 def _rows(file: Path) -> list[tuple[int, list[str]]]:
     """Return the rows that are not empty, each with the number of its last line."""
-    text = read_text(file)
+    text = _table_text(file)
     first = text.lstrip().partition("\n")[0]
     # A text may be longer than csv expects.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(first), strict=True)
     try:
-        return [(reader.line_num, [field.strip() for field in row]) for row in reader if any(row)]
+        rows = [(reader.line_num, [field.strip() for field in row]) for row in reader if any(row)]
+        return _without_empty_columns(rows)
     except csv.Error as error:
         raise Line(file, reader.line_num).error(f"{error}; correct the quotes") from None
+
+
+def _table_text(file: Path) -> str:
+    """Return the text of a table, the line `sep=;` that Excel begins with made empty."""
+    return re.sub(r'\A"?sep=."?\n', "\n", read_text(file), flags=re.IGNORECASE)
+
+
+def _without_empty_columns(rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """Leave out columns at the end that have neither a name nor a value."""
+    if not rows:
+        return rows
+    heading = rows[0][1]
+    width = max((place for place, name in enumerate(heading, 1) if name), default=0)
+    if any(any(row[width:]) for _, row in rows):
+        return rows
+    return [(number, row[:width]) for number, row in rows]
 
 
 def _delimiter(first: str) -> str:

@@ -182,6 +182,8 @@ def test_a_text_that_has_changed_is_not_taken_for_that_of_the_training(place, ca
     (place / "text.txt").write_text(TEXT[:-20])
     assert run("evaluate", "runs/charlm/small") == 2
     assert "text.txt has changed since the training" in capsys.readouterr().err
+    assert run("train", "--resume", "runs/charlm/small") == 2
+    assert "text.txt has changed since the run began: put back" in capsys.readouterr().err
     (place / "text.txt").rename(place / "moved.txt")
     # All of the text is measured, and no n-gram is counted.
     assert run("evaluate", "runs/charlm/small", "moved.txt", "--json") == 0

@@ -7,7 +7,7 @@ import pytest
 from videos import text
 
 from core.errors import InputError
-from datasets.text_files import read_lines, read_table, read_text
+from datasets.text_files import column_names, read_lines, read_table, read_text
 
 
 def test_text_has_no_byte_order_mark(tmp_path):
@@ -97,6 +97,17 @@ def test_a_malformed_table_is_one_line(tmp_path, content, message):
     with pytest.raises(InputError) as caught:
         read_table(text(tmp_path / "a.csv", content))
     assert str(caught.value) == f"{tmp_path}/{message}"
+
+
+def test_a_table_of_a_spreadsheet_with_its_separator_and_empty_columns(tmp_path):
+    file = tmp_path / "table.csv"
+    file.write_text("sep=;\nStart;End;;\n1;2;;\n\n3;4\n")
+    rows = read_table(file)
+    assert [(row.number, row.values) for row in rows] == [
+        (3, {"start": "1", "end": "2"}),
+        (5, {"start": "3", "end": "4"}),
+    ]
+    assert column_names(file) == ["start", "end", "", ""]
 
 
 def test_a_fifo_is_not_waited_for(tmp_path):

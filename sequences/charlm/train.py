@@ -7,11 +7,13 @@ uv run sequences charlm train FILE --preset shakespeare
 
 from rich.console import Console
 
+from core.errors import InputError
 from core.training import checkpoint, cli, devices
 from core.training.arguments import TrainArguments
 from core.training.loop import fit
 from core.training.run import Run
 from datasets.text.alphabets import Alphabet
+from datasets.text.corpora import Corpus
 from sequences.charlm.config import Config
 from sequences.charlm.data import TrainingBatches, first_number, read, split
 from sequences.charlm.evaluate import compare, results_table
@@ -26,7 +28,7 @@ def main(arguments: TrainArguments[Config]) -> None:
     """Train, validate on the held-out tail, report."""
     config, session, run = arguments.start()
     device = devices.select(session.device, session.threads)
-    corpus = read(config, _alphabet(run))
+    corpus = _text(config, run)
     start = split(corpus, config)
     model = CharacterModel(config, len(corpus.alphabet)).to(device)
     learner = Learner(config, model).to(device)
@@ -55,13 +57,23 @@ def main(arguments: TrainArguments[Config]) -> None:
         print(f"{run.directory} holds the run; now: sequences charlm sample {run.directory}")
 
 
-def _alphabet(run: Run) -> Alphabet | None:
-    """Return the alphabet of a run that is resumed, None for a new one."""
+def _text(config: Config, run: Run) -> Corpus:
+    """Return the text of a run, which is read as before where the run is resumed.
+
+    Raises:
+        InputError: as `read`, or it is another text than that of the run so far.
+    """
     last = run.last()
     if last is None:
-        return None
+        return read(config)
     with checkpoint.telling_alterations(run.directory / "last.pt"):
-        return Alphabet(last["extras"]["characters"])
+        alphabet = Alphabet(last["extras"]["characters"])
+        digest = last["extras"]["digest"]
+    corpus = read(config, alphabet)
+    if corpus.digest != digest:
+        hint = "put back the text that it was, or begin a new run"
+        raise InputError(f"{config.file or config.corpus} has changed since the run began: {hint}")
+    return corpus
 
 
 if __name__ == "__main__":
