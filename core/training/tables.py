@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -17,11 +18,11 @@ def scores_table(
 
     `heading` is that of the first column, which names the rows.
     """
-    laid = Table(title=title)
-    laid.add_column(heading)
+    laid = Table(title=escape(title))
+    laid.add_column(escape(heading))
     for name in next(iter(results.values())):
-        laid.add_column(name, justify="right")
+        laid.add_column(escape(name), justify="right")
     for name, values in results.items():
         shown = (f"{factor * value:.{decimals}f}" for value in values.values())
-        laid.add_row(name, *("-" if value == "nan" else value for value in shown))
+        laid.add_row(escape(name), *("-" if value == "nan" else value for value in shown))
     return laid
