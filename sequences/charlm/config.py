@@ -49,6 +49,8 @@ class Config:
     """Characters of a window of truncated backpropagation; the state is carried to the next."""
     reset_rate: float = 0.02
     """Fraction of training windows that start from a zero state, as sampling does."""
+    start: str | None = field(default=None, metadata={"place": True, "added": True})
+    """Run or checkpoint whose weights to start from; characters it lacks are learned anew."""
 
     loop: LoopConfig = field(default_factory=LoopConfig)
     """The training loop; a batch counts rows, each of which reads its own stretch of the text."""

@@ -57,6 +57,15 @@ class CharacterModel(nn.Module):
         """Zeros, a tuple (h,) or (h, c) of [layers, batch, hidden]."""
         return self.recurrent.initial_state(batch)
 
+    def rows_of_characters(self) -> dict[str, Tensor]:
+        """Return by name the weights that have a row for each character, as views of them."""
+        rows = {"V.weight": self.V.weight, "V.bias": self.V.bias}
+        if self.embedding is not None:
+            rows["embedding.weight"] = self.embedding.weight
+        elif not self.tied:  # one-hot characters: each has a column of the first U
+            rows["recurrent.cells.0.0.U"] = self.recurrent.layers[0][0].U.T
+        return rows
+
     @torch.no_grad()
     def read(
         self, x: Int[Tensor, "time batch"], state: State | None = None

@@ -3,6 +3,7 @@
 uv run sequences charlm train                       # "hello" with its four letters, in seconds
 uv run sequences charlm train FILE                  # a text of your own
 uv run sequences charlm train FILE --preset shakespeare
+uv run sequences charlm train FILE --start RUN      # from the weights of a run, on more text
 """
 
 from rich.console import Console
@@ -21,6 +22,7 @@ from sequences.charlm.evolution import Evolution
 from sequences.charlm.learner import Learner
 from sequences.charlm.measure import measure
 from sequences.charlm.model import CharacterModel
+from sequences.charlm.starting import take_over
 from sequences.charlm.trained import Trained, open_model
 
 
@@ -31,8 +33,12 @@ def main(arguments: TrainArguments[Config]) -> None:
     corpus = _text(config, run)
     start = split(corpus, config)
     model = CharacterModel(config, len(corpus.alphabet)).to(device)
+    first = first_number(corpus)
+    if config.start and not session.resume:
+        before, _ = open_model(config.start, device)
+        take_over(Trained(config, model, corpus.alphabet, first), before)
     learner = Learner(config, model).to(device)
-    trained = Trained(config, learner.best, corpus.alphabet, first_number(corpus))
+    trained = Trained(config, learner.best, corpus.alphabet, first)
     fit(
         learner,
         TrainingBatches(corpus.numbers[:start], config, device),
