@@ -97,8 +97,8 @@ class Config:
     evidence. The map needs a context, conv patches and hints.
     """
     hints: str | None = field(default=None, metadata={"place": True})
-    """Table of boxes (file, x1, y1, x2, y2) that show in training where to look; in pixels, after
-    --image-size if that is given."""
+    """Table of boxes (file, x1, y1, x2, y2) that show in training where to look; in pixels of the
+    files, whatever --image-size."""
     absence: bool = field(default=False, metadata={"added": True})
     """There may be nothing to find: classes of which no image has a hint are such images. The map
     then says whether there is anything, and the class follows from that too.

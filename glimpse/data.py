@@ -82,14 +82,11 @@ def load_boxes(path: str | Path, images: Labelled) -> Boxes:
     """Return the boxes of labelled images from a table, NaN where an image has fewer than others.
 
     Raises `InputError` for a table that cannot be read, has a box of none of the images, or one
-    outside its image.
+    outside its picture.
     """
-    if not images.names:
+    if not images.origins:
         raise InputError(f"{path}: boxes belong to pictures in class folders, and these are none")
-    sizes = images.sizes
-    if len(sizes) == 1:
-        sizes = sizes * len(images)
-    return boxes.align(boxes.read(path), images.names, sizes).to(images.labels.device)
+    return boxes.align(boxes.read(path), images.origins).to(images.labels.device)
 
 
 def make_canvas(config: Config) -> Canvas | SequenceCanvas | None:

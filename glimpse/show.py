@@ -25,7 +25,7 @@ from core.files import make_folder, replace, require_folder, to_json
 from core.training import cli, devices
 from core.training.config import require_within
 from datasets.images.files import find_pictures, name_outputs, open_picture, to_tensor
-from datasets.images.folders import letterbox
+from datasets.images.origins import letterbox
 from glimpse.arguments import Show
 from glimpse.model import DEFAULT, RecurrentAttention, greedy, open_model, sampling
 from glimpse.pictures.scanpath import Scanpath, follow

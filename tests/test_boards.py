@@ -67,8 +67,8 @@ def test_a_folder_of_boards_is_a_data_set_with_boxes(tmp_path):
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [42, 9, 9]
     with (tmp_path / "boards" / "boxes.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert {row["file"] for row in rows} >= set(splits.train.names)
-    row = next(row for row in rows if row["file"] == splits.train.names[0])
+    assert {row["file"] for row in rows} >= {origin.name for origin in splits.train.origins}
+    row = next(row for row in rows if row["file"] == splits.train.origins[0].name)
     board = boards.draw(0, int(row["file"][-10:-4]), (100, 130))
     assert torch.equal(splits.train.fetch(torch.tensor([0]))[0], board.image)
     assert [int(row[edge]) for edge in ("x1", "y1", "x2", "y2")] == list(board.box)

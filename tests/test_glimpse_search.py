@@ -8,6 +8,7 @@ from torch import nn
 
 from core.errors import InputError
 from datasets.images import boxes as tables
+from datasets.images.origins import Origin
 from datasets.images.splits import Images
 from glimpse import hints
 from glimpse.augmentation.transforms import augment
@@ -243,6 +244,10 @@ def test_guided_batches_are_the_same_whoever_asks_for_which_rows():
             torch.testing.assert_close(pieces, whole[index], rtol=0, atol=0, equal_nan=True)
 
 
+def of(name, size=(5, 5)):
+    return Origin(name, size, size)
+
+
 def test_tables_of_boxes(tmp_path):
     file = tmp_path / "boxes.csv"
     file.write_text(
@@ -250,18 +255,18 @@ def test_tables_of_boxes(tmp_path):
         "c/3.png,,,,,\n"
     )
     assert tables.read(file).keys() == {"a/1.png", "b/2.png"}  # the third shows nothing
-    aligned = tables.align(tables.read(file), ["a/1.png", "c/3.png"], [(10, 20), (5, 5)])
+    aligned = tables.align(tables.read(file), [of("a/1.png", (10, 20)), of("c/3.png")])
     assert aligned.shape == (2, 2, 4)
     torch.testing.assert_close(aligned[0, 0], torch.tensor([-1.0, 0.0, 0.0, 1.0]))
     assert aligned[1].isnan().all()
     with pytest.raises(InputError, match="none of the 1 images has a box"):
-        tables.align(tables.read(file), ["z.png"], [(5, 5)])
+        tables.align(tables.read(file), [of("z.png")])
     with pytest.raises(InputError, match=r"called as z.png, in the table as a/1.png"):
-        tables.align(tables.read(file), ["z.png"], [(5, 5)])
+        tables.align(tables.read(file), [of("z.png")])
     outside = r"b/2.png: the box 9, 1, 10, 2 lies outside its 8 x 4 pixels"
     with pytest.raises(InputError, match=outside):
-        tables.align({"b/2.png": [(9.0, 1.0, 10.0, 2.0)]}, ["b/2.png"], [(4, 8)])
-    tables.align({"b/2.png": [(7.0, -1.0, 10.0, 2.0)]}, ["b/2.png"], [(4, 8)])
+        tables.align({"b/2.png": [(9.0, 1.0, 10.0, 2.0)]}, [of("b/2.png", (4, 8))])
+    tables.align({"b/2.png": [(7.0, -1.0, 10.0, 2.0)]}, [of("b/2.png", (4, 8))])
     for text, told in (
         ("file,x1,y1,x2\na,1,2,3\n", "no column y2; the first line names file, x1, y1, x2"),
         ("file,x1,y1,x2,y2\na,1,2,inf,3\n", "line 2: a box needs x1 <= x2"),

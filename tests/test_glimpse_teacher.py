@@ -9,6 +9,7 @@ from glimpse_command import glimpse, refused
 
 from core.training import checkpoint
 from datasets.images import boards
+from datasets.images.origins import Origin
 from datasets.images.splits import Images
 from glimpse.data import load_boxes
 from glimpse.presets import TEACHER
@@ -40,15 +41,16 @@ def test_a_class_is_seen_where_its_features_are_largest():
 def test_hints_are_boxes_around_those_places_where_the_class_is_seen(tmp_path):
     pixels = torch.zeros(2, 1, 32, 64, dtype=torch.uint8)
     pixels[:, 0, 8:12, 40:48] = 255
-    images = Images(pixels, torch.tensor([1, 0]), ("a", "b"), ("b/1.png", "a/2.png"))
+    origins = tuple(Origin(name, (64, 128), (32, 64)) for name in ("b/1.png", "a/2.png"))
+    images = Images(pixels, torch.tensor([1, 0]), ("a", "b"), origins)
     assert write_hints(make(), images, tmp_path / "hints.csv") == 1  # the other is taken for b
     with (tmp_path / "hints.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert row["file"] == "b/1.png"
     x1, y1, x2, y2 = (float(row[edge]) for edge in ("x1", "y1", "x2", "y2"))
-    assert (x2 - x1, y2 - y1) == pytest.approx((8.0, 4.0))  # four cells of the view
-    assert (x1 + x2) / 2 == pytest.approx(44, abs=2)
-    assert (y1 + y2) / 2 == pytest.approx(10, abs=2)
+    assert (x2 - x1, y2 - y1) == pytest.approx((16.0, 8.0))  # four cells of the view, in the file
+    assert (x1 + x2) / 2 == pytest.approx(88, abs=4)
+    assert (y1 + y2) / 2 == pytest.approx(20, abs=4)
     boxes = load_boxes(tmp_path / "hints.csv", images)
     assert boxes.shape == (2, 1, 4)
     assert boxes[1].isnan().all()

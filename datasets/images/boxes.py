@@ -4,8 +4,8 @@
     open/0041.png,27,205,63,234
 
 A picture may have several boxes, a line each, or none: no line, or one without numbers. `file` is
-the path below the folder of the classes, as `names` of labelled images have it. Where pictures are
-brought to a size, the pixels are those afterwards.
+the path below the folder of the classes. The pixels are those of the file, also where the pictures
+are brought to another size.
 """
 
 import math
@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.errors import InputError
+from datasets.images.origins import Origin
 from datasets.text_files import Line, read_table
 
 COLUMNS = ("file", "x1", "y1", "x2", "y2")
@@ -46,43 +47,41 @@ def read(path: str | Path) -> dict[str, list[tuple[float, ...]]]:
     return dict(boxes)
 
 
-def align(
-    boxes: dict[str, list[tuple[float, ...]]],
-    names: Sequence[str],
-    sizes: Sequence[tuple[int, int]],
-) -> Boxes:
+def align(boxes: dict[str, list[tuple[float, ...]]], origins: Sequence[Origin]) -> Boxes:
     """Return the boxes of these images, in coordinates from -1 to 1 within each image.
 
     Args:
-        boxes: by file name, in pixels.
-        names: of the images.
-        sizes: height and width of each image.
+        boxes: by file name, in pixels of the file.
+        origins: of the images.
 
     Raises:
-        InputError: no image has a box, or a box lies outside its image.
+        InputError: no image has a box, or a box lies outside its picture.
     """
-    found = [boxes.get(name, []) for name in names]
+    found = [boxes.get(origin.name, []) for origin in origins]
     most = max(map(len, found), default=0)
     if not most:
-        line = f"none of the {len(names)} images has a box"
-        example = f": the images are called as {names[0]}, in the table as {next(iter(boxes))}"
-        raise InputError(line + (example if boxes and names else ""))
-    aligned = torch.full((len(names), most, 4), torch.nan)
-    for n, (height, width) in enumerate(sizes):
+        line = f"none of the {len(origins)} images has a box"
+        if boxes and origins:
+            line += f": the images are called as {origins[0].name}, in the table as "
+            line += next(iter(boxes))
+        raise InputError(line)
+    aligned = torch.full((len(origins), most, 4), torch.nan)
+    for n, origin in enumerate(origins):
         if found[n]:
-            _require_inside(found[n], names[n], width, height)
-            scale = torch.tensor([width, height, width, height]) / 2
-            aligned[n, : len(found[n])] = torch.tensor(found[n]) / scale - 1
+            _require_inside(found[n], origin)
+            corners = torch.tensor(found[n]).unflatten(1, (2, 2))
+            aligned[n, : len(corners)] = origin.to_image(corners).flatten(1)
     return aligned
 
 
-def _require_inside(boxes: Sequence[tuple[float, ...]], name: str, width: int, height: int) -> None:
-    """Raise InputError for a box that has nothing in common with its image."""
+def _require_inside(boxes: Sequence[tuple[float, ...]], origin: Origin) -> None:
+    """Raise InputError for a box that has nothing in common with its picture."""
+    height, width = origin.native
     for x1, y1, x2, y2 in boxes:
         if x1 > width or y1 > height or x2 < 0 or y2 < 0:
             place = f"the box {x1:g}, {y1:g}, {x2:g}, {y2:g} lies outside"
             hint = "are the boxes those of another size?"
-            raise InputError(f"{name}: {place} its {width} x {height} pixels: {hint}")
+            raise InputError(f"{origin.name}: {place} its {width} x {height} pixels: {hint}")
 
 
 def _box(row: Line) -> tuple[float, ...]:

@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from core.errors import InputError
 from datasets.images.files import picture_header, pictures_in, unreadable_in
 from datasets.images.labelled_files import ImageFiles
+from datasets.images.origins import Origin, letterbox
 from datasets.images.splits import Images, Labelled, Splits, hold_out
 from datasets.images.store import GIGABYTE, InMemory, PictureFile, decoder, open_store
 from datasets.splits import name_hash
@@ -104,13 +104,13 @@ def load_all(
 def join(parts: list[Labelled]) -> Labelled:
     """Return all images of several parts of one data set."""
     labels = torch.cat([part.labels for part in parts])
-    names = tuple(name for part in parts for name in part.names)
+    origins = tuple(origin for part in parts for origin in part.origins)
     first = parts[0]
     if isinstance(first, ImageFiles):
         rows = torch.cat([part.rows for part in parts if isinstance(part, ImageFiles)])
-        return replace(first, rows=rows, labels=labels, names=names)
+        return replace(first, rows=rows, labels=labels, origins=origins)
     pixels = [part.images for part in parts if isinstance(part, Images)]
-    return Images(torch.cat(pixels), labels, first.classes, names)
+    return Images(torch.cat(pixels), labels, first.classes, origins)
 
 
 def describe_sizes(sizes: list[tuple[int, int]]) -> str:
@@ -151,15 +151,15 @@ def _open(
         rows = [n for n in readable if files[n].path.is_relative_to(part)]
         chosen = torch.tensor([labels[files[n].path] for n in rows], dtype=torch.int64)
         numbers = torch.tensor(rows, dtype=torch.int64)
-        names = tuple(files[n].path.relative_to(part).as_posix() for n in rows)
-        held = ImageFiles(store, files, numbers, chosen, classes, names=names)
+        origins = tuple(_origin(files[n], part) for n in rows)
+        held = ImageFiles(store, files, numbers, chosen, classes, origins=origins)
         sizes = {(files[n].height, files[n].width) for n in readable}
         small = files[readable[0]].count <= STACKED
         if isinstance(store, InMemory) and len(sizes) == 1 and small:
             pixels = held.fetch(torch.arange(len(held)))
             height, width = sizes.pop()
             empty = torch.empty(0, held.channels, height, width, dtype=torch.uint8)
-            return Images(torch.stack(pixels) if pixels else empty, chosen, classes, names)
+            return Images(torch.stack(pixels) if pixels else empty, chosen, classes, origins)
         return held
 
     return {name: images(part) for name, part in parts.items()}
@@ -182,9 +182,17 @@ def _read_headers(
     decode = decoder(grey, fit)
     files = []
     for path, (height, width, _) in headers.items():
-        height, width = size or (height, width)
-        files.append(PictureFile(path, height, width, 1 if grey else 3, decode))
+        native = height, width
+        height, width = size or native
+        channels = 1 if grey else 3
+        files.append(PictureFile(path, native, height, width, channels, decode))
     return files, broken
+
+
+def _origin(file: PictureFile, part: Path) -> Origin:
+    """Return where the image of a file comes from; it is called by its path below its part."""
+    name = file.path.relative_to(part).as_posix()
+    return Origin(name, file.native, (file.height, file.width))
 
 
 def _tell_broken(folder: Path, broken: list[Path], count: int) -> None:
@@ -252,15 +260,3 @@ def _check_counts(folder: Path, classes: tuple[str, ...], counts: Counter[int], 
             raise InputError(
                 f"{folder / name}: {counts[label]} readable pictures, of {least} or more needed"
             )
-
-
-def letterbox(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Return the picture scaled to fit into `size` (height, width), on black; keep its aspect."""
-    height, width = size
-    scale = min(height / picture.height, width / picture.width)
-    inner = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    if inner == (width, height) == picture.size:
-        return picture
-    box = Image.new(picture.mode, (width, height))
-    box.paste(picture.resize(inner), ((width - inner[0]) // 2, (height - inner[1]) // 2))
-    return box

@@ -16,19 +16,20 @@ from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from core.errors import InputError
+from datasets.images.origins import Origin
 from datasets.images.store import Picture, PictureFile, Store
 
 SHARE_OF_BATCH = 1 / 32  # of the memory, as bytes; integral images of them take twelve times that
 
 
 def select(
-    names: tuple[str, ...], rows: Int[Tensor, " rows"] | Bool[Tensor, " count"]
-) -> tuple[str, ...]:
-    """Return the names of these rows; none if there are no names."""
-    if not names:
+    origins: tuple[Origin, ...], rows: Int[Tensor, " rows"] | Bool[Tensor, " count"]
+) -> tuple[Origin, ...]:
+    """Return the origins of these rows; none if none are known."""
+    if not origins:
         return ()
-    numbers = torch.arange(len(names))[rows.cpu()]
-    return tuple(names[n] for n in numbers.tolist())
+    numbers = torch.arange(len(origins))[rows.cpu()]
+    return tuple(origins[n] for n in numbers.tolist())
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class ImageFiles:
     labels: Int[Tensor, " count"]
     classes: tuple[str, ...]
     device: torch.device | str = "cpu"
-    names: tuple[str, ...] = ()  # CLASS/FILE of each row
+    origins: tuple[Origin, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -52,7 +53,7 @@ class ImageFiles:
             self,
             rows=self.rows[rows],
             labels=self.labels[rows],
-            names=select(self.names, rows),
+            origins=select(self.origins, rows),
         )
 
     @property

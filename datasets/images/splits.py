@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from datasets.images.labelled_files import ImageFiles, select
+from datasets.images.origins import Origin
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,14 +22,15 @@ class Images:
     images: UInt8[Tensor, "count channels height width"]
     labels: Int[Tensor, " count"]  # int64, indices into `classes`
     classes: tuple[str, ...]
-    names: tuple[str, ...] = ()  # CLASS/FILE, if the images come from files
+    origins: tuple[Origin, ...] = ()  # if the images come from files
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, rows: Int[Tensor, " rows"] | Bool[Tensor, " count"]) -> Images:
         """Return the images and labels of these rows."""
-        return Images(self.images[rows], self.labels[rows], self.classes, select(self.names, rows))
+        origins = select(self.origins, rows)
+        return Images(self.images[rows], self.labels[rows], self.classes, origins)
 
     @property
     def channels(self) -> int:
@@ -53,7 +55,7 @@ class Images:
 
     def to(self, device: torch.device | str) -> Images:
         """Return the same images on `device`."""
-        return Images(self.images.to(device), self.labels.to(device), self.classes, self.names)
+        return Images(self.images.to(device), self.labels.to(device), self.classes, self.origins)
 
 
 Labelled = Images | ImageFiles

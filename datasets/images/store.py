@@ -32,6 +32,7 @@ from core.cache import user_cache
 from core.errors import InputError
 from core.files import replacing
 from datasets.images.files import open_picture, to_tensor
+from datasets.images.origins import Size
 
 Picture = UInt8[Tensor, "channels height width"]
 SHARE_OF_DISK = 0.5  # of the free space that a cache file may take
@@ -40,9 +41,10 @@ GIGABYTE = 1e9
 
 @dataclass(frozen=True)
 class PictureFile:
-    """A picture in a file, and the size it has when decoded, brought to `size` if that is given."""
+    """A picture in a file, its size there, and that of the image which decoding makes of it."""
 
     path: Path
+    native: Size
     height: int
     width: int
     channels: int

@@ -20,6 +20,7 @@ from core.files import replace
 from core.training import checkpoint, cli, devices
 from core.training.arguments import TrainArguments
 from core.training.loop import evaluating, fit
+from datasets.images.origins import Origin
 from datasets.images.splits import Labelled
 from glimpse.config import Config
 from glimpse.data import TrainingBatches, load
@@ -47,7 +48,7 @@ def main(arguments: TrainArguments[Config]) -> None:
     config, session, run = arguments.start()
     device = devices.select(session.device, session.threads)
     splits = load(config, device)
-    if not splits.train.names:
+    if not splits.train.origins:
         raise InputError(f"{config.data}: hints are for pictures in class folders")
     classes = splits.train.classes
     model = Learner(config, splits.train.channels, len(classes)).to(device)
@@ -81,7 +82,6 @@ def accuracy(model: Teacher, images: Labelled) -> float:
 
 def write_hints(model: Teacher, images: Labelled, file: Path) -> int:
     """Write a box of one cell for each image whose class is located; return how many there are."""
-    sizes = images.sizes if len(images.sizes) > 1 else images.sizes * len(images)
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(["file", "x1", "y1", "x2", "y2"])
@@ -93,17 +93,17 @@ def write_hints(model: Teacher, images: Labelled, file: Path) -> int:
             count += int(located.sum())
             chosen = rows[located.to(rows.device)].tolist()
             for row, place in zip(chosen, places[located], strict=True):
-                table.writerow([images.names[row], *_box(place, sizes[row], model.cells)])
+                origin = images.origins[row]
+                table.writerow([origin.name, *_box(place, origin, model.cells)])
     replace(file, text.getvalue().encode())
     return count
 
 
-def _box(place: Float[Tensor, "2"], size: tuple[int, int], cells: int) -> list[float]:
-    """Return the pixels x1, y1, x2, y2 of a box of four cells of the view around a place."""
-    sides = torch.tensor([size[1], size[0]], dtype=torch.float)
-    centre = (place.cpu() + 1) / 2 * sides
-    half = 2 * sides / cells
-    return [round(value, 1) for value in torch.cat((centre - half, centre + half)).tolist()]
+def _box(place: Float[Tensor, "2"], origin: Origin, cells: int) -> list[float]:
+    """Return x1, y1, x2, y2 of a box of four cells of the view around a place, in its file."""
+    half = 4 / cells
+    corners = torch.stack((place.cpu() - half, place.cpu() + half))
+    return [round(value, 1) for value in origin.to_file(corners).flatten().tolist()]
 
 
 if __name__ == "__main__":
