@@ -3,8 +3,8 @@
     uv run captioning calibrate captioner.pt
     uv run captioning calibrate captioner.pt --data FLICKR8K PHOTOS
 
-On the training images a detector learns which words people use (`captioning.detector`); on the
-validation images the confidence is calibrated (`captioning.scores.confidence`). The file is
+On the training images a detector learns which words people use (`captioning.writing.detector`); on
+the validation images the confidence is calibrated (`captioning.scores.confidence`). The file is
 replaced. `train` calibrates the confidence alone; after `pack --average` both are of another model.
 """
 
@@ -15,10 +15,10 @@ import torch
 
 from captioning.arguments import Calibrate
 from captioning.data import Part, load
-from captioning.detector import WordDetector, fit
 from captioning.evaluate import calibration, configured, references
 from captioning.scores.neighbours import pooled
 from captioning.trained import open_model
+from captioning.writing.detector import WordDetector, fit
 from core.training import checkpoint, cli, devices
 
 

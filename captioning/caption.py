@@ -31,7 +31,8 @@ from captioning.pictures import page
 from captioning.pictures.outputs import Progress, Texts, require_own_page
 from captioning.prefetch import prefetched
 from captioning.scores.confidence import UNSURE
-from captioning.trained import DEFAULT, Sentence, Trained, open_model
+from captioning.trained import DEFAULT, Trained, open_model
+from captioning.writing.sentences import Sentence, write
 from core.errors import InputError
 from core.files import make_folder, replace
 from core.training import cli, devices
@@ -173,7 +174,7 @@ def caption(
     """Write about pictures in batches, of which one at a time is in memory."""
     pictures = iter(pictures)
     while batch := list(islice(pictures, BATCH)):
-        written = trained.write(torch.stack([one.features for one in batch]), beam, best)
+        written = write(trained, torch.stack([one.features for one in batch]), beam, best)
         for encoded, sentences in zip(batch, written, strict=True):
             if is_flat(encoded.picture):
                 sentences = [Sentence("a picture of one colour", (), (), 0.0, 1.0)]

@@ -30,7 +30,8 @@ from captioning.scores.confidence import (
 from captioning.scores.content import consensus_words
 from captioning.scores.metrics import Words, scores
 from captioning.scores.neighbours import consensus, nearest, pooled
-from captioning.trained import Sentence, Trained, open_model
+from captioning.trained import Trained, open_model
+from captioning.writing.sentences import Sentence, write
 from core.training import batches, cli, devices
 from core.training.config import WIDEST_BEAM, require_within
 from core.training.loop import evaluating
@@ -46,7 +47,7 @@ def write_all(trained: Trained, part: Part, beam: int) -> list[Sentence]:
     with evaluating(trained.decoder):
         for rows in batches.in_order(len(part.source), BATCH):
             images = part.source(range(rows.start, rows.stop))
-            found = trained.write(trained.features(images), beam)
+            found = write(trained, trained.features(images), beam)
             sentences += [best[0] for best in found]
     return sentences
 

@@ -3,7 +3,7 @@
 An encoder gives the image as a grid of cells. A linear layer and a relu bring each cell to a_i;
 their mean is a. A recurrent layer writes the sentence word by word (Vinyals et al. 2015), E being
 the table of words and x_t the word read, to which the picture's names may be added
-(`captioning.names`):
+(`captioning.writing.names`):
 
     h_0 = tanh(W_h a),  c_0 = tanh(W_c a)
     x_t = E w_{t-1} + N n                                with names, else E w_{t-1}
@@ -30,7 +30,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from captioning.config import Config
-from captioning.names import Names
+from captioning.writing.names import Names
 from core.cell import State
 from core.cells import cell_class
 

@@ -20,12 +20,12 @@ from captioning.calibrate import calibrate_confidence
 from captioning.config import Config
 from captioning.data import Changed, Part, TrainingBatches, encode, load, resident
 from captioning.evaluate import baselines, measure, print_scores, references
-from captioning.floors import floors, recognise
 from captioning.model import Captioner
-from captioning.names import Names, names_of
 from captioning.scores.rewards import Rewards
 from captioning.starting import fit_to_encoder, tail_of, take_over
 from captioning.trained import Trained, open_model
+from captioning.writing.floors import floors, recognise
+from captioning.writing.names import Names, names_of
 from core import decoding
 from core.losses import IGNORE, cross_entropy
 from core.training import checkpoint, cli, devices

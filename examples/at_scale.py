@@ -43,13 +43,15 @@ class Captioner:
 
     def __call__(self, batch: Batch) -> Batch:
         """Return the best sentence about each picture; its error where it cannot be read."""
+        from captioning.writing.sentences import write
+
         pictures, errors = opened(batch)
         captions = np.full(len(errors), "", dtype=object)
         confidence = np.full(len(errors), np.nan)
         if pictures:
             prepare = self.trained.encoder.preprocessing
             pixels = torch.stack([prepare(picture) for picture in pictures.values()])
-            sentences = self.trained.write(self.trained.encode(pixels), beam=3)
+            sentences = write(self.trained, self.trained.encode(pixels), beam=3)
             for row, (best, *_) in zip(pictures, sentences, strict=True):
                 captions[row] = best.text
                 confidence[row] = best.confidence

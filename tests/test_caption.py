@@ -10,7 +10,8 @@ from describer import CONFIDENCE, call, expected, noise, save_run
 from PIL import Image
 
 from captioning import caption, trained
-from captioning.trained import Sentence, open_model
+from captioning.trained import open_model
+from captioning.writing.sentences import Sentence
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from captioning import calibrate, detector, evaluate, pack, train
+from captioning import calibrate, evaluate, pack, train
 from captioning.export import Encode
 from captioning.trained import open_model
+from captioning.writing import detector
 from core.errors import InputError
 from core.training import checkpoint, cli
 from datasets.captions import captioned, scenes

@@ -7,12 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from captioning import detector
 from captioning.config import Config
-from captioning.detector import WEIGHT, WordDetector, fit
 from captioning.model import Captioner
 from captioning.scores.confidence import Confidence
-from captioning.trained import Sentence, Trained
+from captioning.trained import Trained
+from captioning.writing import detector
+from captioning.writing.detector import WEIGHT, WordDetector, fit
+from captioning.writing.sentences import Sentence, write
 from datasets.text.vocabulary import Vocabulary
 from vision.encoder import make_encoder
 
@@ -70,7 +71,7 @@ def plain() -> Trained:
 
 def test_sentences_with_expected_words_are_found_and_chosen(plain: Trained) -> None:
     features = torch.rand(2, plain.encoder.cells, plain.encoder.channels)
-    found = plain.write(features, beam=5, best=5)
+    found = write(plain, features, beam=5, best=5)
     grass = plain.vocabulary.number("grass")
     share = 0.98
 
@@ -80,7 +81,7 @@ def test_sentences_with_expected_words_are_found_and_chosen(plain: Trained) -> N
         return score + WEIGHT * share * (grass in one.tokens)
 
     with_grass = replace(plain, detector=expecting(grass, share, plain.encoder.channels))
-    chosen = with_grass.write(features, beam=5, best=5)
+    chosen = write(with_grass, features, beam=5, best=5)
     for before, after in zip(found, chosen, strict=True):
         assert len({one.tokens for one in after}) == 5
         ranks = [rank(one) for one in after]
@@ -89,14 +90,14 @@ def test_sentences_with_expected_words_are_found_and_chosen(plain: Trained) -> N
         assert all(one in after for one in better), "with the score of the captioner alone"
         assert set(after) - set(before), "some were found by the second search alone"
         assert grass in after[0].tokens
-    assert with_grass.write(features, beam=5) == [one[:1] for one in chosen]
+    assert write(with_grass, features, beam=5) == [one[:1] for one in chosen]
 
 
 def test_words_that_few_will_use_change_nothing(plain: Trained) -> None:
     features = torch.rand(2, plain.encoder.cells, plain.encoder.channels)
     rare = expecting(plain.vocabulary.number("grass"), 1e-6, plain.encoder.channels)
-    found = plain.write(features, beam=5, best=5)
-    written = replace(plain, detector=rare).write(features, beam=5, best=5)
+    found = write(plain, features, beam=5, best=5)
+    written = write(replace(plain, detector=rare), features, beam=5, best=5)
     assert [[one._replace(expected=0.0) for one in image] for image in written] == found
 
 
@@ -104,16 +105,15 @@ def test_a_sentence_of_expected_words_is_surer(plain: Trained) -> None:
     features = torch.rand(2, plain.encoder.cells, plain.encoder.channels)
     grass = plain.vocabulary.number("grass")
     calibrated = replace(plain, confidence=Confidence(1.0, 0.0, 1.0))
-    [likely], _ = replace(calibrated, detector=expecting(grass, 0.9, plain.encoder.channels)).write(
-        features, beam=5
-    )
+    sure = replace(calibrated, detector=expecting(grass, 0.9, plain.encoder.channels))
+    [likely], _ = write(sure, features, beam=5)
     assert grass in likely.tokens
     assert likely.expected == pytest.approx(math.log(0.91))
     mean = likely.log_probability / (len(likely.words) + 1)
     assert likely.confidence == pytest.approx(0.91 / (0.91 + math.exp(-mean)))
-    [plain_one], _ = calibrated.write(features, beam=5)
+    [plain_one], _ = write(calibrated, features, beam=5)
     assert plain_one.expected == 0.0, "nobody told"
     rare = replace(calibrated, detector=expecting(grass, 1e-6, plain.encoder.channels))
-    [unlikely], _ = rare.write(features, beam=5)
+    [unlikely], _ = write(rare, features, beam=5)
     assert unlikely.tokens == plain_one.tokens
     assert unlikely.confidence < plain_one.confidence

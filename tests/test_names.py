@@ -12,18 +12,13 @@ from sklearn.datasets import load_sample_images
 from torchvision.models._meta import _IMAGENET_CATEGORIES as CATEGORIES
 
 from captioning.config import Config
-from captioning.floors import floors, recognise
 from captioning.model import Captioner
-from captioning.names import (
-    Names,
-    class_words,
-    copied_words,
-    names_of,
-    plural,
-    replace_words,
-)
-from captioning.steering import ruling_out
 from captioning.trained import DEFAULT
+from captioning.writing.floors import floors, recognise
+from captioning.writing.forms import plural
+from captioning.writing.imagenet_words import table
+from captioning.writing.names import Names, names_of, replace_words
+from captioning.writing.steering import ruling_out
 from core.errors import InputError
 from core.training import checkpoint
 from datasets.text.vocabulary import Vocabulary
@@ -49,16 +44,19 @@ from vision.encoder import make_encoder
     ],
 )
 def test_people_say_this_of_a_class(category: str, word: str | None):
-    assert class_words().get(CATEGORIES.index(category)) == word
+    words = {number: row.word for row in table() for number in row.classes}
+    assert words.get(CATEGORIES.index(category)) == word
 
 
 def test_the_table_has_each_class_once():
-    words = class_words()
-    assert len(words) > 600
-    assert all(0 <= number < 1000 for number in words)
-    assert {"cat", "flower", "cup of coffee"} <= copied_words() < set(words.values())
-    assert "couch" not in copied_words()
-    assert all(re.fullmatch("[a-z]+( [a-z]+)*", word) for word in words.values())
+    classes = [number for row in table() for number in row.classes]
+    assert len(classes) == len(set(classes)) > 600
+    assert all(0 <= number < 1000 for number in classes)
+    words = {row.word: row for row in table()}
+    assert len(words) == len(table())
+    assert all(words[word].copied for word in ("cat", "flower", "cup of coffee"))
+    assert not words["couch"].copied
+    assert all(re.fullmatch("[a-z]+( [a-z]+)*", word) for word in words)
 
 
 def test_a_flower_is_recognised():
@@ -157,7 +155,7 @@ def test_the_default_model_can_write_every_name_that_may_be_copied():
     assert names is not None
     written = {word for word, _ in names.unknown.values()}
     written |= set(vocabulary.spoken(names.words.tolist()))
-    assert copied_words() <= written
+    assert {row.word for row in table() if row.copied} <= written
 
 
 def test_names_to_copy_are_sure_and_missing():

@@ -113,7 +113,8 @@ def place(tmp_path, monkeypatch):
         (tmp_path / f"{name}.txt").write_text("a picture of noise\nnothing to see here\n")
     for name in ("film.mp4", *(f"VIDEOS/{c}/{n}.mp4" for c in ("walk", "run") for n in range(4))):
         put(tmp_path / name)
-    (tmp_path / "TEXT").write_text("The quick brown fox jumps over the lazy dog. " * 60)
+    for text in ("TEXT", "MORE"):
+        (tmp_path / text).write_text("The quick brown fox jumps over the lazy dog. " * 60)
     for name in ("talk.neg", "talk.pos", "train.en", "train.cs", "val.en", "val.cs"):
         (tmp_path / name).write_text("".join(f"sentence {n} of {name[:3]}\n" for n in range(40)))
     return tmp_path

@@ -2,8 +2,8 @@
 
 import torch
 
-from captioning.forms import forms_of
-from captioning.steering import beginning, preferring, unrepeated
+from captioning.writing.forms import forms_of
+from captioning.writing.steering import beginning, preferring, unrepeated
 from datasets.text.vocabulary import Vocabulary
 
 

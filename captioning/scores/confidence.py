@@ -2,7 +2,8 @@
 
 A sentence counts as right if at least half of its content words are used by one of the people who
 described the picture. The probability of that is read off the sentence's own probability and off
-the shares q_w of people that a detector of words (`captioning.detector`) expects to use them:
+the shares q_w of people who will use them, as the detector of words (`captioning.writing.detector`)
+expects:
 
     m = log p / (words + 1)                   log of the geometric mean over its words and its end
     e = mean of log(q_w + 0.01)               over its content words; 0 without a detector

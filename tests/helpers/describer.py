@@ -10,6 +10,7 @@ from captioning.config import Config
 from captioning.model import Captioner
 from captioning.scores.confidence import Confidence
 from captioning.trained import Trained, open_model
+from captioning.writing.sentences import write
 from core.training import checkpoint, cli
 from core.training.config import to_dict
 from datasets.text.vocabulary import Vocabulary
@@ -91,4 +92,4 @@ def expected(run: Path, file: Path | str, beam: int, best: int = 1):
     made, _ = open_model(run, "cpu")
     with Image.open(file) as picture:
         pixels = made.encoder.preprocessing(picture.convert("RGB"))
-        return made.write(made.encode(pixels[None]), beam, best)[0]
+        return write(made, made.encode(pixels[None]), beam, best)[0]

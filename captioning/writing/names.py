@@ -12,7 +12,7 @@ A sentence that lacks a name of which the classifier is sure is written once mor
 
 A captioner that has seen many dogs writes "dog" of grass, too. So a name is not written where its
 probability is below that of nearly all training pictures of which people use it
-(`captioning.floors`).
+(`captioning.writing.floors`).
 
 Where it is still missing, and the classifier is surer of it than the captioner of its sentence,
 the sentence is begun with it, "a squirrel ...": a constraint on the search (Anderson et al. 2017).
@@ -23,75 +23,17 @@ it; if the classifier is sure, the name takes its place in the finished sentence
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from captioning.writing.forms import plural
+from captioning.writing.imagenet_words import table
 from datasets.text.vocabulary import Vocabulary
 from vision.encoder import CLASSES, Encoder
 
 SURE = 0.2  # probability from which a name may be copied
-TABLE = Path(__file__).parents[1] / "vision" / "imagenet_words.txt"
-
-
-class Row(NamedTuple):
-    """A row of the table."""
-
-    word: str
-    like: str
-    """A more common word that stands in sentences like it, or ""."""
-    copied: bool
-    """Whether captions may copy the word."""
-    begins: bool
-    """Whether "a" and the word may begin a caption."""
-    classes: tuple[int, ...]
-
-
-@cache
-def table() -> tuple[Row, ...]:
-    """Return the rows of vision/imagenet_words.txt."""
-    rows = []
-    for line in TABLE.read_text().splitlines():
-        if line.startswith("#"):
-            continue
-        first, *ranges = line.split()
-        name = first.lstrip("*+")
-        marks = first.removesuffix(name)
-        word, _, like = name.replace("_", " ").partition("=")
-        classes: list[int] = []
-        for numbers in ranges:
-            begin, _, end = numbers.partition("-")
-            classes += range(int(begin), int(end or begin) + 1)
-        rows.append(Row(word, like, "*" in marks, "+" in marks, tuple(classes)))
-    return tuple(rows)
-
-
-def class_words() -> dict[int, str]:
-    """Return the word for each class of ImageNet that has one."""
-    return {number: row.word for row in table() for number in row.classes}
-
-
-def copied_words() -> frozenset[str]:
-    """Return the words that captions may copy."""
-    return frozenset(row.word for row in table() if row.copied)
-
-
-def plural(word: str) -> str:
-    """Return the plural of a name: of its first word, if it has several ("cups of coffee")."""
-    first, space, others = word.partition(" ")
-    if space:
-        return f"{plural(first)} {others}"
-    if word.endswith(("s", "x", "ch", "sh")):
-        return f"{word}es"
-    if word.endswith("f"):
-        return f"{word[:-1]}ves"
-    if word.endswith("y") and word[-2:-1] not in "aeiou":
-        return f"{word[:-1]}ies"
-    return f"{word}s"
 
 
 class Names(nn.Module):

@@ -4,7 +4,6 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from captioning.names import plural
 from captioning.scores.content import content
 from datasets.text.vocabulary import Vocabulary
 
@@ -26,3 +25,17 @@ def forms_of(vocabulary: Vocabulary) -> Int[Tensor, "vocabulary 3"]:
             forms[number, 1] = more
             forms[more, 2] = number
     return forms
+
+
+def plural(word: str) -> str:
+    """Return the plural of a name: of its first word, if it has several ("cups of coffee")."""
+    first, space, others = word.partition(" ")
+    if space:
+        return f"{plural(first)} {others}"
+    if word.endswith(("s", "x", "ch", "sh")):
+        return f"{word}es"
+    if word.endswith("f"):
+        return f"{word[:-1]}ves"
+    if word.endswith("y") and word[-2:-1] not in "aeiou":
+        return f"{word[:-1]}ies"
+    return f"{word}s"

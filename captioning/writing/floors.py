@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captioning.data import Source
-from captioning.names import Names
+from captioning.writing.names import Names
 from core.training import batches
 
 LOST = 0.05  # share of the pictures with a name on which it would not be written

@@ -1,0 +1,1 @@
+"""What is written of a picture: names from the classifier, expected words, and the searches."""
