@@ -137,11 +137,27 @@ def test_tiers_of_elan(tmp_path):
     assert written(splits, "a") == "- - - - - w w w nw nw n n s - - - - - - -"
 
 
+def test_media_that_were_shifted_in_elan(tmp_path):
+    films(tmp_path)
+    for name, origin in (("a", 300), ("b", None), ("c", 1500)):
+        document = Eaf()
+        document.add_linked_file(f"file:///films/{name}-front.mp4", f"./{name}-front.mp4")
+        document.add_linked_file(f"file:///films/{name}.mp4", f"./{name}.mp4", time_origin=origin)
+        document.add_tier("walk")
+        document.add_annotation("walk", 0, 200)
+        document.to_file(str(tmp_path / f"{name}.eaf"))
+    splits = labelled.load(tmp_path)
+    assert written(splits, "a") == "bbbwwbbbbbbbbbbbbbbb"
+    assert written(splits, "b") == "wwbbbbbbbbbbbbbbbbbb"
+    assert written(splits, "c") == "bbbbbbbbbbbbbbbwwbbb"
+
+
 def test_damaged_documents_of_elan_are_one_line(tmp_path):
     films(tmp_path)
     for content, message in (
         ("<ANNOTATION_DOCUMENT>", "not the XML of an ELAN document"),
         ('<!DOCTYPE x [<!ENTITY y "z">]><x>&y;</x>', "a document type is declared"),
+        ('<x><MEDIA_DESCRIPTOR TIME_ORIGIN="now"/></x>', "TIME_ORIGIN is not a number of milli"),
     ):
         text(tmp_path / "a.eaf", content)
         with pytest.raises(InputError, match=message):
@@ -160,6 +176,20 @@ def test_subtitles(tmp_path, suffix):
     splits = labelled.load(tmp_path)
     assert splits.classes == ("background", "rest & sit", "walk")
     assert written(splits, "a") == "bbbbbwwwwwrrbbbbbbbb"
+
+
+@pytest.mark.parametrize("suffix", ["srt", "vtt"])
+def test_the_style_of_subtitles_is_no_part_of_the_label(tmp_path, suffix):
+    films(tmp_path)
+    styled = ["<i>walk</i>", "{\\an8}walk", '<font color="#fff">walk</font>']
+    if suffix == "vtt":
+        styled = ["<v Anna>walk</v>", "<c.loud>walk</c>", "<b><i>walk</i></b>"]
+    for name, label in zip("abc", styled, strict=True):
+        cue = f"1\n00:00:00.500 --> 00:00:01.000\n{label}\n\n"
+        cue += "2\n00:00:01.000 --> 00:00:01.200\n<5 cm> x\n"
+        text(tmp_path / f"{name}.{suffix}", cue)
+    splits = labelled.load(tmp_path)
+    assert splits.classes == ("background", "<5 cm> x", "walk")
 
 
 def test_columns_of_zero_and_one_for_each_behaviour(tmp_path):

@@ -90,7 +90,7 @@ def pack(
         app,
         {**kept, "config": config_values, "weights": weights},
     )
-    print(f"{arguments.file}: {arguments.file.stat().st_size / 1e6:.1f} MB")
+    print(f"{arguments.file}: {arguments.file.stat().st_size / 1e6:.3g} MB")
 
 
 def _check(file: Path) -> None:

@@ -17,6 +17,7 @@ from datasets.videos.files import find_video
 
 SUFFIXES = (".eaf", ".srt", ".vtt")
 _CUE = re.compile(r"(\S+)\s+-->\s+(\S+)")
+_STYLE = re.compile(r"</?(?:[ibucv]|font|ruby|rt|lang)\b[^>]*>|\{\\[^}]*\}")
 
 
 def read(file: Path, root: Path) -> Film:
@@ -30,7 +31,9 @@ def read(file: Path, root: Path) -> Film:
     if file.suffix.lower() != ".eaf":
         return Film(name, "all", line, list(_cues(file)), find_video(root, name, line))
     document = _document(file)
-    return Film(name, "all", line, list(_annotations(document, file)), _video(document, root, file))
+    video = _video(document, root, file)
+    bouts = list(_annotations(document, file, _origin(document, video, file)))
+    return Film(name, "all", line, bouts, video)
 
 
 def _document(file: Path) -> ElementTree.Element:
@@ -47,9 +50,8 @@ def _video(document: ElementTree.Element, root: Path, file: Path) -> Path:
     """Return the video that has the document's name, or the name that the document states."""
     names = [file.stem]
     for media in document.iter("MEDIA_DESCRIPTOR"):
-        for attribute in ("RELATIVE_MEDIA_URL", "MEDIA_URL"):
-            names.append(media.get(attribute, "").rpartition("/")[2])
-    for name in filter(None, names):
+        names += _media_names(media)
+    for name in names:
         try:
             return find_video(root, name, Line(file, 1))
         except InputError:
@@ -57,8 +59,24 @@ def _video(document: ElementTree.Element, root: Path, file: Path) -> Path:
     return find_video(root, file.stem, Line(file, 1))
 
 
-def _annotations(document: ElementTree.Element, file: Path) -> Iterator[Bout]:
-    """Yield the annotations that have times, of all tiers."""
+def _media_names(media: ElementTree.Element) -> list[str]:
+    """Return the names of files that a document gives for one medium."""
+    addresses = [media.get(name, "") for name in ("RELATIVE_MEDIA_URL", "MEDIA_URL")]
+    return [address.rpartition("/")[2] for address in addresses if address]
+
+
+def _origin(document: ElementTree.Element, video: Path, file: Path) -> float:
+    """Return the seconds of a video at time 0 of its document, to which media are shifted."""
+    media = list(document.iter("MEDIA_DESCRIPTOR"))
+    media = [one for one in media if video.name in _media_names(one)] or media
+    origin = media[0].get("TIME_ORIGIN", "0") if media else "0"
+    if not origin.isdecimal():
+        raise InputError(f"{file}: TIME_ORIGIN is not a number of milliseconds: {origin!r}")
+    return int(origin) / 1000
+
+
+def _annotations(document: ElementTree.Element, file: Path, origin: float) -> Iterator[Bout]:
+    """Yield the annotations of all tiers, `origin` seconds later."""
     slots = {
         slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE") for slot in document.iter("TIME_SLOT")
     }
@@ -73,7 +91,7 @@ def _annotations(document: ElementTree.Element, file: Path) -> Iterator[Bout]:
             start, end = (int(time or 0) / 1000 for time in times)
             if end < start:
                 raise InputError(f"{where}: ends at {end:g} and begins at {start:g}")
-            yield Bout(start, end, label, Line(file, 1))
+            yield Bout(start + origin, end + origin, label, Line(file, 1))
 
 
 def _cues(file: Path) -> Iterator[Bout]:
@@ -88,8 +106,13 @@ def _cues(file: Path) -> Iterator[Bout]:
         for label in lines[number:]:
             if not label.strip():
                 break
-            plain = html.unescape(label.strip()) if file.suffix.lower() == ".vtt" else label.strip()
-            yield Bout(start, end, plain, line)
+            yield Bout(start, end, _plain(label, file.suffix.lower()), line)
+
+
+def _plain(text: str, suffix: str) -> str:
+    """Return a line of a subtitle without its style: <i>, <v Anna>, {\\an8}."""
+    text = _STYLE.sub("", text).strip()
+    return html.unescape(text) if suffix == ".vtt" else text
 
 
 def _clock(text: str, line: Line) -> float:
