@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from captioning.data import Source
+from captioning.sources import Source
 from core.training import batches
 
 PICTURES = 1500  # whose cells are fitted, spread over all

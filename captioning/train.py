@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from captioning import objective
 from captioning.calibrate import calibrate_confidence
 from captioning.config import Config
-from captioning.data import Changed, Part, TrainingBatches, encode, load, resident
+from captioning.data import Part, TrainingBatches, encode, load
 from captioning.evaluate import baselines, measure, print_scores, references
 from captioning.model import Captioner
 from captioning.scores.rewards import Rewards
+from captioning.sources import Changed, resident
 from captioning.starting import fit_to_encoder, tail_of, take_over
 from captioning.trained import Trained, open_model
 from captioning.writing.floors import floors, recognise

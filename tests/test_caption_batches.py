@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from captioning.config import Config
-from captioning.data import Pixels, TrainingBatches, encode, pad
+from captioning.data import TrainingBatches, encode, pad
+from captioning.sources import Pixels
 from core.errors import InputError
 from core.training.config import LoopConfig
 from datasets.captions import scenes

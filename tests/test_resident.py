@@ -8,6 +8,7 @@ from torch import Tensor
 
 import captioning.config
 import captioning.data
+import captioning.sources
 import video.config
 import video.data
 import video.reading
@@ -37,8 +38,8 @@ def enough_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_captions(enough_memory: None) -> None:
     source = Kept(torch.randn(7, 4, 3).half())
-    there = captioning.data.resident(source, CPU)
-    assert isinstance(there, captioning.data.Resident)
+    there = captioning.sources.resident(source, CPU)
+    assert isinstance(there, captioning.sources.Resident)
     assert len(there) == 7
     config = captioning.config.Config(captions=2, loop=LoopConfig(batch=5))
     sentences = [[[1, 3, 2]]] * 7
@@ -51,7 +52,7 @@ def test_captions(enough_memory: None) -> None:
         )
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     large = Kept(torch.randn(7, 4, 300))
-    assert captioning.data.resident(large, CPU) is large
+    assert captioning.sources.resident(large, CPU) is large
 
 
 def test_clips(enough_memory: None) -> None:

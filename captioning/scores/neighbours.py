@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from captioning.data import Source
 from captioning.scores.metrics import CiderD, Words
+from captioning.sources import Source
 from core.training import batches
 
 Caption = TypeVar("Caption", bound=Words)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captioning.data import Source
+from captioning.sources import Source
 from captioning.writing.names import Names
 from core.training import batches
 
