@@ -13,6 +13,8 @@ from pathlib import Path
 from core.errors import InputError, counted
 from core.files import require_regular
 
+csv.field_size_limit(1 << 30)  # a field may be longer than the 131,072 characters of the default
+
 
 @dataclass(frozen=True)
 class Line:
@@ -127,8 +129,6 @@ def _rows(file: Path) -> list[tuple[int, list[str]]]:
     """Return the rows that are not empty, each with the number of its last line."""
     text = _table_text(file)
     first = text.lstrip().partition("\n")[0]
-    # A text may be longer than csv expects.
-    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(first), strict=True)
     try:
         rows = [(reader.line_num, [field.strip() for field in row]) for row in reader if any(row)]

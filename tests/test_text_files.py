@@ -110,6 +110,12 @@ def test_a_table_of_a_spreadsheet_with_its_separator_and_empty_columns(tmp_path)
     assert column_names(file) == ["start", "end", "", ""]
 
 
+def test_a_field_may_be_long(tmp_path):
+    file = text(tmp_path / "a.csv", f"clip,{'x' * 200_000}\na,{'y' * 200_000}\n")
+    assert column_names(file) == ["clip", "x" * 200_000]
+    assert [len(value) for value in read_table(file)[0].values.values()] == [1, 200_000]
+
+
 def test_a_fifo_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.tsv")
     with pytest.raises(InputError, match="a device or a FIFO"):

@@ -63,6 +63,52 @@ def test_what_goes_on_after_the_last_of_several_media_is_an_error(tmp_path):
         written(tmp_path, "b.mp4")
 
 
+def test_media_that_an_old_export_names_only_for_their_events_are_refused(tmp_path):
+    films(tmp_path, "a.mp4", "b.mp4")
+    heading = "Observation id,Media file,Total length,Behavior,Behavior type,Start (s),Stop (s)"
+    rows = [heading, "o1,a.mp4,4,walk,STATE,1,1.5", "o1,b.mp4,4,walk,STATE,2.5,2.9"]
+    file = text(tmp_path / "events.csv", "\n".join(rows))
+    with pytest.raises(InputError) as caught:
+        labelled.load(tmp_path)
+    reason = "observation o1 has several media, each named only for its events"
+    assert str(caught.value) == f"{file}: line 3: {reason}: export it with BORIS 8.10 or later"
+
+
+def test_media_without_players_are_listed_in_the_source(tmp_path):
+    films(tmp_path, "a.mp4", "b.mp4", "c.mp4", "d.mp4")
+    about = "o1,a.mp4;b.mp4,0,2.0;2.0,x"
+    rows = [
+        TABULAR,
+        f"{about},walk,,START,2.5,b.mp4",
+        f"{about},walk,,STOP,2.9,b.mp4",
+        "o2,c.mp4,0,2.0,x,walk,,POINT,0.5,c.mp4",
+        "o3,d.mp4,0,2.0,x,walk,,POINT,0.5,d.mp4",
+    ]
+    text(tmp_path / "events.csv", "\n".join(rows))
+    assert written(tmp_path, "a.mp4") == "b" * 20
+    assert written(tmp_path, "b.mp4") == "bbbbbwwwwbbbbbbbbbbb"
+
+
+def test_subjects_and_observations_of_one_film_are_taken_together_and_a_line_says_so(
+    tmp_path, capsys
+):
+    films(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    rows = [
+        AGGREGATED.replace("Behavior,", "Subject,Behavior,"),
+        "o1,player #1:a.mp4,0,2,ann,walk,STATE,0.2,0.5,a.mp4",
+        "o1,player #1:a.mp4,0,2,bob,walk,STATE,0.4,0.7,a.mp4",
+        "o2,player #1:b.mp4,0,2,ann,walk,STATE,0.2,0.5,b.mp4",
+        "o3,player #1:b.mp4,0,2,ann,walk,STATE,0.2,0.6,b.mp4",
+        "o4,player #1:c.mp4,0,2,ann,walk,STATE,0.2,0.5,c.mp4",
+    ]
+    file = text(tmp_path / "events.csv", "\n".join(rows))
+    assert written(tmp_path, "a.mp4") == "bbwwwww" + "b" * 13
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning: {file}: subjects are taken together in a.mp4 (ann, bob)",
+        f"warning: {file}: observations are taken together in b.mp4 (o2, o3)",
+    ]
+
+
 def test_the_time_offset_of_an_observation_is_subtracted(tmp_path):
     films(tmp_path, "a.mp4", "b.mp4", "c.mp4")
     rows = [AGGREGATED.replace(",", ";")]
@@ -87,6 +133,16 @@ def test_states_of_one_behaviour_with_other_modifiers_are_states_of_their_own(tm
         ]
     text(tmp_path / "events.csv", "\n".join(rows))
     assert written(tmp_path, "a.mp4") == "bbwwwwwwwwbbbbbbbbbb"
+
+
+def test_a_long_comment_is_read(tmp_path):
+    films(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    rows = [f"{AGGREGATED},Comment"]
+    for name in "abc":
+        about = f"o{name},player #1:{name}.mp4,0,2,walk,STATE,0.2,0.5,{name}.mp4"
+        rows.append(f"{about},{'x' * 200_000}")
+    text(tmp_path / "events.csv", "\n".join(rows))
+    assert written(tmp_path, "a.mp4") == "bbwww" + "b" * 15
 
 
 def test_films_of_one_name_in_several_folders(tmp_path, capsys):

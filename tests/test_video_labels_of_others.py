@@ -52,19 +52,34 @@ def test_aggregated_events_of_boris(tmp_path):
     assert written(splits, "c") == "b" * 20
 
 
+def observation(folder, name, offset, events):
+    """Write the tabular events of one observation, of the film `name`, as BORIS 7 does."""
+    head = [f"Observation id\t{name}", "", "Media file(s)", f"Player #1\t{name}.mp4", ""]
+    head += [f"Time offset (s)\t{offset}", "", TABULAR]
+    rows = [f"{t}\t{name}.mp4\t2\t10\tx\t{label}\t\t{kind}" for t, label, kind in events]
+    text(folder / f"{name}.tsv", "\n".join([*head, *rows]))
+
+
 def test_tabular_events_of_boris_below_lines_about_the_observation(tmp_path):
     films(tmp_path)
-    head = ["Observation id\to1", "", "Media file(s)", "Player #1\ta.mp4", "", TABULAR]
-    rows = [f"{t}\ta.mp4\t2\t10\tx\t{b}\t\t{s}" for t, b, s in (
-        (0.3, "walk", "START"), (0.5, "groom", "START"), (0.8, "walk", "STOP"),
-        (1.0, "groom", "STOP"), (1.4, "nod", "POINT"))]  # fmt: skip
-    others = [f"0\t{name}.mp4\t2\t10\tx\twalk\t\tPOINT" for name in "bc"]
-    text(tmp_path / "o1.tsv", "\n".join([*head, *rows, *others]))
+    events = [(0.3, "walk", "START"), (0.5, "groom", "START"), (0.8, "walk", "STOP")]
+    events += [(1.0, "groom", "STOP"), (1.4, "nod", "POINT")]
+    observation(tmp_path, "a", "0", events)
+    observation(tmp_path, "b", "0", [(0, "walk", "POINT")])
+    observation(tmp_path, "c", "0", [(0, "walk", "POINT")])
     splits = labelled.load(tmp_path)
     assert splits.multi, "walk and groom overlap"
     expected = "- - - w w gw gw gw g g - - - - n - - - - -"
     assert written(splits, "a") == expected
     assert labels(splits, "b").sum(0).tolist() == [0, 0, 1]
+
+
+def test_a_time_offset_above_the_heading_is_subtracted(tmp_path):
+    films(tmp_path)
+    for name in "abc":
+        events = [(100.5, "walk", "START"), (101.0, "walk", "STOP")]
+        observation(tmp_path, name, "100", events)
+    assert written(labelled.load(tmp_path), "a") == "bbbbbwwwwwbbbbbbbbbb"
 
 
 def test_several_media_of_one_observation_of_boris(tmp_path):

@@ -1,28 +1,37 @@
 """Reads what BORIS exports: aggregated events (a row a bout) and tabular events (a row an event).
 
-    films = read(Path("boris.csv"), Path("boris"))    # see `datasets.videos.bouts`
+    films = read([Path("boris.csv")], Path("boris"))    # see `datasets.videos.bouts`
 
-Columns are looked up by name, as they differ between versions of BORIS (7, 8 and 9); lines above
-the heading, which older versions write, are skipped. Times are those of the observation less its
-time offset; `datasets.videos.boris_media` says where in which film they are.
+Columns are looked up by name, as they differ between versions of BORIS (7, 8 and 9). Of the lines
+that older versions write above the heading, those of the observation's name and time offset are
+read. Times are those of the observation less its time offset; `datasets.videos.boris_media` says
+where in which film they are. What several subjects do, or several observations say, of one film is
+taken together, which a warning tells.
 """
 
 import csv
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from core.errors import InputError
 from datasets.text_files import Line, read_text
-from datasets.videos.boris_media import MEDIA, media_of, warn_of_media
+from datasets.videos.boris_media import (
+    MEDIA,
+    Media,
+    media_of,
+    require_all_media,
+    warn_of_media,
+)
 from datasets.videos.bouts import Bout, Film
 
 _BEHAVIOUR = ("behavior", "behaviour")
 _TYPE = ("behavior_type", "behaviour_type", "status", "type")
 _START, _STOP, _TIME = "start_s", "stop_s", "time"
-_OFFSET = "time_offset_s"
+_OFFSET, _OBSERVATION = "time_offset_s", "observation_id"
 _NONE = ("", "na", "nan", "none")
 
 
@@ -31,24 +40,44 @@ def is_boris(file: Path) -> bool:
     return any(_is_heading(_plain_row(row)) for row in _fields(file)[:60])
 
 
-def read(file: Path, root: Path) -> list[Film]:
-    """Return the films of an export, with their bouts; videos are looked for in `root`.
+def read(files: Sequence[Path], root: Path) -> list[Film]:
+    """Return the films of exports, with their bouts; videos are looked for in `root`.
 
     Raises:
-        InputError: a state is not closed, a time is none, or no media are named.
+        InputError: a state is not closed, a time is none, no media are named, or an old export
+            does not tell all media of an observation.
     """
-    rows = _rows(file)
-    media = {row.number: media_of(row, root) for row in rows}
-    warn_of_media(file, list(media.values()))
+    where = files[0] if len(files) == 1 else root
     films: dict[str, Film] = {}
-    for row in rows:
-        for name in media[row.number].names:
-            films.setdefault(name, Film(name, "all", row))
-    aggregated = all(_START in row.values for row in rows)
-    for bout in _aggregated(rows) if aggregated else _tabular(rows):
-        for name, part in media[bout.line.number].spread(bout, root):
-            films[name].bouts.append(part)
+    all_media: list[Media] = []
+    for file in files:
+        rows = _rows(file)
+        media = {row.number: media_of(row, root) for row in rows}
+        require_all_media(rows, media)
+        all_media += media.values()
+        for row in rows:
+            for name in media[row.number].names:
+                films.setdefault(name, Film(name, "all", row))
+        aggregated = all(_START in row.values for row in rows)
+        for bout in _aggregated(rows) if aggregated else _tabular(rows):
+            for name, part in media[bout.line.number].spread(bout, root):
+                films[name].bouts.append(part)
+    warn_of_media(where, all_media)
+    _warn_of_union(where, films.values())
     return list(films.values())
+
+
+def _warn_of_union(where: Path, films: Iterable[Film]) -> None:
+    """Tell in which films several subjects, or several observations, are taken together."""
+    for column, title in (("subject", "subjects"), (_OBSERVATION, "observations")):
+        united = []
+        for film in films:
+            values = {bout.line.values.get(column, "") for bout in film.bouts} - {""}
+            if len(values) > 1:
+                united.append(f"{film.name} ({', '.join(sorted(values))})")
+        if united:
+            first = ", ".join(united[:3]) + (", ..." if len(united) > 3 else "")
+            print(f"warning: {where}: {title} are taken together in {first}", file=sys.stderr)
 
 
 def _aggregated(rows: Sequence[Line]) -> Iterator[Bout]:
@@ -100,7 +129,7 @@ def _tabular(rows: Sequence[Line]) -> Iterator[Bout]:
 
 def _state(row: Line, label: str) -> tuple[str, ...]:
     """Return what START and STOP of one state have in common: its modifiers too, as in BORIS."""
-    observation = row.values.get("observation_id", "")
+    observation = row.values.get(_OBSERVATION, "")
     if not observation:
         observation = next((row.values[name] for name in MEDIA if row.values.get(name)), "")
     modifiers = [value for name, value in row.values.items() if name.startswith("modifier")]
@@ -135,18 +164,27 @@ def _value(row: Line, columns: Sequence[str]) -> str:
 
 
 def _rows(file: Path) -> list[Line]:
-    """Return the rows below the heading, with the numbers of their lines."""
+    """Return the rows below the heading, with the numbers of their lines.
+
+    The observation's name and time offset are added to each row where they stand above the heading.
+    """
     table: list[Line] = []
     columns: list[str] = []
+    about: dict[str, str] = {}
     for number, row in enumerate(_fields(file), 1):
         if not columns and _is_heading(_plain_row(row)):
             columns = _plain_row(row)
-        elif columns and any(row):
+        elif not columns:
+            title, value = (*row, "", "")[:2]
+            (name,) = _plain_row([title])
+            if name in (_OBSERVATION, _OFFSET):
+                about[name] = value.strip()
+        elif any(row):
             if len(row) != len(columns):
                 counts = f"{len(row)} fields, but the heading names {len(columns)} columns"
                 raise Line(file, number).error(counts)
             values = dict(zip(columns, (field.strip() for field in row), strict=True))
-            table.append(Line(file, number, values=values))
+            table.append(Line(file, number, values={**about, **values}))
     if not table:
         raise InputError(f"{file}: there is no row below the names of the columns")
     return table

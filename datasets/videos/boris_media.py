@@ -3,18 +3,20 @@
     media = media_of(row, Path("boris"))
     for name, part in media.spread(bout, Path("boris")):    # the parts of a bout, in films' times
 
-Later versions tell in the column Source what each player showed: "player #1:a.mp4;b.mp4|player
+Versions from 8.9.19 tell in the column Source what each player showed: "player #1:a.mp4;b.mp4|player
 #2:c.mp4". Times run through the media of player 1, one after another. Those of other players are
 left out: BORIS may shift them, and does not export by how much. Media file name is then only the
-one in which an event is. Older versions list media parted by `;`: they were played one after
-another, or side by side, by what is stated of their length (or else read from them).
+one in which an event is. Media that are listed without their players, as "a.mp4;b.mp4", were played
+one after another or side by side, by what is stated of their length (or else read from them).
+Older versions name in each row only the medium in which its event is, and count times through all
+media of the observation: an observation of several media is refused then.
 """
 
 import math
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
@@ -25,8 +27,8 @@ from datasets.text_files import Line, warn
 from datasets.videos.bouts import Bout
 from datasets.videos.files import find_video
 
-MEDIA = ("media_file_name", "media_file", "media_file_path", "source")
-"""Columns that name media, normalised."""
+MEDIA = ("source", "media_file_name", "media_file", "media_file_path")
+"""Columns that name media, normalised; the first that names any is read."""
 _TOTAL = ("total_length", "media_duration_s")
 _PLAYER = re.compile(r"\|?\s*player #\d+:", re.I)
 
@@ -90,10 +92,28 @@ def media_of(row: Line, root: Path) -> Media:
     return Media(paths, names, others, not players, _total(row))
 
 
-def warn_of_media(file: Path, media: Sequence[Media]) -> None:
+def require_all_media(rows: Sequence[Line], media: Mapping[int, Media]) -> None:
+    """Raise InputError where the rows of one observation name different media.
+
+    Args:
+        rows: the rows of an export.
+        media: the media of each row, by its number.
+    """
+    names_of: dict[str, list[str]] = {}
+    for row in rows:
+        observation = row.values.get("observation_id", "")
+        names = media[row.number].names
+        if not observation or not media[row.number].may_be_parallel:
+            continue
+        if names_of.setdefault(observation, names) != names:
+            reason = f"observation {observation} has several media, each named only for its events"
+            raise row.error(f"{reason}: export it with BORIS 8.10 or later")
+
+
+def warn_of_media(where: Path, media: Sequence[Media]) -> None:
     """Tell which media are left out, and which of several folders are taken for one film."""
     others = dict.fromkeys(path for one in media for path in one.others)
-    warn(file, "media of other players than the first", list(others))
+    warn(where, "media of other players than the first", list(others))
     paths_of: dict[str, set[str]] = defaultdict(set)
     for one in media:
         for path, name in zip(one.paths, one.names, strict=True):
@@ -102,7 +122,7 @@ def warn_of_media(file: Path, media: Sequence[Media]) -> None:
         if len(paths) > 1:
             line = f"{' and '.join(sorted(paths))} are taken for one film, {name}"
             hint = "if they are not, keep their folders"
-            print(f"warning: {file}: {line}: {hint}", file=sys.stderr)
+            print(f"warning: {where}: {line}: {hint}", file=sys.stderr)
 
 
 def _players(source: str) -> list[list[str]]:

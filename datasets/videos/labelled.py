@@ -102,17 +102,8 @@ def _files(files: Sequence[Path], root: Path, background: str, multi: bool) -> P
         hint = "name the files to read, or move the others"
         raise InputError(f"{files[0].parent}: {kinds}: {hint}")
     if are_boris[0]:
-        films = _together(film for file in files for film in boris.read(file, root))
-        return clips_of(films, root, background, where=where, multi=multi)
+        return clips_of(boris.read(files, root), root, background, where=where, multi=multi)
     return tables.load(files, root, background, multi)
-
-
-def _together(films: Iterable[Film]) -> list[Film]:
-    """Return films of one name as one: an observation may have a file of its own."""
-    by_name: dict[str, Film] = {}
-    for film in films:
-        by_name.setdefault(film.name, Film(film.name, film.part, film.line)).bouts += film.bouts
-    return list(by_name.values())
 
 
 def suspects(clips: Iterable[Clip]) -> Iterator[str]:
