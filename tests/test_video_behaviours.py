@@ -1,6 +1,7 @@
 """Several behaviours at once: the loss, the decisions, the scores, from films to exports."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ from sklearn.metrics import average_precision_score, f1_score, precision_score, 
 
 from core.training import checkpoint
 from datasets.videos import labelled
+from video.config import PRESETS
 from video.labels.decisions import best_thresholds, decide
 from video.labels.segments import Segment
 from video.model import behaviours_loss
+from video.next import labelled_features
 from video.scores.behaviours import average_precision, behaviour_scores, lanes, mean_scores
-from video.train import behaviour_weights
+from video.train import behaviour_weights, continued
 from video.trained import open_model
 
 FLAGS = [
@@ -208,5 +211,42 @@ def test_going_on_with_more_labels_keeps_the_settings_and_adds_a_behaviour(multi
     assert new.config.hidden == old.config.hidden == 8
     assert saved["config"]["data"] == str(multi_run)
     assert saved["config"]["loop"]["steps"] == 2
+    assert saved["config"]["loop"]["batch"] == old.config.loop.batch == 2
+    assert len(labelled_features(new, 1.0)) == 3 * 4, "two old films and a new one"
     change = (new.labeller.frame.weight - old.labeller.frame.weight).abs().max()
     assert float(change) < 0.1, "it goes on from the old weights"
+
+
+def test_a_run_is_measured_by_the_labels_that_were_added(multi_run: Path, capsys):
+    folder = multi_run / "corrected"
+    folder.mkdir()
+    lines = []
+    for name in "abcd":
+        (folder / f"{name}.mp4").symlink_to(multi_run / f"{name}.mp4")
+        lines += [f"{name}.mp4,0.5,3.5,walk", f"{name}.mp4,1.0,3.0,groom & nod"]
+    (folder / "labels.csv").write_text("\n".join(["clip,start,end,label", *lines]))
+    flags = ["--start", multi_run / "runs/video/multi", "--add", folder, "--steps", "1", "--quiet"]
+    flags += ["--runs", multi_run / "runs", "--name", "corrected"]
+    assert call(*flags, command="video train") == 0
+    capsys.readouterr()
+    run = multi_run / "runs/video/corrected"
+    for data, frames in (((), 30), (("--data", multi_run, "--split", "test"), 15)):
+        assert call(run, *data, "--json", command="video evaluate") == 0
+        assert json.loads(capsys.readouterr().out)["scores"]["walk"]["frames"] == frames
+
+
+def test_settings_of_a_run_that_is_gone_on_from_are_not_changed(multi_run: Path, capsys):
+    start = multi_run / "runs/video/multi"
+    flags = ["--dropout", "0.1", "--crop", "0", "0", "8", "8", "--hidden", "8"]
+    assert call("--start", start, *flags, command="video train") == 2
+    told = "video train: --start takes the settings of the old run; leave out: --crop, --dropout\n"
+    assert capsys.readouterr().err == told
+
+
+def test_flags_of_the_loop_replace_those_of_the_run_that_is_gone_on_from():
+    preset = PRESETS["videos"]
+    old = replace(preset, data="films", loop=replace(preset.loop, steps=77, batch=3))
+    given = replace(preset, start="run", cache="kept", loop=replace(preset.loop, steps=300))
+    found = continued(replace(given, add=("more",)), old, preset)
+    assert found.loop == replace(old.loop, steps=300)
+    assert (found.data, found.start, found.cache, found.add) == ("films", "run", "kept", ("more",))

@@ -7,7 +7,7 @@ from videos import put, text
 
 from core.errors import InputError
 from datasets.videos import labelled
-from datasets.videos.merging import merged
+from datasets.videos.merging import merged, renumbered
 
 RATE = 10.0
 AGGREGATED = (
@@ -221,6 +221,15 @@ def test_columns_of_zero_and_one_for_each_behaviour(tmp_path):
     assert labels(splits, "b", 4).tolist() == [[0, 0], [0, 0], [0, 1], [1, 0]]
 
 
+def test_the_background_is_named_as_its_column_stands_in_the_table(tmp_path):
+    films(tmp_path, 4)
+    rows = [f"{name}.mp4,{n},{n % 2},{1 - n % 2}" for name in "abc" for n in range(4)]
+    text(tmp_path / "labels.csv", "\n".join(["clip,frame,walk,Other", *rows]))
+    splits = labelled.load(tmp_path, background="Other")
+    assert splits.classes == ("Other", "walk")
+    assert labels(splits, "a", 4).tolist() == [0, 1, 0, 1]
+
+
 def test_columns_that_exclude_each_other_are_one_label_a_frame(tmp_path):
     films(tmp_path, 4)
     rows = [f"{name}.mp4,{n},{n % 2},{int(n == 2)}" for name in "abc" for n in range(4)]
@@ -318,3 +327,23 @@ def test_tabular_events_of_later_versions_of_boris(tmp_path):
     splits = labelled.load(tmp_path)
     assert splits.classes == ("background", "nod", "walk")
     assert written(splits, "a") == "bbbbbwwwwwbbbbbnbbbb"
+
+
+def test_a_behaviour_that_is_added_is_not_scored_in_older_films(tmp_path):
+    films(tmp_path, names="abcd")
+    rows = [f"{name}.mp4,0.5,1.0,walk\n{name}.mp4,0.8,1.2,sit" for name in "abc"]
+    text(tmp_path / "old.csv", "\n".join(["clip,start,end,label", *rows]))
+    rows = ["d.mp4,0.0,0.5,dig", "d.mp4,0.3,0.5,walk"]
+    text(tmp_path / "new.csv", "\n".join(["clip,start,end,label", *rows]))
+    base = labelled.load(tmp_path / "old.csv")
+    both = merged(base, labelled.read_labels(tmp_path / "new.csv").everything())
+    assert both.classes == ("sit", "walk", "dig")
+    assert labels(both, "a")[:, 2].tolist() == [-1] * 20
+    assert torch.equal(labels(both, "a")[:, :2], labels(base, "a"))
+    assert labels(both, "d").sum(0).tolist() == [0, 2, 5]
+    rows = ["d.mp4,0.0,0.5,dig", "d.mp4,0.3,0.5,nod"]
+    text(tmp_path / "more.csv", "\n".join(["clip,start,end,label", *rows]))
+    thrice = merged(both, labelled.read_labels(tmp_path / "more.csv").everything())
+    assert labels(thrice, "a")[0].tolist() == [0, 0, -1, -1]
+    clip = renumbered(next(clip for clip in thrice.clips if clip.name == "a.mp4"), (3, 2, 1, 0), 4)
+    assert clip.labels([n / RATE for n in range(20)])[0].tolist() == [-1, -1, 0, 0]

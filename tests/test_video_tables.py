@@ -175,6 +175,14 @@ def test_exported_labels_are_read_again(tmp_path):
     assert names(labelled.load(tmp_path), 2, seconds) == "bbbrrrrbbwww"
 
 
+@pytest.mark.parametrize("end", [".frames", ".segments", ".labels", "_labels"])
+def test_a_table_may_have_the_name_of_its_film_and_an_ending(tmp_path, end):
+    for number in range(3):
+        put(tmp_path / f"clip{number}.mp4")
+        text(tmp_path / f"clip{number}{end}.csv", "start,end,label\n0.0,0.5,walk\n")
+    assert names(labelled.load(tmp_path), 2) == "wwwwwbbbbbbb"
+
+
 def test_a_folder_of_frames_is_a_video(tmp_path):
     from PIL import Image
 

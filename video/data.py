@@ -1,4 +1,7 @@
-"""Training batches: windows of clips, each batch a function of (seed, step)."""
+"""The clips of a configuration, and training batches of them.
+
+A batch is made of windows of clips, and is a function of (seed, step).
+"""
 
 import dataclasses
 from bisect import bisect_right
@@ -6,16 +9,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
 from core.training import batches, devices
+from datasets.videos import labelled
+from datasets.videos.clips import VideoSplits
+from datasets.videos.merging import merged
 from video.config import Config
 from video.reading import LoadedClip
 
 PADDING = -2  # the label of what lies beyond a clip's end
+
+
+def load_data(config: Config) -> VideoSplits:
+    """Return the clips that a configuration names, with those that were added."""
+    flags: dict[str, Any] = {"background": config.background, "split": config.split}
+    splits = labelled.load(config.data, **flags, multi=config.multi)
+    for source in config.add:
+        added = labelled.read_labels(source, **flags, multi=splits.multi)
+        splits = merged(splits, added.everything())
+    return splits
 
 
 def resident(clips: Sequence[LoadedClip], device: torch.device) -> Sequence[LoadedClip]:

@@ -23,6 +23,7 @@ from datasets.videos.clips import Clip
 from datasets.videos.merging import renumbered
 from video.arguments import Evaluate
 from video.config import Config
+from video.data import load_data
 from video.labels.decisions import best_thresholds, decide
 from video.reading import FRAMES_AT_ONCE, LoadedClip, read
 from video.scores.behaviours import behaviour_scores, mean_scores
@@ -155,13 +156,14 @@ def _clips(
     config: Config, trained: Trained, arguments: Evaluate
 ) -> tuple[str, Sequence[Clip], Sequence[Clip]]:
     """Return the name of the part to measure, its clips, and those that tell the majority class."""
-    flags = {"background": config.background, "split": config.split, "multi": trained.multi}
     if arguments.data and arguments.data not in labelled.NAMES and arguments.split is None:
+        flags = {"background": config.background, "split": config.split, "multi": trained.multi}
         splits = labelled.read_labels(arguments.data, **flags).everything()
         name = "all"
         clips = splits.test
     else:
-        splits = labelled.load(config.data, **flags)
+        added = () if arguments.data else config.add
+        splits = load_data(replace(config, add=added, multi=trained.multi))
         name = arguments.split or ("test" if splits.test else "validation")
         clips = getattr(splits, name)
     if not clips:

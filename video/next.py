@@ -22,8 +22,8 @@ from core import files
 from core.errors import InputError
 from core.training import cli, devices
 from core.training.config import require_positive
-from datasets.videos import labelled
 from video.arguments import Next
+from video.data import load_data
 from video.labels import annotation_tools
 from video.labels.formats import Span, csv_text
 from video.labels.probabilities import encode
@@ -141,15 +141,14 @@ def labelled_features(trained: Trained, seconds: float) -> Float[Tensor, "stretc
     """Return the mean features of the stretches of the training clips; none if they are gone."""
     config = trained.config
     try:
-        flags = {"background": config.background, "split": config.split}
-        splits = labelled.load(config.data, **flags, multi=config.multi)
-        clips = read(config, trained.encoder, splits.train[:LABELLED_CLIPS], trained.rate)
+        clips = load_data(config).train[:LABELLED_CLIPS]
+        loaded = read(config, trained.encoder, clips, trained.rate)
     except InputError as error:
         reason = "what is unlike the labelled films counts no more"
         print(f"warning: {error}; {reason}", file=sys.stderr)
         return torch.zeros(0, 1)
     means = []
-    for clip in clips:
+    for clip in loaded:
         features = clip.frames
         if config.trains_encoder:
             features = trained.features(features)

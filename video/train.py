@@ -7,7 +7,7 @@ uv run video train --start RUN --add LABELS         # go on from a run, with wha
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from core.errors import InputError
 from core.training import checkpoint, cli, devices
 from core.training.arguments import TrainArguments
-from core.training.config import to_dict
+from core.training.config import LoopConfig, to_dict
 from core.training.loop import fit
 from core.training.tbptt import CarriedState
 from datasets.videos import labelled
 from datasets.videos.clips import VideoSplits
-from datasets.videos.merging import merged, renumbered
+from datasets.videos.merging import renumbered
 from video.config import PRESETS, Config
-from video.data import PADDING, TrainingBatches, resident
+from video.data import PADDING, TrainingBatches, load_data, resident
 from video.evaluate import compare, measure, print_scores, set_thresholds
 from video.model import behaviours_loss, encode, loss
 from video.reading import LoadedClip, read, training_rate
@@ -106,25 +106,34 @@ def behaviour_weights(clips: Sequence[LoadedClip]) -> Float[Tensor, "2 classes"]
     return torch.where(present, weights, 0.0)
 
 
-def load_data(config: Config) -> VideoSplits:
-    """Return the clips that a configuration names, with those that were added."""
-    flags: dict[str, Any] = {"background": config.background, "split": config.split}
-    splits = labelled.load(config.data, **flags, multi=config.multi)
-    for source in config.add:
-        added = labelled.read_labels(source, **flags, multi=splits.multi)
-        splits = merged(splits, added.everything())
-    return splits
-
-
-def continued(config: Config, old: Config) -> Config:
+def continued(config: Config, old: Config, preset: Config) -> Config:
     """Return the configuration to go on with from that of an old run: with more labels.
 
-    The training loop is the new one, where it is not that of a preset.
+    Flags are what differs from the preset. Those of the training loop, and those that say where
+    files lie, replace what the old run had.
+
+    Raises:
+        InputError: another flag differs from the old run.
     """
-    loop = config.loop
-    if loop in [preset.loop for preset in PRESETS.values()]:
-        loop = old.loop
-    return replace(old, add=(*old.add, *config.add), start=config.start, loop=loop)
+    places: dict[str, Any] = {}
+    refused = []
+    for field in fields(Config):
+        value = getattr(config, field.name)
+        if field.name in ("add", "loop") or value == getattr(preset, field.name):
+            continue
+        if field.metadata.get("place"):
+            places[field.name] = value
+        elif value != getattr(old, field.name):
+            refused.append(f"--{field.name.replace('_', '-')}")
+    if refused:
+        flags = ", ".join(refused)
+        raise InputError(f"--start takes the settings of the old run; leave out: {flags}")
+    steps = {
+        field.name: getattr(config.loop, field.name)
+        for field in fields(LoopConfig)
+        if getattr(config.loop, field.name) != getattr(preset.loop, field.name)
+    }
+    return replace(old, **places, add=(*old.add, *config.add), loop=replace(old.loop, **steps))
 
 
 def adopt(trained: Trained, old: Trained, saved: Mapping[str, Any]) -> None:
@@ -168,7 +177,7 @@ def main(arguments: TrainArguments[Config]) -> None:
     if config.start:
         old, saved = open_model(config.start, device)
         if not session.resume:
-            config = continued(config, old.config)
+            config = continued(config, old.config, PRESETS[arguments.preset])
             run.config = config
     splits = load_data(config)
     if old:

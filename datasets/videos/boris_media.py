@@ -3,13 +3,13 @@
     media = media_of(row, Path("boris"))
     for name, part in media.spread(bout, Path("boris")):    # the parts of a bout, in films' times
 
-Versions from 8.9.19 tell in the column Source what each player showed: "player #1:a.mp4;b.mp4|player
-#2:c.mp4". Times run through the media of player 1, one after another. Those of other players are
-left out: BORIS may shift them, and does not export by how much. Media file name is then only the
-one in which an event is. Media that are listed without their players, as "a.mp4;b.mp4", were played
-one after another or side by side, by what is stated of their length (or else read from them).
-Older versions name in each row only the medium in which its event is, and count times through all
-media of the observation: an observation of several media is refused then.
+Versions from 8.9.19 tell in the column Source what each player showed: "player #1:a.mp4;b.mp4|
+player #2:c.mp4". Times run through the media of player 1, one after another. Those of other players
+are left out: BORIS may shift them, and does not export by how much. Media file name is then only
+the one in which an event is. Media that are listed without their players, as "a.mp4;b.mp4", were
+played one after another or side by side, by what is stated of their length (or else read from
+them). Older versions name in each row only the medium in which its event is, and count times
+through all media of the observation: an observation of several media is refused then.
 """
 
 import math

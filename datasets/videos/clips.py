@@ -80,6 +80,7 @@ class SegmentLabels:
     in_frames: bool  # otherwise in seconds
     file: Path
     behaviours: int = 0  # how many classes can occur at once; 0: one at a time
+    unscored: tuple[int, ...] = ()  # classes that nobody scored here, where several can occur
 
     def at(self, seconds: Sequence[float], excess: int = 0) -> Labels:
         """Return the labels of frames at these times; `excess` has no meaning for segments.
@@ -115,6 +116,7 @@ class SegmentLabels:
         for start, end, label in segments:
             if label == UNLABELLED:
                 labels[self._frames(positions, start, end)] = UNLABELLED
+        labels[:, list(self.unscored)] = UNLABELLED
         return labels
 
     def _frames(self, positions: Tensor, start: float, end: float) -> slice:

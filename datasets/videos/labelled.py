@@ -28,7 +28,7 @@ from core.errors import InputError
 from core.files import require_regular
 from datasets.text_files import Line, read_lines
 from datasets.videos import annotations, boris, sprites, tables
-from datasets.videos.bouts import Film, clips_of
+from datasets.videos.bouts import clips_of
 from datasets.videos.clips import Clip, FrameLabels, OneLabel, Parts, VideoSplits
 from datasets.videos.files import find_video, videos_in
 

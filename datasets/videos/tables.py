@@ -6,13 +6,14 @@
     clip,frame,walk,sit,...       a column of 0 and 1 for every behaviour (DeepEthogram, A-SOiD)
 
 `clip`, `file` or `video` is a video's name; without such a column the video has the table's own
-name. The column `label` may be called `behavior` or `behaviour`. With a column `split` or
-`suggested_split` (train, val or validation, test) the splits are the given ones.
+name, less an ending such as .frames or _labels. The column `label` may be called `behavior` or
+`behaviour`. With a column `split` or `suggested_split` (train, val or validation, test) the splits
+are the given ones.
 
 Segments in frames end before their end frame, unless they show that it is the last one: no segment
 begins at the end of another, and some do at the frame after it. Segments that overlap, and columns
 of 0 and 1 with several 1 in a row, mean that several behaviours occur at once. Frames with the
-label `unlabelled`, and empty fields, are frames that nobody scored.
+label `unlabelled`, and those with an empty field in a column of 0 and 1, are not scored.
 """
 
 import math
@@ -39,6 +40,7 @@ from datasets.videos.clips import UNLABELLED, Clip, FrameLabels, Parts
 from datasets.videos.files import find_video
 
 _CLIP = ("clip", "file", "video", "film")
+_ENDS = ("_labels", ".labels", ".frames", ".segments", ".onehot")  # of tables' names
 _LABEL = ("label", "behavior", "behaviour")
 _SPLIT = ("split", "suggested_split")
 _PARTS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
@@ -104,7 +106,7 @@ def _clip(row: Line) -> str:
     column = _column(row, _CLIP)
     if column is None:
         name = row.file.stem
-        return name.removesuffix("_labels").removesuffix(".onehot")
+        return next((name.removesuffix(end) for end in _ENDS if name.endswith(end)), name)
     if not row.values[column]:
         raise row.error("no video is named")
     return row.values[column]
@@ -191,7 +193,8 @@ def _onehot(rows: Sequence[Line], root: Path, where: Path, background: str, mult
     background: that is a column of such tables too.
     """
     names = _behaviours(rows[0])
-    columns = [name for name in names if name != background]
+    titles_of = rows[0].titles
+    columns = [name for name in names if background not in (name, titles_of.get(name, name))]
     for row in rows:
         if _behaviours(row) != names:
             raise row.error(f"the columns are not those of {rows[0].file}: {', '.join(names)}")
@@ -203,7 +206,7 @@ def _onehot(rows: Sequence[Line], root: Path, where: Path, background: str, mult
         matrix = torch.tensor(values, dtype=torch.int64)
         matrices[name] = matrix[:, [names.index(column) for column in columns]]
     multi = multi or any(bool(((matrix == 1).sum(1) > 1).any()) for matrix in matrices.values())
-    titles = [rows[0].titles.get(name, name) for name in columns]
+    titles = [titles_of.get(name, name) for name in columns]
     if multi:
         parts = _clips(rows, root, matrices)
         require_all_or_no_parts(parts, where)

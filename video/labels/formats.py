@@ -1,8 +1,10 @@
-"""Labels as tables and JSON: `datasets.videos.labelled` reads them again, spreadsheets open them.
+"""Labels as tables and JSON.
 
-Every function gives the text of a file, to be written as UTF-8. Times are those of the frames
-themselves, not frame numbers over a frame rate: so they hold for videos of variable rate. A segment
-ends where the next one begins, the last one the median time between frames after its last frame.
+Spreadsheets open the tables; `datasets.videos.labelled` reads those of frames, of segments and of 0
+and 1 again. Every function gives the text of a file, to be written as UTF-8. Times are those of
+the frames themselves, not frame numbers over a frame rate: so they hold for videos of variable
+rate. A segment ends where the next one begins, the last one the median time between frames after
+its last frame.
 """
 
 import csv
