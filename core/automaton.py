@@ -155,7 +155,7 @@ def extract(
     # Importing it takes seconds, which an automaton can do without.
     from sklearn.cluster import KMeans
 
-    points = hidden.detach().flatten(0, 1).double().cpu().numpy()
+    points = hidden.detach().flatten(0, 1).cpu().double().numpy()
     for k in range(1, min(most, len(np.unique(points, axis=0))) + 1):
         clusters = KMeans(k, n_init=STARTS, random_state=seed).fit(points)
         states = torch.from_numpy(clusters.labels_).long().view(symbols.shape)

@@ -17,9 +17,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from core.cell import State
+from core.training.config import LOWEST_TEMPERATURE
 
 Step = Callable[[Tensor, State], tuple[Tensor, State]]
-WAIT = 4  # steps from one question to a GPU, whether all is over, to the next
+# Steps between two checks on a GPU of whether all rows have ended; each check waits for the device.
+WAIT = 4
 
 
 class Written(NamedTuple):
@@ -41,6 +43,9 @@ def greedy(
         end: the token after the last.
         length: tokens to write at most, `end` included.
         forbidden: tokens never to write.
+
+    Raises:
+        ValueError: length is below 1.
     """
     return _write(
         step, state, start, end, length, forbidden, lambda log_p: (log_p.argmax(-1), log_p)
@@ -76,7 +81,7 @@ def sample(
         generator: on the state's device.
 
     Raises:
-        ValueError: temperature or top_p is not above 0, or top_k below 1.
+        ValueError: temperature is below 1e-30, top_p not above 0, or top_k or length below 1.
     """
     _require_drawable(temperature, top_k, top_p)
 
@@ -109,12 +114,13 @@ def draw(
 
 def _require_drawable(temperature: float, top_k: int | None, top_p: float | None) -> None:
     if (
-        not temperature > 0
+        not temperature >= LOWEST_TEMPERATURE
         or (top_k is not None and top_k < 1)
         or (top_p is not None and not top_p > 0)
     ):
         raise ValueError(
-            "sampling needs a temperature above 0, top_k of at least 1 and top_p above 0"
+            f"sampling needs a temperature of at least {LOWEST_TEMPERATURE}, top_k of at least 1 "
+            "and top_p above 0"
         )
 
 
@@ -195,7 +201,7 @@ def log_softmax(
 def _end_alone(
     log_p: Float[Tensor, "*rows vocabulary"], over: Bool[Tensor, "*rows"], end: int
 ) -> tuple[Float[Tensor, "*rows vocabulary"], Bool[Tensor, "*rows"]]:
-    """Let nothing but `end` follow, at no cost, what is over or what no token may follow."""
+    """Rows that have ended, or in which no token is possible, get `end` with log p 0, else -inf."""
     over = over | (log_p == -torch.inf).all(-1)
     log_p = log_p.masked_fill(over[..., None], -torch.inf)
     log_p[..., end].masked_fill_(over, 0.0)

@@ -108,7 +108,10 @@ def test_a_run_that_broke_off_ends_with_the_same_bits(monkeypatch):
         broken.setattr(train, "measure", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert run(*words, "--name", "broken") == 130
     assert checkpoint.load("runs/charlm/broken/last.pt", "charlm")["step"] == 3
+    torn = Path("runs/charlm/broken/samples/.000005.0a1b2c3d.partial.txt")  # of a killed process
+    torn.write_text("li")
     assert run("train", "--resume", "runs/charlm/broken") == 0
+    assert not torn.exists()
     ends = [
         checkpoint.load(f"runs/charlm/{name}/last.pt", "charlm") for name in ("whole", "broken")
     ]
@@ -152,6 +155,7 @@ def test_binary_junk_is_learned_as_bytes_and_a_line_of_100_000_characters_too(pl
             "temperature must be above 0 and finite, not -1.0",
         ),
         (["sample", "RUN", "--temperature", "inf"], "temperature must be above 0 and finite"),
+        (["sample", "RUN", "--temperature", "1e-40"], "temperature must be at least 1e-30"),
         (["sample", "RUN", "--temperature", "nan"], "temperature must be above 0 and finite"),
         (["sample", "RUN", "--top-p", "0"], "top_p must be above 0"),
         (["sample", "RUN", "--top-p", "1.5"], "top_p must be from 0 to 1"),
@@ -188,6 +192,14 @@ def test_a_text_that_has_changed_is_not_taken_for_that_of_the_training(place, ca
     # All of the text is measured, and no n-gram is counted.
     assert run("evaluate", "runs/charlm/small", "moved.txt", "--json") == 0
     assert list(json.loads(capsys.readouterr().out)["scores"]) == ["this model", "uniform"]
+
+
+def test_a_text_that_was_renamed_is_the_same_text(place, capsys):
+    assert run("train", "text.txt", *SMALL, "--steps", 1) == 0
+    (place / "text.txt").rename(place / "moved.txt")
+    capsys.readouterr()
+    assert run("train", "moved.txt", "--quiet", "--resume", "runs/charlm/small") == 0
+    assert checkpoint.load("runs/charlm/small/last.pt", "charlm")["extras"]["text"] == "text.txt"
 
 
 def test_rows_read_on_where_they_stopped():

@@ -1,6 +1,8 @@
 """Texts of other scripts and of any size, prompts, and packed models of the character model."""
 
+import io
 import json
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from datasets.text.corpora import corpus_of, open_corpus
 from sequences.__main__ import COMMANDS
 from sequences.charlm import data, sample, train
 from sequences.charlm.config import Config
+from sequences.charlm.trained import open_model
 
 TOY = ["--hidden", "8", "--batch", "4", "--window", "10", "--quiet", "--steps", "2"]
 
@@ -126,6 +129,17 @@ def test_a_long_text_is_read_from_the_disk(place, monkeypatch):
     assert peak < 12e6
 
 
+def test_a_prompt_may_be_any_bytes_and_the_terminal_lack_letters(place, monkeypatch, capsys):
+    (place / "text.txt").write_text("kůň " * 100)
+    assert run("train", "text.txt", "--bytes", *TOY) == 0
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    prompt = b"k\xff".decode(errors="surrogateescape")  # as a command line gives it
+    assert run("sample", "runs/charlm/small", "--prompt", prompt, "--length", 20) == 0
+    assert terminal.buffer.getvalue().startswith(b"k?")
+    assert Alphabet().encode(prompt).tolist() == [ord("k"), 255]
+
+
 def test_a_packed_model_writes_with_no_run_named(place, monkeypatch, capsys):
     assert run("train", *TOY, "--layers", 2, "--averaging", 0.5) == 0
     assert run("pack", "runs/charlm/hello", "packed.pt") == 0
@@ -141,6 +155,35 @@ def test_a_packed_model_writes_with_no_run_named(place, monkeypatch, capsys):
     monkeypatch.setattr(sample, "DEFAULT", place / "packed.pt")
     assert run("sample", "--length", 5) == 0
     assert len(capsys.readouterr().out) == 6
+
+
+def test_a_packed_model_is_measured_on_a_text_that_is_named(place, capsys):
+    (place / "text.txt").write_text("one and two\n" * 60)
+    assert run("train", "text.txt", *TOY) == 0
+    assert run("pack", "runs/charlm/small", "packed.pt") == 0
+    assert run("evaluate", "packed.pt") == 2
+    assert "does not hold where its text lies: name one" in capsys.readouterr().err
+    assert run("evaluate", "packed.pt", "text.txt") == 0
+
+
+def test_a_packed_model_is_packed_again_but_not_onto_itself(place, capsys):
+    assert run("train", *TOY) == 0
+    assert run("pack", "runs/charlm/hello", "packed.pt") == 0
+    content = (place / "packed.pt").read_bytes()
+    assert run("pack", "packed.pt", "packed.pt") == 2
+    assert "packed.pt is an input of this command" in capsys.readouterr().err
+    assert (place / "packed.pt").read_bytes() == content
+    assert run("pack", "packed.pt", "again.pt") == 0
+    once, _ = open_model("packed.pt", "cpu")
+    twice, _ = open_model("again.pt", "cpu")
+    for name, value in once.model.state_dict().items():
+        torch.testing.assert_close(twice.model.state_dict()[name], value, msg=name)
+
+
+def test_a_checkpoint_without_its_configuration_is_not_packed(place, capsys):
+    checkpoint.save(place / "odd.pt", "charlm", {"weights": {}, "extras": {}})
+    assert run("pack", "odd.pt", "packed.pt") == 2
+    assert "odd.pt holds no config: it is no whole checkpoint" in capsys.readouterr().err
 
 
 def test_matrices_in_bytes_are_within_half_a_step_of_each_row():

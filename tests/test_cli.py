@@ -1,5 +1,6 @@
 """Commands, their flags, and errors that are one line and an exit code."""
 
+import io
 import os
 import shlex
 import sys
@@ -206,6 +207,14 @@ def test_a_closed_pipe_is_no_error(
         assert cli.guard("toy show", print, ["x" * 100_000]) == 141
         pipe.write("the flush at exit does not fail")
     assert capsys.readouterr().err == ""
+
+
+def test_letters_that_the_terminal_lacks_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    cli.write("k\u016f\u0148")
+    cli.say(" \udcff")
+    assert terminal.buffer.getvalue() == b"k?? ?\n"
 
 
 def test_a_foreign_package_datasets_is_reported(

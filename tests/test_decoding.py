@@ -112,6 +112,7 @@ def test_nothing_has_gradients():
     "options",
     [
         {"temperature": 0},
+        {"temperature": 1e-40},
         {"temperature": float("nan")},
         {"top_k": 0},
         {"top_p": 0.0},

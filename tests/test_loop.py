@@ -86,7 +86,8 @@ def test_other_data_are_named_in_short_when_a_run_goes_on(tmp_path: Path) -> Non
     config = Config(LoopConfig(steps=6, batch=8, log_every=2, schedule="constant"))
     run = Run(tmp_path, "line", config)
     with pytest.raises(
-        InputError, match=r"\(unit: saved 'm', now 'km'; words: saved None, now .{,80}\): begin"
+        InputError,
+        match=r"\(unit: saved 'm', now 'km'; words: saved None, now 'w{12}\.\.\.w{13}'\): begin",
     ):
         fit(
             Line(),

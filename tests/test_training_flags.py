@@ -193,6 +193,19 @@ def test_the_command_that_resumes_is_exact(monkeypatch: pytest.MonkeyPatch) -> N
     assert parse()[2].resume_command == "uv run python 'my work/toy.py' --resume runs/toy/small"
 
 
+def test_the_command_that_resumes_may_have_no_verb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UV", raising=False)
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/toys", "addition"])
+    run = TRAINING.parse("toys addition", []).start()[2]
+    assert run.resume_command == "toys addition --resume runs/addition/small"
+    monkeypatch.setattr(sys, "argv", ["/somewhere/toys/addition/__main__.py"])
+    module = ModuleType("__main__")
+    module.__spec__ = ModuleSpec("toys.addition.__main__", None)
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    run = TRAINING.parse("toys addition", []).start()[2]
+    assert run.resume_command == "python -m toys.addition --resume runs/addition/small"
+
+
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     threads = torch.get_num_threads()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -58,6 +58,8 @@ class TrainArguments(Generic[C]):
 
     config: C
     session: Session
+    prog: str
+    """The command as it is called: "glimpse train", "sequences addition"."""
     app: str
     """The application as it is called; its last word names it in files."""
     preset: str
@@ -94,7 +96,7 @@ class TrainArguments(Generic[C]):
     def resume_command(self) -> str:
         """Return the command that goes on with the run, but for its directory."""
         session = self.session
-        command = f"{self.app} train"
+        command = self.prog
         program = Path(sys.argv[0]).stem
         if processes := os.environ.get("LOCAL_WORLD_SIZE"):
             words = ["torchrun", "--nproc-per-node", processes, "-m", module_of(command)]
@@ -154,7 +156,7 @@ class Training(Generic[C]):
         if saved is not None and (unlike := differences(saved, parsed.config)):
             raise InputError(f"{named.resume} has another configuration; {'; '.join(unlike)}")
         _require_data(preset, self.presets[preset], parsed.config)
-        arguments = TrainArguments(parsed.config, parsed.session, app, preset)
+        arguments = TrainArguments(parsed.config, parsed.session, prog, app, preset)
         _check_name(arguments)
         return arguments
 

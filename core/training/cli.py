@@ -8,7 +8,7 @@ glimpse/show.py. Flags are parsed before that file, and with it torch, is import
 mistakes in flags are answered at once.
 
 Exit codes: 0 done; 1 some of several files failed; 2 bad input, in one line on standard error;
-130, 143 stopped by SIGINT, SIGTERM.
+130, 143 stopped by SIGINT, SIGTERM; 141 the reader of standard output closed it.
 """
 
 import importlib
@@ -215,10 +215,16 @@ def text_lines() -> Iterator[str]:
         yield text.rstrip("\r\n")
 
 
-def say(line: str) -> None:
-    """Print a line at once, even where the terminal lacks letters of it."""
+def write(text: str) -> None:
+    """Write text to standard output at once, even where the terminal lacks letters of it."""
     encoding = sys.stdout.encoding
-    print(line.encode(encoding, "replace").decode(encoding), flush=True)
+    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+    sys.stdout.flush()
+
+
+def say(line: str) -> None:
+    """Write a line as `write` does."""
+    write(f"{line}\n")
 
 
 def module_of(prog: str) -> str:

@@ -21,6 +21,9 @@ LARGEST = 2**53  # beyond, neither JSON nor float64 holds every integer
 WIDEST_BEAM = 100
 """Hypotheses of a beam at most: time and memory grow with them, sentences hardly change."""
 
+LOWEST_TEMPERATURE = 1e-30
+"""Of sampling: divided by less, log p may be infinite in float32."""
+
 
 @dataclass(frozen=True)
 class LoopConfig:
@@ -39,13 +42,13 @@ class LoopConfig:
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     """How gradients change the weights; sgd is plain gradient descent."""
     learning_rate: float = 1e-3
-    """Step size before the schedule is applied."""
+    """Learning rate before the schedule."""
     schedule: Literal["cosine", "constant", "step"] = "cosine"
-    """How the step size changes: to 0 along a cosine, never, or multiplied by --drop every
+    """How the learning rate changes: to 0 along a cosine, never, or multiplied by --drop every
     --drop-every steps.
     """
     warm_up: int = 0
-    """Steps over which the step size first grows linearly."""
+    """Steps of linear warm-up of the learning rate."""
     drop: float = 0.5
     """Factor of the step schedule."""
     drop_every: int = 1000
@@ -53,7 +56,8 @@ class LoopConfig:
     momentum: float = 0.0
     """Momentum of sgd."""
     weight_decay: float = 0.0
-    """Weight decay."""
+    """Weight decay: decoupled with adamw (Loshchilov and Hutter 2019), else an L2 penalty in the
+    gradient."""
     clip: float = 0.0
     """Clip the norm of the gradient to this; 0: no clipping."""
     log_every: int = 100

@@ -1,6 +1,6 @@
 """One step of a trained network as a file that runs without this package.
 
-A file NAME.pt2 is a program of torch.export, read by PyTorch in Python or, compiled with
+A file NAME.pt2 is an exported program (torch.export), read by PyTorch in Python or, compiled with
 AOTInductor, from C++:
 
     program = torch.export.load("step.pt2").module()
@@ -47,7 +47,7 @@ ATOL = 1e-4
 
 
 def require_name(path: Path) -> None:
-    """Check a name before the work begins: another file of the user's must not be overwritten.
+    """Check a name before the work begins: a file of another kind must not be overwritten.
 
     Raises:
         InputError: the name ends in neither .pt2 nor .onnx, or packages for .onnx are missing.

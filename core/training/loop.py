@@ -7,11 +7,11 @@ killed and resumed ends with the same bits as an unbroken one.
 """
 
 import math
+import reprlib
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from textwrap import shorten
 from typing import Any, Literal, Protocol
 
 import torch
@@ -32,7 +32,7 @@ class MakeBatch(Protocol):
     """Makes the rows `rows` of the global batch of step `step`: the arguments of the model."""
 
     def __call__(self, step: int, rows: slice) -> tuple[Any, ...]:
-        """Make them."""
+        """Return the arguments of `model.forward` for these rows."""
         ...
 
 
@@ -193,7 +193,7 @@ class _Training:
         self.finite += torch.isfinite(self.sums.values["loss"])
 
     def is_due(self, every: int) -> bool:
-        """Whether this step is the last, or one of `every` so many (0: never)."""
+        """Whether this is the last step or a multiple of `every` (0: the last only)."""
         return self.step == self.config.steps or (every > 0 and self.step % every == 0)
 
     def log(self) -> None:
@@ -280,7 +280,7 @@ def evaluate(
     Args:
         model: the module that `sums` makes use of.
         sums: `sums(*batch)` gives sums over the batch, and the number of their summands as "count".
-        batches: the arguments of `sums`, batch by batch.
+        batches: the arguments of `sums`, batch by batch; KeyError if there are none.
     """
     whole = Sums()
     with evaluating(model):
@@ -291,8 +291,9 @@ def evaluate(
 
 def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What two checkpoints hold differently, in short: a vocabulary may be long."""
-    changed = [name for name in {**saved, **now} if saved.get(name) != now.get(name)]
-    values = [[shorten(repr(each.get(name)), 80) for each in (saved, now)] for name in changed]
-    return "; ".join(
-        f"{name}: saved {a}, now {b}" for name, (a, b) in zip(changed, values, strict=True)
-    )
+    lines = []
+    for name in {**saved, **now}:
+        before, after = saved.get(name), now.get(name)
+        if before != after:
+            lines.append(f"{name}: saved {reprlib.repr(before)}, now {reprlib.repr(after)}")
+    return "; ".join(lines)

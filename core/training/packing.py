@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core import files
 from core.errors import InputError
 from core.training import checkpoint
 from core.training.arguments import Pack
@@ -74,16 +75,18 @@ def pack(
         compress: `halve` or `to_bytes`, for each part.
 
     Raises:
-        InputError: the run cannot be read, the file not written, or it is no .pt file or lies in a
-            run's directory.
+        InputError: the run cannot be read, the file not written, or it is no .pt file, is the one
+            that is read or lies in a run's directory.
     """
     _check(arguments.file)
+    files.require_apart(arguments.file, [arguments.run])
     with checkpoint.opened(arguments.run, app, config) as (trained, saved):
         config_values = to_dict(without_places(trained))
         kept = {name: saved[name] for name in KEPT}
     weights = {}
     for part in parts:
-        compressed = compress(checkpoint.part(saved["weights"], part))
+        # A model that was packed into bytes is unpacked first.
+        compressed = compress(from_bytes(checkpoint.part(saved["weights"], part)))
         weights |= {f"{part}.{name}": value for name, value in compressed.items()}
     checkpoint.save(
         arguments.file,

@@ -60,7 +60,8 @@ class Alphabet:
     def encode(self, text: str) -> Integer[np.ndarray, " length"]:
         """Return the numbers of a text, all of whose characters have one."""
         if self.characters is None:
-            return np.frombuffer(text.encode(), dtype=np.uint8)
+            # A command line has bytes that are not UTF-8 as surrogates.
+            return np.frombuffer(text.encode(errors="surrogateescape"), dtype=np.uint8)
         return np.searchsorted(code_points(self.characters), code_points(text)).astype(self.dtype)
 
     def decode(self, numbers: Iterable[int]) -> str:

@@ -13,7 +13,12 @@ import tyro
 from core.errors import InputError
 from core.training.arguments import RunPath, TrainArguments, Training
 from core.training.cli import Computing
-from core.training.config import require_at_least, require_positive, require_within
+from core.training.config import (
+    LOWEST_TEMPERATURE,
+    require_at_least,
+    require_positive,
+    require_within,
+)
 from sequences.charlm.config import EXPECTED, PRESETS, Config
 
 HIGHEST_ORDER = 10
@@ -40,6 +45,7 @@ class Sample(Computing):
         require_at_least(1, self, "length")
         if self.temperature:
             require_positive(self, "temperature")
+            require_at_least(LOWEST_TEMPERATURE, self, "temperature")
         require_positive(self, "top_p")
         require_within(0, 1, self, "top_p")
 
@@ -78,6 +84,7 @@ class Evaluate(Computing):
             require_positive(self, "dynamic")
         if self.temperature:
             require_positive(self, "temperature")
+            require_at_least(LOWEST_TEMPERATURE, self, "temperature")
 
 
 class TextTraining(Training[Config]):

@@ -37,7 +37,7 @@ class Config:
     tied: bool = False
     """Share the embedding's weights with the output matrix V (Press and Wolf 2017)."""
     dropout: float = 0.0
-    """Share of units dropped: of embeddings, between layers, and before the output."""
+    """Dropout probability: of embeddings, between layers, and before the output."""
     locked_dropout: bool = False
     """Drop the same units at all steps of a window (Gal and Ghahramani 2016)."""
     weight_dropout: float = 0.0

@@ -86,10 +86,13 @@ def open_text(
     """
     config, digest = trained.config, saved["extras"]["digest"]
     if file is None:
+        text = config.file or config.corpus
+        if text is None:
+            raise InputError("the model does not hold where its text lies: name one to measure on")
         corpus = read(config, trained.alphabet)
         if corpus.digest != digest:
             hint = "name a text to measure on"
-            raise InputError(f"{config.file} has changed since the training: {hint}")
+            raise InputError(f"{text} has changed since the training: {hint}")
         return corpus, split(corpus, config), corpus
     corpus = open_corpus(file, as_bytes=config.bytes, alphabet=trained.alphabet)
     if corpus.digest == digest:

@@ -60,11 +60,12 @@ class Evolution:
             (text,) = texts(self.trained, length=LENGTH, rows=1, seed=loop.seed)
         folder = self.run.directory / "samples"
         files.make_folder(folder)
+        files.remove_leftovers(folder)
         files.replace(folder / f"{step:06}.txt", text.encode())
         self._write_page()
 
     def _write_page(self) -> None:
-        files_written = sorted((self.run.directory / "samples").glob("*.txt"))
+        files_written = sorted((self.run.directory / "samples").glob("[0-9]*.txt"))
         samples = "\n".join(_sample(file) for file in files_written)
         config = self.trained.config
         unit = self.trained.alphabet.unit

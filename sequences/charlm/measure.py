@@ -38,18 +38,20 @@ def measure(trained: Trained, numbers: Numbers, start: int) -> dict[str, float]:
     warm_up = min(WARM_UP, start - 1)
     begins = start + np.arange(rows) * stretch
     model, device = trained.model, trained.device
-    total = torch.zeros((), dtype=torch.float64, device=device)
+    # In float64, which MPS lacks: its sums are made on the CPU.
+    sums_on = torch.device("cpu") if device.type == "mps" else device
+    total = torch.zeros((), dtype=torch.float64, device=sums_on)
     with evaluating(model):
         state = model.initial_state(rows)
         for time in range(-warm_up, stretch, WINDOW):
             offsets = np.arange(time, min(time + WINDOW, stretch))[:, None]
             places = offsets + begins
-            counted = torch.from_numpy((offsets >= 0) & (places < len(numbers))).to(device)
+            counted = torch.from_numpy((offsets >= 0) & (places < len(numbers))).to(sums_on)
             places = np.minimum(places, len(numbers) - 1)
             logits, state = model(_tensor(numbers[places - 1], device), state)
             y = _tensor(numbers[places], device)
             log_p = logits.float().log_softmax(-1).gather(-1, y[..., None]).squeeze(-1)
-            total -= log_p.double()[counted].sum()
+            total -= log_p.to(sums_on).double()[counted].sum()
     return in_units(total.item() / count)
 
 

@@ -1,11 +1,10 @@
 """Make one small file of a trained model, to keep or to ship: a byte a weight, for writing only.
 
-uv run sequences charlm pack runs/charlm/shakespeare shakespeare.pt    # 5.4 MB
+uv run sequences charlm pack runs/charlm/shakespeare shakespeare.pt    # 5.5 MB
 """
 
 from core.training import checkpoint, cli
 from core.training.arguments import Pack
-from core.training.config import from_dict
 from core.training.packing import pack, to_bytes
 from sequences.charlm.config import Config
 from sequences.charlm.trained import part_that_writes
@@ -13,9 +12,9 @@ from sequences.charlm.trained import part_that_writes
 
 def main(arguments: Pack) -> None:
     """Read the run's best checkpoint and write the file."""
-    saved = checkpoint.open_run(arguments.run, "charlm")
-    config = from_dict(Config, saved["config"], str(arguments.run))
-    pack("charlm", Config, (part_that_writes(config),), arguments, to_bytes)
+    with checkpoint.opened(arguments.run, "charlm", Config) as (config, _):
+        part = part_that_writes(config)
+    pack("charlm", Config, (part,), arguments, to_bytes)
 
 
 if __name__ == "__main__":

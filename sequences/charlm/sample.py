@@ -4,8 +4,6 @@ uv run sequences charlm sample --prompt "KING LEAR" --temperature 0.8    # the i
 uv run sequences charlm sample runs/charlm/hello                         # hellohellohello ...
 """
 
-import sys
-
 from core.training import cli, devices
 from sequences.charlm.arguments import Sample
 from sequences.charlm.trained import DEFAULT, open_model
@@ -26,11 +24,10 @@ def main(arguments: Sample) -> None:
         seed=arguments.seed,
     )
     decode = trained.alphabet.decoder()
-    sys.stdout.write(trained.alphabet.known(arguments.prompt))
+    cli.write(trained.alphabet.known(arguments.prompt))
     for last in written:
-        sys.stdout.write(decode(int(last)))
-        sys.stdout.flush()
-    sys.stdout.write("\n")
+        cli.write(decode(int(last)))
+    cli.write("\n")
 
 
 if __name__ == "__main__":

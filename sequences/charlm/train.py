@@ -6,6 +6,8 @@ uv run sequences charlm train FILE --preset shakespeare
 uv run sequences charlm train FILE --start RUN      # from the weights of a run, on more text
 """
 
+from dataclasses import replace
+
 from rich.console import Console
 
 from core.errors import InputError
@@ -75,11 +77,12 @@ def _text(config: Config, run: Run) -> Corpus:
     with checkpoint.telling_alterations(run.directory / "last.pt"):
         alphabet = Alphabet(last["extras"]["characters"])
         digest = last["extras"]["digest"]
+        name = last["extras"]["text"]
     corpus = read(config, alphabet)
     if corpus.digest != digest:
         hint = "put back the text that it was, or begin a new run"
         raise InputError(f"{config.file or config.corpus} has changed since the run began: {hint}")
-    return corpus
+    return replace(corpus, name=name)  # the file may have been renamed
 
 
 if __name__ == "__main__":
