@@ -64,7 +64,7 @@ def beam_search(
         length: tokens to write at most, `end` included.
         width: hypotheses kept.
         penalty: the exponent of the length.
-        forbidden: tokens never to write; the others do not become more probable by it.
+        forbidden: tokens never to write; their probability is not redistributed.
 
     Raises:
         ValueError: length or width is below 1.

@@ -149,7 +149,9 @@ class Cell(nn.Module):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw new initial values of U, W and the biases."""
-        for parameter in self.parameters(recurse=False):
+        for parameter in (self.U, self.W, self.b, self.b_W):
+            if parameter is None:
+                continue
             if self.initialisation == "uniform":
                 bound = 1 / math.sqrt(self.hidden_size)
                 parameter.uniform_(-bound, bound)

@@ -16,7 +16,12 @@ def dropout(
     On a CPU torch draws a random number for each. Here 16 random bits decide, from the same
     generator: the probability is rounded to a multiple of 2^-16, and the factor 1 / (1 - p) is that
     of the rounded one.
+
+    Raises:
+        ValueError: the probability is not within 0..1.
     """
+    if not 0 <= probability <= 1:
+        raise ValueError(f"the dropout probability must be within 0..1, not {probability}")
     if not training or probability == 0 or not x.is_cpu:
         return F.dropout(x, probability, training)
     dropped = round(probability * 2**BITS)

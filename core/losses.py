@@ -1,6 +1,7 @@
 """Error functions E(y, d) of output sequences y and desired values d, by name in `LOSSES`.
 
-Outputs are time-first; with `lengths` [batch] what lies beyond a sequence's end does not count.
+y and d are time-first. With `lengths` [batch], each within 0..time, what lies beyond a sequence's
+end does not count.
 """
 
 from collections.abc import Callable
@@ -24,10 +25,11 @@ def squared_error(
 
     The 1/2, absent from slide 20, is what makes dE/dy = y - d (slide 25).
     """
-    squares = (y - d).square()
+    difference = y - d
     if lengths is not None:
-        squares = torch.where(_within(lengths, y)[:, :, None], squares, 0)
-    return squares.sum() / (2 * y.shape[1])
+        # Before the square, so that NaN beyond an end has no gradient.
+        difference = torch.where(_within(lengths, y)[:, :, None], difference, 0)
+    return difference.square().sum() / (2 * y.shape[1])
 
 
 def cross_entropy(
@@ -64,7 +66,8 @@ def projected_cross_entropy(
 
     With many classes this is most of a training step. So the gradient dE/dy = softmax(y) - d is
     formed at once, a block of rows at a time while it lies in the cache, and all of y is never in
-    memory. In float32 at least; not twice differentiable.
+    memory. In float32 at least; not twice differentiable. Every row counts: `d` must hold no
+    `IGNORE`, and there must be a row.
     """
     with torch.autocast(h.device.type, enabled=False):
         wide = torch.promote_types(h.dtype, torch.float32)

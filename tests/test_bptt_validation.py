@@ -55,6 +55,8 @@ def test_states_and_inputs_of_another_shape_are_refused(cell):
             bptt.sequence(made, [3, 2, 1], torch.randn(6, 8), state)
     with pytest.raises(ValueError, match="the state is"):
         bptt.record(made, 3, 1, (two,) * parts)
+    with pytest.raises(ValueError, match="the state is"):
+        bptt.record(made, 1, 1, (two,) * parts)
     tape = bptt.record(made, 2, 3)
     for rows in (1, 500):
         with pytest.raises(ValueError, match=f"{rows} rows for step 0, which has 2"):

@@ -32,6 +32,11 @@ def saved(tmp_path: Path) -> Path:
     return path
 
 
+def test_full_memory_is_no_fault_of_the_file() -> None:
+    with pytest.raises(torch.OutOfMemoryError), checkpoint.telling_alterations("run.pt"):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
 def test_every_truncation_is_detected(saved: Path) -> None:
     content = saved.read_bytes()
     for length in [

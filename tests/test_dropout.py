@@ -40,3 +40,9 @@ def test_without_training_or_probability_nothing_is_dropped_and_with_probability
     assert torch.equal(dropout(x, 0.0), x)
     assert not dropout(x, 1.0).any()
     assert dropout(x.bfloat16(), 0.5).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("probability", [-0.1, 1.5, float("nan")])
+def test_a_probability_outside_0_to_1_is_refused(probability):
+    with pytest.raises(ValueError, match="dropout probability must be within"):
+        dropout(torch.ones(2, 3), probability)

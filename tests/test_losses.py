@@ -16,6 +16,11 @@ def test_squared_error_averages_sequences_and_leaves_padding_out():
     y[2:, 1] = float("nan")
     expected = ((y[:, 0] - d[:, 0]).square().sum() + (y[:2, 1] - d[:2, 1]).square().sum()) / 2 / 2
     torch.testing.assert_close(squared_error(y, d, torch.tensor([4, 2])), expected)
+    y.requires_grad_()
+    squared_error(y, d, torch.tensor([4, 2])).backward()
+    gradient = (y - d).detach() / 2
+    gradient[2:, 1] = 0
+    torch.testing.assert_close(y.grad, gradient)
 
 
 def test_cross_entropy_is_the_mean_over_the_steps_that_count():

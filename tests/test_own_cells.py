@@ -205,6 +205,15 @@ def test_what_a_step_returns_is_checked_where_the_loop_is_open_or_closed(returne
         bptt.record(Odd(INPUT, HIDDEN), BATCH, TIME).step(x[0])
 
 
+@pytest.mark.parametrize("initialisation", ["uniform", "orthogonal", "small"])
+def test_new_initial_values_are_those_of_the_weights_that_all_cells_have(initialisation):
+    cell = PeepholeLSTM(INPUT, HIDDEN, bias=True, initialisation=initialisation)
+    before = {name: value.clone() for name, value in cell.named_parameters()}
+    cell.reset_parameters()
+    assert torch.equal(cell.p, before["p"])
+    assert not torch.equal(cell.W, before["W"])
+
+
 @pytest.mark.parametrize("kind", [LayerNormLSTM, PeepholeLSTM])
 def test_weights_that_torch_nn_lacks_are_not_dropped(kind):
     with pytest.raises(ValueError, match=r"no cell of torch.nn has the weight cells.0.0.(p|norm)"):

@@ -13,6 +13,7 @@ import pytest
 
 from core.errors import InputError
 from core.training.config import read_config
+from core.training.progress import Lines
 from core.training.run import Run
 
 
@@ -150,3 +151,8 @@ def test_an_altered_configuration_is_one_line(tmp_path: Path, text: str, line: s
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(InputError, match=re.escape(line)):
         read_config(tmp_path, "toy", Config)
+
+
+def test_a_job_of_any_length_has_a_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    Lines(0, 2**53).show(1, {"loss": 0.5})
+    assert re.search(r"step 1/9007199254740992  loss 0.5 .* left$", capsys.readouterr().out)

@@ -7,10 +7,11 @@ import torch
 
 from core.cell import map_state
 from core.errors import InputError
+from core.training import distributed
 from core.training.config import LoopConfig
 from datasets.text import counting
 from datasets.text.subwords import Subwords
-from sequences.translate import data, matrix
+from sequences.translate import data, matrix, train
 from sequences.translate.config import Config
 from sequences.translate.data import (
     TrainingBatches,
@@ -119,6 +120,29 @@ def test_batches_are_functions_of_the_step_and_share_rows():
         ).target.shape[1]
         == 60
     )
+
+
+def test_the_losses_of_two_processes_have_the_mean_of_one(monkeypatch):
+    """Though the targets of one process are longer than those of the other."""
+    config = replace(SMALL, word_dropout=0.0)
+    learner = train.Learner(Trained(config, translator(word_dropout=0.0), SUBWORDS))
+    source, target = encode([*PAIRS[:2], *[counting.Pair("one", "jeden")] * 2], SUBWORDS)
+    loss, _ = learner(*collate(source, target, CPU))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    counts = torch.tensor(float(sum(map(len, target))))
+    monkeypatch.setattr(distributed, "total", lambda _: counts)
+    halves = []
+    for rows in (slice(0, 2), slice(2, 4)):
+        half, _ = learner(*collate(source[rows], target[rows], CPU))
+        halves.append(half)
+    torch.testing.assert_close(torch.stack(halves).mean(), loss)
+
+
+def test_processes_cannot_share_fewer_pairs_than_a_batch(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    encoded = encode(PAIRS[:7], SUBWORDS)
+    with pytest.raises(InputError, match="7 pairs cannot be shared by processes: lower --batch"):
+        TrainingBatches(encoded, SMALL, CPU)
 
 
 def test_long_pairs_are_left_out():

@@ -24,14 +24,14 @@ LSTM (slides 28-34).  c_t = f * c_{t-1} + i * g,  h_t = o * sigma_h(c_t),  gates
 On the direct path from c_t to c_{t-1} the gradient is multiplied by f alone, not by W: that is how
 it can survive many steps. The weights' gradients are as above.
 
-GRU.  q = W_n h_{t-1} + b_W,  n = sigma_c(U_n x_t + r * q),  h_t = (1 - u) * n + u * h_{t-1}
+GRU.  q = W_n h_{t-1} + b_W,  n = sigma_c(U_n x_t + b_n + r * q),  h_t = (1 - u) * n + u * h_{t-1}
 
     dn = dh_t * (1 - u),  du = dh_t * (h_{t-1} - n)
     dz_n = dn * sigma_c',  dz_u = du * sigma_g',  dz_r = dz_n * q * sigma_g',  dq = dz_n * r
     dh_{t-1} = [direct] + dh_t * u + (dz_r dz_u dq) W
 
-Here u is the update gate, which torch.nn calls z. The input product sees (dz_r dz_u dz_n), which
-gives dU; the recurrent product sees (dz_r dz_u dq), which gives dW.
+Here u is the update gate, z in core.cells and torch.nn. The input product sees (dz_r dz_u dz_n),
+which gives dU; the recurrent product sees (dz_r dz_u dq), which gives dW.
 
 Each sigma' is a function of sigma's value (`core.activations`). So values suffice: the forward pass
 writes them to a `Tape` (`core.engines.tape`) and the backward pass reads them. The steps themselves
@@ -78,7 +78,7 @@ def record(cell: Cell, batch: int, steps: int, state: State | None = None) -> Ta
     Raises:
         ValueError: if the state is not that of the cell, [batch, hidden].
     """
-    _check_state(cell, batch, state)
+    _check_state(cell, batch, state, exact=True)
     if state is None:
         state = cell.initial_state(batch)
     fast = fast_cell(cell)
@@ -183,10 +183,8 @@ def _by_reference(
 
 def _check(cell: Cell, batch_sizes: Sequence[int], x: Rows) -> None:
     if not batch_sizes or batch_sizes[-1] < 1 or any(a < b for a, b in pairwise(batch_sizes)):
-        raise ValueError(
-            f"batch sizes {list(batch_sizes)} must be at least 1, and none larger than the one "
-            "before"
-        )
+        rule = "must be at least 1, and none larger than the one before"
+        raise ValueError(f"batch sizes {list(batch_sizes)} {rule}")
     if not holds(x, sum(batch_sizes), cell.input_size):
         raise ValueError(
             f"x is {x.dtype} {list(x.shape)}: not {sum(batch_sizes)} rows, as all steps have, "
@@ -195,19 +193,18 @@ def _check(cell: Cell, batch_sizes: Sequence[int], x: Rows) -> None:
     check_integers(x, cell.input_size)
 
 
-def _check_state(cell: Cell, batch: int, state: State | None) -> None:
-    """ValueError for a state of another cell or dtype, or of fewer rows than the batch."""
+def _check_state(cell: Cell, batch: int, state: State | None, exact: bool = False) -> None:
+    """ValueError for a state of another cell or dtype, or of fewer (exact: other) rows."""
     if state is None:
         return
     shapes = [list(part.shape) for part in state]
     fits = isinstance(state, tuple) and len(shapes) == len(cell.state_parts)
     for shape in shapes:
         fits = fits and len(shape) == 2 and shape[0] >= batch and shape[1] == cell.hidden_size
+        fits = fits and (shape[0] == batch or not exact)
     if not fits or len({shape[0] for shape in shapes}) > 1:
-        parts = ", ".join(cell.state_parts)
-        raise ValueError(
-            f"the state is {shapes}, not a tuple ({parts},) of [{batch}, {cell.hidden_size}]"
-        )
+        expected = f"({', '.join(cell.state_parts)},) of [{batch}, {cell.hidden_size}]"
+        raise ValueError(f"the state is {shapes}, not a tuple {expected}")
     require_dtype(cell, state)
 
 

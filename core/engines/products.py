@@ -111,7 +111,7 @@ def gradients(
 
 
 def _input_gradient(dz: Tensor, x: Tensor, U: Tensor) -> Float[Tensor, "gates_hidden input"]:
-    """dU = sum_t dz_t^T x_t; a one-hot x_t adds dz_t to a column, in a fixed order."""
+    """dU = sum_t dz_t^T x_t^T; a one-hot x_t adds dz_t to a column, in a fixed order."""
     if x.is_floating_point():
         return dz.t() @ x
     # Rows that lie apart are taken with what lies between them: it would copy them otherwise.
@@ -123,7 +123,7 @@ def _input_gradient(dz: Tensor, x: Tensor, U: Tensor) -> Float[Tensor, "gates_hi
 def _recurrent_gradient(
     dz: Tensor, dq: Tensor | None, start: Tensor, h: Tensor, batch_sizes: Sequence[int]
 ) -> Float[Tensor, "gates_hidden hidden"]:
-    """dW = sum_t dz_t^T h_{t-1}, of the GRU with dq in place of dn; in one or two products."""
+    """dW = sum_t dz_t^T h_{t-1}^T, of the GRU with dq in place of dn; in one or two products."""
     if dq is not None:
         gates = dz[:, : -dq.shape[1]]
         return torch.cat([_recurrent_gradient(d, None, start, h, batch_sizes) for d in (gates, dq)])

@@ -149,6 +149,8 @@ def telling_alterations(path: Path | str) -> Iterator[None]:
     """Turn the errors that an altered file causes into one line."""
     try:
         yield
+    except torch.OutOfMemoryError:  # a RuntimeError, but none of the file
+        raise
     except ALTERED as error:
         reason = str(error).partition("\n")[0][:200]
         raise InputError(f"{path} was altered: {type(error).__name__}: {reason}") from error

@@ -3,6 +3,8 @@ writes.
 
     torchrun --nproc-per-node 2 -m glimpse.train    # gives what one process gives
 
+Only what a step draws at random, as the units of dropout, is other than in one process.
+
 A program that `torchrun` did not start is a world of one, in which nothing here costs anything.
 """
 
@@ -54,13 +56,26 @@ def replicate(model: nn.Module) -> nn.Module:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return DistributedDataParallel(model, broadcast_buffers=False)  # buffers are constants
+    # Buffers that change, as a carried state, change alike in every process: none is sent.
+    return DistributedDataParallel(model, broadcast_buffers=False)
 
 
 def finish() -> None:
     """Leave the other processes."""
     if world() > 1:
         dist.destroy_process_group()
+
+
+def weight_of_mean(count: int, device: torch.device) -> Tensor | float:
+    """The factor of a mean over `count` numbers of this process.
+
+    Multiplied by it, the mean of the processes' means is the mean over the numbers of all. 1 in a
+    single process.
+    """
+    if world() == 1:
+        return 1.0
+    counts = total(torch.tensor(float(count), device=device))
+    return count * world() / counts
 
 
 def total(value: Tensor) -> Tensor:

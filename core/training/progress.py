@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Protocol
 
+MOST_SECONDS = 1e12  # that are shown as left: a timedelta holds little more
+
 
 class Display(Protocol):
     """Shows how far a job is."""
@@ -46,7 +48,8 @@ class Lines:
     def show(self, step: int, values: Mapping[str, float]) -> None:
         """Print a line."""
         rate = (step - self.first) / (time.monotonic() - self.start)
-        left = timedelta(seconds=round((self.steps - step) / rate))
+        seconds = min((self.steps - step) / rate, MOST_SECONDS)
+        left = timedelta(seconds=round(seconds))
         print(
             f"step {step}/{self.steps}  {words(values)}  {rate:.1f} steps/s  {left} left",
             flush=True,

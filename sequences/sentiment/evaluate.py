@@ -23,7 +23,7 @@ from sequences.sentiment.trained import Trained, open_model
 
 
 def load(config: Config) -> TextSplits:
-    """Return the data of a configuration; raises `InputError` as `labelled_text.load`."""
+    """Return the data of a configuration; raises `InputError` as `datasets.text.labelled.load`."""
     return labelled.load(config.data, config.validation_share, config.test_share)
 
 

@@ -22,7 +22,8 @@ class Lines(Computing):
     beam: int | None = None
     """Beam width; by default as in the configuration of the run."""
     n_best: int = 1
-    """Translations of each line; if several, each after the line's number and log p, and tabs."""
+    """Translations of each line; if several, each after the line's number and log p, and tabs. A
+    narrower beam is widened to as many."""
     attention: Path | None = None
     """PNG of the attention weights of the first line; later ones get NAME-2.png, NAME-3.png, ..."""
     overwrite: bool = False

@@ -47,7 +47,7 @@ class Config:
     layers: int = 1
     """Layers of encoder and decoder."""
     dropout: float = 0.3
-    """Share of units dropped: of embeddings, of both outputs, and before the softmax."""
+    """Dropout probability: of embeddings, between layers, of both outputs, before the softmax."""
     word_dropout: float = 0.1
     """Share of input subwords, on either side, that are replaced by <unk> in training."""
     smoothing: float = 0.1

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from core import rng
 from core.errors import InputError, counted
-from core.training import batches
+from core.training import batches, distributed
 from datasets.text import counting, parallel
 from datasets.text.parallel import Pair
 from datasets.text.subwords import Subwords
@@ -120,11 +120,21 @@ class TrainingBatches:
     An epoch is a permutation of all pairs, cut into pools. A pool is sorted by length and cut into
     batches, and these are shuffled. Pairs that do not fill a batch are left out, others in every
     epoch.
+
+    Raises:
+        InputError: several processes train, and there are fewer pairs than a batch has.
     """
 
     pairs: Encoded
     config: Config
     device: torch.device
+
+    def __post_init__(self):
+        count = len(self.pairs.source)
+        batch = self.config.loop.batch
+        if distributed.world() > 1 and count < batch:
+            hint = f"lower --batch, which is {batch}"
+            raise InputError(f"{counted(count, 'pair')} cannot be shared by processes: {hint}")
 
     def __call__(self, step: int, rows: slice) -> Batch:
         """Return the pairs `rows` of the batch of step `step`."""

@@ -1,19 +1,19 @@
 """The translator: a sentence in, another of another length out (slides 17-18).
 
 The encoder reads the source x_1..x_S in both directions, the decoder writes y_1..y_T. E is the
-target's table of embeddings:
+target's table of embeddings, e their size, d the units of the decoder:
 
     m_i = [forward h_i, backward h_i]                 Bahdanau et al. (2015, section 3.2)
     h_0 = tanh(B_h m),  c_0 = B_c m                   m: the last states of both directions
-    h_t, c_t = cell(E y_{t-1}, (h_{t-1}, c_{t-1}))
+    h_t, c_t = cell(sqrt(e) E y_{t-1}, (h_{t-1}, c_{t-1}))
     a_ti = h_t^T K m_i / sqrt(d)                      "general" (Luong et al. 2015, eqs. 7-8)
     alpha_t = softmax(a_t),  z_t = sum_i alpha_ti m_i
     o_t = tanh(W [h_t, z_t])                          (eq. 5); without attention tanh(W h_t)
     p(y_t) = softmax(E o_t + b)                       tied to the input (Press and Wolf 2017)
 
 Attention comes after the recurrence and feeds nothing back, so in training the decoder reads the
-whole target in one call of `Recurrent`. With `input_feeding` it reads [E y_{t-1}, o_{t-1}]
-(section 3.3), step by step.
+whole target in one call of `Recurrent`. With `input_feeding` it reads
+[sqrt(e) E y_{t-1}, o_{t-1}] (section 3.3), step by step.
 
 Sequences are time-first. In beam search each source has several rows, side by side:
 `rows = sources * width`.

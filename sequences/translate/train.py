@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from core.errors import counted
 from core.losses import projected_cross_entropy
-from core.training import batches, cli, devices
+from core.training import batches, cli, devices, distributed
 from core.training.arguments import TrainArguments
 from core.training.loop import evaluate, fit
 from datasets.text.subwords import Subwords
@@ -51,23 +51,25 @@ class Learner(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Learn from a batch; return the loss and what to log."""
         source = self._drop_words(source)
-        o, wanted = self._read(source, lengths, self._drop_words(target[:-1]), target[1:])
+        o, targets = self._read(source, lengths, self._drop_words(target[:-1]), target[1:])
         weight, bias = self.network.target.weight, self.network.bias
-        return projected_cross_entropy(o, weight, bias, wanted, self.config.smoothing), {}
+        loss = projected_cross_entropy(o, weight, bias, targets, self.config.smoothing)
+        # A mean over subwords, of which each process has another number.
+        return loss * distributed.weight_of_mean(len(targets), loss.device), {}
 
     def sums(self, source: Tensor, lengths: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return sums over the subwords of a batch, for `core.training.loop.evaluate`."""
-        o, wanted = self._read(source, lengths, target[:-1], target[1:])
-        log_p = self.network.score(o).log_softmax(-1).gather(-1, wanted[:, None])
-        return {"nats": -log_p.sum(), "count": wanted.new_tensor(len(wanted))}
+        o, targets = self._read(source, lengths, target[:-1], target[1:])
+        log_p = self.network.score(o).log_softmax(-1).gather(-1, targets[:, None])
+        return {"nats": -log_p.sum(), "count": targets.new_tensor(len(targets))}
 
     def _read(
-        self, source: Tensor, lengths: Tensor, read: Tensor, wanted: Tensor
+        self, source: Tensor, lengths: Tensor, inputs: Tensor, targets: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the decoder's output before each subword of the target, and that subword."""
-        o, _ = self.network(source, lengths, read)
-        inside = wanted != Subwords.pad
-        return o.transpose(0, 1)[inside], wanted[inside]
+        o, _ = self.network(source, lengths, inputs)
+        inside = targets != Subwords.pad
+        return o.transpose(0, 1)[inside], targets[inside]
 
     def _drop_words(self, tokens: Int[Tensor, "time pairs"]) -> Int[Tensor, "time pairs"]:
         """Replace some subwords by <unk>, as those will be that training never saw."""

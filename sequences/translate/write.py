@@ -16,8 +16,10 @@ from sequences.translate.trained import Trained
 
 BATCH = 64  # sentences translated together
 MOST = 400  # subwords of a sentence that are read; the rest is cut
-TIMES_AS_LONG = 2  # a translation has at most so many times as many subwords as its source,
-AND_MORE = 10  # and so many more
+# A translation has at most so many times as many subwords as the longest source of its batch, and
+# so many more: where one does not end by itself, it depends on the batch.
+TIMES_AS_LONG = 2
+AND_MORE = 10
 
 
 class Translation(NamedTuple):
