@@ -1,5 +1,6 @@
 """Bout statistics, agreement of scorers, and what to label next."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -8,8 +9,11 @@ import torch
 from labeller import call, rows, save_run, write
 from sklearn.metrics import cohen_kappa_score
 
+from core.training import cli
 from datasets.videos import labelled
 from video.bouts import cohens_kappa
+from video.labels.annotation_tools import boris_csv
+from video.labels.formats import Span
 from video.next import Stretch, doubt, first_minutes, rank, worth
 
 HEAD = "clip,start_s,end_s,label"
@@ -61,6 +65,25 @@ def test_bouts_are_counted_and_measured(films: Path):
     assert call("ours.csv", "--csv", "ours.csv", "--overwrite", command="video bouts") == 2
 
 
+def test_events_that_were_written_are_counted_film_by_film(films: Path, capsys):
+    for folder in ("day1", "day2"):
+        Path(folder).mkdir()
+    seconds = [n / 10 for n in range(40)]
+    for source, bouts in (("day1/a.mp4", [Span(0.5, 1.5, "walk")]), ("day2/a.mp4", [])):
+        shutil.copy("a.mp4", source)
+        events = boris_csv(bouts, seconds, Path(source), source)
+        Path(f"{source[:4]}.boris.csv").write_text(events)
+    Path("ours.csv").unlink()
+    Path("theirs.csv").unlink()
+    assert call(".", "--csv", "out/bouts.csv", command="video bouts") == 0
+    found = [(row["film"], row["behaviour"], row["bouts"]) for row in rows("out/bouts.csv")]
+    assert found == [("day1/a.mp4", "walk", "1"), ("day2/a.mp4", "walk", "0")]
+    assert not capsys.readouterr().err
+    assert call(".", "--films", "day1", command="video bouts") == 0
+    first, second = Path("day1/a.mp4").absolute(), Path("day2/a.mp4").absolute()
+    assert f"{first} and {second} are taken for one film, a.mp4" in capsys.readouterr().err
+
+
 def test_frames_that_nobody_scored_are_in_no_bout(films: Path):
     names = ["unlabelled"] * 20 + ["walk"] * 10 + ["sit"] * 10
     lines = [f"a.mp4,{n},{name}" for n, name in enumerate(names)]
@@ -75,6 +98,27 @@ def test_frames_that_nobody_scored_are_in_no_bout(films: Path):
     assert call("ours.csv", *flags, command="video bouts") == 0
     sit = next(row for row in rows("bouts.csv") if row["film"] == "b" and row["bouts"] == "1")
     assert (sit["behaviour"], sit["total_s"], sit["share"]) == ("sit", "1.000", "1.0000")
+
+
+def test_every_film_has_a_row_for_each_behaviour_of_any_film(films: Path):
+    for name, lines in (("a", ["a.mp4,0.5,1.5,walk"]), ("b", ["b.mp4,1,2.5,sit"])):
+        Path(f"{name}.csv").write_text("\n".join([HEAD, *lines]))
+    assert call("a.csv", "b.csv", "--csv", "bouts.csv", command="video bouts") == 0
+    found = [(row["film"], row["behaviour"], row["share"]) for row in rows("bouts.csv")]
+    expected = [("a", "walk", "0.2500"), ("a", "sit", "0.0000")]
+    assert found == [*expected, ("b", "walk", "0.0000"), ("b", "sit", "0.3750")]
+
+
+def test_what_was_scored_is_judged_by_each_behaviour(films: Path, capsys):
+    lines = [f"a.mp4,{n},,{int(n < 10)},{int(n < 5) if n < 20 else ''}" for n in range(40)]
+    Path("columns.csv").write_text("\n".join(["clip,frame,dig,walk,sit", *lines]))
+    assert call("columns.csv", "--csv", "bouts.csv", command="video bouts") == 0
+    found = {row["behaviour"]: (row["total_s"], row["share"]) for row in rows("bouts.csv")}
+    assert found == {"dig": ("0.000", ""), "walk": ("1.000", "0.2500"), "sit": ("0.500", "0.2500")}
+    assert call("columns.csv", "--against", "columns.csv", command="video bouts") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    agreement = {line[1]: line[3] for line in lines if line and line[0] == "│"}
+    assert agreement == {"dig": "-", "walk": "1.000", "sit": "1.000"}
 
 
 def test_films_of_one_name_are_told_apart_by_their_folders(films: Path, capsys):
@@ -153,6 +197,29 @@ def test_next_refuses_films_of_one_name(films: Path, capsys):
     told = "video next: a.mp4 and day2/a.mp4 have one name: rank them apart, or rename one\n"
     assert capsys.readouterr().err == told
     assert not Path("next").exists()
+
+
+def test_films_whose_names_are_no_text(films: Path):
+    film = Path(os.fsdecode(b"\xff.mp4"))
+    shutil.copy("a.mp4", film)
+    film.with_suffix(".srt").write_text("1\n00:00:00.500 --> 00:00:01.500\nwalk\n")
+    flags = ["--csv", "tables/bouts.csv", "--transitions", "tables/next.csv"]
+    assert cli.script("video bouts", [str(film.with_suffix(".srt")), *flags]) == 0
+    assert [row["film"] for row in rows("tables/bouts.csv")] == ["?"]
+    run = save_run(Path("run"), rate=10.0)
+    assert cli.script("video next", [str(run), str(film), "--stretch", "2"]) == 0
+    assert {row["film"] for row in rows("next/next.csv")} == {"?.mp4"}
+
+
+def test_folders_to_write_to_are_made_before_the_work(films: Path, capsys, monkeypatch):
+    run = save_run(Path("run"), rate=10.0)
+    Path("file").write_text("")
+    for module in ("bouts", "next"):
+        monkeypatch.setattr(f"video.{module}.open_source", None)  # no film is opened
+    assert call("ours.csv", "--csv", "file/bouts.csv", command="video bouts") == 2
+    assert "cannot make the folder file: file is a file" in capsys.readouterr().err
+    assert call(run, "a.mp4", "--out", "file", command="video next") == 2
+    assert "--out takes a folder: file is a file" in capsys.readouterr().err
 
 
 def test_next_writes_tables_that_open_again(tmp_path: Path, monkeypatch, capsys):

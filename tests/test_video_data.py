@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from fading import LENGTHS, batches_of, write, write_clips
+from videos import put
 
 from core.errors import InputError
 from datasets.videos import labelled, sprites
@@ -19,7 +20,7 @@ from datasets.videos.clips import Clip, OneLabel
 from video import reading
 from video.config import Config
 from video.data import PADDING, TrainingBatches
-from video.reading import LoadedClip, read
+from video.reading import LoadedClip, read, training_rate
 from video.streams.preparation import Preparation
 from video.streams.reader import open_source
 from vision.encoder import TINY, Encoder, make_encoder
@@ -244,3 +245,11 @@ def test_drawn_clips_are_shown_at_the_side_asked_for():
     assert torch.equal(small.labels, made.labels[::2])
     (kept,) = read(replace(config, encoder="lite0", cache="/none/at/all"), tiny(), [clip])
     assert kept.frames.shape == (len(made.labels), 2 * 96)
+
+
+def test_the_rate_of_training_is_one_that_a_film_has(tmp_path):
+    rates = (10.0, 12.0, 25.0, 30.0)
+    films = [put(tmp_path / f"{rate:g}.mp4", 6, rate) for rate in rates]
+    clips = [Clip(film.name, film, OneLabel(0), film.name) for film in films]
+    assert training_rate(Config(stride=2), clips) == 6.0
+    assert training_rate(Config(), clips[1:]) == 25.0

@@ -144,3 +144,10 @@ def test_one_instant_and_a_whole_day_can_be_drawn():
 def test_nothing_to_draw_is_an_error():
     with pytest.raises(ValueError, match="needs a segment"):
         timeline({"prediction": []}, CLASSES)
+
+
+def test_limits_are_drawn_without_any_segment():
+    pixels = opened(timeline({"walk": [], "sit": []}, CLASSES, limits=(0.0, 2.0)))
+    for top in (drawing.MARGIN, drawing.MARGIN + drawing.BAR + drawing.GAP):
+        bar = pixels[top : top + drawing.BAR, drawing.LEFT : drawing.WIDTH - drawing.MARGIN]
+        assert (bar == (236, 236, 241)).all(), "nothing but the colour of EMPTY"

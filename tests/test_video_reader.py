@@ -114,6 +114,11 @@ def test_pixels_are_rgb_and_resized_without_cropping(tmp_path):
     assert np.abs(frame.pixels[:, :24].astype(int) - picture[:, :24]).max() < 12
 
 
+def test_a_rate_that_is_given_is_not_that_of_a_film_which_states_one(tmp_path):
+    path = write(tmp_path / "a.avi", code="MJPG")
+    assert open_source(path, rate=5).rate == open_source(path).rate == pytest.approx(12.5)
+
+
 def test_what_has_no_times_says_so(tmp_path):
     """Bare H.264: the packets of a file, without the container that has their times."""
     path = unpack(tmp_path / "a.mp4", H264)

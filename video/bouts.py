@@ -1,13 +1,14 @@
 """Bout statistics of labelled films, an ethogram, and the agreement of two scorers.
 
-    uv run video bouts labels/*.boris.csv                         # a table
+    uv run video bouts labels --films films                       # a table
     uv run video bouts DATA --csv bouts.csv --ethogram bouts.png
     uv run video bouts ours.csv --against theirs.csv              # Cohen's kappa and F1
 
 Labels are in any of the forms that `video train --data` takes. The films are read for the times of
-their frames, nothing else. A behaviour's latency is the time until its first bout, its share that
-of the time that was scored; transitions are counted from each bout to the next of the film, the
-background left out. Films of one name are told apart by their folders.
+their frames, nothing else. Every film has a row for each behaviour that any of them has. A
+behaviour's latency is the time until its first bout, its share that of the time in which it was
+scored; transitions are counted from each bout to the next of the film, the background left out.
+Films of one name are told apart by their folders.
 """
 
 import os
@@ -22,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.errors import InputError
-from core.files import replace, require_apart, require_free
+from core.files import make_folder, replace, require_apart, require_free
 from core.training import cli
 from core.training.config import require_positive
 from datasets.text_files import warn
@@ -47,13 +48,15 @@ def main(arguments: Bouts) -> None:
     outputs = [path for path in (arguments.csv, arguments.transitions, arguments.ethogram) if path]
     for path in outputs:
         require_apart(path, arguments.labels)
+        make_folder(path.parent)
         require_free(path, arguments.overwrite)
     films = _films(arguments.labels, arguments)
-    rows = [row for film in films for row in film.rows()]
+    behaviours = list(dict.fromkeys(name for film in films for name in film.behaviours))
+    rows = [row for film in films for row in film.rows(behaviours)]
     if arguments.csv:
-        replace(arguments.csv, csv_text(COLUMNS, rows).encode())
+        replace(arguments.csv, csv_text(COLUMNS, rows).encode(errors="replace"))
     if arguments.transitions:
-        replace(arguments.transitions, _transitions(films).encode())
+        replace(arguments.transitions, _transitions(films).encode(errors="replace"))
     if arguments.ethogram:
         replace(arguments.ethogram, _ethogram(films))
     if arguments.against:
@@ -79,7 +82,6 @@ class _Film:
         self.seconds = source.times.tolist()
         self.classes = splits.classes
         self.labels = clip.labels(self.seconds)
-        self.scored = self.labels if self.labels.ndim == 1 else self.labels[:, 0]
         self.behaviours = [name for name in splits.classes if name != background]
         self.spans = self._bouts(background)
 
@@ -92,23 +94,29 @@ class _Film:
         return [span for span in found if span.label not in (background, NOBODY)]
 
     def columns(self, behaviours: Sequence[str]) -> torch.Tensor:
-        """Return 0 and 1 for each behaviour in each frame, -1 where nobody scored."""
-        columns = torch.zeros(len(self.seconds), len(behaviours), dtype=torch.int64)
-        for n, name in enumerate(behaviours):
-            if name in self.classes:
-                number = self.classes.index(name)
-                if self.labels.ndim == 1:
-                    columns[:, n] = self.labels == number
-                else:
-                    columns[:, n] = self.labels[:, number]
-        columns[self.scored < 0] = -1
-        return columns
+        """Return 0 and 1 for each behaviour in each frame, -1 where nobody scored it."""
+        return torch.stack([self._column(name) for name in behaviours], 1)
 
-    def rows(self) -> list[tuple[object, ...]]:
+    def _column(self, behaviour: str) -> torch.Tensor:
+        """Return the column of one behaviour; one that the labels lack does not occur."""
+        if self.labels.ndim == 2 and behaviour in self.classes:
+            return self.labels[:, self.classes.index(behaviour)]
+        column = torch.zeros(len(self.seconds), dtype=torch.int64)
+        if self.labels.ndim == 2:
+            unscored = (self.labels < 0).all(1)
+        else:
+            unscored = self.labels < 0
+        if behaviour in self.classes:
+            column[self.labels == self.classes.index(behaviour)] = 1
+        column[unscored] = UNLABELLED
+        return column
+
+    def rows(self, behaviours: Sequence[str]) -> list[tuple[object, ...]]:
         """Return for each behaviour the values of `COLUMNS`."""
-        scored = self._scored_seconds()
+        lasting = np.diff([*self.seconds, end(self.seconds)])
         rows = []
-        for name in self.behaviours:
+        for name in behaviours:
+            scored = float(lasting[(self._column(name) >= 0).numpy()].sum())
             bouts = [span for span in self.spans if span.label == name]
             total = sum(span.end - span.start for span in bouts)
             mean = ""
@@ -119,11 +127,6 @@ class _Film:
             share = f"{total / scored:.4f}" if scored else ""
             rows.append((self.name, name, len(bouts), f"{total:.3f}", mean, latency, share))
         return rows
-
-    def _scored_seconds(self) -> float:
-        """Return for how long the film was scored."""
-        lasting = np.diff([*self.seconds, end(self.seconds)])
-        return float(lasting[(self.scored >= 0).numpy()].sum())
 
 
 def _films(sources: Sequence[Path], arguments: Bouts) -> list[_Film]:
@@ -195,6 +198,9 @@ def _agreement(films: Sequence[_Film], theirs: Sequence[_Film], against: Path) -
         one = torch.cat([each[:, n] for each in ours])
         two = torch.cat([each[:, n] for each in second])
         scored = (one >= 0) & (two >= 0)
+        if not scored.any():
+            rows.append((name, "-", "-", "-"))
+            continue
         pairs = [
             (lanes(a[:, n : n + 1], b[:, n : n + 1]), lanes(b[:, n : n + 1], a[:, n : n + 1]))
             for a, b in zip(ours, second, strict=True)

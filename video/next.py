@@ -54,6 +54,7 @@ def main(arguments: Next) -> None:
     """Rank the stretches of all films, print them, and write tables of the first ones."""
     require_positive(arguments, "minutes", "stretch", "fps")
     outputs = _outputs(arguments)
+    files.make_folder(arguments.out, "--out")
     for path in outputs.values():
         files.require_apart(path, arguments.films)
         files.require_free(path, arguments.overwrite)
@@ -239,17 +240,16 @@ def _write(chosen: Sequence[Stretch], outputs: dict[str, Path], films: dict[str,
         for stretch in chosen
     ]
     table = csv_text(("film", "start_seconds", "end_seconds", "doubt"), rows)
-    files.make_folder(outputs["table"].parent, "--out")
-    files.replace(outputs["table"], table.encode())
+    files.replace(outputs["table"], table.encode(errors="replace"))
     by_film: dict[str, list[Span]] = {}
     for stretch in sorted(chosen, key=lambda each: each.start):
         span = Span(stretch.start, stretch.end, TO_SCORE)
         by_film.setdefault(stretch.film, []).append(span)
     text = annotation_tools.boris_table(by_film)
-    files.replace(outputs["boris"], text.encode())
+    files.replace(outputs["boris"], text.encode(errors="replace"))
     for film, path in list(outputs.items())[2:]:
         document = annotation_tools.eaf(by_film.get(film, []), (TO_SCORE,), films[film])
-        files.replace(path, document.encode())
+        files.replace(path, document.encode(errors="replace"))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
+from statistics import median_low
 from zipfile import BadZipFile
 
 import numpy as np
@@ -62,9 +62,9 @@ class _Shown:
 
 
 def training_rate(config: Config, clips: Iterable[Clip]) -> float:
-    """Return the frames a second that most clips have, over the stride."""
+    """Return the median of the clips' frames a second, one that a clip has, over the stride."""
     rates = [stated_rate(config, clip) for clip in clips]
-    return median(rates) / config.stride
+    return median_low(rates) / config.stride
 
 
 def stated_rate(config: Config, clip: Clip) -> float:

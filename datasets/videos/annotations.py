@@ -2,6 +2,9 @@
 
 NAME.eaf           the tiers of ELAN; the label is an annotation's text, or else its tier's name
 NAME.srt, .vtt     a cue a bout; several labels of one cue stand on lines of their own
+
+Tiers of ELAN that divide or refer to the annotations of another tier have no times of their own:
+they are left out, which a warning tells. Linked sound (audio/x-wav) is not taken for the video.
 """
 
 import html
@@ -11,13 +14,14 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from core.errors import InputError
-from datasets.text_files import Line, read_text
+from datasets.text_files import Line, read_text, warn
 from datasets.videos.bouts import Bout, Film
 from datasets.videos.files import find_video
 
 SUFFIXES = (".eaf", ".srt", ".vtt")
 _CUE = re.compile(r"(\S+)\s+-->\s+(\S+)")
-_STYLE = re.compile(r"</?(?:[ibucv]|font|ruby|rt|lang)\b[^>]*>|\{\\[^}]*\}")
+_STYLE = re.compile(r"</?(?:[ibucv]|font|ruby|rt|lang)(?=[\s.>])[^>]*>|\{\\[^}]*\}")
+_WITHOUT_TIMES = ("Time_Subdivision", "Symbolic_Subdivision", "Symbolic_Association")
 
 
 def read(file: Path, root: Path) -> Film:
@@ -49,7 +53,7 @@ def _document(file: Path) -> ElementTree.Element:
 def _video(document: ElementTree.Element, root: Path, file: Path) -> Path:
     """Return the video that has the document's name, or the name that the document states."""
     names = [file.stem]
-    for media in document.iter("MEDIA_DESCRIPTOR"):
+    for media in _media(document):
         names += _media_names(media)
     for name in names:
         try:
@@ -59,6 +63,12 @@ def _video(document: ElementTree.Element, root: Path, file: Path) -> Path:
     return find_video(root, file.stem, Line(file, 1))
 
 
+def _media(document: ElementTree.Element) -> list[ElementTree.Element]:
+    """Return the media of a document, but for sound."""
+    media = document.iter("MEDIA_DESCRIPTOR")
+    return [medium for medium in media if not medium.get("MIME_TYPE", "").startswith("audio/")]
+
+
 def _media_names(media: ElementTree.Element) -> list[str]:
     """Return the names of files that a document gives for one medium."""
     addresses = [media.get(name, "") for name in ("RELATIVE_MEDIA_URL", "MEDIA_URL")]
@@ -66,8 +76,8 @@ def _media_names(media: ElementTree.Element) -> list[str]:
 
 
 def _origin(document: ElementTree.Element, video: Path, file: Path) -> float:
-    """Return the seconds of a video at time 0 of its document, to which media are shifted."""
-    media = list(document.iter("MEDIA_DESCRIPTOR"))
+    """Return the time in the video, in seconds, of the document's time 0 (ELAN's media offset)."""
+    media = _media(document)
     media = [one for one in media if video.name in _media_names(one)] or media
     origin = media[0].get("TIME_ORIGIN", "0") if media else "0"
     if not origin.isdecimal():
@@ -80,7 +90,14 @@ def _annotations(document: ElementTree.Element, file: Path, origin: float) -> It
     slots = {
         slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE") for slot in document.iter("TIME_SLOT")
     }
-    for tier in document.iter("TIER"):
+    without_times = _types_without_times(document)
+    tiers = [tier for tier in document.iter("TIER") if tier.find("ANNOTATION") is not None]
+    left_out = [tier for tier in tiers if tier.get("LINGUISTIC_TYPE_REF") in without_times]
+    names = [tier.get("TIER_ID", "") for tier in left_out]
+    warn(file, "tiers without times of their own", names)
+    for tier in tiers:
+        if tier in left_out:
+            continue
         name = tier.get("TIER_ID", "")
         for annotation in tier.iter("ALIGNABLE_ANNOTATION"):
             label = (annotation.findtext("ANNOTATION_VALUE") or "").strip() or name
@@ -94,6 +111,15 @@ def _annotations(document: ElementTree.Element, file: Path, origin: float) -> It
             yield Bout(start + origin, end + origin, label, Line(file, 1))
 
 
+def _types_without_times(document: ElementTree.Element) -> set[str]:
+    """Return the linguistic types of tiers that divide or refer to annotations of another tier."""
+    return {
+        kind.get("LINGUISTIC_TYPE_ID", "")
+        for kind in document.iter("LINGUISTIC_TYPE")
+        if kind.get("CONSTRAINTS") in _WITHOUT_TIMES
+    }
+
+
 def _cues(file: Path) -> Iterator[Bout]:
     """Yield a bout for each line of each subtitle."""
     lines = read_text(file).split("\n")
@@ -103,16 +129,21 @@ def _cues(file: Path) -> Iterator[Bout]:
             continue
         line = Line(file, number)
         start, end = (_clock(time, line) for time in cue.groups())
-        for label in lines[number:]:
-            if not label.strip():
+        if end < start:
+            raise line.error(f"the subtitle ends at {end:g} and begins at {start:g}")
+        for text_line in lines[number:]:
+            if not text_line.strip():
                 break
-            yield Bout(start, end, _plain(label, file.suffix.lower()), line)
+            if label := _plain(text_line, file.suffix.lower()):
+                yield Bout(start, end, label, line)
 
 
 def _plain(text: str, suffix: str) -> str:
     """Return a line of a subtitle without its style: <i>, <v Anna>, {\\an8}."""
-    text = _STYLE.sub("", text).strip()
-    return html.unescape(text) if suffix == ".vtt" else text
+    text = _STYLE.sub("", text)
+    if suffix == ".vtt":
+        text = html.unescape(text)
+    return text.strip()
 
 
 def _clock(text: str, line: Line) -> float:

@@ -28,7 +28,7 @@ from core.errors import InputError
 from core.files import require_regular
 from datasets.text_files import Line, read_lines
 from datasets.videos import annotations, boris, sprites, tables
-from datasets.videos.bouts import clips_of
+from datasets.videos.bouts import Film, clips_of
 from datasets.videos.clips import Clip, FrameLabels, OneLabel, Parts, VideoSplits
 from datasets.videos.files import find_video, videos_in
 
@@ -93,6 +93,7 @@ def _files(files: Sequence[Path], root: Path, background: str, multi: bool) -> P
     where = files[0] if len(files) == 1 else root
     if all(file.suffix.lower() in annotations.SUFFIXES for file in files):
         films = [annotations.read(file, root) for file in files]
+        _require_one_document(films)
         return clips_of(films, root, background, where=where, multi=multi)
     are_boris = [boris.is_boris(file) for file in files]
     if len(set(are_boris)) > 1:
@@ -104,6 +105,16 @@ def _files(files: Sequence[Path], root: Path, background: str, multi: bool) -> P
     if are_boris[0]:
         return clips_of(boris.read(files, root), root, background, where=where, multi=multi)
     return tables.load(files, root, background, multi)
+
+
+def _require_one_document(films: Iterable[Film]) -> None:
+    """Raise InputError where two documents annotate one film."""
+    document_of: dict[Path | None, Path] = {}
+    for film in films:
+        document = film.line.file
+        other = document_of.setdefault(film.video, document)
+        if other != document:
+            raise InputError(f"{document} and {other} annotate one film: move one of them")
 
 
 def suspects(clips: Iterable[Clip]) -> Iterator[str]:

@@ -41,10 +41,12 @@ def boris_csv(
 ) -> str:
     """Return BORIS' aggregated events: a row for each bout, all of them states.
 
+    Without a bout there is one row of NA, as BORIS has for an observation without events.
+
     Args:
         spans: the bouts.
         seconds: time of each frame.
-        media: the video, if it is a file.
+        media: the video, if it is a file; BORIS, too, notes its whole path.
         name: what the source is called.
     """
     length = end(seconds)
@@ -54,11 +56,13 @@ def boris_csv(
     observation = Path(name).stem
     file = name
     if media:
-        file = media.name
+        file = str(media.absolute())
     about = (observation, "", file, f"{length:.3f}", f"{rate:.3f}", "No focal subject")
-    rows = [
+    rows: list[Sequence[str]] = [
         (*about, span.label, "", "", "STATE", *_three(span), "", "") for span in _rounded(spans)
     ]
+    if not rows:
+        rows.append([*about, *["NA"] * (len(BORIS) - len(about))])
     return csv_text(BORIS, rows)
 
 

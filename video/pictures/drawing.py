@@ -109,12 +109,12 @@ def timeline(
         differences: whether marks show where two rows differ.
 
     Raises:
-        ValueError: there is no segment.
+        ValueError: there is neither a segment nor a limit.
     """
-    spans = [span for row in rows.values() for span in row]
-    if not spans:
-        raise ValueError("a timeline needs a segment")
     if limits is None:
+        spans = [span for row in rows.values() for span in row]
+        if not spans:
+            raise ValueError("a timeline needs a segment or limits")
         limits = min(span.start for span in spans), max(span.end for span in spans)
     start, end = limits
     bars = [columns(row, classes, start, end, WIDTH - MARGIN - LEFT) for row in rows.values()]

@@ -42,7 +42,10 @@ class Video(Frames):
         self._reached = 0
         self._jump = 0.0  # the longest time between two frames
         plausible = stated if 0 < stated <= FASTEST else RATE
-        super().__init__(name, wanted.rate or plausible, camera or endless, wanted)
+        rate = plausible
+        if not self._stated:  # as of cameras, and of files without a container
+            rate = wanted.rate or plausible
+        super().__init__(name, rate, camera or endless, wanted)
 
     @property
     def truncated(self) -> bool:
