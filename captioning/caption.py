@@ -278,10 +278,11 @@ def _draw(trained: Trained, captioned: Captioned, target: Path) -> None:
     from captioning.pictures import overlay
 
     best = captioned.sentences[0]
+    words = trained.vocabulary.spoken(best.tokens)  # one a token; names may have several words
     alphas = None
     if trained.config.attention and best.tokens:
         alphas = trained.attention(captioned.features[None], best.tokens)
-    drawing = overlay.draw(captioned.picture, marked(best), best.words, alphas)
+    drawing = overlay.draw(captioned.picture, marked(best), words, alphas)
     replace(target, encode(drawing, "PNG"))
 
 

@@ -44,7 +44,7 @@ class Config(EncoderOptions):
     names: bool = False
     """Give the decoder the names that the encoder's own classifier recognises."""
     name_bonus: float = 5.0
-    """What a recognised name gains in log p, times its probability, until it is written."""
+    """What the logit of a recognised name gains, times its probability, until it is written."""
     attention: bool = True
     """Soft attention over the grid; without it, every step takes the mean of the grid."""
     embedding: int = 256
@@ -69,7 +69,7 @@ class Config(EncoderOptions):
     self_critical: bool = False
     """Learn from the CIDEr-D of sampled captions instead of from the words of the references."""
     agreed: float = 0.0
-    """Then also from the share that they use of the words people agree on, times this."""
+    """Weight of a second self-critical reward: the share of the consensus words that is used."""
     start: str | None = field(default=None, metadata={"place": True})
     """Run or checkpoint to start from; words that it lacks are added to its vocabulary."""
     beam: int = 3

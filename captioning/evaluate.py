@@ -8,11 +8,9 @@ with a beam; nothing of the references is shown to it. Words are compared in low
 punctuation. A second table shows how far its confidence can be trusted.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -32,6 +30,7 @@ from captioning.scores.metrics import Words, scores
 from captioning.scores.neighbours import consensus, nearest, pooled
 from captioning.trained import Trained, open_model
 from captioning.writing.sentences import Sentence, write
+from core.files import to_json
 from core.training import batches, cli, devices
 from core.training.config import WIDEST_BEAM, require_within
 from core.training.loop import evaluating
@@ -119,7 +118,7 @@ def main(arguments: Evaluate) -> None:
             rows = [row for row, one_set in enumerate(part.sets) if one_set == number]
             if rows:
                 own = score([words[row] for row in rows], [truth[row] for row in rows])
-                results[Path(source).name] = own
+                results[source] = own
     if arguments.baselines:
         parts = load(config, trained.encoder, ("train",))
         results |= baselines(trained, parts["train"], part)
@@ -128,7 +127,7 @@ def main(arguments: Evaluate) -> None:
         bins = [row._asdict() for row in table]
         images = len(part.images)
         values = {"split": name, "images": images, "scores": results, "reliability": bins}
-        print(json.dumps(values))
+        print(to_json(values))
         return
     print_scores(results, f"{name}: {len(part.images)} images")
     shown = Table(title="sentences by confidence")

@@ -14,6 +14,9 @@
 
 alpha [batch, cells] are the attention weights. For a beam, repeat the rows of all inputs.
 `about.json` in the files has the words, the tokens of start and end, and the preprocessing.
+
+This is the decoder alone: `captioning caption` also copies names, looks for expected words and
+writes no word twice.
 """
 
 import torch
@@ -25,6 +28,7 @@ from captioning.model import Captioner, Projection
 from captioning.trained import Trained, open_model
 from core.training import cli, export
 from core.training.config import to_dict
+from datasets.text.vocabulary import Vocabulary
 from vision.tuning import Trunk
 
 ENCODED = ("state", "cells", "keys", "mean", "names")
@@ -59,9 +63,12 @@ class Encode(nn.Module):
 class Step(nn.Module):
     """One word read, and the probabilities of the next."""
 
-    def __init__(self, decoder: Captioner):
+    unspoken: Tensor
+
+    def __init__(self, decoder: Captioner, vocabulary: Vocabulary):
         super().__init__()
         self.decoder = decoder
+        self.register_buffer("unspoken", torch.tensor(vocabulary.unspoken))
 
     def forward(
         self,
@@ -76,14 +83,19 @@ class Step(nn.Module):
         Float[Tensor, "batch parts hidden"],
         Float[Tensor, "batch cells"],
     ]:
-        """Return log p of the next word, the state, and the attention weights."""
+        """Return log p of the next word, the state, and the attention weights.
+
+        What is never written, as <unk>, has log p -inf.
+        """
         decoder = self.decoder
         projection = Projection(
             cells, keys if decoder.attention else None, mean, names if decoder.names else None
         )
         embedded = decoder.embed(tokens, projection)
         outputs, after, alpha = decoder.step(embedded, export.unpack(state), projection)
-        return decoder.score(outputs, embedded).log_softmax(-1), export.pack(after), alpha
+        log_p = decoder.score(outputs, embedded).log_softmax(-1)
+        log_p = log_p.index_fill(-1, self.unspoken, -torch.inf)
+        return log_p, export.pack(after), alpha
 
 
 def main(arguments: Export) -> None:
@@ -110,7 +122,7 @@ def main(arguments: Export) -> None:
         **dict(zip(ENCODED, encoded, strict=True)),
     }
     file = (arguments.folder / "step").with_suffix(suffix)
-    export.write(file, Step(trained.decoder), inputs, WRITTEN, about)
+    export.write(file, Step(trained.decoder, vocabulary), inputs, WRITTEN, about)
 
 
 if __name__ == "__main__":

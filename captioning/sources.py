@@ -12,6 +12,7 @@ from datasets.captions.captioned import CaptionedImage
 from vision.encoder import Preprocessing
 
 IN_MEMORY = 1 << 30  # bytes of pixels that are kept; further pictures are opened again each time
+CHANGED_IN_MEMORY = 1 << 32  # bytes that are kept of what is made of features; more is made anew
 
 
 class Source(Protocol):
@@ -58,7 +59,7 @@ class Pixels:
 
 
 class Changed:
-    """What a function makes of the images of a source, kept in half precision once it is made."""
+    """What a function makes of the images of a source, in half precision, kept while it fits."""
 
     def __init__(self, source: Source, change: Callable[[Tensor], Tensor]):
         self.source = source
@@ -71,10 +72,13 @@ class Changed:
     def __call__(self, rows: Sequence[int]) -> Shaped[Tensor, "images *shape"]:
         """What was made of the images of these numbers."""
         missing = [row for row in dict.fromkeys(rows) if row not in self.kept]
+        made: dict[int, Tensor] = {}
         if missing:
-            made = self.change(self.source(missing)).half()
-            self.kept |= dict(zip(missing, made, strict=True))
-        return torch.stack([self.kept[row] for row in rows])
+            changed = self.change(self.source(missing)).half()
+            made = dict(zip(missing, changed, strict=True))
+            room = CHANGED_IN_MEMORY // changed[0].nbytes - len(self.kept)
+            self.kept |= {row: made[row].clone() for row in missing[: max(0, room)]}
+        return torch.stack([made[row] if row in made else self.kept[row] for row in rows])
 
 
 class Resident:

@@ -21,13 +21,13 @@ def tail_of(encoder: Encoder, first: Trained | None, config: Config) -> Tail | N
     Raises:
         InputError: another number of blocks was trained in that run.
     """
-    if not config.tune_blocks:
-        return None
     if first and first.tail:
         if first.config.tune_blocks != config.tune_blocks:
             blocks = f"--tune-blocks {first.config.tune_blocks}"
             raise InputError(f"{config.start} was trained with {blocks}: give that here too")
         return first.tail
+    if not config.tune_blocks:
+        return None
     return Tail(Trunk(encoder, config.tune_blocks)).to(encoder.mean.device)
 
 
@@ -35,13 +35,13 @@ def take_over(decoder: Captioner, first: Trained, config: Config) -> None:
     """Start from the decoder of another run; what reads the features of another encoder is new.
 
     Raises:
-        InputError: the decoder of that run has other parts or sizes.
+        InputError: a layer of that run has another size.
     """
     anew = () if first.config.encoder == config.encoder else ("visual.",)
     try:
         decoder.take_over(first.decoder.state_dict(), anew)
     except ValueError as error:
-        what = "a network of other parts or sizes"
+        what = "a network of other sizes"
         raise InputError(f"{config.start} holds {what}: {error}") from None
 
 

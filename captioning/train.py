@@ -28,6 +28,7 @@ from captioning.trained import Trained, open_model
 from captioning.writing.floors import floors, recognise
 from captioning.writing.names import Names, names_of
 from core import decoding
+from core.errors import InputError
 from core.losses import IGNORE, cross_entropy
 from core.training import checkpoint, cli, devices
 from core.training.arguments import TrainArguments
@@ -156,6 +157,9 @@ def main(arguments: TrainArguments[Config]) -> None:
     needed = ("train", "validation")
     parts = load(config, encoder, needed, optional=("test",), quiet=session.quiet)
     train = parts["train"]
+    for number, source in enumerate(config.data if config.shares else ()):
+        if number not in train.sets:
+            raise InputError(f"{source} has no training images: leave out it and its share")
     vocabulary = _vocabulary(train, first, config)
     encoded = encode(train.images, vocabulary, config.longest)
     names = _names(encoder, vocabulary, train, encoded) if config.names else None

@@ -89,7 +89,7 @@ class Config:
     cell: Literal["rnn", "lstm"] = "rnn"
     """The recurrent cell: a relu RNN as in the paper, or an LSTM."""
     input_scale: float = 1.0
-    """Pixels (0 to 1) are divided by this: about their standard deviation."""
+    """Linear and strided patches divide pixels (0 to 1) by this: about their standard deviation."""
 
     locator: Literal["state", "scan", "map"] = "state"
     """What says where to look: `state`, the recurrent state as in the paper; `scan`, the same
@@ -137,7 +137,7 @@ class Config:
         require_positive(self, "std", "std_decay", "input_scale", "factor", "location_scale")
         require_at_least(1, self, "workers")
         require_positive(self, "memory")
-        require_at_least(2, self, "filters")
+        require_at_least(4, self, "filters")
         require_at_least(1, self, "width")
         require_at_least(0, self, "shift", "context", "reinforce", "extra")
         require_share(self, "dropout", "growth")
@@ -150,6 +150,8 @@ class Config:
             raise InputError("images on a canvas have neither --hints nor --augment but elastic")
         if self.hints is not None and "elastic" in self.augment:
             raise InputError("boxes are not distorted: --augment elastic takes no --hints")
+        if self.hints is not None and self.shift:
+            raise InputError("boxes are not shifted: --shift takes no --hints")
         if self.sequence is not None and (self.canvas is None or self.clutter):
             raise InputError("a sequence needs a canvas without clutter: add --canvas HEIGHT WIDTH")
         if self.extra and (self.sequence is not None or self.hints is not None):

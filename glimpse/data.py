@@ -81,7 +81,7 @@ def load_own(
 def load_boxes(path: str | Path, images: Labelled) -> Boxes:
     """Return the boxes of labelled images from a table, NaN where an image has fewer than others.
 
-    Raises `InputError` for a table that cannot be read, has a box of none of the images, or one
+    Raises `InputError` for a table that cannot be read, matches none of the images, or one
     outside its picture.
     """
     if not images.origins:

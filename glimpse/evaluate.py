@@ -23,6 +23,7 @@ from core.files import replace as replace_file
 from core.files import to_json
 from core.training import cli, devices
 from core.training.config import require_at_least
+from datasets.images import digits
 from datasets.images.boxes import Boxes
 from datasets.images.splits import Labelled, Splits
 from glimpse.arguments import Evaluate
@@ -31,7 +32,7 @@ from glimpse.data import load, load_boxes, load_own
 from glimpse.model import Policy, RecurrentAttention, center, greedy, open_model, random, sampling
 from glimpse.scores import sequences
 from glimpse.scores.measures import balanced_accuracy, found, operations, roll_out, share_read
-from glimpse.scores.stopping import Trade, curve, trade
+from glimpse.scores.stopping import OperatingPoint, curve, point_at
 
 WIDEST = 20  # classes of a confusion matrix that fits a terminal; JSON always has it
 
@@ -82,8 +83,8 @@ class Report:
     operations: int  # multiplications and additions an image, for `glimpses` glimpses
     milliseconds: float  # of CPU time an image, for `glimpses` glimpses
     found: dict[str, list[float]] | None = None  # share of images with a glimpse on a box by then
-    stop: Trade | None = None  # error and mean glimpses with the threshold of the checkpoint
-    trades: list[Trade] = field(default_factory=list)  # those of other thresholds
+    stop: OperatingPoint | None = None  # that of the checkpoint's threshold
+    operating_points: list[OperatingPoint] = field(default_factory=list)  # of other thresholds
 
 
 def measure(
@@ -92,12 +93,12 @@ def measure(
     glimpses: int,
     samples: int = 1,
     boxes: Boxes | None = None,
-    threshold: float | None = None,
+    stop: Mapping[str, Any] | None = None,
 ) -> Report:
     """Measure a model on labelled images after 1 to 2 `glimpses` glimpses.
 
     Policies: greedy, two baselines with the same weights (random, center), and with `samples` > 1
-    the Monte-Carlo mean.
+    the Monte-Carlo mean. `stop` holds the threshold and the most glimpses that `glimpse stop` set.
     """
     most = 2 * glimpses
     anywhere = random(rng.generator(images.labels.device, "random locations"))
@@ -121,9 +122,17 @@ def measure(
         operations(model, images, glimpses),
         roll_out(model, images, glimpses, greedy).milliseconds,
         found_by,
-        None if threshold is None else trade(p, images.labels, threshold),
+        None if stop is None else _stopped(model, images, stop),
         curve(p, images.labels),
     )
+
+
+def _stopped(
+    model: RecurrentAttention, images: Labelled, stop: Mapping[str, Any]
+) -> OperatingPoint:
+    """Return error and mean glimpses with the threshold and the most glimpses of a checkpoint."""
+    p = probabilities(model, images, stop.get("most", model.config.glimpses), greedy)
+    return point_at(p, images.labels, stop["threshold"])
 
 
 def tables(report: Report, split: str) -> list[Table]:
@@ -172,6 +181,8 @@ def main(arguments: Evaluate) -> None:
     device = devices.select(arguments.device, arguments.threads)
     require_at_least(1, arguments, "glimpses", "samples")
     model, saved = open_model(arguments.run, device)
+    if model.config.sequence is not None:
+        _require_sequences(arguments)
     images, part = _images(arguments, model.config, saved["extras"], device)
     if images.channels != model.channels or list(images.classes) != saved["extras"]["classes"]:
         data = arguments.data or model.config.data
@@ -183,10 +194,10 @@ def main(arguments: Evaluate) -> None:
         _report_sequences(arguments, sequences.measure(model, images, glimpses), part)
         return
     boxes = None if arguments.boxes is None else load_boxes(arguments.boxes, images)
-    threshold = saved["extras"].get("stop", {}).get("threshold")
-    report = measure(model, images, glimpses, arguments.samples, boxes, threshold)
+    stop = saved["extras"].get("stop")
+    report = measure(model, images, glimpses, arguments.samples, boxes, stop)
     if arguments.curve is not None:
-        from glimpse.pictures.curves import draw_trades  # imports matplotlib
+        from glimpse.pictures.curves import draw_curve  # imports matplotlib
 
         costs = {
             "numbers read, % of the pixels": [
@@ -194,7 +205,7 @@ def main(arguments: Evaluate) -> None:
             ],
             "million operations": [operations(model, images, n) / 1e6 for n in (1, 2)],
         }
-        drawn = draw_trades(report.trades, report.stop, f"{part} images", costs)
+        drawn = draw_curve(report.operating_points, report.stop, f"{part} images", costs)
         replace_file(arguments.curve, drawn)
     if arguments.json:
         print(to_json(asdict(report)))
@@ -203,11 +214,18 @@ def main(arguments: Evaluate) -> None:
         cli.say(summary(report))
 
 
-def _report_sequences(arguments: Evaluate, report: sequences.Report, part: str) -> None:
+def _require_sequences(arguments: Evaluate) -> None:
+    """Refuse what is not for a model that reads sequences."""
     if arguments.samples > 1 or arguments.boxes is not None or arguments.curve is not None:
         raise InputError(
             f"{arguments.run} reads sequences: leave out --samples, --boxes and --curve"
         )
+    if arguments.data is not None and arguments.data not in digits.NAMES:
+        names = ", ".join(digits.NAMES)
+        raise InputError(f"{arguments.run} reads sequences of digits: --data takes {names}")
+
+
+def _report_sequences(arguments: Evaluate, report: sequences.Report, part: str) -> None:
     if arguments.json:
         print(to_json(asdict(report)))
     else:

@@ -12,8 +12,8 @@ any if it was trained at native sizes. location [batch, 2] is where it looked (x
 p [batch, classes] what it takes the image for by now. The file's about.json has the names of the
 classes, the shapes, the number of glimpses in training and the threshold of `glimpse stop`.
 
-A model that looks at the whole image first (`--context`), as the one of this package does, becomes
-two files:
+A model that looks at the whole image first (`--context`, as the one of this package does) or begins
+with tiles (`--locator scan`) becomes two files:
 
     uv run glimpse export glimpse/default.pt boards.onnx      # boards.start.onnx too
 

@@ -203,10 +203,9 @@ def _stack(values: Any) -> Any:
 
 def check_channels(images: Batch, channels: int) -> None:
     """Raise `ValueError` for images with another number of channels."""
-    batch = [images[:1, :, 0, 0].T] if isinstance(images, Tensor) else images
-    for image in batch:
-        if image.shape[0] != channels:
-            raise ValueError(f"images of {image.shape[0]} channels for a model of {channels}")
+    given = {images.shape[1]} if isinstance(images, Tensor) else {len(image) for image in images}
+    for number in given - {channels}:
+        raise ValueError(f"images of {number} channels for a model of {channels}")
 
 
 def open_model(
@@ -215,7 +214,7 @@ def open_model(
     """Return a trained model and its checkpoint, from a run directory (its best.pt) or a .pt file.
 
     `checkpoint["extras"]` holds `image_shape` (channels, height, width; the latter two None where
-    images kept their native sizes) and the names of the `classes`.
+    the images differ in size) and the names of the `classes`.
     Raises `InputError` for a file that is no checkpoint of this application.
     """
     with checkpoint.opened(path, "glimpse", Config) as (config, saved):

@@ -165,7 +165,8 @@ def _integral(
     """Sum the pixels above and to the left of every pixel corner.
 
     Bytes are summed in int32. The sums of a large image wrap around, and their differences are
-    right all the same (arithmetic modulo 2^32); float images are summed in float64.
+    right all the same (arithmetic modulo 2^32) for cells of fewer than 2^31 / 255 pixels, 8.4
+    million; float images are summed in float64.
     """
     dtype = torch.float64 if images.is_floating_point() else torch.int32
     sums = images.cumsum(-1, dtype=dtype).cumsum(-2, dtype=dtype)

@@ -4,9 +4,10 @@
     uv run glimpse show runs/glimpse/digits three.png letters/   # scanpaths/three.scanpath.png
 
 The retina measures in pixels, so a picture is first brought to the size of the training images: its
-own aspect is kept, and the rest is black, as for class folders in training. With --native it keeps
-its own size, which suits pictures whose objects are as large as in training. Models of light digits
-on black want --invert for ink on paper. The drawing shows the picture as the model was shown it.
+aspect ratio is kept, and the rest is black, as for class folders in training. With --native it
+keeps its own size, which suits pictures whose objects are as large as in training. Models of light
+digits on black want --invert for ink on paper. The drawing shows the picture as the model was shown
+it.
 """
 
 import csv
@@ -25,7 +26,7 @@ from core.files import make_folder, replace, require_folder, to_json
 from core.training import cli, devices
 from core.training.config import require_within
 from datasets.images.files import find_pictures, name_outputs, open_picture, to_tensor
-from datasets.images.origins import letterbox
+from datasets.images.origins import Origin, letterbox
 from glimpse.arguments import Show
 from glimpse.model import DEFAULT, RecurrentAttention, greedy, open_model, sampling
 from glimpse.pictures.scanpath import Scanpath, follow
@@ -51,14 +52,9 @@ class Looked:
 
     def pixels(self, path: Scanpath) -> list[tuple[float, float]]:
         """Return a scanpath in pixels (x, y) from the top left corner of the upright picture."""
-        height, width = path.size
-        framed = frame_size(self.size, height, width)
-        left = (framed[0] - self.size[0]) // 2
-        top = (framed[1] - self.size[1]) // 2
-        return [
-            ((x + 1) / 2 * framed[0] - left, (y + 1) / 2 * framed[1] - top)
-            for x, y in path.locations.tolist()
-        ]
+        width, height = self.size
+        origin = Origin(str(self.file), (height, width), path.size)
+        return [(x, y) for x, y in origin.to_file(path.locations.cpu()).tolist()]
 
 
 def main(arguments: Show) -> None:
@@ -141,7 +137,7 @@ def look_at(
     if arguments.invert:
         shown = ImageOps.invert(shown)
     if not (arguments.native or height is None):
-        shown = frame(shown, height, width).resize((width, height))
+        shown = letterbox(shown, (height, width))
     change = _describe_change(picture, shown)
     images = to_tensor(shown)[None].to(model.action.weight.device)
     return Looked(file, size, _follow(model, images, extras, arguments), change)
@@ -172,18 +168,6 @@ def _describe_change(picture: Image.Image, shown: Image.Image) -> str:
     if picture.mode == "RGB" and shown.mode == "L":
         changes.append("to grey")
     return f"brought {' and '.join(changes)}" if changes else ""
-
-
-def frame_size(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
-    """Return width and height of the smallest frame of aspect height x width around a picture."""
-    scale = max(size[1] / height, size[0] / width)
-    return round(width * scale), round(height * scale)
-
-
-def frame(picture: Image.Image, height: int, width: int) -> Image.Image:
-    """Return the picture at its own size on black of the aspect height x width."""
-    framed = frame_size(picture.size, height, width)
-    return letterbox(picture, (framed[1], framed[0]))
 
 
 def to_record(looked: Looked) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from glimpse.scores.stopping import choose, curve
 def main(arguments: Stop) -> None:
     """Set the threshold of a run on its validation images; write it into its checkpoint."""
     device = devices.select(arguments.device, arguments.threads)
-    require_at_least(1, arguments, "glimpses")
+    require_at_least(1, arguments, "glimpses", "most")
     require_at_least(0, arguments, "error")
     if (arguments.error is None) == (arguments.glimpses is None):
         raise InputError("say what is wanted: --error PERCENT or --glimpses NUMBER")
@@ -30,8 +30,8 @@ def main(arguments: Stop) -> None:
         raise InputError(f"{arguments.run} reads sequences: it stops at their end")
     images = load(model.config, device).validation
     most = arguments.most or model.config.glimpses
-    trades = curve(probabilities(model, images, most, greedy), images.labels)
-    chosen = choose(trades, error=arguments.error, glimpses=arguments.glimpses)
+    points = curve(probabilities(model, images, most, greedy), images.labels)
+    chosen = choose(points, error=arguments.error, glimpses=arguments.glimpses)
     extras = {**saved["extras"], "stop": {**asdict(chosen), "most": most}}
     path = arguments.run / "best.pt" if arguments.run.is_dir() else arguments.run
     checkpoint.save(path, "glimpse", {**saved, "extras": extras})

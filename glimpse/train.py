@@ -82,15 +82,19 @@ def main(arguments: TrainArguments[Config]) -> None:
     boxes = None if config.hints is None else load_boxes(config.hints, splits.train)
     if config.locator == "map" and boxes is None:
         raise InputError("a map is learned from hints: add --hints BOXES.csv")
+    if boxes is not None:
+        marked = int((~boxes[:, 0, 0].isnan()).sum())
+        print(f"{config.hints}: boxes on {marked} of {len(splits.train)} training images")
     model = Learner(config, splits.validation.channels, len(classes)).to(device)
 
-    if isinstance(model.glimpse, EncoderGlimpseNetwork) and run.last() is None:
-        model.glimpse.load_pretrained(config.download)
     if boxes is not None and config.absence:
         model.empty = empty_classes(boxes, splits.train.labels, len(classes))
 
-    if config.start is not None and run.last() is None:
-        start_from(model, config.start, classes)
+    if run.last() is None:
+        if config.start is not None:
+            start_from(model, config.start, classes)
+        elif isinstance(model.glimpse, EncoderGlimpseNetwork):
+            model.glimpse.load_pretrained(config.download)
 
     def validate() -> dict[str, float]:
         p = probabilities(model, splits.validation, config.symbols * config.glimpses, greedy)
@@ -104,7 +108,7 @@ def main(arguments: TrainArguments[Config]) -> None:
         validate,
         run,
         config.loop,
-        extras={"classes": list(classes), "image_shape": image_shape(splits.validation)},
+        extras={"classes": list(classes), "image_shape": image_shape(splits, config)},
         graph=session.graph,
     )
     if run.writes:
@@ -134,11 +138,13 @@ def start_from(model: RecurrentAttention, path: str, classes: Sequence[str]) -> 
     checkpoint.restore(model, first.state_dict(), path)
 
 
-def image_shape(images: Labelled) -> list[int | None]:
+def image_shape(splits: Splits, config: Config) -> list[int | None]:
     """Return channels, height and width of the images; None for sizes that differ."""
-    sizes = set(images.sizes)
+    sizes = set(splits.validation.sizes)
+    if config.canvas is None:  # training images are put on canvases as they are needed
+        sizes |= set(splits.train.sizes)
     height, width = sizes.pop() if len(sizes) == 1 else (None, None)
-    return [images.channels, height, width]
+    return [splits.validation.channels, height, width]
 
 
 def describe(splits: Splits, config: Config) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from captioning import caption, trained
 from captioning.trained import open_model
-from captioning.writing.sentences import Sentence
+from captioning.writing.sentences import Sentence, write
 
 
 @pytest.fixture
@@ -159,3 +159,16 @@ def test_the_default_model(
     assert err.count("\n") == 1
     assert "--run" in err
     assert trained.DEFAULT.parent == Path(caption.__file__).parent
+
+
+def test_names_of_several_words_are_drawn_with_the_words_written_for_them(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def longer(*arguments):
+        written = write(*arguments)
+        return [[one._replace(words=(*one.words, "of", "tea")) for one in each] for each in written]
+
+    monkeypatch.setattr(caption, "write", longer)
+    noise().save("one.png")
+    assert call("one.png", "--run", run, "--overlay", "drawn") == 0
+    assert Path("drawn/one.caption.png").exists()

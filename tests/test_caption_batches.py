@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from captioning import sources
 from captioning.config import Config
 from captioning.data import TrainingBatches, encode, pad
 from captioning.sources import Pixels
@@ -60,6 +61,29 @@ def test_a_batch_has_of_each_set_its_share():
     assert torch.equal(batches(3, slice(2, 6))[2], drawn[3][2:6])
     with pytest.raises(InputError, match="one number for each of the 2 sets"):
         Config(data=("a", "b"), shares=(1.0,))
+
+
+def test_what_is_made_of_features_is_kept_while_it_fits(monkeypatch: pytest.MonkeyPatch):
+    class Numbers:
+        def __len__(self) -> int:
+            return 9
+
+        def __call__(self, rows: Sequence[int]) -> torch.Tensor:
+            return torch.tensor(rows, dtype=torch.float32)[:, None]
+
+    made: list[int] = []
+
+    def change(images: torch.Tensor) -> torch.Tensor:
+        made.extend(images[:, 0].int().tolist())
+        return 2 * images
+
+    monkeypatch.setattr(sources, "CHANGED_IN_MEMORY", 3 * 2)  # three numbers of two bytes
+    changed = sources.Changed(Numbers(), change)
+    assert changed([4, 1, 4])[:, 0].tolist() == [8, 2, 8]
+    assert changed([1, 7, 8])[:, 0].tolist() == [2, 14, 16]
+    assert changed([8, 7, 1])[:, 0].tolist() == [16, 14, 2]
+    assert made == [4, 1, 7, 8, 8]
+    assert changed.kept.keys() == {4, 1, 7}
 
 
 def test_long_captions_are_cut_without_an_end():

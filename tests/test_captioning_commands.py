@@ -90,7 +90,7 @@ def test_train_on_a_folder_evaluate_and_learn_from_rewards(photos, tmp_path, cap
     printed = json.loads(capsys.readouterr().out)
     assert printed["split"] == "all"
     assert printed["images"] == 2 * len(list(photos.glob("*.png"))), "all images of other data"
-    names = {"this captioner", photos.name, "nearest neighbour", "consensus of 30"}
+    names = {"this captioner", str(photos), "nearest neighbour", "consensus of 30"}
     assert set(printed["scores"]) == names
 
     first = runs / "captioning/first"
@@ -126,7 +126,7 @@ def test_train_on_a_folder_evaluate_and_learn_from_rewards(photos, tmp_path, cap
     assert (
         run(train, "--data", photos, *FAST, "--start", first, "--hidden", "9", "--runs", runs) == 2
     )
-    assert "a network of other parts or sizes" in capsys.readouterr().err
+    assert "a network of other sizes" in capsys.readouterr().err
 
 
 def test_a_run_is_calibrated(photos, tmp_path, capsys, monkeypatch):
@@ -179,6 +179,18 @@ def test_frozen_encoder_is_no_part_of_the_checkpoint_but_a_tuned_one_is(photos, 
     assert any(not torch.equal(own[key], tuned[key]) for key in own), "it learned"
 
 
+def test_a_set_without_training_images_has_no_share(photos, tmp_path, capsys):
+    other = tmp_path / "other"
+    other.mkdir()
+    images = [{"filename": "00.png", "split": "test", "sentences": [{"raw": "a dog"}]}]
+    table = other / "dataset.json"
+    table.write_text(json.dumps({"images": images}))
+    (photos / "00.png").rename(other / "00.png")
+    sets = ["--data", photos, table, "--shares", "0.7", "0.3"]
+    assert run(train, *sets, *FAST, "--runs", tmp_path) == 2
+    assert f"{table} has no training images: leave out it and its share" in capsys.readouterr().err
+
+
 def test_the_last_blocks_are_trained_and_kept_on_later(photos, tmp_path, capsys):
     options = ["--data", photos, *FAST, "--encoder", "lite0", "--cache", tmp_path / "cache"]
     options += ["--steps", "1", "--runs", tmp_path, "--names"]
@@ -210,12 +222,13 @@ def test_the_last_blocks_are_trained_and_kept_on_later(photos, tmp_path, capsys)
     _, cells, *_ = Encode(one)(pixels)  # what is exported
     assert torch.equal(cells, one.decoder.project(features).cells)
 
-    assert run(train, *options, "--start", first, "--name", "eye") == 0
+    assert run(train, *options, "--name", "eye") == 0
     assert open_model(eye, "cpu")[0].tail is None, "the encoder as it was"
     assert run(pack, then, tmp_path / "none.pt", "--average", eye) == 2
     assert "none was the start of the other" in capsys.readouterr().err
-    assert run(train, *options, "--start", first, "--tune-blocks", "2") == 2
-    assert "give that here too" in capsys.readouterr().err
+    for other in ((), ("--tune-blocks", "2")):
+        assert run(train, *options, "--start", first, *other) == 2
+        assert "--tune-blocks 1: give that here too" in capsys.readouterr().err
     assert run(train, *options, "--tune-blocks", "16") == 2
     assert "lite0 has 16 blocks: train 1 to 15 of them" in capsys.readouterr().err
 

@@ -266,6 +266,9 @@ def test_tables_of_boxes(tmp_path):
     outside = r"b/2.png: the box 9, 1, 10, 2 lies outside its 8 x 4 pixels"
     with pytest.raises(InputError, match=outside):
         tables.align({"b/2.png": [(9.0, 1.0, 10.0, 2.0)]}, [of("b/2.png", (4, 8))])
+    twice = [of("b/2.png"), of("c/3.png"), of("b/2.png")]
+    with pytest.raises(InputError, match=r"2 pictures are called b/2.png: give each a name"):
+        tables.align(tables.read(file), twice)
     tables.align({"b/2.png": [(7.0, -1.0, 10.0, 2.0)]}, [of("b/2.png", (4, 8))])
     for text, told in (
         ("file,x1,y1,x2\na,1,2,3\n", "no column y2; the first line names file, x1, y1, x2"),
@@ -295,6 +298,8 @@ def test_settings_that_do_not_go_together_are_refused():
         ({"locator": "state", "absence": True}, "--locator map"),
         ({"canvas": (50, 50)}, "canvas"),
         ({"dropout": 1.0}, "dropout"),
+        ({"hints": "b.csv", "shift": 2}, "--shift takes no --hints"),
+        ({"filters": 3}, "filters must be at least 4"),
         ({"guided": 1.5}, "guided"),
     ):
         with pytest.raises(InputError, match=told):

@@ -21,20 +21,22 @@ def test_images_are_answered_after_the_first_glimpse_that_is_sure():
     assert stopping.last_glimpses(P, 0.75).tolist() == [0, 1, 2]
     assert stopping.last_glimpses(P, 0.65).tolist() == [0, 1, 1]
     assert stopping.last_glimpses(P, 1.0).tolist() == [2, 2, 2]
-    chosen = stopping.trade(P, LABELS, 0.75)
+    chosen = stopping.point_at(P, LABELS, 0.75)
     assert chosen.glimpses == pytest.approx(2.0)
     assert chosen.error == pytest.approx(100 / 3)  # the third: class 0 to the end
-    assert stopping.trade(P, LABELS, 1.0).error == pytest.approx(200 / 3)  # the first is lost again
+    assert stopping.point_at(P, LABELS, 1.0).error == pytest.approx(
+        200 / 3
+    )  # the first is lost again
 
 
 def test_the_cheapest_threshold_for_an_error_and_the_best_for_a_cost():
-    trades = stopping.curve(P, LABELS)
-    assert trades[0].glimpses == pytest.approx(1.0)
-    assert trades[-1] == stopping.trade(P, LABELS, 1.0)
-    assert stopping.choose(trades, error=40).glimpses == pytest.approx(1.0)
-    assert stopping.choose(trades, glimpses=1).error == pytest.approx(100 / 3)
+    points = stopping.curve(P, LABELS)
+    assert points[0].glimpses == pytest.approx(1.0)
+    assert points[-1] == stopping.point_at(P, LABELS, 1.0)
+    assert stopping.choose(points, error=40).glimpses == pytest.approx(1.0)
+    assert stopping.choose(points, glimpses=1).error == pytest.approx(100 / 3)
     with pytest.raises(InputError, match=r"no threshold has 5 % error; the least is 33\.33 %"):
-        stopping.choose(trades, error=5)
+        stopping.choose(points, error=5)
 
 
 def test_balanced_accuracy_is_the_mean_over_classes():
@@ -62,13 +64,13 @@ def test_a_report_holds_all_measures():
         torch.randint(0, 256, (8, 1, 12, 12), dtype=torch.uint8), torch.arange(8) % 2, ("a", "b")
     )
     boxes = torch.tensor([-1.0, -1.0, 1.0, 1.0]).expand(8, 1, 4)
-    report = measure(model, images, 2, boxes=boxes, threshold=1.0)
+    report = measure(model, images, 2, boxes=boxes, stop={"threshold": 1.0, "most": 3})
     assert report.found == {name: [1.0] * 4 for name in ("greedy", "random", "center")}
     assert report.share_read == pytest.approx(2 * 16 / 144)
     what, where, combine, cell, outputs = 16 * 128, 2 * 128, 256 * 256, 2 * 256 * 256, 256 * 6
     assert report.operations == 2 * 2 * (what + where + combine + cell + outputs)
     assert report.stop is not None
-    assert report.stop.glimpses == 2
-    assert report.stop.error == pytest.approx(100 * (1 - report.accuracies["greedy"][1]))
+    assert report.stop.glimpses == 3
+    assert report.stop.error == pytest.approx(100 * (1 - report.accuracies["greedy"][2]))
     assert "read 22.2 % as many numbers" in summary(report)
-    assert "with 2.00 glimpses on average" in summary(report)
+    assert "with 3.00 glimpses on average" in summary(report)

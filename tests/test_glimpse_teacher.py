@@ -56,6 +56,15 @@ def test_hints_are_boxes_around_those_places_where_the_class_is_seen(tmp_path):
     assert boxes[1].isnan().all()
 
 
+def test_no_hint_lies_beside_its_picture(tmp_path):
+    pixels = torch.zeros(2, 1, 32, 64, dtype=torch.uint8)
+    pixels[:, 0, 8:12, 40:48] = 255
+    origins = (Origin("b/1.png", (64, 128), (32, 64)), Origin("b/2.png", (64, 32), (32, 64)))
+    images = Images(pixels, torch.tensor([1, 1]), ("a", "b"), origins)
+    assert write_hints(make(), images, tmp_path / "hints.csv") == 1
+    assert load_boxes(tmp_path / "hints.csv", images)[1].isnan().all()
+
+
 def test_a_teacher_teaches_one_that_searches(tmp_path, capfd):
     boards.write_folder(tmp_path / "boards", count=40, size=(96, 96))
     data = ["--data", tmp_path / "boards", "--runs", tmp_path, "--quiet", "--filters", "8"]

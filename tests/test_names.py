@@ -142,9 +142,12 @@ def test_a_name_that_no_caption_showed_takes_the_place_of_a_word_like_it():
     for drink in ("tea", "coffee"):
         replaced = replace_words(["an", "old", "cup", "of", drink, "here"], cup)
         assert replaced == ["an", "old", "cup", "of", "coffee", "here"]
+    wine = [("glass", "glass of wine")]
+    red = replace_words(["a", "glass", "of", "red", "wine", "here"], wine)
+    assert red == ["a", "glass", "of", "wine", "here"]
     assert plural("cup of coffee") == "cups of coffee"
-    plurals = [plural(word) for word in ("wolf", "koala", "ostrich", "pony")]
-    assert plurals == ["wolves", "koalas", "ostriches", "ponies"]
+    plurals = [plural(word) for word in ("wolf", "cliff", "koala", "ostrich", "pony")]
+    assert plurals == ["wolves", "cliffs", "koalas", "ostriches", "ponies"]
 
 
 def test_the_default_model_can_write_every_name_that_may_be_copied():

@@ -179,6 +179,7 @@ def test_a_captioner(tmp_path: Path, flags: list[str], options: dict[str, Any]) 
             tokens=tokens, state=state, cells=cells, keys=keys, mean=mean, names=names
         )
         assert torch.allclose(alpha.sum(-1), torch.ones(2))
+        assert log_p[:, vocabulary.unspoken].isneginf().all(), "as <unk>"
         tokens = log_p.argmax(-1)
         found.append(tokens)
     with torch.no_grad():

@@ -163,7 +163,8 @@ def test_commands(tmp_path, capfd):
     assert glimpse("show", run, tmp_path / "board.png", "--out", tmp_path / "out") == 0
     assert (tmp_path / "out" / "board.scanpath.png").exists()
     capfd.readouterr()
-    assert glimpse("evaluate", run, "--samples", 2) == 2
-    assert "reads sequences" in refused(capfd)
+    for words in (("--samples", 2), ("--data", tmp_path)):
+        assert glimpse("evaluate", run, *words) == 2
+        assert "reads sequences" in refused(capfd)
     assert glimpse("stop", run, "--glimpses", 2) == 2
     assert "reads sequences" in refused(capfd)

@@ -53,11 +53,14 @@ def test_sizes_and_inversion(run: Path, capsys: pytest.CaptureFixture[str]):
     assert call(run, "wide.png", "--json") == 0
     (printed,) = json.loads(capsys.readouterr().out)
     assert (printed["size"], printed["looked_at_size"]) == ([90, 30], [SIDE, SIDE])
-    square = Image.new(wide.mode, (90, 90))  # as in training: its own aspect, on black
-    square.paste(wide, (0, 30))
-    location = episode(square.resize((SIDE, SIDE))).locations[-1, 0]
+    square = Image.new(wide.mode, (SIDE, SIDE))  # as in training: its aspect ratio, on black
+    height = round(SIDE / 3)
+    top = (SIDE - height) // 2
+    square.paste(wide.resize((SIDE, height)), (0, top))
+    location = episode(square).locations[-1, 0]
     assert printed["glimpses"][-1]["location"] == pytest.approx(location.tolist())
-    in_picture = (location + 1) * 45 - torch.tensor([0, 30])
+    x, y = ((location + 1) / 2 * SIDE).tolist()
+    in_picture = torch.tensor([x * 90 / SIDE, (y - top) * 30 / height])
     assert printed["glimpses"][-1]["pixel"] == pytest.approx(in_picture.tolist(), abs=1e-4)
 
     assert call(run, "wide.png", "--json", "--native", "--invert") == 0

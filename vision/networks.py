@@ -48,7 +48,7 @@ def tiny() -> nn.Module:
 
 
 def micro() -> nn.Module:
-    """32 x 32 pixels to 4 x 4 cells of 32 channels, with 6,000 weights.
+    """A grid of 32 channels, an eighth of the picture's sides, with 6,000 weights.
 
     That is enough to see where a thing is and how large. It takes a fifteenth of the time of
     `tiny`, which spends much of it on normalisation and pooling.

@@ -6,7 +6,8 @@ the shares q_w of people who will use them, as the detector of words (`captionin
 expects:
 
     m = log p / (words + 1)                   log of the geometric mean over its words and its end
-    e = mean of log(q_w + 0.01)               over its content words; 0 without a detector
+    e = mean of log(q_w + 0.01)               over its words that the detector knows, log 0.01 if
+                                              it knows none; 0 without a detector
     confidence = sigmoid(scale * m + weight * e + offset)
 
 Below `UNSURE` a sentence is more probably wrong than right.

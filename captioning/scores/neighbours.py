@@ -28,6 +28,8 @@ BATCH = 50  # images encoded together, or compared with all others at once
 def pooled(encode: Callable[[Tensor], Tensor], source: Source) -> Float[Tensor, "images channels"]:
     """Return the mean over the grid of the features of images, normalised to length 1.
 
+    With trained blocks (`vision.tuning.Tail`) the row that they add counts as one more cell.
+
     Args:
         encode: makes features of what the source gives, unless it gives them.
         source: pixels, what a trunk gives, or features [images, cells, channels].

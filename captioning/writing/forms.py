@@ -11,6 +11,7 @@ from datasets.text.vocabulary import Vocabulary
 def forms_of(vocabulary: Vocabulary) -> Int[Tensor, "vocabulary 3"]:
     """Return the forms of each content word: itself, its plural, and the word it is the plural of.
 
+    Plurals are the regular ones: "man" and "men" are no forms of one another here.
     For a form that the vocabulary lacks, and for words without content, stands the start of a
     sentence, which is never written.
     """
@@ -34,7 +35,7 @@ def plural(word: str) -> str:
         return f"{plural(first)} {others}"
     if word.endswith(("s", "x", "ch", "sh")):
         return f"{word}es"
-    if word.endswith("f"):
+    if word.endswith("f") and not word.endswith("ff"):
         return f"{word[:-1]}ves"
     if word.endswith("y") and word[-2:-1] not in "aeiou":
         return f"{word[:-1]}ies"

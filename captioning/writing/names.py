@@ -200,7 +200,8 @@ def replace_words(words: Sequence[str], pairs: Sequence[tuple[str, str]]) -> lis
             if replaced and replaced[-1] in ("a", "an"):
                 replaced[-1] = "an" if name[0][0] in "aeiou" else "a"
             if len(name) > 1 and list(words[place : place + 1]) == name[1:2]:
-                place += len(name) - 1
+                rest = words[place : place + len(name)]  # with an adjective: "of red wine"
+                place += rest.index(name[-1]) + 1 if name[-1] in rest else len(name) - 1
         replaced += name
     return replaced
 

@@ -39,14 +39,14 @@ class Sentence(NamedTuple):
     """Mean log of the shares of people who are expected to use its words; 0 if that is not told."""
 
 
-Found = list[list[Sentence]]
+Captions = list[list[Sentence]]
 """The sentences about each picture, the best first."""
 
 
 @torch.no_grad()
 def write(
     trained: Trained, features: Float[Tensor, "images cells channels"], beam: int, best: int = 1
-) -> Found:
+) -> Captions:
     """Return the `best` sentences about each picture, the best first.
 
     Args:
@@ -55,17 +55,17 @@ def write(
         beam: width of the searches.
         best: sentences of each picture.
     """
-    pictures = _told(trained, features.to(trained.decoder.bias.device))
+    pictures = _prepared(trained, features.to(trained.decoder.bias.device))
     width = max(beam, best)
-    found = _search(pictures, width)
+    captions = _search(pictures, width)
     if pictures.names:
-        found = _with_copied_names(pictures, pictures.names, width, found)
+        captions = _with_copied_names(pictures, pictures.names, width, captions)
     if pictures.expected is not None:
-        found = _with_expected_words(pictures, pictures.expected, width, found)
+        captions = _with_expected_words(pictures, pictures.expected, width, captions)
     if pictures.names:
-        found = _begun_with_names(pictures, pictures.names, width, found)
-        found = _with_unknown_names(pictures.names, found)
-    return [sentences[:best] for sentences in found]
+        captions = _begun_with_names(pictures, pictures.names, width, captions)
+        captions = _with_unknown_names(pictures.names, captions)
+    return [sentences[:best] for sentences in captions]
 
 
 class _Named(NamedTuple):
@@ -98,7 +98,7 @@ class _Pictures:
         )
 
 
-def _told(trained: Trained, features: Float[Tensor, "images cells channels"]) -> _Pictures:
+def _prepared(trained: Trained, features: Float[Tensor, "images cells channels"]) -> _Pictures:
     """Return what is known of pictures before anything is written about them.
 
     Names that the encoder's classifier rules out are forbidden; of those it is sure of, at least
@@ -117,27 +117,32 @@ def _told(trained: Trained, features: Float[Tensor, "images cells channels"]) ->
     return _Pictures(trained, projection, _Named(names, probabilities), forbidden, expected)
 
 
-def _with_copied_names(pictures: _Pictures, named: _Named, width: int, found: Found) -> Found:
+def _with_copied_names(
+    pictures: _Pictures, named: _Named, width: int, captions: Captions
+) -> Captions:
     """Search again where the best sentence lacks a name that the classifier is sure of.
 
     That search may copy the name; where it does not, another copies it more easily.
     """
     names, probabilities = named
-    found = list(found)
+    captions = list(captions)
     for stronger in (1.0, 2.0):
-        missing = names.missing(probabilities, [one[0].tokens for one in found])
+        missing = names.missing(probabilities, [one[0].tokens for one in captions])
         rows = missing.any(1).nonzero().flatten().tolist()
         if rows:
             gains = stronger * pictures.trained.config.name_bonus * missing[rows]
             again = _search(pictures.of(rows), width, (names.words, gains))
             for row, sentences in zip(rows, again, strict=True):
-                found[row] = sentences
-    return found
+                captions[row] = sentences
+    return captions
 
 
 def _with_expected_words(
-    pictures: _Pictures, expected: Float[Tensor, "images vocabulary"], width: int, found: Found
-) -> Found:
+    pictures: _Pictures,
+    expected: Float[Tensor, "images vocabulary"],
+    width: int,
+    captions: Captions,
+) -> Captions:
     """Search for expected words too; return the sentences that have the most of them first."""
     gains = GAIN * expected.where(expected >= EXPECTED, 0.0)
     words = gains.any(0).nonzero().squeeze(1)
@@ -151,29 +156,31 @@ def _with_expected_words(
         return score + WEIGHT * sum(shares[image][word] for word in set(sentence.tokens))
 
     ranked = []
-    for image, (mine, more) in enumerate(zip(found, others, strict=True)):
-        once = {one.tokens: one for one in (*more, *mine)}.values()
+    for image, (plain, steered) in enumerate(zip(captions, others, strict=True)):
+        once = {one.tokens: one for one in (*steered, *plain)}.values()
         ranked.append(sorted(once, key=lambda one, image=image: -rank(image, one))[:width])
     return ranked
 
 
-def _begun_with_names(pictures: _Pictures, named: _Named, width: int, found: Found) -> Found:
+def _begun_with_names(
+    pictures: _Pictures, named: _Named, width: int, captions: Captions
+) -> Captions:
     """Begin with the missing name where the classifier is surer than the captioner."""
-    found = list(found)
-    written = [one[0].tokens for one in found]
-    confidences = [one[0].confidence for one in found]
+    captions = list(captions)
+    written = [one[0].tokens for one in captions]
+    confidences = [one[0].confidence for one in captions]
     for image, name, p in named.names.beginnings(named.probabilities, written, confidences):
         [begun] = _search(pictures.of([image]), width, first=_a(pictures.trained, name))
-        found[image] = [_given(pictures.trained, one, p) for one in begun]
-    return found
+        captions[image] = [_given(pictures.trained, one, p) for one in begun]
+    return captions
 
 
-def _with_unknown_names(named: _Named, found: Found) -> Found:
+def _with_unknown_names(named: _Named, captions: Captions) -> Captions:
     """Put names that are not in the vocabulary in the places of the words that stand for them."""
     pairs = named.names.replaced(named.probabilities)
     return [
         [_renamed(one, of_image) for one in sentences] if of_image else sentences
-        for sentences, of_image in zip(found, pairs, strict=True)
+        for sentences, of_image in zip(captions, pairs, strict=True)
     ]
 
 
@@ -182,7 +189,7 @@ def _search(
     width: int,
     preferred: tuple[Int[Tensor, " words"], Float[Tensor, "images words"]] | None = None,
     first: Sequence[int] = (),
-) -> Found:
+) -> Captions:
     """Return the sentences of one beam search.
 
     Args:
@@ -202,7 +209,7 @@ def _search(
         step = ruling_out(step, pictures.forbidden)
     if first:
         step, state = beginning(step, state, [first] * len(state[0]))
-    found = beam_search(
+    beams = beam_search(
         step,
         state,
         start=trained.vocabulary.start,
@@ -213,7 +220,7 @@ def _search(
         forbidden=trained.vocabulary.unspoken,
     )
     sentences = []
-    for image, hypotheses in enumerate(found):
+    for image, hypotheses in enumerate(beams):
         shares = None if pictures.expected is None else pictures.expected[image].tolist()
         sentences.append([_sentence(trained, one, shares) for one in hypotheses])
     return sentences
@@ -225,8 +232,8 @@ def _sentence(trained: Trained, hypothesis: Hypothesis, shares: Sequence[float] 
     words = tuple(trained.vocabulary.spoken(tokens))
     expected = 0.0
     if shares:  # those of function words are 0
-        told = [shares[word] for word in set(tokens) if shares[word]]
-        expected = mean_log_share(told)
+        known = [shares[word] for word in set(tokens) if shares[word]]
+        expected = mean_log_share(known)
     text = trained.vocabulary.decode(tokens)
     confidence = trained.confidence(log_p, len(words), expected)
     return Sentence(text, words, tokens, log_p, confidence, expected)

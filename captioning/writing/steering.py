@@ -19,8 +19,7 @@ def ruling_out(
     step: Step,
     forbidden: Bool[Tensor, "images vocabulary"],
 ) -> Step:
-    """Return a step function that writes no word that is forbidden of its image."""
-
+    """Wrap a step function so that the words forbidden for each image are never written."""
     allowed = torch.zeros_like(forbidden, dtype=torch.float32).masked_fill_(forbidden, -torch.inf)
 
     def allow(tokens: Int[Tensor, " rows"], state: State) -> tuple[Tensor, State]:
@@ -34,7 +33,9 @@ def ruling_out(
 def unrepeated(
     step: Step, state: State, forms: Int[Tensor, "vocabulary forms"]
 ) -> tuple[Step, State]:
-    """Return a step function, and its first state, that writes no word of which a form is written.
+    """Wrap a step function so that no word is written after a form of it.
+
+    Returns the step function and its first state.
 
     Args:
         step: the step function of `core.decoding`.

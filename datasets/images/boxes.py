@@ -1,15 +1,16 @@
-"""Boxes around what matters in pictures, read from a table.
+"""Bounding boxes of what matters in pictures, read from a table.
 
     file,x1,y1,x2,y2            pixels from the top left corner; other columns are left alone
     open/0041.png,27,205,63,234
 
 A picture may have several boxes, a line each, or none: no line, or one without numbers. `file` is
-the path below the folder of the classes. The pixels are those of the file, also where the pictures
-are brought to another size.
+the path below the folder of the classes, CLASS/FILE, whether or not that lies in train/ or test/.
+The pixels are those of the upright picture in the file (after its EXIF orientation), also where the
+pictures are brought to another size.
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def read(path: str | Path) -> dict[str, list[tuple[float, ...]]]:
     Fields are separated by commas, semicolons or tabs, as spreadsheets write them.
 
     Raises:
-        InputError: the table cannot be read, has not these columns, or has a box that is none.
+        InputError: the table cannot be read, lacks one of these columns, or has a malformed box.
     """
     rows = read_table(Path(path))
     titles = rows[0].titles
@@ -55,8 +56,11 @@ def align(boxes: dict[str, list[tuple[float, ...]]], origins: Sequence[Origin]) 
         origins: of the images.
 
     Raises:
-        InputError: no image has a box, or a box lies outside its picture.
+        InputError: no image has a box, a box lies outside its picture, or two images have one name.
     """
+    for name, count in Counter(origin.name for origin in origins).items():
+        if count > 1 and name in boxes:
+            raise InputError(f"{count} pictures are called {name}: give each a name of its own")
     found = [boxes.get(origin.name, []) for origin in origins]
     most = max(map(len, found), default=0)
     if not most:

@@ -42,7 +42,7 @@ def load(
 
     Args:
         folder: of class folders, or of splits with class folders.
-        size: height and width to which all are brought, keeping their aspect and padding with
+        size: height and width to which all are brought, keeping their aspect ratio and padding with
             zeros. By default pictures keep their native sizes. Small ones of one size that fit the
             memory are held in one tensor (`Images`), others as `ImageFiles`.
         memory: gigabytes of decoded pictures that may be held (see `datasets.images.store`).
@@ -142,7 +142,8 @@ def _open(
     files, broken = _read_headers(paths, size, grey)
     key = f"{size} {grey}"
     store, readable = open_store(files, key, memory * GIGABYTE, workers)
-    broken += [file.path for n, file in enumerate(files) if n not in set(readable)]
+    intact = set(readable)
+    broken += [file.path for n, file in enumerate(files) if n not in intact]
     _tell_broken(folder, broken, len(paths))
     if not readable:
         raise InputError(f"{folder}: not one readable picture in its class folders")

@@ -51,7 +51,7 @@ class ImageFiles:
         """Return the pictures and labels of these rows."""
         return replace(
             self,
-            rows=self.rows[rows],
+            rows=self.rows[rows.cpu()],
             labels=self.labels[rows],
             origins=select(self.origins, rows),
         )

@@ -1,6 +1,6 @@
 """Where an image comes from: its file, and where the pixels of the file lie in the image.
 
-A picture that is brought to a size keeps its aspect and stands in the middle, on black.
+A picture that is brought to a size keeps its aspect ratio and stands in the middle, on black.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Origin:
-    """The file of an image."""
+    """The file that an image was made from, and how its pixels lie in the image."""
 
     name: str
     """CLASS/FILE."""
     native: Size
-    """Of the picture in the file."""
+    """Of the upright picture in the file."""
     size: Size
     """Of the image that was made of it."""
 
@@ -36,13 +36,13 @@ class Origin:
         return ((places + 1) / 2 * _sides(self.size) - offset) / scale
 
     def _placing(self) -> tuple[Float[Tensor, "2"], Float[Tensor, "2"]]:
-        """Return where the picture begins in the image, and pixels there for one of the file."""
+        """Return the offset of the picture in the image, and image pixels per file pixel (x, y)."""
         left, top, width, height = placed(self.native, self.size)
         return torch.tensor([left, top]), torch.tensor([width, height]) / _sides(self.native)
 
 
 def placed(native: Size, size: Size) -> tuple[int, int, int, int]:
-    """Return left, top, width and height in an image of `size` of a picture that is fitted in."""
+    """Return left, top, width and height, in pixels, of a picture letterboxed into `size`."""
     height, width = native
     scale = min(size[0] / height, size[1] / width)
     inner_width = max(1, round(width * scale))
@@ -51,13 +51,13 @@ def placed(native: Size, size: Size) -> tuple[int, int, int, int]:
 
 
 def letterbox(picture: Image.Image, size: Size) -> Image.Image:
-    """Return the picture scaled to fit into `size`, in the middle, on black; keep its aspect."""
+    """Return the picture scaled to fit into `size`, in the middle, on black."""
     height, width = size
-    left, top, *inner = placed((picture.height, picture.width), size)
-    if inner == [width, height] and picture.size == (width, height):
+    if picture.size == (width, height):
         return picture
+    left, top, inner_width, inner_height = placed((picture.height, picture.width), size)
     box = Image.new(picture.mode, (width, height))
-    box.paste(picture.resize((inner[0], inner[1])), (left, top))
+    box.paste(picture.resize((inner_width, inner_height)), (left, top))
     return box
 
 

@@ -3,8 +3,9 @@
 `ConvGlimpseNetwork` replaces the linear layer that reads the patches in the paper's glimpse
 network: one small net, shared by the scales, since a wider patch shows the same things smaller.
 `ContextNetwork` reads a coarse view of the whole image, to tell a locator where to begin (Ba, Mnih,
-Kavukcuoglu 2015, Multiple Object Recognition with Visual Attention). The classifier never sees that
-view: it would learn to do without glimpses.
+Kavukcuoglu 2015, Multiple Object Recognition with Visual Attention). The recurrent state never sees
+that view: the classifier would learn to do without glimpses. (With `absence`, two numbers of the
+map that begins with it reach the logits: see `locators.py`.)
 
 Batch normalisation makes these nets learn in minutes. Under torchrun each process keeps the
 statistics of its own rows; those of the first process are saved.

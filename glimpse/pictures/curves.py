@@ -8,26 +8,26 @@ from PIL import Image
 
 from datasets.images.files import encode
 from glimpse.pictures.page import GREY, INK
-from glimpse.scores.stopping import Trade
+from glimpse.scores.stopping import OperatingPoint
 
 
-def draw_trades(
-    trades: Sequence[Trade],
-    stop: Trade | None,
+def draw_curve(
+    points: Sequence[OperatingPoint],
+    stop: OperatingPoint | None,
     title: str,
     costs: Mapping[str, Sequence[float]],
 ) -> bytes:
-    """Return the PNG of the curve; the trade of the checkpoint's threshold is marked.
+    """Return the PNG of the curve; the operating point of the checkpoint's threshold is marked.
 
     Args:
-        trades: those of all thresholds.
+        points: those of all thresholds.
         stop: that of the checkpoint.
         title: of the figure.
         costs: what one glimpse and two glimpses cost, by name; each glimpse costs as much more.
     """
     figure = Figure((5, 4), dpi=150, facecolor="white", layout="tight")
     axes = figure.add_subplot()
-    axes.plot([each.glimpses for each in trades], [each.error for each in trades], color=INK)
+    axes.plot([each.glimpses for each in points], [each.error for each in points], color=INK)
     if stop is not None:
         axes.scatter([stop.glimpses], [stop.error], color=INK, zorder=3)
         axes.annotate(f"{stop.threshold:.3f}", (stop.glimpses, stop.error), color=GREY)

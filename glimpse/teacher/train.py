@@ -28,6 +28,7 @@ from glimpse.scores.measures import BATCH
 from glimpse.sensor import Batch
 from glimpse.teacher.model import Teacher
 
+LEAST = 4  # cells a side of the view, which the net halves twice
 SURE = 0.5  # least probability of the right class for a place to be told
 
 
@@ -48,6 +49,8 @@ def main(arguments: TrainArguments[Config]) -> None:
     config, session, run = arguments.start()
     device = devices.select(session.device, session.threads)
     splits = load(config, device)
+    if config.context < LEAST:
+        raise InputError(f"--context must be at least {LEAST}, not {config.context}: it is read")
     if not splits.train.origins:
         raise InputError(f"{config.data}: hints are for pictures in class folders")
     classes = splits.train.classes
@@ -81,7 +84,10 @@ def accuracy(model: Teacher, images: Labelled) -> float:
 
 
 def write_hints(model: Teacher, images: Labelled, file: Path) -> int:
-    """Write a box of one cell for each image whose class is located; return how many there are."""
+    """Write a box for each image whose class is located in its picture; return how many.
+
+    A place in the black beside a picture that was brought to a size is none.
+    """
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(["file", "x1", "y1", "x2", "y2"])
@@ -90,17 +96,20 @@ def write_hints(model: Teacher, images: Labelled, file: Path) -> int:
         for rows in images.in_order(BATCH):
             places, probabilities = model.locate(images.fetch(rows), images.labels[rows])
             located = probabilities >= SURE
-            count += int(located.sum())
             chosen = rows[located.to(rows.device)].tolist()
             for row, place in zip(chosen, places[located], strict=True):
                 origin = images.origins[row]
-                table.writerow([origin.name, *_box(place, origin, model.cells)])
+                x, y = origin.to_file(place.cpu()).tolist()
+                height, width = origin.native
+                if 0 <= x <= width and 0 <= y <= height:
+                    table.writerow([origin.name, *_box(place, origin, model.cells)])
+                    count += 1
     replace(file, text.getvalue().encode())
     return count
 
 
 def _box(place: Float[Tensor, "2"], origin: Origin, cells: int) -> list[float]:
-    """Return x1, y1, x2, y2 of a box of four cells of the view around a place, in its file."""
+    """Return x1, y1, x2, y2 of a box of 4 x 4 cells of the view around a place, in its file."""
     half = 4 / cells
     corners = torch.stack((place.cpu() - half, place.cpu() + half))
     return [round(value, 1) for value in origin.to_file(corners).flatten().tolist()]
