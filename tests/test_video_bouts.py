@@ -14,7 +14,7 @@ from datasets.videos import labelled
 from video.bouts import cohens_kappa
 from video.labels.annotation_tools import boris_csv
 from video.labels.formats import Span
-from video.next import Stretch, doubt, first_minutes, rank, worth
+from video.next import Stretch, first_minutes, rank, uncertainty, worth
 
 HEAD = "clip,start_s,end_s,label"
 
@@ -100,6 +100,15 @@ def test_frames_that_nobody_scored_are_in_no_bout(films: Path):
     assert (sit["behaviour"], sit["total_s"], sit["share"]) == ("sit", "1.000", "1.0000")
 
 
+def test_labels_may_be_too_few_by_the_excess_that_is_allowed(films: Path, capsys):
+    lines = [f"a.mp4,{n},walk" for n in range(39)]
+    Path("frames.csv").write_text("\n".join(["clip,frame,label", *lines]))
+    assert call("frames.csv", command="video bouts") == 2
+    assert "allow it with --excess 1" in capsys.readouterr().err
+    assert call("frames.csv", "--excess", "1", "--csv", "bouts.csv", command="video bouts") == 0
+    assert [row["total_s"] for row in rows("bouts.csv")] == ["3.900"]
+
+
 def test_every_film_has_a_row_for_each_behaviour_of_any_film(films: Path):
     for name, lines in (("a", ["a.mp4,0.5,1.5,walk"]), ("b", ["b.mp4,1,2.5,sit"])):
         Path(f"{name}.csv").write_text("\n".join([HEAD, *lines]))
@@ -161,18 +170,18 @@ def test_cohens_kappa_is_that_of_scikit_learn():
     assert cohens_kappa(one, one) == pytest.approx(1)
 
 
-def test_doubt_is_the_probability_to_be_wrong():
+def test_uncertainty_is_the_probability_to_be_wrong():
     p = torch.tensor([[0.7, 0.3], [0.5, 0.5]])
-    assert doubt(p.log(), several=False).tolist() == pytest.approx([0.3, 0.5])
+    assert uncertainty(p.log(), several=False).tolist() == pytest.approx([0.3, 0.5])
     p = torch.tensor([[0.9, 0.4], [0.99, 0.02]])
-    assert doubt(p.log(), several=True).tolist() == pytest.approx([0.4, 0.02], abs=1e-6)
+    assert uncertainty(p.log(), several=True).tolist() == pytest.approx([0.4, 0.02], abs=1e-6)
 
 
-def stretch(doubt: float, place: float, seconds: float = 10.0) -> Stretch:
-    return Stretch("film", 0.0, seconds, doubt, torch.tensor([place, 0.0]))
+def stretch(uncertainty: float, place: float, seconds: float = 10.0) -> Stretch:
+    return Stretch("film", 0.0, seconds, uncertainty, torch.tensor([place, 0.0]))
 
 
-def test_doubtful_stretches_come_first_but_not_those_like_what_is_labelled():
+def test_uncertain_stretches_come_first_but_not_those_like_what_is_labelled():
     stretches = [stretch(0.3, 0.0), stretch(0.3, 5.0), stretch(0.29, 5.01), stretch(0.1, 9.0)]
     ranked = rank(stretches, torch.tensor([[0.0, 0.0]]))
     assert [float(each.features[0]) for each in ranked[:2]] == [5.0, 9.0]
@@ -186,7 +195,7 @@ def test_so_many_minutes_are_chosen():
     assert len(first_minutes(ranked, 2.0)) == 4
     assert len(first_minutes(ranked, 0.1)) == 1
     line = worth([stretch(0.9, 0, 60), *(stretch(0.1, n, 60) for n in range(9))])
-    assert line.startswith("half of the doubtful frames are in 1.0 of 10.0 minutes")
+    assert line.startswith("half of the expected errors are in 1.0 of 10.0 minutes")
 
 
 def test_next_refuses_films_of_one_name(films: Path, capsys):
@@ -235,8 +244,8 @@ def test_next_writes_tables_that_open_again(tmp_path: Path, monkeypatch, capsys)
     chosen = rows("next/next.csv")
     assert len(chosen) == 3
     assert sum(float(row["end_seconds"]) - float(row["start_seconds"]) for row in chosen) == 6
-    doubts = [float(row["doubt"]) for row in chosen]
-    assert all(0 < value < 1 for value in doubts)
+    uncertain = [float(row["uncertainty"]) for row in chosen]
+    assert all(0 < value < 1 for value in uncertain)
     parts = labelled.read_labels("next/next.boris.csv", films=Path())
     assert parts.classes[1] == "to score"
     for name in {row["film"] for row in chosen}:

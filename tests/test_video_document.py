@@ -42,7 +42,7 @@ def test_each_command_of_the_document(tmp_path: Path, monkeypatch: pytest.Monkey
         assert call(*flags, command=f"video {verb}") == 0, (verb, flags)
     out = capsys.readouterr().out
     assert "average precision" in out
-    assert "half of the doubtful frames are in" in out
+    assert "half of the expected errors are in" in out
     assert "Cohen's kappa" in out
     assert Path("runs/video/second/best.pt").exists()
     assert sorted(path.name for path in Path("next").iterdir()) == [

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 from numbered import HEIGHT, KINDS, WIDTH, number, numbered, write
 from PIL import Image
+from videos import put
 
 from core.errors import InputError
+from datasets.videos.files import stated
+from video.streams.progress import stated_frames
 from video.streams.reader import open_source
 
 # Made with FFmpeg, for OpenCV writes neither: zlib, then base 85. H.264 with B frames at the times
@@ -216,6 +219,15 @@ def test_what_is_no_video_is_one_line(tmp_path):
 def test_impossible_wishes_are_one_line(tmp_path, wrong):
     with pytest.raises(InputError, match=r"must be at least|must be above"):
         open_source(tmp_path, **wrong)
+
+
+def test_what_a_film_of_any_name_states(tmp_path):
+    for name in ("a:b.mp4", "img%03d.mp4", os.fsdecode(b"\xff.mp4")):
+        film = put(tmp_path / name, 12, 10.0)
+        assert stated(film, cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT) == [10.0, 12.0]
+        assert stated_frames([film, film]) == 24
+    (tmp_path / "no.mp4").write_text("text")
+    assert max(stated(tmp_path / "no.mp4", cv2.CAP_PROP_FPS)) <= 0
 
 
 @pytest.mark.parametrize("name", ["a:b.mp4", "žluť %03d.mp4", "7", os.fsdecode(b"\xff.mp4")])

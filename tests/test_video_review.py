@@ -116,6 +116,23 @@ def test_keys_and_clicks_correct_what_the_table_then_says(tmp_path, monkeypatch,
 
 
 @needs_browser
+def test_a_bout_that_was_not_checked_is_not_saved_as_absent(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    film = write("film.mp4", 12)
+    review.write(tmp_path / "page.html", labelled_film(multi=True), str(film))
+    with browser() as page:
+        page.open(tmp_path / "page.html")
+        page.run("document.getElementById('only').checked = true; choose(0); markRight()")
+        saved = page.run("table()")
+    (tmp_path / "film.labels.csv").write_text(saved)
+    parts = labelled.read_labels(tmp_path / "film.labels.csv", multi=True).everything()
+    (clip,) = parts.clips
+    found = clip.labels([n / 10 for n in range(12)])
+    assert parts.classes == ("a",)
+    assert found[:, 0].tolist() == [1] * 4 + [-1] * 8, "b was found from frame 4 on"
+
+
+@needs_browser
 def test_what_was_corrected_is_trained_on(run: Path, tmp_path: Path):
     for name in "abcd":
         write(f"{name}.mp4", 40)

@@ -1,1 +1,4 @@
-"""Video: a label for every frame, in files and in live streams (synced many-to-many, slide 17)."""
+"""Video: temporal action segmentation, a label for every frame, in files and in live streams.
+
+Sequences in and out are synced (slide 18).
+"""

@@ -30,7 +30,8 @@ class Smoothing:
     """Flags of the commands that smooth labels."""
 
     shortest: int = 1
-    """Minimum length of a segment in frames; shorter ones are merged into a neighbour."""
+    """Minimum length of a segment in frames that the net is shown; shorter ones are merged into a
+    neighbour."""
     self_transition: float = 0.0
     """Probability that a frame has the label of the one before, for Viterbi smoothing; 0: none."""
 
@@ -70,7 +71,7 @@ class Label(Smoothing, Computing):
     probabilities: bool = False
     """Write NAME.probabilities.csv: frame, seconds, and the probability of each label."""
     boris: bool = False
-    """Write NAME.boris.csv, aggregated events of BORIS."""
+    """Write NAME.boris.csv, a table in the format of BORIS' aggregated events."""
     eaf: bool = False
     """Write NAME.eaf, annotations for ELAN."""
     srt: bool = False
@@ -141,6 +142,8 @@ class Bouts:
     """Write a picture to this path, .png: the bouts of each film over time."""
     background: str = "background"
     """The label of frames in no segment, which is no behaviour."""
+    excess: int = 0
+    """How many more or fewer labels than frames a film may have, for tables with a row a frame."""
     fps: float | None = None
     """Frames a second of folders of pictures, which have no times."""
     overwrite: bool = False

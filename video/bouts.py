@@ -25,7 +25,7 @@ from rich.table import Table
 from core.errors import InputError
 from core.files import make_folder, replace, require_apart, require_free
 from core.training import cli
-from core.training.config import require_positive
+from core.training.config import require_at_least, require_positive
 from datasets.text_files import warn
 from datasets.videos import labelled
 from datasets.videos.bouts import NOBODY
@@ -43,6 +43,7 @@ COLUMNS = ("film", "behaviour", "bouts", "total_s", "mean_s", "latency_s", "shar
 def main(arguments: Bouts) -> None:
     """Read the labels, print and write what was asked for."""
     require_positive(arguments, "fps")
+    require_at_least(0, arguments, "excess")
     if not arguments.labels:
         raise InputError("no labels to count: name files or folders of them")
     outputs = [path for path in (arguments.csv, arguments.transitions, arguments.ethogram) if path]
@@ -71,19 +72,19 @@ def main(arguments: Bouts) -> None:
 class _Film:
     """A film and its labels."""
 
-    def __init__(self, clip: Clip, splits: VideoSplits, background: str, fps: float | None):
+    def __init__(self, clip: Clip, splits: VideoSplits, arguments: Bouts):
         if not isinstance(clip.source, Path):
             raise InputError(f"{clip.name}: a drawn clip is no film")
-        source = open_source(clip.source, rate=fps)
+        source = open_source(clip.source, rate=arguments.fps)
         for _ in source:
             pass
         self.file = clip.source.resolve()
         self.name = clip.source.stem
         self.seconds = source.times.tolist()
         self.classes = splits.classes
-        self.labels = clip.labels(self.seconds)
-        self.behaviours = [name for name in splits.classes if name != background]
-        self.spans = self._bouts(background)
+        self.labels = clip.labels(self.seconds, arguments.excess)
+        self.behaviours = [name for name in splits.classes if name != arguments.background]
+        self.spans = self._bouts(arguments.background)
 
     def _bouts(self, background: str) -> list[Span]:
         """Return the segments that are behaviours; a frame that nobody scored is in none."""
@@ -136,7 +137,7 @@ def _films(sources: Sequence[Path], arguments: Bouts) -> list[_Film]:
         flags = {"background": arguments.background, "films": arguments.films}
         splits = labelled.read_labels(source, **flags).everything()
         for clip in splits.clips:
-            films.append(_Film(clip, splits, arguments.background, arguments.fps))
+            films.append(_Film(clip, splits, arguments))
     files_of: dict[str, set[Path]] = {}
     for film in films:
         files_of.setdefault(film.name, set()).add(film.file)

@@ -43,7 +43,8 @@ class Config(EncoderOptions):
     """Show the encoder what has changed since the frame before, too."""
 
     standardise: bool = False
-    """Bring each feature of a frozen encoder to mean 0 and deviation 1 over the training clips."""
+    """Bring each feature of a frozen encoder to mean 0 and standard deviation 1 over the training
+    clips."""
     cell: Literal["lstm", "gru", "rnn", "none"] = "lstm"
     """The recurrent cell; none: every frame is labelled by itself."""
     bidirectional: bool = False
@@ -60,7 +61,7 @@ class Config(EncoderOptions):
     window: int = 64
     """Frames of a window in truncated BPTT; the state is carried to the next (one direction)."""
     weighted: bool = True
-    """Weigh each class in the loss by the inverse of its share of the frames."""
+    """Weight each class in the loss by the inverse of its share of the frames."""
     smooth: float = 0.15
     """Weight of the term that keeps neighbouring frames alike (Farha and Gall 2019)."""
     start: str | None = field(default=None, metadata={"place": True})

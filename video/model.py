@@ -1,4 +1,4 @@
-"""The labeller: a label for every frame (synced many-to-many, slide 17).
+"""The labeller: a label for every frame (synced many-to-many, slide 18).
 
     a_t = relu(A encoder(frame_t))              what frame t shows
     h_t = cell(a_t, h_{t-1})                    what was seen so far; both ways: and what comes

@@ -2,11 +2,12 @@
 
     uv run video next runs/video/videos films/*.mp4
 
-A stretch's doubt is the mean over its frames of 1 - max p (of several behaviours at once, of the
-least certain one), times how unlike it is to what was labelled: the distance of its mean features
-to the nearest labelled stretch, over the median one between two of these. Stretches are taken
-in that order, but one that is like a stretch taken before counts less. The tables open in BORIS and
-ELAN, and tell where to look; what you label there goes to `video train --start RUN --add LABELS`.
+A stretch's score is its mean uncertainty (least confidence, 1 - max p; of co-occurring behaviours
+that of the least certain one), times its novelty: the distance of its mean features to the nearest
+labelled stretch, divided by the median distance between candidate stretches, at most 2. A stretch
+that is taken counts as labelled for those after it. The documents open in ELAN and tell where to
+look; the tables, one of them in the format of BORIS' aggregated events, are for other programs.
+What you label there goes to `video train --start RUN --add LABELS`.
 """
 
 import sys
@@ -42,12 +43,12 @@ class Stretch:
     film: str
     start: float
     end: float
-    doubt: float
+    uncertainty: float
     """Mean probability that the label of a frame is wrong, by the net's own account."""
     features: Float[Tensor, " features"]
     """Mean features of its frames."""
     score: float = 0.0
-    """Doubt, times how unlike it is to what was labelled."""
+    """Uncertainty times novelty: how unlike it is to what was labelled."""
 
 
 def main(arguments: Next) -> None:
@@ -78,7 +79,7 @@ def main(arguments: Next) -> None:
     _write(chosen, outputs, {film.name: film for film in arguments.films})
     for stretch in chosen:
         place = f"{stretch.start:8.1f} to {stretch.end:8.1f} s"
-        cli.say(f"{stretch.film}  {place}  doubt {100 * stretch.doubt:.0f} %")
+        cli.say(f"{stretch.film}  {place}  uncertainty {100 * stretch.uncertainty:.0f} %")
     cli.say(worth(ranked))
     cli.say(f"written: {', '.join(map(str, outputs.values()))}")
     if status:
@@ -88,7 +89,7 @@ def main(arguments: Next) -> None:
 def stretches_of(
     trained: Trained, film: Path, seconds: float, fps: float | None = None
 ) -> list[Stretch]:
-    """Return a film in stretches of so many seconds, with the net's doubt in each."""
+    """Return a film in stretches of so many seconds, with the net's uncertainty in each."""
     stride = trained.config.stride
     source = open_source(film, stride=stride, shown_rate=trained.rate, rate=fps)
     times: list[float] = []
@@ -108,7 +109,7 @@ def divided(
     end: float,
     seconds: float,
 ) -> list[Stretch]:
-    """Return the frames of a film in stretches of so many seconds, with the net's doubt in each.
+    """Return the frames of a film in stretches, with the net's uncertainty in each.
 
     Args:
         trained: the net.
@@ -119,18 +120,21 @@ def divided(
         seconds: length of a stretch.
     """
     log_p = trained.label(features)[0].cpu()
-    doubts = doubt(log_p, several=trained.multi)
+    uncertainties = uncertainty(log_p, several=trained.multi)
     numbers = (torch.tensor(times, dtype=torch.float64) / seconds).floor().long()
     stretches = []
     for number in numbers.unique().tolist():
         inside = numbers == number
         mean = features[inside].float().mean(0).cpu()
         stop = min((number + 1) * seconds, end)
-        stretches.append(Stretch(film, number * seconds, stop, float(doubts[inside].mean()), mean))
+        uncertain = float(uncertainties[inside].mean())
+        stretches.append(Stretch(film, number * seconds, stop, uncertain, mean))
     return stretches
 
 
-def doubt(log_p: Float[Tensor, "frames classes"], *, several: bool) -> Float[Tensor, " frames"]:
+def uncertainty(
+    log_p: Float[Tensor, "frames classes"], *, several: bool
+) -> Float[Tensor, " frames"]:
     """Return for each frame the probability that its label is wrong, by the net's own account."""
     p = log_p.exp()
     if several:
@@ -168,7 +172,7 @@ def rank(stretches: Sequence[Stretch], known: Float[Tensor, "labelled features"]
     if not stretches:
         return []
     features = torch.stack([stretch.features for stretch in stretches])
-    doubts = torch.tensor([stretch.doubt for stretch in stretches])
+    uncertainties = torch.tensor([stretch.uncertainty for stretch in stretches])
     distances = torch.full((len(stretches),), torch.inf)
     if len(known):
         distances = torch.cdist(features, known).amin(1)
@@ -178,8 +182,8 @@ def rank(stretches: Sequence[Stretch], known: Float[Tensor, "labelled features"]
     left = list(range(len(stretches)))
     ranked = []
     while left:
-        unlike = (distances / usual).clamp(max=2.0)
-        scores = doubts * unlike
+        novelty = (distances / usual).clamp(max=2.0)
+        scores = uncertainties * novelty
         best = max(left, key=lambda n: float(scores[n]))
         left.remove(best)
         ranked.append(replace(stretches[best], score=float(scores[best])))
@@ -199,23 +203,23 @@ def first_minutes(ranked: Sequence[Stretch], minutes: float) -> list[Stretch]:
 
 
 def worth(ranked: Sequence[Stretch]) -> str:
-    """Say in a line how many minutes hold half of the doubt, of how many."""
+    """Say in a line how many minutes hold half of the expected errors, of how many."""
     lengths = [stretch.end - stretch.start for stretch in ranked]
-    wrong = [stretch.doubt * length for stretch, length in zip(ranked, lengths, strict=True)]
-    order = sorted(range(len(ranked)), key=lambda n: -ranked[n].doubt)
+    errors = [stretch.uncertainty * length for stretch, length in zip(ranked, lengths, strict=True)]
+    order = sorted(range(len(ranked)), key=lambda n: -ranked[n].uncertainty)
     minutes = 0.0
     found = 0.0
     for n in order:
         minutes += lengths[n] / 60
-        found += wrong[n]
-        if found >= sum(wrong) / 2:
+        found += errors[n]
+        if found >= sum(errors) / 2:
             break
     whole = sum(lengths) / 60
-    return f"half of the doubtful frames are in {minutes:.1f} of {whole:.1f} minutes: label those"
+    return f"half of the expected errors are in {minutes:.1f} of {whole:.1f} minutes: label those"
 
 
 def _outputs(arguments: Next) -> dict[str, Path]:
-    """Return the files to write: a table, one for BORIS, and a document of ELAN for each film.
+    """Return the files to write: a table, one as of BORIS, and a document of ELAN for each film.
 
     Raises:
         InputError: two films have one name, by which the tables and the documents tell them apart.
@@ -236,10 +240,10 @@ def _outputs(arguments: Next) -> dict[str, Path]:
 
 def _write(chosen: Sequence[Stretch], outputs: dict[str, Path], films: dict[str, Path]) -> None:
     rows = [
-        (stretch.film, f"{stretch.start:.3f}", f"{stretch.end:.3f}", f"{stretch.doubt:.4f}")
+        (stretch.film, f"{stretch.start:.3f}", f"{stretch.end:.3f}", f"{stretch.uncertainty:.4f}")
         for stretch in chosen
     ]
-    table = csv_text(("film", "start_seconds", "end_seconds", "doubt"), rows)
+    table = csv_text(("film", "start_seconds", "end_seconds", "uncertainty"), rows)
     files.replace(outputs["table"], table.encode(errors="replace"))
     by_film: dict[str, list[Span]] = {}
     for stretch in sorted(chosen, key=lambda each: each.start):

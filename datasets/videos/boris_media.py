@@ -25,7 +25,7 @@ import cv2
 from core.errors import InputError
 from datasets.text_files import Line, warn
 from datasets.videos.bouts import Bout
-from datasets.videos.files import find_video
+from datasets.videos.files import find_video, stated
 
 MEDIA = ("source", "media_file_name", "media_file", "media_file_path")
 """Columns that name media, normalised; the first that names any is read."""
@@ -150,10 +150,7 @@ def _name(path: str, root: Path) -> str:
 
 def _length(video: Path) -> float:
     """Return how many seconds a video states that it lasts."""
-    capture = cv2.VideoCapture(str(video))
-    frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    rate = capture.get(cv2.CAP_PROP_FPS)
-    capture.release()
+    frames, rate = stated(video, cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS)
     if frames <= 0 or rate <= 0:
         raise InputError(f"{video}: states no length, which several media of an observation need")
     return frames / rate

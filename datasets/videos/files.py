@@ -1,7 +1,10 @@
-"""Finds the videos that files of labels speak of, by their names."""
+"""Finds the videos that files of labels speak of, by their names, and what they state."""
 
 import os
 from pathlib import Path
+from typing import cast
+
+import cv2
 
 from datasets.images.files import pictures_in
 from datasets.text_files import Line
@@ -20,6 +23,16 @@ def videos_in(folder: Path) -> list[Path]:
         for f in folder.iterdir()
         if f.suffix.lower() in SUFFIXES and f.name[0] != "." and f.is_file()
     )
+
+
+def stated(video: Path, *properties: int) -> list[float]:
+    """Return what a file states, as cv2.CAP_PROP_FPS; 0 or -1 where it states nothing."""
+    # As bytes: OpenCV crashes on names that are not UTF-8.
+    name = cast("str", os.fsencode(video.absolute()))
+    capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
+    values = [capture.get(number) for number in properties]
+    capture.release()
+    return values
 
 
 def find_video(root: Path, name: str, line: Line) -> Path:

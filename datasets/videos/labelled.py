@@ -30,7 +30,7 @@ from datasets.text_files import Line, read_lines
 from datasets.videos import annotations, boris, sprites, tables
 from datasets.videos.bouts import Film, clips_of
 from datasets.videos.clips import Clip, FrameLabels, OneLabel, Parts, VideoSplits
-from datasets.videos.files import find_video, videos_in
+from datasets.videos.files import find_video, stated, videos_in
 
 NAMES = ("sprites", "sprite-pairs")
 TABLES = (".csv", ".tsv")
@@ -128,9 +128,7 @@ def suspects(clips: Iterable[Clip]) -> Iterator[str]:
             and isinstance(clip.source, Path)
             and clip.source.is_file()
         ):
-            video = cv2.VideoCapture(str(clip.source))
-            claimed = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-            video.release()
+            claimed = int(*stated(clip.source, cv2.CAP_PROP_FRAME_COUNT))
             if claimed != len(clip.given.labels):
                 labelled = len(clip.given.labels)
                 yield f"{clip.source}: {claimed} frames, it claims, but {labelled} are labelled"

@@ -17,10 +17,11 @@ import numpy as np
 
 from core.files import replace
 from datasets.videos.bouts import NOBODY
+from datasets.videos.files import stated
 from video.labels.outputs import Labelled
 from video.pictures.drawing import palette
 from video.pictures.overlay import write_copy
-from video.streams.decoding import stated_codec
+from video.streams.decoding import codec_name
 
 TEMPLATE = Path(__file__).with_name("review.html")
 PLAYED = {".mp4": ("h264", "avc1"), ".m4v": ("h264", "avc1"), ".webm": ("VP80", "VP90", "vp09")}
@@ -68,7 +69,4 @@ def _is_played(film: Path) -> bool:
     codecs = PLAYED.get(film.suffix.lower(), ())
     if not film.is_file() or not codecs:
         return False
-    capture = cv2.VideoCapture(str(film))
-    codec = stated_codec(capture)
-    capture.release()
-    return codec in codecs
+    return codec_name(*stated(film, cv2.CAP_PROP_FOURCC)) in codecs

@@ -1,6 +1,7 @@
 """Scores of several behaviours at once: precision, recall, F1 and average precision of each.
 
-All figures are percentages. Frames that nobody scored do not count.
+All figures are percentages, but `frames`, which counts those in which a behaviour occurs. Frames
+that nobody scored do not count.
 """
 
 import math

@@ -31,7 +31,7 @@ class Video(Frames):
         stated = self._capture.get(cv2.CAP_PROP_FPS)
         count = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self._stated = max(0, count)  # below zero if unknown
-        self._codec = stated_codec(self._capture)
+        self._codec = codec_name(self._capture.get(cv2.CAP_PROP_FOURCC))
         camera = isinstance(source, int)
         endless = isinstance(source, str) and not (self._stated and source.startswith("http"))
         # Cameras and streams of JPEGs send no times: OpenCV supposes a rate and states its own.
@@ -128,13 +128,14 @@ def _capture(source: Path | str | int, name: str) -> cv2.VideoCapture:
         place = cast("str", os.fsencode(source.absolute()))
         capture = cv2.VideoCapture(place, cv2.CAP_FFMPEG)
         hint = "not a video that OpenCV reads, cut off before the index at its end, or sound alone"
-    is_text = stated_codec(capture) == "ansi"  # to FFmpeg any text is a film of terminal graphics
+    # To FFmpeg any text is a film of terminal graphics.
+    is_text = codec_name(capture.get(cv2.CAP_PROP_FOURCC)) == "ansi"
     if not capture.isOpened() or is_text:
         raise InputError(f"{name}: {hint}")
     return capture
 
 
-def stated_codec(capture: cv2.VideoCapture) -> str:
-    """Return the four letters that name a codec."""
-    number = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+def codec_name(fourcc: float) -> str:
+    """Return the four letters that name a codec, from the value of cv2.CAP_PROP_FOURCC."""
+    number = int(fourcc) & 0xFFFFFFFF
     return number.to_bytes(4, "little").decode("latin-1")

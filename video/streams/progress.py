@@ -10,6 +10,7 @@ from typing import TextIO
 import cv2
 
 from core.training.progress import Bar
+from datasets.videos.files import stated
 from video.streams.frames import Frame, Frames
 
 LINE_EVERY = 30.0  # seconds between the lines that tell how far it is
@@ -84,7 +85,4 @@ def _stated(film: Path) -> int:
         return 0
     if film.is_dir():
         return sum(1 for _ in film.iterdir())
-    capture = cv2.VideoCapture(str(film))
-    frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    capture.release()
-    return max(0, round(frames))
+    return max(0, round(*stated(film, cv2.CAP_PROP_FRAME_COUNT)))
