@@ -128,7 +128,8 @@ def suspects(clips: Iterable[Clip]) -> Iterator[str]:
             and isinstance(clip.source, Path)
             and clip.source.is_file()
         ):
-            claimed = int(*stated(clip.source, cv2.CAP_PROP_FRAME_COUNT))
+            (frames,) = stated(clip.source, cv2.CAP_PROP_FRAME_COUNT)
+            claimed = int(frames)
             if claimed != len(clip.given.labels):
                 labelled = len(clip.given.labels)
                 yield f"{clip.source}: {claimed} frames, it claims, but {labelled} are labelled"

@@ -85,4 +85,5 @@ def _stated(film: Path) -> int:
         return 0
     if film.is_dir():
         return sum(1 for _ in film.iterdir())
-    return max(0, round(*stated(film, cv2.CAP_PROP_FRAME_COUNT)))
+    (frames,) = stated(film, cv2.CAP_PROP_FRAME_COUNT)
+    return max(0, round(frames))
