@@ -190,7 +190,7 @@ def main(arguments: TrainArguments[Config]) -> None:
         config.loop,
         monitor="CIDEr",
         extras=_extras(encoder, own_encoder, vocabulary, names),
-        rates={"encoder": config.tune_rate, "tail": config.tune_rate},
+        rate_factors={"encoder": config.tune_rate, "tail": config.tune_rate},
         graph=session.graph,
     )
     if run.writes:

@@ -78,7 +78,7 @@ def rms(advantages: Float[Tensor, "glimpses batch"]) -> Float[Tensor, ""]:
     The addition keeps advantages small that are next to nothing.
     """
     square = advantages.square().mean()
-    return (distributed.total(square) / distributed.world()).sqrt() + 1e-3
+    return (distributed.all_reduce_sum(square) / distributed.world_size()).sqrt() + 1e-3
 
 
 def by_symbol(

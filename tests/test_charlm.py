@@ -209,16 +209,16 @@ def test_rows_read_on_where_they_stopped():
     assert batches.windows == 4  # of stretches of 34
     begun, before = [], torch.empty(0)
     for step in range(40):
-        x, y, first = batches(step, slice(0, 3))
+        x, y, reset = batches(step, slice(0, 3))
         assert torch.equal(y, (x + 1) % 103)  # the text is a ring
         if step % 4:
             assert torch.equal(x[0], before)
-            begun.append(first)
+            begun.append(reset)
         else:
-            assert first.all()
+            assert reset.all()
         before = y[-1]
         for part, whole in zip(
-            batches(step, slice(1, 3)), (x[:, 1:], y[:, 1:], first[1:]), strict=True
+            batches(step, slice(1, 3)), (x[:, 1:], y[:, 1:], reset[1:]), strict=True
         ):
             assert torch.equal(part, whole)
     assert 0.1 < torch.cat(begun).float().mean() < 0.4

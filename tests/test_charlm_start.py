@@ -11,7 +11,7 @@ from datasets.text.alphabets import Alphabet
 from sequences.__main__ import COMMANDS
 from sequences.charlm.config import Config
 from sequences.charlm.model import CharacterModel
-from sequences.charlm.starting import take_over
+from sequences.charlm.starting import initialise_from
 from sequences.charlm.trained import Trained
 
 ONE_HOT = Config(corpus="hello", hidden=6, layers=2)
@@ -43,7 +43,7 @@ def test_each_character_keeps_what_was_learned_of_it(config):
     first = untrained(config, "ehlo", 0)
     then = untrained(config, "!ehlo", 1)  # another number for each
     unseen = [rows[0].clone() for rows in then.model.rows_of_characters().values()]
-    take_over(then, first)
+    initialise_from(then, first)
     text = "hello"
     x = torch.tensor(first.alphabet.encode(text).astype(int))[:, None]
     y = torch.tensor(then.alphabet.encode(text).astype(int))[:, None]
@@ -59,7 +59,7 @@ def test_tied_weights_and_forgotten_characters():
     config = replace(ONE_HOT, tied=True)
     first = untrained(config, "!ehlo", 0)
     then = untrained(config, "elo", 1)
-    take_over(then, first)
+    initialise_from(then, first)
     assert torch.equal(then.model.V.weight, first.model.V.weight[[1, 3, 4]])
     assert torch.equal(then.model.recurrent.layers[1][0].W, first.model.recurrent.layers[1][0].W)
 

@@ -111,7 +111,7 @@ def test_parts_of_a_model_have_learning_rates_of_their_own(tmp_path: Path) -> No
         lambda: {"accuracy": 0.0},
         run,
         config,
-        rates={"slow": 0.1},
+        rate_factors={"slow": 0.1},
     )
     moved = {name: before[name] - weight.detach() for name, weight in model.named_parameters()}
     torch.testing.assert_close(moved["slow.weight"], torch.full((2, 2), 0.05))

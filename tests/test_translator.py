@@ -18,8 +18,8 @@ from sequences.translate.data import (
     Vocabularies,
     collate,
     encode,
-    no_longer,
     vocabularies,
+    without_long_pairs,
 )
 from sequences.translate.model import Translator
 from sequences.translate.similar import most_similar
@@ -130,7 +130,7 @@ def test_the_losses_of_two_processes_have_the_mean_of_one(monkeypatch):
     loss, _ = learner(*collate(source, target, CPU))
     monkeypatch.setenv("WORLD_SIZE", "2")
     counts = torch.tensor(float(sum(map(len, target))))
-    monkeypatch.setattr(distributed, "total", lambda _: counts)
+    monkeypatch.setattr(distributed, "all_reduce_sum", lambda _: counts)
     halves = []
     for rows in (slice(0, 2), slice(2, 4)):
         half, _ = learner(*collate(source[rows], target[rows], CPU))
@@ -149,9 +149,9 @@ def test_long_pairs_are_left_out():
     pairs = encode(
         [*PAIRS, counting.Pair("one " * 70, "jeden"), counting.Pair("one", "jeden " * 70)], SUBWORDS
     )
-    assert len(no_longer(pairs, 60).source) == len(PAIRS)
+    assert len(without_long_pairs(pairs, 60).source) == len(PAIRS)
     with pytest.raises(InputError, match="raise --longest"):
-        no_longer(pairs, 2)
+        without_long_pairs(pairs, 2)
 
 
 def test_unknown_words_are_copied_from_the_attended_place():

@@ -90,12 +90,14 @@ def test_the_mean_of_the_losses_of_processes_is_that_of_the_batch(monkeypatch: p
 
     monkeypatch.setenv("WORLD_SIZE", str(CLIPS))
     asked: list[Tensor] = []
-    monkeypatch.setattr("video.model.distributed.total", lambda value: asked.append(value) or value)
+    monkeypatch.setattr(
+        "video.model.distributed.all_reduce_sum", lambda value: asked.append(value) or value
+    )
     each()
     totals = iter(
         [sum(asked[0::2]), sum(asked[1::2])] * CLIPS
     )  # of two things each process asked for a sum
-    monkeypatch.setattr("video.model.distributed.total", lambda _: next(totals))
+    monkeypatch.setattr("video.model.distributed.all_reduce_sum", lambda _: next(totals))
     torch.testing.assert_close(torch.stack(each()).mean(), whole)
 
 
@@ -223,7 +225,7 @@ def test_each_process_learns_from_its_own_rows_of_the_state(monkeypatch: pytest.
     monkeypatch.setenv("RANK", "1")
     summed: list[Tensor] = []
     monkeypatch.setattr(
-        "core.training.tbptt.distributed.total", lambda part: summed.append(part) or part
+        "core.training.tbptt.distributed.all_reduce_sum", lambda part: summed.append(part) or part
     )
     learning, trained = learner(cell="gru")
     learning.get_buffer("carried.state0").copy_(torch.rand(1, CLIPS, 7))

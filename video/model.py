@@ -134,11 +134,11 @@ def loss(
     targets = labels.clamp(min=-1).flatten()
     wrong = F.nll_loss(log_p.flatten(0, 1), targets, weights, ignore_index=-1, reduction="sum")
     total = weights[labels.clamp(min=0)].mul(valid).sum()
-    cross_entropy = wrong / distributed.total(total).clamp(min=1e-8)
+    cross_entropy = wrong / distributed.all_reduce_sum(total).clamp(min=1e-8)
     both = valid[1:] & valid[:-1]
     smoothing = (_changes(log_p).mean(-1) * both).sum()
-    smoothing = smoothing / distributed.total(both.sum()).clamp(min=1)
-    return distributed.world() * (cross_entropy + smooth * smoothing)
+    smoothing = smoothing / distributed.all_reduce_sum(both.sum()).clamp(min=1)
+    return distributed.world_size() * (cross_entropy + smooth * smoothing)
 
 
 def behaviours_loss(
@@ -155,11 +155,11 @@ def behaviours_loss(
     occurs = labels.clamp(min=0)
     weight = torch.where(occurs == 1, weights[1], weights[0]) * valid
     wrong = F.binary_cross_entropy_with_logits(logits, occurs.float(), weight, reduction="sum")
-    cross_entropy = wrong / distributed.total(weight.sum()).clamp(min=1e-8)
+    cross_entropy = wrong / distributed.all_reduce_sum(weight.sum()).clamp(min=1e-8)
     both = valid[1:] & valid[:-1]
     smoothing = (_changes(F.logsigmoid(logits)) * both).sum()
-    smoothing = smoothing / distributed.total(both.sum()).clamp(min=1)
-    return distributed.world() * (cross_entropy + smooth * smoothing)
+    smoothing = smoothing / distributed.all_reduce_sum(both.sum()).clamp(min=1)
+    return distributed.world_size() * (cross_entropy + smooth * smoothing)
 
 
 def _changes(log_p: Float[Tensor, "time batch classes"]) -> Float[Tensor, "time_1 batch classes"]:

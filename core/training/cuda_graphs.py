@@ -59,7 +59,7 @@ class Backend(Protocol):
         ...
 
     def capture(self, work: Callable[[], object]) -> Callable[[], None]:
-        """Record what `work` asks of the device, undone; return a function that does it."""
+        """Capture the work without running it; return a function that replays it."""
         ...
 
 

@@ -19,8 +19,8 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def fits(size: int, device: torch.device) -> bool:
-    """Whether `size` bytes of data may live on a GPU: at most half of what is free there. No other
-    device has any.
+    """Whether `size` bytes of data may live on a GPU: at most half of what is free there. Always
+    False on other devices.
     """
     return device.type == "cuda" and 2 * size <= torch.cuda.mem_get_info(device)[0]
 

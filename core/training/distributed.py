@@ -19,11 +19,11 @@ from core.errors import InputError
 
 
 def rank() -> int:
-    """The number of this process, 0 <= rank < world."""
+    """The number of this process, 0 <= rank < world size."""
     return int(os.environ.get("RANK", "0"))
 
 
-def world() -> int:
+def world_size() -> int:
     """How many processes train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
@@ -40,9 +40,9 @@ def rows(batch: int) -> slice:
         InputError: the batch cannot be shared equally, so the mean of the processes' gradients
             would not be the gradient of the mean.
     """
-    if batch % world():
-        raise InputError(f"a batch of {batch} cannot be shared equally by {world()} processes")
-    share = batch // world()
+    if batch % world_size():
+        raise InputError(f"a batch of {batch} cannot be shared equally by {world_size()} processes")
+    share = batch // world_size()
     return slice(rank() * share, (rank() + 1) * share)
 
 
@@ -50,7 +50,7 @@ def replicate(model: nn.Module) -> nn.Module:
     """The model as each process must call it: `backward` then averages the gradients over all
     processes.
     """
-    if world() == 1:
+    if world_size() == 1:
         return model
     device = next(model.parameters()).device
     if device.type == "cuda":
@@ -62,7 +62,7 @@ def replicate(model: nn.Module) -> nn.Module:
 
 def finish() -> None:
     """Leave the other processes."""
-    if world() > 1:
+    if world_size() > 1:
         dist.destroy_process_group()
 
 
@@ -72,29 +72,31 @@ def weight_of_mean(count: int, device: torch.device) -> Tensor | float:
     Multiplied by it, the mean of the processes' means is the mean over the numbers of all. 1 in a
     single process.
     """
-    if world() == 1:
+    if world_size() == 1:
         return 1.0
-    counts = total(torch.tensor(float(count), device=device))
-    return count * world() / counts
+    counts = all_reduce_sum(torch.tensor(float(count), device=device))
+    return count * world_size() / counts
 
 
-def total(value: Tensor) -> Tensor:
+def all_reduce_sum(value: Tensor) -> Tensor:
     """The sum of `value` over the processes."""
     return _reduced(value, dist.ReduceOp.SUM)
 
 
-def least(value: Tensor) -> Tensor:
+def all_reduce_min(value: Tensor) -> Tensor:
     """The minimum of `value` over the processes."""
     return _reduced(value, dist.ReduceOp.MIN)
 
 
-def anywhere(flag: bool, device: torch.device) -> bool:
+def any_process(flag: bool, device: torch.device) -> bool:
     """Whether the flag is set in any process."""
-    return flag if world() == 1 else total(torch.tensor(float(flag), device=device)).item() > 0
+    if world_size() == 1:
+        return flag
+    return all_reduce_sum(torch.tensor(float(flag), device=device)).item() > 0
 
 
 def _reduced(value: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
-    if world() == 1:
+    if world_size() == 1:
         return value
     value = value.clone()
     dist.all_reduce(value, operation)

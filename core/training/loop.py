@@ -46,7 +46,7 @@ def fit(
     monitor: str = "accuracy",
     mode: Literal["max", "min"] = "max",
     extras: Mapping[str, Any] | None = None,
-    rates: Mapping[str, float] | None = None,
+    rate_factors: Mapping[str, float] | None = None,
     graph: bool = True,
     after: Callable[[int], None] | None = None,
 ) -> None:
@@ -63,7 +63,7 @@ def fit(
         monitor: the result of `validate` that decides which checkpoint is best.pt.
         mode: whether more or less of it is better.
         extras: what else each checkpoint is to hold, e.g. class names.
-        rates: factors of the learning rate, for parts of the model by name.
+        rate_factors: of the learning rate, for parts of the model by name.
         graph: capture the steps, where the device can do that and a single process trains (see
             `core.training.cuda_graphs`).
         after: called after each step with the number of steps done, e.g. to show now and then
@@ -75,7 +75,7 @@ def fit(
         SystemExit: code 130 or 143, after SIGINT or SIGTERM: the step was finished and last.pt
             written.
     """
-    state = _Training(model, run, config, dict(extras or {}), rates, graph)
+    state = _Training(model, run, config, dict(extras or {}), rate_factors, graph)
     shown = "train/loss", f"validation/{monitor}"
     with run.open(state.step, config.steps, shown), noted_signals() as received:
         stop = False
@@ -91,8 +91,8 @@ def fit(
             if validates and run.writes:
                 reseed(state.device, config.seed, state.step, "validate")
                 state.keep_if_best(validate(), monitor, mode)
-            if logs or distributed.world() == 1:  # all processes must reduce at the same step
-                stop = distributed.anywhere(bool(received), state.device)
+            if logs or distributed.world_size() == 1:  # all processes must reduce at the same step
+                stop = distributed.any_process(bool(received), state.device)
             if saves or stop:
                 state.save()
             if after and run.writes:
@@ -115,7 +115,7 @@ class _Training:
         run: Run,
         config: LoopConfig,
         extras: dict[str, Any],
-        rates: Mapping[str, float] | None,
+        rate_factors: Mapping[str, float] | None,
         graph: bool,
     ) -> None:
         self.model = model
@@ -125,9 +125,9 @@ class _Training:
         self.device = next(model.parameters()).device
         self.rows = distributed.rows(config.batch)
         capture = None
-        if graph and distributed.world() == 1:
+        if graph and distributed.world_size() == 1:
             capture = backend(self.device)
-        self.optimiser = optimiser(model, config, rates, captured=capture is not None)
+        self.optimiser = optimiser(model, config, rate_factors, captured=capture is not None)
         self.work: Callable[..., Any] = self.learn
         if capture is not None:
             self.work = Graphs(self.learn, capture, self.device)
@@ -245,7 +245,7 @@ class _Training:
 
     def require_finite(self) -> None:
         """InputError unless all losses since the last row, weights and their state are finite."""
-        good = int(distributed.least(self.finite).item())
+        good = int(distributed.all_reduce_min(self.finite).item())
         states = [v for state in self.optimiser.state.values() for v in state.values()]
         tensors = [v for v in (*self.model.parameters(), *states) if isinstance(v, Tensor)]
         if good < self.unlogged:

@@ -1,4 +1,4 @@
-"""How to train, as numbers: optimiser and step size are functions of `LoopConfig`."""
+"""How to train, as numbers: optimiser and learning rate are functions of `LoopConfig`."""
 
 import math
 from collections.abc import Mapping
@@ -13,19 +13,19 @@ from core.training.config import LoopConfig
 def optimiser(
     model: nn.Module,
     config: LoopConfig,
-    rates: Mapping[str, float] | None = None,
+    rate_factors: Mapping[str, float] | None = None,
     *,
     captured: bool = False,
 ) -> torch.optim.Optimizer:
     """Return the optimiser of a configuration, with fused kernels; each step sets its learning
     rate.
 
-    "sgd" without momentum is the update of slide 23: w(t+1) = w(t) - ε(t) dE/dw (w(t)). `rates` are
-    factors of the learning rate for the parts of the model that have these names; each group holds
-    its own as "factor". With `captured` the learning rate is a tensor on the device of the weights,
-    so that a graph reads what it is by then.
+    "sgd" without momentum is the update of slide 23: w(t+1) = w(t) - ε(t) dE/dw (w(t)).
+    `rate_factors` multiply the learning rate of the parts of the model that have these names; each
+    group holds its own as "factor". With `captured` the learning rate is a tensor on the device of
+    the weights, so that a graph reads what it is by then.
     """
-    factors = dict(rates or {})
+    factors = dict(rate_factors or {})
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -48,7 +48,7 @@ def optimiser(
 
 
 def set_learning_rate(made: torch.optim.Optimizer, rate: float) -> None:
-    """Set the step size of the next step, times the factor of each group."""
+    """Set the learning rate of the next step, times the factor of each group."""
     for group in made.param_groups:
         value = group["factor"] * rate
         if isinstance(group["lr"], torch.Tensor):
@@ -71,7 +71,7 @@ def restore(made: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
 
 
 def learning_rate(config: LoopConfig, step: int) -> float:
-    """The step size ε(t) of step t = 0, 1, ...: linear warm-up times schedule."""
+    """The learning rate ε(t) of step t = 0, 1, ...: linear warm-up times schedule."""
     rate = config.learning_rate * min(1.0, (step + 1) / (config.warm_up + 1))
     if config.schedule == "step":
         return rate * config.drop ** (step // config.drop_every)

@@ -36,6 +36,7 @@ class Sums:
         """The mean of these sums over all processes."""
         mean = Sums()
         mean.values = {
-            name: distributed.total(v) / distributed.world() for name, v in self.values.items()
+            name: distributed.all_reduce_sum(v) / distributed.world_size()
+            for name, v in self.values.items()
         }
         return mean

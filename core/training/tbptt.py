@@ -27,15 +27,15 @@ class CarriedState(nn.Module):
         for n, part in enumerate(state):
             self.register_buffer(f"state{n}", part)
 
-    def before(self, first: Bool[Tensor, "*rows"]) -> State:
+    def before(self, reset: Bool[Tensor, "*rows"]) -> State:
         """Return the state that the last window ended with, of this process's rows; zeros where one
         begins anew.
 
-        `first` says so for all rows, or for each.
+        `reset` says so for all rows, or for each.
         """
-        first = first[..., None]
+        reset = reset[..., None]
         return tuple(
-            torch.where(first, 0.0, self.get_buffer(f"state{n}")[:, self.rows])
+            torch.where(reset, 0.0, self.get_buffer(f"state{n}")[:, self.rows])
             for n in range(self.parts)
         )
 
@@ -44,4 +44,4 @@ class CarriedState(nn.Module):
         for n, part in enumerate(detach(state)):
             whole = torch.zeros_like(self.get_buffer(f"state{n}"))
             whole[:, self.rows] = part
-            self.get_buffer(f"state{n}").copy_(distributed.total(whole))
+            self.get_buffer(f"state{n}").copy_(distributed.all_reduce_sum(whole))

@@ -15,7 +15,7 @@ from sequences.addition.config import Config
 from sequences.addition.data import Examples, examples
 from sequences.addition.model import Adder, Pairs
 
-TOGETHER = 1000  # pairs added at a time
+BATCH = 1000  # pairs added at a time
 RECORDED_PAIRS, RECORDED_BITS = 100, 64  # of the record in which the automaton is found
 COMPARED_BITS = 1000  # of the pairs on which it is compared with the net
 
@@ -50,7 +50,7 @@ def count(nets: Mapping[str, Net], parts: Iterable[Examples]) -> dict[str, Count
 
 def random_examples(config: Config, bits: int, device: torch.device) -> Iterator[Examples]:
     """Yield random pairs of numbers of `bits` bits, a function of the seed."""
-    for part in batches.in_order(config.pairs, TOGETHER):
+    for part in batches.in_order(config.pairs, BATCH):
         random = rng.generator(device, config.loop.seed, bits, part.start, "test")
         yield examples(random_pairs(part.stop - part.start, bits, random))
 

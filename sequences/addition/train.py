@@ -49,7 +49,7 @@ def learn(config: Config, run: Run, device: torch.device, graph: bool = True) ->
         run,
         config.loop,
         monitor="margin",
-        rates={"feedforward": FEEDFORWARD_RATE},
+        rate_factors={"feedforward": FEEDFORWARD_RATE},
         graph=graph,
     )
 

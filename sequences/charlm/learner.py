@@ -42,12 +42,12 @@ class Learner(nn.Module):
         self,
         x: Int[Tensor, "time batch"],
         y: Int[Tensor, "time batch"],
-        first: Bool[Tensor, " batch"],
+        reset: Bool[Tensor, " batch"],
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Learn from a window; return the mean loss in nats and what to log."""
         if self.average is not None:
             self._update(self.average)
-        logits, state = self.model(x, self.carried.before(first))
+        logits, state = self.model(x, self.carried.before(reset))
         self.carried.keep(state)
         return cross_entropy(logits, y), {}
 

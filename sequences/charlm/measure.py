@@ -66,7 +66,7 @@ def measure_dynamic(
     """
     model = copy.deepcopy(trained.model).eval().requires_grad_()
     parameters = list(model.parameters())
-    first = [parameter.detach().clone() for parameter in parameters]
+    trained_weights = [parameter.detach().clone() for parameter in parameters]
     state = model.initial_state(1)
     total = 0.0
     for x, y in _windows(numbers, start, trained.device):
@@ -76,7 +76,7 @@ def measure_dynamic(
         total += loss.item() * len(x)
         gradients = torch.autograd.grad(loss, parameters)
         with torch.no_grad():
-            for w, w_0, gradient in zip(parameters, first, gradients, strict=True):
+            for w, w_0, gradient in zip(parameters, trained_weights, gradients, strict=True):
                 w.lerp_(w_0, DYNAMIC_DECAY).sub_(gradient, alpha=learning_rate)
     return in_units(total / (len(numbers) - start))
 

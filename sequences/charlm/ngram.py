@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 ORDER = 6
-Numbers = Integer[np.ndarray, "*places"]
+Indices = Integer[np.ndarray, "*places"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class NGram:
             yield drawn
             state = self._next(state, drawn)
 
-    def _next(self, state: list[Numbers], last: Numbers) -> list[Numbers]:
+    def _next(self, state: list[Indices], last: Indices) -> list[Indices]:
         """Return the contexts of 0, 1, 2 ... characters after one more."""
         longer = [
             self._find(table, context, last)
@@ -100,8 +100,8 @@ class NGram:
         return [np.zeros_like(last), *longer][: len(self.tables)]
 
     def _refined(
-        self, table: _Grams, context: Numbers, last: Numbers, p: Float[np.ndarray, "*places"]
-    ) -> tuple[Float[np.ndarray, "*places"], Numbers]:
+        self, table: _Grams, context: Indices, last: Indices, p: Float[np.ndarray, "*places"]
+    ) -> tuple[Float[np.ndarray, "*places"], Indices]:
         """Return p given longer contexts where those occurred, and the numbers of the k-grams.
 
         A k-gram is a context, a (k-1)-gram, and its `last` character.
@@ -112,7 +112,7 @@ class NGram:
         d = np.where(context >= 0, table.kinds[context], 0)
         return np.where(n > 0, (c + d * p) / np.maximum(n + d, 1), p), grams
 
-    def _find(self, table: _Grams, context: Numbers, last: Numbers) -> Numbers:
+    def _find(self, table: _Grams, context: Indices, last: Indices) -> Indices:
         keys = context * self.characters + last
         places = np.minimum(np.searchsorted(table.keys, keys), len(table.keys) - 1)
         return np.where((context >= 0) & (table.keys[places] == keys), places, -1)

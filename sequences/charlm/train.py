@@ -24,7 +24,7 @@ from sequences.charlm.evolution import Evolution
 from sequences.charlm.learner import Learner
 from sequences.charlm.measure import measure
 from sequences.charlm.model import CharacterModel
-from sequences.charlm.starting import take_over
+from sequences.charlm.starting import initialise_from
 from sequences.charlm.trained import Trained, open_model
 
 
@@ -37,8 +37,8 @@ def main(arguments: TrainArguments[Config]) -> None:
     model = CharacterModel(config, len(corpus.alphabet)).to(device)
     first = first_number(corpus)
     if config.start and not session.resume:
-        before, _ = open_model(config.start, device)
-        take_over(Trained(config, model, corpus.alphabet, first), before)
+        source, _ = open_model(config.start, device)
+        initialise_from(Trained(config, model, corpus.alphabet, first), source)
     learner = Learner(config, model).to(device)
     trained = Trained(config, learner.best, corpus.alphabet, first)
     fit(

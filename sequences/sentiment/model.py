@@ -54,14 +54,14 @@ class Classifier(nn.Module):
     def embed(self, sentences: Sentences) -> Float[Tensor, "time batch embedding"]:
         """Return the embedding of each word; in training, some words are replaced by <unk>."""
         tokens = sentences.tokens
-        hidden = torch.zeros_like(tokens, dtype=torch.bool)
+        dropped = torch.zeros_like(tokens, dtype=torch.bool)
         if self.training:
-            hidden = torch.rand(tokens.shape, device=tokens.device) < self.config.word_dropout
-        embedded = self.words(tokens.masked_fill(hidden, Vocabulary.unknown))
+            dropped = torch.rand(tokens.shape, device=tokens.device) < self.config.word_dropout
+        embedded = self.words(tokens.masked_fill(dropped, Vocabulary.unknown))
         if self.grams is None:
             return embedded
         spelled = self.grams(sentences.grams, sentences.offsets)[sentences.which]
-        return embedded + spelled.masked_fill(hidden[:, :, None], 0.0)
+        return embedded + spelled.masked_fill(dropped[:, :, None], 0.0)
 
     def pool(
         self,

@@ -15,7 +15,7 @@ from sequences.sentiment.config import Config
 from sequences.sentiment.data import collate, encode
 from sequences.sentiment.model import Classifier
 
-TOGETHER = 64  # sentences classified at a time
+BATCH = 64  # sentences classified at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Trained:
         device = self.classifier.V.weight.device
         log_p = torch.empty(len(texts), len(self.classes))
         with evaluating(self.classifier):
-            for batch_rows in batches.in_order(len(texts), TOGETHER):
+            for batch_rows in batches.in_order(len(texts), BATCH):
                 rows = by_length[batch_rows]
                 batch = collate([sentences[n] for n in rows], self.config.buckets)
                 log_p[rows] = self.classifier(batch.to(device)).log_softmax(-1).cpu()

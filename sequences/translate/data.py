@@ -79,7 +79,7 @@ def _closed(subwords: Subwords, sentences: Sequence[str]) -> list[list[int]]:
     return [[*row, subwords.end] for row in subwords.encode_all(sentences)]
 
 
-def no_longer(encoded: Encoded, longest: int) -> Encoded:
+def without_long_pairs(encoded: Encoded, longest: int) -> Encoded:
     """Leave out pairs with a sentence of more than `longest` subwords.
 
     Raises:
@@ -132,7 +132,7 @@ class TrainingBatches:
     def __post_init__(self):
         count = len(self.pairs.source)
         batch = self.config.loop.batch
-        if distributed.world() > 1 and count < batch:
+        if distributed.world_size() > 1 and count < batch:
             hint = f"lower --batch, which is {batch}"
             raise InputError(f"{counted(count, 'pair')} cannot be shared by processes: {hint}")
 

@@ -25,8 +25,8 @@ from sequences.translate.data import (
     collate,
     encode,
     load,
-    no_longer,
     vocabularies,
+    without_long_pairs,
 )
 from sequences.translate.evaluate import Metrics, baselines, measure, report
 from sequences.translate.model import Translator
@@ -88,7 +88,7 @@ def main(arguments: TrainArguments[Config]) -> None:
     network = Translator(config, len(subwords.source), len(subwords.target)).to(device)
     trained = Trained(config, network, subwords)
     learner = Learner(trained)
-    train = no_longer(encode(parts.train, subwords), config.longest)
+    train = without_long_pairs(encode(parts.train, subwords), config.longest)
     validation = encode(parts.validation, subwords)
     if not session.quiet:
         print(f"{len(train.source)} training pairs, {len(parts.validation)} validation pairs")
