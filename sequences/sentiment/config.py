@@ -39,7 +39,7 @@ class Config:
     pooling: Literal["max", "mean", "last"] = "max"
     """How the outputs become one vector: by the largest or the mean over the words, or the last."""
     dropout: float = 0.5
-    """Share of units dropped: of the embedding, between layers, and of the pooled vector."""
+    """Dropout probability: of the embedding, between layers, and of the pooled vector."""
     word_dropout: float = 0.1
     """Share of words that are replaced by <unk> in training."""
 

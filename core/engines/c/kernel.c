@@ -1,16 +1,16 @@
 /* One layer of a recurrent network over a whole sequence, forward and backward, in float32.
 
-   The equations are those of core/cells.py, the derivation is in core/engines/bptt.py. Weights
-   are packed once a call, in the order in which they are read. A tile of rows times a panel of
-   weights is summed in registers (product.h) and goes through the cell's equations (steps.h)
-   while it is still there. A thread takes its own sequences through all steps, so that threads
-   do not wait for each other; of few sequences it takes some hidden units instead, with a
-   barrier after each step. A single sequence through a large net: see single.h.
+   The equations are those of core/cells.py, derived in core/engines/bptt.py. Weights are packed
+   once a call, in the order in which they are read. A tile of rows times a panel of weights is
+   summed in registers (product.h) and goes through the cell's equations (steps.h) while it is
+   still there. A thread takes its own sequences through all steps; of few sequences it takes some
+   hidden units instead, with a barrier after each step. A single sequence: see single.h.
 
    Memory: all steps are stored one after another, sizes[t] rows each; sizes never rise.
 
    Invariant: results are bit-identical for any number of threads, and for any batch of two or
-   more sequences, as sums over hidden units are always taken in the same order. */
+   more sequences, as sums over hidden units are always taken in the same order. U x has other
+   bits where the BLAS computes it: for more rows than FEW_ROWS in plan.py. */
 
 #include <stdlib.h>
 
@@ -81,7 +81,7 @@ static int64_t column_of(const layer *l, layout o, int64_t part) {
     return part % o.gates * l->hidden + part / o.gates * LANES;
 }
 
-/* Before the first step: packs W (and U), or computes U x + b; notes if packed W is not finite. */
+/* Packs W, unless it is read in place; then packs U (no tape) or computes U x + b. */
 static void prepare(const layer *l, member *m) {
     const layout o = layout_of(l, 0);
     const slice mine = panels_of(o, m);

@@ -19,7 +19,7 @@ INLINE vec before(const float *state, int64_t at, int count) {
 }
 
 /* U x + b at LANES columns from `at` on: z without the product W h. */
-INLINE vec known(const layer *l, const float *z, int64_t at, int count) {
+INLINE vec input_part(const layer *l, const float *z, int64_t at, int count) {
     const vec x = load(z + at, count);
     return adds_b(l) ? x + load(l->b + at, count) : x;
 }
@@ -27,17 +27,17 @@ INLINE vec known(const layer *l, const float *z, int64_t at, int count) {
 INLINE void rnn_forward(const layer *l, place p, int64_t row, int64_t j, int count, const vec *a,
                         const float *z) {
     float *h = l->h + (p.first + row) * l->hidden + j;
-    store(h, activate(l->candidate, known(l, z, j, count) + a[0]), count);
+    store(h, activate(l->candidate, input_part(l, z, j, count) + a[0]), count);
 }
 
 INLINE void lstm_forward(const layer *l, place p, int64_t row, int64_t j, int count, const vec *a,
                          const float *z) {
     const int64_t H = l->hidden;
     float *gates = l->gates + (p.first + row) * l->stride + j;
-    vec i = activate(l->gate, known(l, z, j, count) + a[0]);
-    vec f = activate(l->gate, known(l, z, j + H, count) + a[1]);
-    vec g = activate(l->candidate, known(l, z, j + 2 * H, count) + a[2]);
-    vec o = activate(l->gate, known(l, z, j + 3 * H, count) + a[3]);
+    vec i = activate(l->gate, input_part(l, z, j, count) + a[0]);
+    vec f = activate(l->gate, input_part(l, z, j + H, count) + a[1]);
+    vec g = activate(l->candidate, input_part(l, z, j + 2 * H, count) + a[2]);
+    vec o = activate(l->gate, input_part(l, z, j + 3 * H, count) + a[3]);
     vec c = f * before(p.c, row * H + j, count) + i * g;
     if (l->gates)
         store(gates, i, count), store(gates + H, f, count), store(gates + 2 * H, g, count),
@@ -51,11 +51,11 @@ INLINE void gru_forward(const layer *l, place p, int64_t row, int64_t j, int cou
                         const float *z, vec inputs) {
     const int64_t H = l->hidden, here = (p.first + row) * H + j;
     float *gates = l->gates + (p.first + row) * l->stride + j;
-    vec r = activate(l->gate, known(l, z, j, count) + a[0]);
+    vec r = activate(l->gate, input_part(l, z, j, count) + a[0]);
     /* The update gate, z of core/cells.py. */
-    vec u = activate(l->gate, known(l, z, j + H, count) + a[1]);
+    vec u = activate(l->gate, input_part(l, z, j + H, count) + a[1]);
     vec q = l->b_W ? a[2] + load(l->b_W + j, count) : a[2];
-    vec n = activate(l->candidate, known(l, z, j + 2 * H, count) + inputs + r * q);
+    vec n = activate(l->candidate, input_part(l, z, j + 2 * H, count) + inputs + r * q);
     vec h = before(p.h, row * H + j, count);
     if (l->gates)
         store(gates, r, count), store(gates + H, u, count), store(gates + 2 * H, n, count),
