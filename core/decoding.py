@@ -17,11 +17,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from core.cell import State
-from core.training.config import LOWEST_TEMPERATURE
 
 Step = Callable[[Tensor, State], tuple[Tensor, State]]
 # Steps between two checks on a GPU of whether all rows have ended; each check waits for the device.
 WAIT = 4
+LOWEST_TEMPERATURE = 1e-30  # divided by less, log p may be infinite in float32
 
 
 class Written(NamedTuple):

@@ -10,11 +10,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from core import decoding
 from core.training import checkpoint, cli
 from core.training.config import LoopConfig
 from datasets.text.alphabets import Alphabet
 from sequences.__main__ import COMMANDS
-from sequences.charlm import data, train, writing
+from sequences.charlm import arguments, data, train, writing
 from sequences.charlm import measure as measuring
 from sequences.charlm.config import Config
 from sequences.charlm.model import CharacterModel
@@ -264,6 +265,10 @@ def test_measure_is_the_mean_over_all_characters(monkeypatch):
     monkeypatch.setattr(measuring, "STRETCH", 77)  # 32 rows of which the last is shorter
     again = measuring.measure(trained, numbers, 500)
     assert again["nats"] == pytest.approx(found["nats"], rel=1e-5)
+
+
+def test_the_lowest_temperature_is_that_of_the_sampling():
+    assert arguments.LOWEST_TEMPERATURE == decoding.LOWEST_TEMPERATURE
 
 
 def test_writing_follows_seed_temperature_and_nucleus():

@@ -91,7 +91,7 @@ def test_the_help_shows_presets_and_fields(capsys: pytest.CaptureFixture[str]) -
     for part in (
         "{small,large}",
         "small: 0.59 accuracy in a second.",
-        "--learning-rate FLOAT Step size",
+        "--learning-rate FLOAT Learning rate before the schedule.",
         "--resume",
     ):
         assert part in text

@@ -21,9 +21,6 @@ LARGEST = 2**53  # beyond, neither JSON nor float64 holds every integer
 WIDEST_BEAM = 100
 """Hypotheses of a beam at most: time and memory grow with them, sentences hardly change."""
 
-LOWEST_TEMPERATURE = 1e-30
-"""Of sampling: divided by less, log p may be infinite in float32."""
-
 
 @dataclass(frozen=True)
 class LoopConfig:

@@ -13,15 +13,11 @@ import tyro
 from core.errors import InputError
 from core.training.arguments import RunPath, TrainArguments, Training
 from core.training.cli import Computing
-from core.training.config import (
-    LOWEST_TEMPERATURE,
-    require_at_least,
-    require_positive,
-    require_within,
-)
+from core.training.config import require_at_least, require_positive, require_within
 from sequences.charlm.config import EXPECTED, PRESETS, Config
 
 HIGHEST_ORDER = 10
+LOWEST_TEMPERATURE = 1e-30  # that of core.decoding, which imports torch
 
 
 @dataclass(frozen=True, kw_only=True)
