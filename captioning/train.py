@@ -30,7 +30,7 @@ from captioning.writing.names import Names, names_of
 from core import decoding
 from core.errors import InputError
 from core.losses import IGNORE, cross_entropy
-from core.training import checkpoint, cli, devices
+from core.training import checkpoint, cli, devices, distributed
 from core.training.arguments import TrainArguments
 from core.training.config import to_dict
 from core.training.loop import evaluating, fit
@@ -90,6 +90,8 @@ class Learner(nn.Module):
         counts = mask.flatten() if self.static else None
         scored = targets if counts is None else targets.masked_fill(~counts, IGNORE)
         loss = cross_entropy(logits, scored, smoothing=self.config.smoothing)
+        # A mean over words, of which each process has another number.
+        loss = loss * distributed.weight_of_mean(mask.sum(), loss.device)
         if self.config.coverage:
             loss = loss + self.config.coverage * objective.coverage(alphas, mask)
         return loss, {"accuracy": objective.mean((logits.argmax(-1) == targets).float(), counts)}
@@ -109,7 +111,9 @@ class Learner(nn.Module):
         advantages = objective.advantages(reward, samples)
         advantage = self._scored(advantages[:, None].expand_as(mask), mask)
         counts = mask.flatten() if self.static else None
-        return objective.self_critical(logits, words, advantage, counts), {"reward": reward.mean()}
+        loss = objective.self_critical(logits, words, advantage, counts)
+        loss = loss * distributed.weight_of_mean(mask.sum(), loss.device)
+        return loss, {"reward": reward.mean()}
 
     def _read(
         self, features: Tensor, tokens: Int[Tensor, "rows time"]

@@ -8,8 +8,13 @@ from torch import Tensor
 from captioning import objective
 from captioning.config import Config
 from captioning.model import Attention, Captioner
+from captioning.train import Learner
+from captioning.trained import Trained
 from core import beam
 from core.cell import State
+from core.training import distributed
+from datasets.text.vocabulary import Vocabulary
+from vision.encoder import make_encoder
 
 IMAGES, CELLS, CHANNELS, WORDS = 3, 4, 6, 11
 SMALL = {"embedding": 5, "hidden": 7, "visual": 8, "scores": 3}
@@ -109,3 +114,27 @@ def test_self_critical_gradient_is_advantage_times_score():
     # The gradient of log p(word) in the logits.
     score = F.one_hot(words, WORDS) - logits.detach().softmax(-1)
     torch.testing.assert_close(logits.grad, -advantage[:, None] * score / 4)
+
+
+def test_the_losses_of_two_processes_have_the_mean_of_one(monkeypatch):
+    """Though the sentences of one process are longer than those of the other."""
+    torch.manual_seed(0)
+    vocabulary = Vocabulary.train(["a dog in the green grass runs"])
+    config = Config(**SMALL, encoder="tiny", captions=1, dropout=0.0, coverage=0.5)
+    encoder = make_encoder("tiny", pretrained=False).eval()
+    decoder = Captioner(config, encoder.channels, len(vocabulary))
+    learner = Learner(Trained(config, encoder, decoder, vocabulary), None)
+    learner.encoder = None  # the batch holds features
+    features = torch.rand(4, CELLS, encoder.channels)
+    long, short = [[2, 5, 6, 7, 8, 3], [2, 9, 8, 7, 5, 3]], [[2, 6, 3, 0, 0, 0], [2, 7, 5, 3, 0, 0]]
+    tokens = torch.tensor(long + short)
+    assert vocabulary.pad == 0
+    loss, _ = learner(features, tokens, torch.arange(4))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    words = (tokens[:, 1:] != vocabulary.pad).sum().float()
+    monkeypatch.setattr(distributed, "all_reduce_sum", lambda _: words)
+    halves = []
+    for rows in (slice(0, 2), slice(2, 4)):
+        half, _ = learner(features[rows], tokens[rows], torch.arange(2))
+        halves.append(half)
+    torch.testing.assert_close(torch.stack(halves).mean(), loss)

@@ -66,7 +66,7 @@ def finish() -> None:
         dist.destroy_process_group()
 
 
-def weight_of_mean(count: int, device: torch.device) -> Tensor | float:
+def weight_of_mean(count: Tensor | int, device: torch.device) -> Tensor | float:
     """The factor of a mean over `count` numbers of this process.
 
     Multiplied by it, the mean of the processes' means is the mean over the numbers of all. 1 in a
@@ -74,8 +74,8 @@ def weight_of_mean(count: int, device: torch.device) -> Tensor | float:
     """
     if world_size() == 1:
         return 1.0
-    counts = all_reduce_sum(torch.tensor(float(count), device=device))
-    return count * world_size() / counts
+    own = torch.as_tensor(count, dtype=torch.float32, device=device)
+    return own * world_size() / all_reduce_sum(own)
 
 
 def all_reduce_sum(value: Tensor) -> Tensor:

@@ -102,8 +102,10 @@ TINYSHAKESPEARE = replace(
     SMALL,
     layers=2,
     dropout=0.4,
+    locked_dropout=True,
+    weight_dropout=0.3,
     loop=replace(
-        SMALL.loop, steps=3900, warm_up=100, weight_decay=0.1, log_every=100, validate_every=300
+        SMALL.loop, steps=10_000, warm_up=100, weight_decay=0.1, log_every=100, validate_every=500
     ),
 )
 SHAKESPEARE = Config(
@@ -122,7 +124,7 @@ WIKIPEDIA = replace(
     SHAKESPEARE,
     dropout=0.1,
     bytes=True,
-    loop=replace(SHAKESPEARE.loop, steps=4400, validate_every=1100),
+    loop=replace(SHAKESPEARE.loop, steps=8800, batch=25, validate_every=2200),
 )
 TEN_MILLION = replace(
     SHAKESPEARE,
