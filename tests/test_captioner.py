@@ -1,5 +1,7 @@
 """The decoder: a step against the sentence, attention against its formula, the objectives."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -120,7 +122,8 @@ def test_the_losses_of_two_processes_have_the_mean_of_one(monkeypatch):
     """Though the sentences of one process are longer than those of the other."""
     torch.manual_seed(0)
     vocabulary = Vocabulary.train(["a dog in the green grass runs"])
-    config = Config(**SMALL, encoder="tiny", captions=1, dropout=0.0, coverage=0.5)
+    sizes = Config(embedding=5, hidden=7, visual=8, scores=3, dropout=0.0)
+    config = replace(sizes, encoder="tiny", captions=1, coverage=0.5)
     encoder = make_encoder("tiny", pretrained=False).eval()
     decoder = Captioner(config, encoder.channels, len(vocabulary))
     learner = Learner(Trained(config, encoder, decoder, vocabulary), None)
