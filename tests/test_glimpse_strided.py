@@ -46,5 +46,5 @@ def test_every_part_of_it_learns():
 
 
 def test_it_needs_filters_for_both_layers():
-    with pytest.raises(InputError, match="filters must be at least 2"):
+    with pytest.raises(InputError, match="filters must be at least 4"):
         replace(SMALL, filters=1)
