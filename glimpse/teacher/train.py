@@ -19,6 +19,7 @@ from core.errors import InputError
 from core.files import replace
 from core.training import checkpoint, cli, devices
 from core.training.arguments import TrainArguments
+from core.training.config import require_at_least
 from core.training.loop import evaluating, fit
 from datasets.images.origins import Origin
 from datasets.images.splits import Labelled
@@ -49,8 +50,7 @@ def main(arguments: TrainArguments[Config]) -> None:
     config, session, run = arguments.start()
     device = devices.select(session.device, session.threads)
     splits = load(config, device)
-    if config.context < LEAST:
-        raise InputError(f"--context must be at least {LEAST}, not {config.context}: it is read")
+    require_at_least(LEAST, config, "context")
     if not splits.train.origins:
         raise InputError(f"{config.data}: hints are for pictures in class folders")
     classes = splits.train.classes
