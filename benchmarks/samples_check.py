@@ -176,12 +176,19 @@ def main(
     corpus = open_corpus(text, alphabet=alphabet)
     start = split(corpus, config)
     first = first_number(corpus)
-    known = corpus.numbers[:start][-COUNTED:]
-    counted = counted_pieces(known, corpus.alphabet, first, pieces, length, seed)
-    sources[f"{ORDER}-gram"] = counted
+    training = corpus.numbers[:start][-COUNTED:]
+    sources[f"{ORDER}-gram"] = counted_pieces(
+        training,
+        corpus.alphabet,
+        first,
+        pieces=pieces,
+        length=length,
+        seed=seed,
+        temperature=temperature,
+    )
     sources["real text"] = real_pieces(corpus, start, pieces, length)
     headings, row = ROWS[kind]
-    title = f"of {pieces} texts of {length} characters: {TITLES[kind]}"
+    title = f"of {pieces} texts of {length} characters: {TITLES[kind]}; temperature {temperature:g}"
     table = Table("text by", *headings, title=title)
     with tempfile.TemporaryDirectory() as folder:
         for name, samples in sources.items():

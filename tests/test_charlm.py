@@ -17,6 +17,7 @@ from datasets.text.alphabets import Alphabet
 from sequences.__main__ import COMMANDS
 from sequences.charlm import arguments, data, train, writing
 from sequences.charlm import measure as measuring
+from sequences.charlm.closing import counted_pieces
 from sequences.charlm.config import Config
 from sequences.charlm.model import CharacterModel
 from sequences.charlm.trained import Trained
@@ -86,7 +87,17 @@ def test_structure_is_printed_beside_real_text_and_counting(capsys):
     assert list(scores) == ["this model", "6-gram", "real text"]
     assert scores["real text"]["tags"] > 0.8
     assert run("evaluate", "runs/charlm/small", *options) == 0
-    assert "real text" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "real text" in printed
+    assert "temperature 1" in " ".join(printed.split())
+
+
+def test_the_n_gram_model_writes_at_the_temperature_of_the_samples():
+    numbers = np.random.default_rng(0).integers(0, 2, 200)
+    common = {"pieces": 2, "length": 100, "seed": 0}
+    for temperature, both in ((1.0, True), (0.0, False)):
+        texts = counted_pieces(numbers, Alphabet("ab"), 0, temperature=temperature, **common)
+        assert (len(set(texts)) == 2) == both
 
 
 def test_a_run_that_broke_off_ends_with_the_same_bits(monkeypatch):

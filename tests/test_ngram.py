@@ -57,5 +57,25 @@ def test_samples_have_the_probabilities_of_the_model():
     assert drawn.mean() == pytest.approx(expected, abs=0.03)
 
 
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_samples_at_a_temperature_have_powers_of_the_probabilities(temperature):
+    model = NGram(np.array([0, 0, 0, 1]), 2, order=1)
+    drawn = np.concatenate(
+        list(model.write(first=0, rows=500, length=8, seed=0, temperature=temperature))
+    )
+    p = by_definition([0, 0, 0, 1], 2, 1, [], 1)
+    powers = p ** (1 / temperature), (1 - p) ** (1 / temperature)
+    assert drawn.mean() == pytest.approx(powers[0] / sum(powers), abs=0.03)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-30])
+def test_without_temperature_the_most_probable_character_is_written(temperature):
+    model = NGram(np.array([0, 0, 0, 1]), 2, order=1)
+    drawn = np.concatenate(
+        list(model.write(first=1, rows=2, length=50, seed=0, temperature=temperature))
+    )
+    assert not drawn.any()
+
+
 def test_texts_shorter_than_the_order_are_counted_too():
     assert np.isfinite(NGram(np.array([0, 1]), 2).log_p(np.array([1, 0, 1]), start=1)).all()

@@ -66,7 +66,7 @@ class Evaluate(Computing):
     length: int = 2000
     """For --structure: characters of each."""
     temperature: float = 1.0
-    """For --structure: temperature of the samples."""
+    """For --structure: temperature of the samples, the n-gram model's too."""
     seed: int = 0
     """For --structure: seed of the samples."""
     json: bool = False

@@ -23,7 +23,8 @@ def closing(
         corpus: real text; its pieces are taken at equal distances.
         start: where the real text to use begins.
         training: the text that the n-gram model counts; without it there is none.
-        arguments: the kind of marks, and the number and length of the pieces.
+        arguments: the kind of marks, the number and length of the pieces, and the temperature of
+            the samples of both models.
     """
     pieces, length, seed = arguments.pieces, arguments.length, arguments.seed
     with evaluating(trained.model):
@@ -32,19 +33,33 @@ def closing(
         )
     sources = {"this model": written}
     if training is not None:
-        counted = counted_pieces(training, trained.alphabet, trained.first, pieces, length, seed)
-        sources[f"{ORDER}-gram"] = counted
+        sources[f"{ORDER}-gram"] = counted_pieces(
+            training,
+            trained.alphabet,
+            trained.first,
+            pieces=pieces,
+            length=length,
+            seed=seed,
+            temperature=arguments.temperature,
+        )
     sources["real text"] = real_pieces(corpus, start, pieces, length)
     kind = arguments.structure or ""
     return {name: structure.share(source, kind) for name, source in sources.items()}
 
 
 def counted_pieces(
-    training: Numbers, alphabet: Alphabet, first: int, pieces: int, length: int, seed: int
+    training: Numbers,
+    alphabet: Alphabet,
+    first: int,
+    *,
+    pieces: int,
+    length: int,
+    seed: int,
+    temperature: float,
 ) -> list[str]:
     """Return pieces of text that an n-gram model of the text `training` writes after `first`."""
     model = NGram(training, len(alphabet))
-    columns = np.stack(list(model.write(first, pieces, length, seed)), 1)
+    columns = np.stack(list(model.write(first, pieces, length, seed, temperature)), 1)
     return [alphabet.decode(row) for row in columns.tolist()]
 
 

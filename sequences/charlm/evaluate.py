@@ -115,7 +115,8 @@ def main(arguments: Evaluate) -> None:
         to_count = None if training is None else training[-COUNTED:]
         results = closing(trained, corpus, start, to_count, arguments)
         length = counted(arguments.length, corpus.alphabet.unit)
-        title = f"{counted(arguments.pieces, 'text')} of {length}: marks that are paired, %"
+        texts = f"{counted(arguments.pieces, 'text')} of {length}"
+        title = f"{texts}, temperature {arguments.temperature:g}: marks that are paired, %"
         table = scores_table(results, title, "text by", 100)
     else:
         orders, dynamic = arguments.orders, arguments.dynamic

@@ -76,9 +76,13 @@ class NGram:
         return np.log(p[start - begin :])
 
     def write(
-        self, first: int, rows: int, length: int, seed: int
+        self, first: int, rows: int, length: int, seed: int, temperature: float = 1.0
     ) -> Iterator[Integer[np.ndarray, " rows"]]:
-        """Yield the next characters of `rows` texts that begin after `first`, drawn at random."""
+        """Yield the next characters of `rows` texts that begin after `first`.
+
+        They are drawn with probabilities in proportion to p^(1/T) at temperature T. At 0 each is
+        the most probable character, as in samples of the network.
+        """
         random = np.random.default_rng(seed)
         everything = np.arange(self.characters)
         state = self._next([np.zeros(rows, dtype=np.int64)], np.full(rows, first))
@@ -86,8 +90,12 @@ class NGram:
             p = np.full((rows, self.characters), 1 / self.characters)
             for table, context in zip(self.tables, state, strict=False):
                 p, _ = self._refined(table, context[:, None], everything, p)
-            sums = p.cumsum(1)
-            drawn = (sums < random.random((rows, 1)) * sums[:, -1:]).sum(1)
+            if temperature:
+                weights = _at_temperature(p, temperature)
+                sums = weights.cumsum(1)
+                drawn = (sums < random.random((rows, 1)) * sums[:, -1:]).sum(1)
+            else:
+                drawn = p.argmax(1)
             yield drawn
             state = self._next(state, drawn)
 
@@ -116,3 +124,12 @@ class NGram:
         keys = context * self.characters + last
         places = np.minimum(np.searchsorted(table.keys, keys), len(table.keys) - 1)
         return np.where((context >= 0) & (table.keys[places] == keys), places, -1)
+
+
+def _at_temperature(
+    p: Float[np.ndarray, "rows characters"], temperature: float
+) -> Float[np.ndarray, "rows characters"]:
+    """Return p^(1/T), scaled to a maximum of 1 in each row so that small T do not underflow."""
+    relative = p / p.max(1, keepdims=True)
+    # Every p is positive, as each order is interpolated with the uniform distribution.
+    return np.exp(np.log(relative) / temperature)
