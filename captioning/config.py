@@ -21,7 +21,7 @@ from vision.options import FROM_SCRATCH, EncoderOptions
 class Config(EncoderOptions):
     """The captioner, its data and its training; the presets are instances of it."""
 
-    data: tuple[str, ...] = ("scenes",)
+    data: tuple[str, ...] = field(default=("scenes",), metadata={"place": True})
     """scenes (drawn, nothing to download), or one or more of your own: caption files or folders."""
     shares: tuple[float, ...] = ()
     """Share of each of several sets in a batch; by default in proportion to their sizes."""

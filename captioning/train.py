@@ -6,6 +6,7 @@ uv run captioning train --preset attention --data FOLDER FILE.json --shares 0.7 
 uv run captioning train --preset self-critical --data FOLDER --start runs/captioning/attention
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from core.training import checkpoint, cli, devices, distributed
 from core.training.arguments import TrainArguments
 from core.training.config import to_dict
 from core.training.loop import evaluating, fit
+from datasets.digests import digest
 from datasets.text.vocabulary import Vocabulary
 from vision.encoder import Encoder, encoder_of
 
@@ -193,7 +195,10 @@ def main(arguments: TrainArguments[Config]) -> None:
         run,
         config.loop,
         monitor="CIDEr",
-        extras=_extras(encoder, own_encoder, vocabulary, names),
+        extras={
+            **_extras(encoder, own_encoder, vocabulary, names),
+            "digest": digest(*(_examples(parts[name]) for name in needed)),
+        },
         rate_factors={"encoder": config.tune_rate, "tail": config.tune_rate},
         graph=session.graph,
     )
@@ -233,6 +238,12 @@ def _extras(
     if names:
         extras["floors"] = _by_word(names, vocabulary)
     return extras
+
+
+def _examples(part: Part) -> Iterator[object]:
+    """Yield the name and the captions of each image."""
+    for image in part.images:
+        yield image.name, image.captions
 
 
 def _by_word(names: Names, vocabulary: Vocabulary) -> dict[str, float]:

@@ -20,7 +20,7 @@ Rewarded = Literal["every", "last"]
 class Config:
     """The recurrent attention model, its data and its training."""
 
-    data: str = "digits"
+    data: str = field(default="digits", metadata={"place": True})
     """A class folder, or digits mnist fashion-mnist kmnist qmnist emnist-SPLIT svhn cifar10."""
     root: str = field(default="data", metadata={"place": True})
     """Folder in which torchvision keeps its data sets."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Int, UInt8
@@ -76,6 +76,31 @@ def load_own(
         memory=config.memory,
         workers=config.workers,
     ).to(device)
+
+
+def load_own_split(
+    config: Config,
+    extras: Mapping[str, Any],
+    data: str,
+    split: Literal["train", "validation", "test"],
+    device: torch.device | str,
+) -> Labelled:
+    """Return a part of another data set or class folder, prepared for a trained model.
+
+    Pictures of a folder are brought to the size and the channels of the training images.
+    Raises `InputError` where the data set is missing.
+    """
+    if data in digits.NAMES:
+        return getattr(load(replace(config, data=data), device), split)
+    channels, height, width = extras["image_shape"]
+    splits = digits.load(
+        data,
+        grey=channels == 1,
+        size=None if height is None else (height, width),
+        memory=config.memory,
+        workers=config.workers,
+    )
+    return getattr(splits.to(device), split)
 
 
 def load_boxes(path: str | Path, images: Labelled) -> Boxes:

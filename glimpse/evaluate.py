@@ -28,7 +28,7 @@ from datasets.images.boxes import Boxes
 from datasets.images.splits import Labelled, Splits
 from glimpse.arguments import Evaluate
 from glimpse.config import Config
-from glimpse.data import load, load_boxes, load_own
+from glimpse.data import load, load_boxes, load_own, load_own_split
 from glimpse.model import Policy, RecurrentAttention, center, greedy, open_model, random, sampling
 from glimpse.scores import sequences
 from glimpse.scores.measures import balanced_accuracy, found, operations, roll_out, share_read
@@ -249,8 +249,8 @@ def _images(
         return getattr(splits, split), split
     if arguments.split is None:
         return load_own(config, extras, arguments.data, device), arguments.data
-    config = replace(config, data=arguments.data)
-    return getattr(load(config, device), arguments.split), arguments.split
+    images = load_own_split(config, extras, arguments.data, arguments.split, device)
+    return images, arguments.split
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ from core.files import replace
 from core.training import checkpoint, cli, devices
 from core.training.arguments import TrainArguments
 from core.training.loop import fit
+from datasets.digests import digest
 from datasets.images.boxes import Boxes
 from datasets.images.folders import describe_sizes
-from datasets.images.splits import Labelled, Splits
+from datasets.images.splits import Labelled, Splits, examples
 from glimpse import objective
 from glimpse.config import Config
 from glimpse.data import TrainingBatches, load, load_boxes
@@ -108,7 +109,11 @@ def main(arguments: TrainArguments[Config]) -> None:
         validate,
         run,
         config.loop,
-        extras={"classes": list(classes), "image_shape": image_shape(splits, config)},
+        extras={
+            "classes": list(classes),
+            "image_shape": image_shape(splits, config),
+            "digest": digest(examples(splits.train), examples(splits.validation)),
+        },
         graph=session.graph,
     )
     if run.writes:

@@ -79,7 +79,8 @@ def test_class_folder(tmp_path, capfd):
     own = ["--preset", "images", "--data", tmp_path / "pictures", "--warm-up", 0]
     assert glimpse("train", *own, *TOY, "--runs", tmp_path) == 0
     _, saved = open_model(tmp_path / "glimpse" / "images", "cpu")
-    assert saved["extras"] == {"classes": ["dark", "light"], "image_shape": [3, 14, 10]}
+    assert saved["extras"]["classes"] == ["dark", "light"]
+    assert saved["extras"]["image_shape"] == [3, 14, 10]
     assert saved["metrics"]["accuracy"] == 1.0
     assert "images: used at their native size, 14x10 pixels" in capfd.readouterr().out
 
@@ -124,6 +125,18 @@ def test_evaluate_measures_all_of_other_data(run, tmp_path, capfd):
     (tmp_path / "own" / "eleven").mkdir()
     assert glimpse("evaluate", run, "--data", tmp_path / "own") == 2
     assert "eleven" in refused(capfd)
+
+
+def test_a_split_of_other_data_is_brought_to_what_the_model_reads(run, tmp_path, capfd):
+    """The model reads grey pixels, 20x20; the pictures are wide and red."""
+    for n in range(10):
+        folder = tmp_path / "own" / str(n)
+        folder.mkdir(parents=True)
+        for picture in range(20):
+            Image.new("RGB", (30, 20 + picture), (255, n, 0)).save(folder / f"{picture}.png")
+    own = "--data", tmp_path / "own", "--json"
+    assert glimpse("evaluate", run, *own, "--split", "test") == 0
+    assert sum(map(sum, json.loads(capfd.readouterr().out)["confusion"])) == 30
 
 
 def test_resume_to_the_same_bits(run, tmp_path):

@@ -6,7 +6,7 @@ uv run video train --start RUN --add LABELS         # go on from a run, with wha
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from core.training.arguments import TrainArguments
 from core.training.config import LoopConfig, to_dict
 from core.training.loop import fit
 from core.training.tbptt import CarriedState
+from datasets.digests import digest
 from datasets.videos import labelled
 from datasets.videos.clips import VideoSplits
 from datasets.videos.merging import renumbered
@@ -168,6 +169,12 @@ def _in_old_order(splits: VideoSplits, old: Trained) -> VideoSplits:
     return VideoSplits(train, validation, test, classes, splits.multi)
 
 
+def _examples(clips: Sequence[LoadedClip]) -> Iterator[object]:
+    """Yield the name and the labels of each clip."""
+    for clip in clips:
+        yield clip.name, clip.labels.tolist()
+
+
 def main(arguments: TrainArguments[Config]) -> None:
     """Train, keep the best on the validation clips, report."""
     config, session, run = arguments.start()
@@ -206,6 +213,7 @@ def main(arguments: TrainArguments[Config]) -> None:
             "classes": list(splits.classes),
             "multi": splits.multi,
             "rate": rate,
+            "digest": digest(_examples(train), _examples(validation)),
             "preprocessing": to_dict(encoder.preprocessing),
             "fingerprint": "" if config.trains_encoder else encoder.fingerprint,
         },

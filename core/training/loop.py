@@ -7,7 +7,6 @@ killed and resumed ends with the same bits as an unbroken one.
 """
 
 import math
-import reprlib
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -156,7 +155,8 @@ class _Training:
         file = self.run.directory / "last.pt"
         if changed := _differences(last["extras"], self.extras):
             raise InputError(
-                f"the data of {self.run.directory} have changed ({changed}): begin a new run"
+                f"the data of {self.run.directory} have changed ({changed}): put them back as they "
+                "were, or begin a new run"
             )
         checkpoint.restore(self.model, last["weights"], file)
         with checkpoint.telling_alterations(file):
@@ -290,10 +290,8 @@ def evaluate(
 
 
 def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What two checkpoints hold differently, in short: a vocabulary may be long."""
-    lines = []
-    for name in {**saved, **now}:
-        before, after = saved.get(name), now.get(name)
-        if before != after:
-            lines.append(f"{name}: saved {reprlib.repr(before)}, now {reprlib.repr(after)}")
-    return "; ".join(lines)
+    """What two checkpoints hold differently; older ones have no digest of their examples."""
+    names = [name for name in {**saved, **now} if saved.get(name) != now.get(name)]
+    if "digest" not in saved and "digest" in names:
+        names.remove("digest")
+    return ", ".join(names).replace("digest", "examples or labels")

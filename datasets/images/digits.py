@@ -72,6 +72,7 @@ def load(
     *,
     root: str | Path = "data",
     download: bool = False,
+    grey: bool | None = None,
     size: tuple[int, int] | None = None,
     memory: float = folders.MEMORY,
     workers: int = 2,
@@ -79,12 +80,12 @@ def load(
     """Load the data set `name` (one of `NAMES`, or the path of a folder) on the CPU.
 
     `root` is the folder torchvision calls so; files that are not there are fetched if `download` is
-    set. `size`, `memory` and `workers` are for folders alone: see `datasets.images.folders.load`.
+    set. What follows is for folders alone: see `datasets.images.folders.load`.
     Raises InputError where the name is unknown or the files are missing or broken.
     """
     if name not in NAMES:
         if Path(name).is_dir():
-            return folders.load(name, size=size, memory=memory, workers=workers)
+            return folders.load(name, grey=grey, size=size, memory=memory, workers=workers)
         raise InputError(
             f"no data set or folder is called {name!r}; the data sets are {', '.join(NAMES)}"
         )

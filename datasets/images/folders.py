@@ -30,11 +30,12 @@ _SHARE = 0.15
 def load(
     folder: str | Path,
     *,
+    grey: bool | None = None,
     size: tuple[int, int] | None = None,
     memory: float = MEMORY,
     workers: int = 2,
 ) -> Splits:
-    """Load pictures in class folders, grey if all of them are grey and RGB otherwise.
+    """Load the splits of pictures in class folders.
 
     Without given splits each class is split in the order of a hash of the file names: the same in
     every run and on every machine; a picture added later moves few others across a border.
@@ -42,6 +43,8 @@ def load(
 
     Args:
         folder: of class folders, or of splits with class folders.
+        grey: whether the pictures are brought to grey, or else to RGB; by default they are if all
+            of them are grey.
         size: height and width to which all are brought, keeping their aspect ratio and padding with
             zeros. By default pictures keep their native sizes. Small ones of one size that fit the
             memory are held in one tensor (`Images`), others as `ImageFiles`.
@@ -54,7 +57,7 @@ def load(
     folder = Path(folder)
     parts = _given_splits(folder) or {"all": folder}
     classes = _classes(parts.get("train", folder))
-    images = _open(folder, parts, classes, size, memory, workers)
+    images = _open(folder, parts, classes, size, memory, workers, grey)
     for part in parts:
         least = 1 if part == "train" else 0
         if part == "all":

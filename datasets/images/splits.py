@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import overload
@@ -60,6 +61,14 @@ class Images:
 
 Labelled = Images | ImageFiles
 """Images of one size as a tensor, or pictures in files, each of a size of its own."""
+
+
+def examples(images: Labelled) -> Iterator[object]:
+    """Yield the labels, the files with their sizes, and a hash of pixels that are held together."""
+    yield from images.labels.tolist()
+    yield from ((origin.name, origin.native) for origin in images.origins)
+    if isinstance(images, Images):
+        yield hashlib.sha256(images.images.cpu().numpy().tobytes()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

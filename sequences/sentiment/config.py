@@ -11,7 +11,7 @@ from core.training.config import LoopConfig, require_at_least, require_share
 class Config:
     """The classifier, its data and its training."""
 
-    data: tuple[str, ...] = ("reviews",)
+    data: tuple[str, ...] = field(default=("reviews",), metadata={"place": True})
     """reviews (generated, nothing to download), or your own: a file for each label with a sentence
     a line; tables with columns text, label and perhaps split; or a folder with such files, or with
     a folder of .txt files for each label."""

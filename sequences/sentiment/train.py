@@ -14,6 +14,7 @@ from core.training import cli, devices
 from core.training.arguments import TrainArguments
 from core.training.loop import fit
 from core.training.tables import scores_table
+from datasets.digests import digest
 from datasets.text.vocabulary import Vocabulary
 from sequences.sentiment.config import Config
 from sequences.sentiment.data import Sentences, TrainingBatches, encode, label_numbers
@@ -54,7 +55,11 @@ def main(arguments: TrainArguments[Config]) -> None:
         lambda: measure(trained, splits.validation),
         run,
         config.loop,
-        extras={"vocabulary": vocabulary.to_json(), "classes": list(splits.classes)},
+        extras={
+            "vocabulary": vocabulary.to_json(),
+            "classes": list(splits.classes),
+            "digest": digest(splits.train, splits.validation),
+        },
         graph=session.graph,
     )
     if run.writes:

@@ -17,10 +17,10 @@ from core.training.config import (
 class Config:
     """The translator, its data and its training."""
 
-    data: tuple[str, ...] = ("counting",)
+    data: tuple[str, ...] = field(default=("counting",), metadata={"place": True})
     """counting (built in), or your own pairs: two text files, line n of one translating line n of
     the other, or what their names begin with; .gz too."""
-    validation: tuple[str, ...] = ()
+    validation: tuple[str, ...] = field(default=(), metadata={"place": True})
     """Validation pairs, named likewise; none: every twentieth pair is held out, 1,000 at most."""
     source: str = "en"
     """Suffix of the files to translate from, where only what their names begin with is given."""

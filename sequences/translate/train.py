@@ -17,6 +17,7 @@ from core.losses import projected_cross_entropy
 from core.training import batches, cli, devices, distributed
 from core.training.arguments import TrainArguments
 from core.training.loop import evaluate, fit
+from datasets.digests import digest
 from datasets.text.subwords import Subwords
 from sequences.translate.config import Config
 from sequences.translate.data import (
@@ -106,7 +107,11 @@ def main(arguments: TrainArguments[Config]) -> None:
         run,
         config.loop,
         monitor="BLEU",
-        extras={side: vocabulary.to_json() for side, vocabulary in subwords._asdict().items()},
+        extras={
+            "source": subwords.source.to_json(),
+            "target": subwords.target.to_json(),
+            "digest": digest(parts.train, parts.validation),
+        },
         graph=session.graph,
     )
     if run.writes:
