@@ -66,6 +66,15 @@ def train(
     return net, run
 
 
+def test_steps_are_captured_only_where_that_is_asked_for(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    loop = LoopConfig(steps=12, batch=8, clip=1.0)
+    run = Run(tmp_path, "net", Config(loop), quiet=True)
+    fit(Net(), batch, lambda: {"accuracy": 0.0}, run, loop)
+    assert recorder.captures == 0
+
+
 @pytest.mark.parametrize(
     "changes", [{}, {"optimiser": "adamw"}, {"optimiser": "sgd", "momentum": 0.9}]
 )

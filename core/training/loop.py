@@ -46,7 +46,7 @@ def fit(
     mode: Literal["max", "min"] = "max",
     extras: Mapping[str, Any] | None = None,
     rate_factors: Mapping[str, float] | None = None,
-    graph: bool = True,
+    graph: bool = False,
     after: Callable[[int], None] | None = None,
 ) -> None:
     """Train `model`, or go on from the run's last.pt. It ends with its last weights, not its best.
@@ -64,7 +64,7 @@ def fit(
         extras: what else each checkpoint is to hold, e.g. class names.
         rate_factors: of the learning rate, for parts of the model by name.
         graph: capture the steps, where the device can do that and a single process trains (see
-            `core.training.cuda_graphs`).
+            `core.training.cuda_graphs`). Off by default: it has not yet run on a GPU.
         after: called after each step with the number of steps done, e.g. to show now and then
             what the model can do.
 
