@@ -5,7 +5,8 @@
 
 One process, one thread, everything interleaved; every row is the median over rounds, every ratio
 the median of the ratios within a round. The floor is all matrix products of the step, forward and
-backward, into buffers that exist already.
+backward, into buffers that exist already. Those with the first state are not among them: it is
+zero, and no gradient goes into it.
 """
 
 import time
@@ -39,48 +40,52 @@ SHAPES = [
 
 def floor(config: Config) -> Callable[[], None]:
     """Return a function that does the step's matrix products and nothing else."""
-    steps, rows = config.glimpses, config.glimpses * BATCH
+    steps = config.glimpses
+    rows = steps * BATCH
+    # Rows of h_{t-1} in the products with W: the first state is zero, and they are left out.
+    rows_of_states = (steps - 1) * BATCH
     pixels = config.scales * config.patch**2
-    # (rows, inner, columns) of each product of one glimpse; those of the backward loop come last
+    # (rows, inner, columns) of each product of one glimpse, forward
     once = [
-        *[
-            (BATCH, pixels, config.what_units),
-            (BATCH, 2, config.where_units),
-            (BATCH, config.what_units + config.where_units, config.glimpse_units),
-        ],
-        *[
-            (BATCH, config.glimpse_units, config.hidden),
-            (BATCH, config.hidden, config.hidden),
-            (BATCH, config.hidden, 2),
-        ],
-        (BATCH, config.hidden, config.hidden),
+        (BATCH, pixels, config.what_units),
+        (BATCH, 2, config.where_units),
+        (BATCH, config.what_units + config.where_units, config.glimpse_units),
+        (BATCH, config.glimpse_units, config.hidden),  # U x_t
+        (BATCH, config.hidden, 2),
+    ]
+    # those of one step from a state to the next
+    between = [
+        (BATCH, config.hidden, config.hidden),  # W h_{t-1}
+        (BATCH, config.hidden, config.hidden),  # dz_t W, backward
     ]
     # (in, out, whether the input needs a gradient) of each layer, over all glimpses at once
     layers = [
-        *[
-            (config.hidden, CLASSES, True),
-            (config.hidden, 2, True),
-            (config.hidden, CLASSES, False),
-        ],
-        *[(config.glimpse_units, config.hidden, True), (config.hidden, config.hidden, False)],
-        *[
-            (config.what_units + config.where_units, config.glimpse_units, True),
-            (pixels, config.what_units, False),
-            (2, config.where_units, False),
-        ],
+        (config.hidden, CLASSES, True),
+        (config.hidden, 2, True),
+        (config.hidden, CLASSES, False),
+        (config.glimpse_units, config.hidden, True),
+        (config.what_units + config.where_units, config.glimpse_units, True),
+        (pixels, config.what_units, False),
+        (2, config.where_units, False),
     ]
     heads = [(rows, inside, outside) for inside, outside, _ in layers[:3]]
     input_gradients = [(rows, outside, inside) for inside, outside, needed in layers if needed]
     weight_gradients = [(outside, rows, inside) for inside, outside, _ in layers]
+    weight_gradients.append((config.hidden, rows_of_states, config.hidden))  # dW
 
     def operands(shapes: list[tuple[int, int, int]]) -> list[tuple[Tensor, Tensor, Tensor]]:
         return [(torch.randn(m, k), torch.randn(k, n), torch.empty(m, n)) for m, k, n in shapes]
 
-    per_glimpse, at_once = operands(once), operands(heads + input_gradients + weight_gradients)
+    per_glimpse = operands(once)
+    per_transition = operands(between)
+    at_once = operands(heads + input_gradients + weight_gradients)
 
     def run() -> None:
         for _ in range(steps):
             for a, b, out in per_glimpse:
+                torch.mm(a, b, out=out)
+        for _ in range(steps - 1):
+            for a, b, out in per_transition:
                 torch.mm(a, b, out=out)
         for a, b, out in at_once:
             torch.mm(a, b, out=out)
