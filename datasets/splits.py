@@ -4,7 +4,8 @@ import hashlib
 import os
 import re
 
-SPLITS = {"train": "train", "restval": "train", "test": "test"}
+SPLITS: dict[str, str] = dict.fromkeys(("train", "training", "restval"), "train")
+SPLITS |= dict.fromkeys(("test", "testing"), "test")
 SPLITS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
 """The split that a word names."""
 

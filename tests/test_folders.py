@@ -65,6 +65,45 @@ def test_given_splits_are_kept(tmp_path, name):
     assert splits.test.labels.tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [
+        ("train", "valid", "test"),
+        ("train", "dev", "test"),
+        ("training", "validation", "testing"),
+        ("Train", None, "Test"),
+        ("train", None, "test"),
+    ],
+)
+def test_splits_by_other_names_are_no_classes(tmp_path, train, validation, test):
+    (tmp_path / "__MACOSX" / "train").mkdir(parents=True)
+    make(tmp_path / train, 4, 4)
+    make(tmp_path / test, 2, 2, first=40)
+    if validation:
+        make(tmp_path / validation, 2, 2, first=20)
+    splits = load(tmp_path)
+    assert splits.train.classes == ("cat", "dog")
+    assert sorted(values(splits.test)) == [40, 41, 140, 141]
+    if validation:
+        assert sorted(values(splits.validation)) == [20, 21, 120, 121]
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path):
+    for number in range(3):
+        picture(tmp_path / "bus", f"{number}.png", number)
+        picture(tmp_path / "train", f"{number}.png", 100 + number)
+        picture(tmp_path / "tram", f"{number}.png", 200 + number)
+    assert load(tmp_path).train.classes == ("bus", "train", "tram")
+
+
+def test_classes_may_be_divided_alike(tmp_path):
+    for name in ("cat", "dog"):
+        for place in ("indoor", "outdoor"):
+            for number in range(3):
+                picture(tmp_path / name / place, f"{number}.png", number)
+    assert load(tmp_path).train.classes == ("cat", "dog")
+
+
 def test_without_a_test_part_the_validation_images_stand_for_it(tmp_path):
     make(tmp_path / "train", 4, 4)
     make(tmp_path / "val", 2, 2, first=20)

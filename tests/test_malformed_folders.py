@@ -57,6 +57,21 @@ def two_validations(folder):
         make(folder / part)
 
 
+def splits_beside_another(folder):
+    for part in ("train", "valid", "unlabelled"):
+        make(folder / part, 5, 5)
+
+
+def longer_names(folder):
+    for part in ("train_images", "test_images"):
+        make(folder / part, 5, 5)
+
+
+def nothing_to_learn_from(folder):
+    for part in ("valid", "test"):
+        make(folder / part, 5, 5)
+
+
 def new_class_in_test(folder):
     make(folder / "train")
     make(folder / "test")
@@ -79,6 +94,9 @@ def empty_test(folder):
         (all_broken, "pets: not one readable picture"),
         (train_alone, "pets: train/ alone"),
         (two_validations, "pets: both val/ and validation/"),
+        (splits_beside_another, "pets: are train/, unlabelled/, valid/ splits or classes?"),
+        (longer_names, "pets: are test_images/, train_images/ splits or classes?"),
+        (nothing_to_learn_from, "pets: test/ and valid/ name splits, and there is no train/"),
         (new_class_in_test, "emu: there is no class emu to train on"),
         (empty_test, "test: not one readable picture"),
     ],

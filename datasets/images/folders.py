@@ -1,9 +1,9 @@
 """The user's own pictures: one sub-folder per class, the layout of torchvision's ImageFolder.
 
 Either classes alone, `pets/cat/*.jpg` and `pets/dog/*.jpg`, split here 70 / 15 / 15%; or the user's
-own splits, `pets/train/cat/*.jpg` ... `pets/test/dog/*.jpg`, where validation/ (or val/) may be
-missing and is then 15% of train, or test/, for which validation/ then stands. Pictures keep their
-native sizes unless a size is asked for.
+own splits, `pets/train/cat/*.jpg` ... `pets/test/dog/*.jpg`, where validation/ may be missing, and
+is then 15% of train, or test/, for which validation/ then stands. Other names of splits (val, dev)
+are in `datasets.splits`. Pictures keep their native sizes unless a size is asked for.
 """
 
 import sys
@@ -17,6 +17,7 @@ import torch
 from core.errors import InputError
 from datasets.images.files import picture_header, pictures_in, unreadable_in
 from datasets.images.labelled_files import ImageFiles
+from datasets.images.layout import given_splits, subfolders
 from datasets.images.origins import Origin, letterbox
 from datasets.images.splits import Images, Labelled, Splits, hold_out
 from datasets.images.store import GIGABYTE, InMemory, PictureFile, decoder, open_store
@@ -52,10 +53,11 @@ def load(
         workers: threads that decode.
 
     Raises:
-        InputError: there are no class folders, one class alone, or too few pictures in a class.
+        InputError: there are no class folders, one class alone, or too few pictures in a class, or
+            folders that may be splits as well as classes.
     """
     folder = Path(folder)
-    parts = _given_splits(folder) or {"all": folder}
+    parts = given_splits(folder) or {"all": folder}
     classes = _classes(parts.get("train", folder))
     images = _open(folder, parts, classes, size, memory, workers, grey)
     for part in parts:
@@ -99,7 +101,7 @@ def load_all(
         InputError: there is a class that is not one of these, or no picture.
     """
     folder = Path(folder)
-    parts = _given_splits(folder) or {"all": folder}
+    parts = given_splits(folder) or {"all": folder}
     images = _open(folder, parts, classes, size, memory, workers, grey)
     return join(list(images.values()))
 
@@ -212,25 +214,8 @@ def _tell_broken(folder: Path, broken: list[Path], count: int) -> None:
     )
 
 
-def _given_splits(folder: Path) -> dict[str, Path]:
-    """Return the folders of the splits by name, or none if the sub-folders are classes."""
-    names = {path.name: path for path in _subfolders(folder)}
-    if "train" not in names or not names.keys() <= {"train", "val", "validation", "test"}:
-        return {}
-    if {"val", "validation"} <= names.keys():
-        raise InputError(f"{folder}: both val/ and validation/; only one can be the validation set")
-    if "val" in names:
-        names["validation"] = names.pop("val")
-    if "test" not in names and "validation" not in names:
-        raise InputError(
-            f"{folder}: train/ alone; add validation/ or test/, or put all class folders side by "
-            "side"
-        )
-    return names
-
-
 def _classes(folder: Path) -> tuple[str, ...]:
-    classes = tuple(path.name for path in _subfolders(folder))
+    classes = tuple(path.name for path in subfolders(folder))
     if not classes:
         raise InputError(
             f"{folder}: no class folders; put the pictures of each class into one of its own"
@@ -240,13 +225,9 @@ def _classes(folder: Path) -> tuple[str, ...]:
     return classes
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
-
-
 def _labelled(folder: Path, classes: tuple[str, ...]) -> dict[Path, int]:
     """Return the pictures in the class folders of `folder`, each with the index of their class."""
-    unknown = [path.name for path in _subfolders(folder) if path.name not in classes]
+    unknown = [path.name for path in subfolders(folder) if path.name not in classes]
     if unknown:
         raise InputError(f"{folder / unknown[0]}: there is no class {unknown[0]} to train on")
     labels: dict[Path, int] = {}
