@@ -1,12 +1,13 @@
-"""The engines of recurrent layers on a GPU: cuDNN (`fused`) and the steps in torch (`bptt`).
+"""The engines of recurrent layers on a GPU, beside torch.nn's module, which cuDNN runs there.
 
     uv run python -m benchmarks.recurrent_gpu
     uv run python -m benchmarks.recurrent_gpu --device cpu --rounds 1 --toy    # at toy size
 
 Forward and backward, with gradients of input and weights, in bf16 (autocast over float32 weights)
-and float32. Each engine is timed as it is and, on a GPU, captured as a CUDA graph; everything is
-interleaved, and medians are shown. The share is that of the rate of a large matrix product in the
-same run.
+and float32, without TF32. `fused` calls torch's function layer by layer, `bptt` takes the steps in
+torch; torch.nn has all layers in one call, which cuDNN can overlap. Each is timed as it is and, on
+a GPU, captured as a CUDA graph; everything is interleaved, and medians are shown. The share is that
+of the rate of a large matrix product in the same run.
 """
 
 import contextlib
@@ -17,13 +18,16 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from benchmarks import gpu
-from core.recurrent import Recurrent
+from core.recurrent import Recurrent, to_torch
 from core.training import devices
 from core.training.cuda_graphs import Cuda
 
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+REFERENCE = "torch.nn"
+TORCH = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,19 @@ TOY = [Shape(3, 2, 16, 1)]
 def passes(
     shape: Shape, cell: str, engine: str, device: torch.device, dtype: torch.dtype
 ) -> Callable[[], None]:
-    """A function that goes forward and back."""
+    """A function that goes forward and back, by an engine or by the module of torch.nn."""
     torch.manual_seed(0)
-    recurrent = Recurrent(
-        cell, shape.hidden, shape.hidden, layers=shape.layers, bias=True, engine=engine
-    ).to(device)
     x = torch.randn(shape.time, shape.batch, shape.hidden, device=device, requires_grad=True)
     weight = torch.randn(shape.time, shape.batch, shape.hidden, device=device)
+    options = {"layers": shape.layers, "bias": True}
+    if engine != REFERENCE:
+        options["engine"] = engine
+    recurrent: nn.Module = Recurrent(cell, shape.hidden, shape.hidden, **options)
+    if engine == REFERENCE:
+        weights = to_torch(recurrent.state_dict())
+        recurrent = TORCH[cell](shape.hidden, shape.hidden, shape.layers)
+        recurrent.load_state_dict(weights)
+    recurrent.to(device)
     leaves = [x, *recurrent.parameters()]
 
     def run() -> None:
@@ -94,28 +104,27 @@ def rate(device: torch.device, dtype: torch.dtype, rounds: int, side: int) -> fl
 def jobs(
     shape: Shape, cell: str, device: torch.device, dtype: torch.dtype
 ) -> dict[str, Callable[[], None]]:
-    """What to time: each engine that can do the work, as it is and captured."""
-    found = {}
-    for engine in ("fused", "bptt"):
+    """What to time: torch.nn, and each engine that can do the work; as it is and captured."""
+    runs = {}
+    for engine in (REFERENCE, "fused", "bptt"):
         run = passes(shape, cell, engine, device, dtype)
         with contextlib.suppress(ValueError):  # an engine that this machine does not have
             run()
-            found[engine] = run
+            runs[engine] = run
             if device.type == "cuda":
-                found[f"{engine}, captured"] = captured(run, device)
-    return found
+                runs[f"{engine}, captured"] = captured(run, device)
+    return runs
 
 
 def main(rounds: int = 30, device: str = "auto", toy: bool = False) -> None:
     """Time all shapes, cells and dtypes; print a table each."""
     gpu.require_rounds(rounds)
     where = devices.select(device)
+    # cuDNN's recurrent layers take TF32 by default and matrix products do not.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     console = Console()
-    reference = "torch.nn"
-    largest_product = 1024
-    if where.type == "cuda":
-        reference = "cuDNN"
-        largest_product = 8192
+    largest_product = 8192 if where.type == "cuda" else 1024
     shapes = SHAPES
     if toy:
         shapes = TOY
@@ -129,14 +138,14 @@ def main(rounds: int = 30, device: str = "auto", toy: bool = False) -> None:
                     f"{cell}, {shape}",
                     title=f"{gpu.about(where)}, {dtype}, product {peak / 1e12:.2f} TFLOP/s",
                 )
-                for heading in ("ms", f"times {reference}", "share"):
+                for heading in ("ms", f"times {REFERENCE}", "share"):
                     table.add_column(heading, justify="right")
                 for name, milliseconds in times.items():
                     share = shape.operations(cell) / (1e-3 * milliseconds) / peak
                     table.add_row(
                         name,
                         f"{milliseconds:.3f}",
-                        f"{times['fused'] / milliseconds:.2f}",
+                        f"{times[REFERENCE] / milliseconds:.2f}",
                         f"{share:.1%}",
                     )
                 console.print(table)
