@@ -113,6 +113,18 @@ def make_folder(path: Path, flag: str = "") -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
+def prepare_target(path: Path) -> None:
+    """Make the folder of a file that is written at the end of a long command.
+
+    Raises:
+        InputError: the file could not be written there.
+    """
+    require_writable(path)
+    make_folder(path.parent)
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"cannot write {path}: its folder is not writable")
+
+
 def require_free(path: Path, overwrite: bool = False) -> None:
     """Raise `InputError` if there is a file at `path` and its owner did not say --overwrite."""
     require_writable(path)

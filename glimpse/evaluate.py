@@ -19,8 +19,8 @@ from torch import Tensor
 
 from core import rng
 from core.errors import InputError
+from core.files import prepare_target, to_json
 from core.files import replace as replace_file
-from core.files import to_json
 from core.training import cli, devices
 from core.training.config import require_at_least
 from datasets.images import digits
@@ -183,6 +183,8 @@ def main(arguments: Evaluate) -> None:
     model, saved = open_model(arguments.run, device)
     if model.config.sequence is not None:
         _require_sequences(arguments)
+    if arguments.curve is not None:
+        prepare_target(arguments.curve)
     images, part = _images(arguments, model.config, saved["extras"], device)
     if images.channels != model.channels or list(images.classes) != saved["extras"]["classes"]:
         data = arguments.data or model.config.data

@@ -22,7 +22,7 @@ from PIL import Image, ImageOps
 
 from core import rng
 from core.errors import InputError
-from core.files import make_folder, replace, require_folder, to_json
+from core.files import make_folder, prepare_target, replace, require_folder, to_json
 from core.training import cli, devices
 from core.training.config import require_within
 from datasets.images.files import find_pictures, name_outputs, open_picture, to_tensor
@@ -62,6 +62,8 @@ def main(arguments: Show) -> None:
     require_within(1, MOST_GLIMPSES, arguments, "glimpses")
     require_folder(arguments.out, "--out")
     require_within(1, MOST_SAMPLES, arguments, "samples")
+    if arguments.csv is not None:
+        prepare_target(arguments.csv)
     run, images = split_paths(arguments.paths)
     model, saved = open_model(run, devices.select(arguments.device, arguments.threads))
     files, missing = _find(images)
@@ -88,10 +90,10 @@ def main(arguments: Show) -> None:
     try:
         cli.for_each("glimpse show", name_outputs(files, arguments.out, "scanpath"), show)
     finally:
+        if arguments.json:  # before the table, which a full disk may prevent
+            print(to_json(records, indent=1), flush=True)
         if arguments.csv is not None and rows:
             _write_table(arguments.csv, rows)
-        if arguments.json:
-            print(to_json(records, indent=1), flush=True)
     if missing:
         raise SystemExit(1 if files else 2)
 
