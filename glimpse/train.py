@@ -63,6 +63,9 @@ class Learner(RecurrentAttention):
         if places is not None:
             policy = guided(places, policy)
         episode = self.rollout(images, len(noise), policy)
+        # The gradient of log N in the mean is (a - m) / std^2, about 1 / std: it would grow as std
+        # decays, while advantages keep their unit size. A weight that decays as std^2 makes it the
+        # sampled offset a - m itself, as the natural gradient does (Fisher information 1 / std^2).
         weight = self.config.reinforce * std_left**2
         loss, metrics = objective.loss(
             episode, labels, std=std, weight=weight, rewarded=self.config.rewarded

@@ -1,5 +1,7 @@
 """The rollout and its gradients against a plain loop; the objective against its equations."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small_glimpse import BATCH, CLASSES, SMALL, gradients, make
@@ -12,6 +14,7 @@ from glimpse.model import (
     random,
     stochastic,
 )
+from glimpse.train import Learner
 
 
 def plain_rollout(model, images, policy, glimpses):
@@ -127,6 +130,18 @@ def test_reinforce_gradient_is_advantage_times_score():
         score = noise[t] / 0.3  # the gradient of log N in its mean
         expected = -(advantage[:, None] * score) / (SMALL.glimpses * BATCH)
         torch.testing.assert_close(got[t], expected.detach())
+
+
+def test_std_and_weight_are_annealed_together():
+    torch.manual_seed(0)
+    _, images, labels, noise = make()
+    learner = Learner(replace(SMALL, std=0.4, reinforce=0.5), 2, CLASSES).double()
+    for left in (1.0, 0.25):
+        std_left = torch.tensor(left, dtype=torch.float64)
+        loss, _ = learner(images, labels, noise, std_left)
+        episode = learner.rollout(images, SMALL.glimpses, stochastic(noise, 0.4 * left))
+        expected, _ = objective.loss(episode, labels, std=0.4 * left, weight=0.5 * left**2)
+        torch.testing.assert_close(loss, expected)
 
 
 def test_the_loss_is_the_sum_of_its_terms():
