@@ -133,9 +133,12 @@ def high_water() -> int:
     return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 
 
-def peak_elsewhere(name: str, ours: bool) -> float:
-    """`peak` of the LSTM of a shape in a new process."""
-    code = f"from benchmarks.recurrent import *; print(peak('lstm', SHAPES['{name}'], {ours}))"
+def peak_elsewhere(name: str, ours: bool, threads: int) -> float:
+    """`peak` of the LSTM of a shape in a new process, which computes with as many threads."""
+    code = (
+        f"import torch; torch.set_num_threads({threads}); from benchmarks.recurrent import *; "
+        f"print(peak('lstm', SHAPES['{name}'], {ours}))"
+    )
     return float(
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, check=True, text=True
@@ -205,7 +208,7 @@ def compare(report: Report, threads: int, rounds: int) -> None:
         f"LSTM {HALF} half full: {gain} times torch.nn packed, {padded:.2f} times padded"
     )
     for name in ("A", "D"):
-        ours, theirs = (peak_elsewhere(name, ours) for ours in (True, False))
+        ours, theirs = (peak_elsewhere(name, ours, threads) for ours in (True, False))
         report.console.print(f"LSTM {name}, peak memory: {ours:.0f} MiB, torch.nn {theirs:.0f} MiB")
 
 
