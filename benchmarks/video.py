@@ -37,6 +37,7 @@ SIZE, RATE = (240, 360), 10.0
 FRAMES = 60  # of the video that is timed
 WHOLE, BOTH = "end to end, labels alone", "end to end, with overlay .mp4"
 BAR = 1.1
+TABLES = ("csv", "segments", "onehot", "probabilities", "boris", "eaf", "srt", "vtt", "json")
 PEAK = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
@@ -129,17 +130,21 @@ def latency(made: Trained, film: Path, rounds: int) -> tuple[float, float]:
 def peak(film: Path) -> float:
     """The peak memory of `video label`, in MB."""
     to = film.with_suffix("")
-    kinds = ["--csv", "--segments", "--srt", "--vtt", "--eaf", "--out", f"{to}-labels"]
+    tables = [f"--{kind}" for kind in TABLES]
     command = [
         "-m",
         "video",
         "label",
         str(film),
-        *kinds,
+        *tables,
+        "--out",
+        f"{to}-labels",
         "--overlay",
         f"{to}-drawn.mp4",
         "--timeline",
         f"{to}.png",
+        "--review",
+        f"{to}.html",
     ]
     launch = [sys.executable, "-c", PEAK, sys.executable, *command]
     done = subprocess.run(launch, check=True, capture_output=True, text=True)
