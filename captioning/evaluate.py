@@ -30,6 +30,7 @@ from captioning.scores.metrics import Words, scores
 from captioning.scores.neighbours import consensus, nearest, pooled
 from captioning.trained import Trained, open_model
 from captioning.writing.sentences import Sentence, write
+from core.errors import own_data_of
 from core.files import to_json
 from core.training import batches, cli, devices
 from core.training.config import WIDEST_BEAM, require_within
@@ -158,7 +159,10 @@ def _part(trained: Trained, arguments: Evaluate) -> tuple[Part, str]:
         splits = ("train", "validation", "test")
     else:
         splits = ("test", "validation")
-    return select(config, trained.encoder, splits, together=bool(arguments.data))
+    if arguments.data:
+        return select(config, trained.encoder, splits, together=True)
+    with own_data_of(arguments.run):
+        return select(config, trained.encoder, splits, together=False)
 
 
 def _right(sentences: Sequence[Sentence], truth: Sequence[Sequence[Sequence[str]]]) -> list[bool]:

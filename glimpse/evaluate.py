@@ -18,7 +18,7 @@ from rich.text import Text
 from torch import Tensor
 
 from core import rng
-from core.errors import InputError
+from core.errors import InputError, own_data_of
 from core.files import prepare_target, to_json
 from core.files import replace as replace_file
 from core.training import cli, devices
@@ -246,7 +246,8 @@ def _images(
     if arguments.root is not None:
         config = replace(config, root=arguments.root)
     if arguments.data is None:
-        splits = load(config, device)
+        with own_data_of(arguments.run):
+            splits = load(config, device)
         split = arguments.split or test_part(splits)
         return getattr(splits, split), split
     if arguments.split is None:

@@ -1,5 +1,6 @@
 """A training is resumed on the data that it began with, wherever they are now, and on no others."""
 
+import json
 import re
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def write(file: Path, lines: list[str]) -> Path:
 
 def refused(capfd: pytest.CaptureFixture[str]) -> bool:
     error = capfd.readouterr().err
-    line = r".*the data of .* have changed \((.*, )?examples or labels\): put them back .*\n"
+    line = r".*the data of .* have changed \((.*; )?examples or labels\): put them back .*\n"
     return re.fullmatch(line, error) is not None
 
 
@@ -57,6 +58,12 @@ def test_sentences(tmp_path, capfd):
     moved = tmp_path / "talk.csv"
     table.rename(moved)
     capfd.readouterr()
+    assert sequences("sentiment", "evaluate", run) == 2
+    assert f"{run} learned from data that are not here: {table}" in capfd.readouterr().err
+    assert sequences("sentiment", "evaluate", run, "--data", moved, "--json") == 0
+    captured = capfd.readouterr()
+    assert list(json.loads(captured.out)["scores"]) == ["this net"]
+    assert f"without baselines, for which the training texts are needed: {table}" in captured.err
     assert sequences("sentiment", "train", "--resume", run, "--data", moved, "--quiet") == 0
     exchanged = [row[:-1] + ("0" if row[-1] == "1" else "1") for row in rows]
     write(moved, ["text,label", *exchanged])
@@ -72,8 +79,13 @@ def test_pairs(tmp_path, capfd):
     train = "translate", "train"
     assert sequences(*train, "--data", source, target, *size, *FAST, *named) == 0
     run = tmp_path / "translate" / "first"
-    write(target, target.read_text().splitlines()[::-1])
+    target.rename(tmp_path / "q.cs")
     capfd.readouterr()
+    assert sequences("translate", "evaluate", run) == 2
+    assert f"{run} learned from data that are not here" in capfd.readouterr().err
+    assert sequences("translate", "evaluate", run, "--data", source, tmp_path / "q.cs") == 0
+    assert "without baselines, for which the training pairs" in capfd.readouterr().err
+    write(target, (tmp_path / "q.cs").read_text().splitlines()[::-1])
     assert sequences(*train, "--resume", run, "--quiet") == 2
     assert refused(capfd)
 

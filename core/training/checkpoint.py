@@ -17,6 +17,7 @@ A checkpoint is a dict of tensors and plain values:
 import io
 import os
 import pickle
+import reprlib
 import stat
 import struct
 import zipfile
@@ -274,3 +275,17 @@ def _version() -> str:
         return version(PROJECT)
     except PackageNotFoundError:  # run from a source tree that was never installed
         return "unknown"
+
+
+def changes(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Tell what two checkpoints hold differently, in short: a vocabulary may be long."""
+    lines = []
+    for name in {**now, **saved}:
+        before, after = saved.get(name), now.get(name)
+        if name == "digest":
+            if before not in (None, after):  # checkpoints of earlier versions have none
+                lines.append("examples or labels")
+        elif before != after:
+            values = f": saved {reprlib.repr(before)}, now {reprlib.repr(after)}"
+            lines.append(name if isinstance(before, str) else name + values)
+    return "; ".join(lines)

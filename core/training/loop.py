@@ -153,7 +153,7 @@ class _Training:
     def restore(self, last: Mapping[str, Any]) -> None:
         """Go on from the checkpoint last.pt."""
         file = self.run.directory / "last.pt"
-        if changed := _differences(last["extras"], self.extras):
+        if changed := checkpoint.changes(last["extras"], self.extras):
             raise InputError(
                 f"the data of {self.run.directory} have changed ({changed}): put them back as they "
                 "were, or begin a new run"
@@ -287,11 +287,3 @@ def evaluate(
         for batch in batches:
             whole.add(sums(*batch))
     return whole.divided(whole.values.pop("count").item())
-
-
-def _differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What two checkpoints hold differently; older ones have no digest of their examples."""
-    names = [name for name in {**saved, **now} if saved.get(name) != now.get(name)]
-    if "digest" not in saved and "digest" in names:
-        names.remove("digest")
-    return ", ".join(names).replace("digest", "examples or labels")

@@ -7,6 +7,7 @@ uv run sequences charlm train FILE --start RUN      # from the weights of a run,
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 
@@ -80,6 +81,9 @@ def _text(config: Config, run: Run) -> Corpus:
         name = last["extras"]["text"]
     corpus = read(config, alphabet)
     if corpus.digest != digest:
+        if config.file and Path(config.file).name != name:
+            hint = "leave it out, or begin a new run, perhaps with --start"
+            raise InputError(f"{config.file} is not {name}, which the run learns: {hint}")
         hint = "put back the text that it was, or begin a new run"
         raise InputError(f"{config.file or config.corpus} has changed since the run began: {hint}")
     return replace(corpus, name=name)  # the file may have been renamed
