@@ -132,6 +132,14 @@ def test_rows_without_a_text_are_left_out(tmp_path, capsys):
     )
 
 
+def test_of_several_columns_it_is_told_which_are_read(tmp_path, capsys):
+    rows = "".join(f"good {n},fine,{n % 2}.0,{n}\n" for n in range(4))
+    table = text(tmp_path / "t.csv", f"text,comment,label,target\n{rows}")
+    assert {row.label for row in read([table])["all"]} == {"0", "1"}
+    line = f"{table}: texts are read from the column text, labels from label, and not from "
+    assert capsys.readouterr().err == f"{line}comment, target\n"
+
+
 def test_a_long_line_is_read(tmp_path):
     long = "word " * 20_000
     files = [text(tmp_path / "a.pos", long + "\n"), text(tmp_path / "a.neg", f"{long}\nshort\n")]

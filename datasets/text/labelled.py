@@ -11,6 +11,8 @@
 Empty texts are left out. A text that occurs twice, ignoring case and spaces, is in one split only.
 """
 
+import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ BUILT_IN = "reviews"
 TEXTS = ("text", "sentence", "review", "phrase", "comment", "content", "message", "tweet")
 LABELS = ("label", "sentiment", "class", "category", "polarity", "target")
 UNLABELLED = "unsup"  # a folder of texts without labels in the Large Movie Review data set
+WHOLE = re.compile(r"(?<=\d)\.0$")  # what pandas adds to whole numbers beside gaps
 LEAST = 3  # different texts of a label, so that each split has one
 
 
@@ -192,13 +195,16 @@ def _table(file: Path, text: str, label: str) -> Parts:
     """Return the rows of a table with these columns by their split, from the column `split`."""
     by_split: dict[str, list[Labelled]] = {}
     rows = read_table(file)
+    others = [name for name in (*TEXTS, *LABELS) if rows and name in rows[0].values]
+    if unread := ", ".join(name for name in others if name not in (text, label)):
+        chosen = f"texts are read from the column {text}, labels from {label}"
+        print(f"{file}: {chosen}, and not from {unread}", file=sys.stderr)
     for row in rows:
         if not row.values[label]:
             raise row.error("there is no label")
         if row.values[text]:
-            by_split.setdefault(_split(row), []).append(
-                Labelled(row.values[text], row.values[label])
-            )
+            sentence = Labelled(row.values[text], WHOLE.sub("", row.values[label]))
+            by_split.setdefault(_split(row), []).append(sentence)
     empty = [f"line {row.number}" for row in rows if not row.values[text]]
     warn(file, "rows without a text", empty, len(rows))
     return by_split

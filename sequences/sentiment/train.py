@@ -4,6 +4,8 @@ uv run sequences sentiment train    # generated reviews: 100 % of them right
 uv run sequences sentiment train --preset sentences --data talk.neg talk.pos    # your own
 """
 
+from collections import Counter
+
 import torch.nn.functional as F
 from jaxtyping import Int
 from rich.console import Console
@@ -15,6 +17,7 @@ from core.training.arguments import TrainArguments
 from core.training.loop import fit
 from core.training.tables import scores_table
 from datasets.digests import digest
+from datasets.text.labelled import TextSplits
 from datasets.text.vocabulary import Vocabulary
 from sequences.sentiment.config import Config
 from sequences.sentiment.data import Sentences, TrainingBatches, encode, label_numbers
@@ -39,11 +42,23 @@ class Learner(nn.Module):
         return loss, {"accuracy": (scores.argmax(-1) == labels).float().mean()}
 
 
+def _counts(splits: TextSplits) -> str:
+    """Return in a line how many sentences there are, and of the training sentences by label."""
+    held_out = f"{len(splits.validation)} for validation, {len(splits.test)} for the test"
+    labels = Counter(row.label for row in splits.train)
+    by_label = ", ".join(f"{count} {label}" for label, count in sorted(labels.items())[:10])
+    more = ", ..." if len(labels) > 10 else ""
+    sentences = counted(len(splits.train), "training sentence")
+    return f"{sentences} ({by_label}{more}); {held_out}"
+
+
 def main(arguments: TrainArguments[Config]) -> None:
     """Train, validate, report."""
     config, session, run = arguments.start()
     device = devices.select(session.device, session.threads)
     splits = load(config)
+    if not session.quiet:
+        print(_counts(splits))
     texts = [row.text for row in splits.train]
     vocabulary = Vocabulary.train(texts, config.min_count, punctuation=True)
     classifier = Classifier(config, len(vocabulary), len(splits.classes)).to(device)
