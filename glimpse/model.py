@@ -4,7 +4,8 @@ At every step the recurrent state says where to look, the glimpse network encode
 where that is, and the recurrent cell takes it in (biases are left out):
 
     m_t = tanh(s V_l h_{t-1})                 location network: the mean of the policy
-    l_t ~ N(m_t, std^2), clamped to [-1, 1]^2;  l_t = m_t when greedy
+    a_t ~ N(m_t, std^2)                     the action, sampled; a_t = m_t when greedy
+    l_t = clamp(a_t, -1, 1)                 the location looked at
     rho_t = retina(image, l_t)
     g_t = relu(W_g [relu(W_what rho_t), relu(W_where l_t)])
     h_t = cell(g_t, h_{t-1})                  relu RNN as in the paper, or LSTM
@@ -89,8 +90,8 @@ def center(t: int, mean: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
 class Episode(NamedTuple):
     """The values of a rollout."""
 
-    locations: Float[Tensor, "glimpses batch 2"]  # within [-1, 1]
-    sampled: Float[Tensor, "glimpses batch 2"]  # by the policy, before they were clamped
+    locations: Float[Tensor, "glimpses batch 2"]  # l_t, within [-1, 1]
+    sampled: Float[Tensor, "glimpses batch 2"]  # a_t, by the policy, before clamping
     means: Float[Tensor, "glimpses batch 2"]  # of the policy
     baselines: Float[Tensor, "glimpses batch classes"]  # offsets to log-odds
     logits: Float[Tensor, "glimpses batch classes"]

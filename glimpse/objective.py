@@ -1,7 +1,7 @@
 """What the recurrent attention model learns from (Mnih et al. 2014, section 3).
 
     L = mean_t [ -log p_t(y)                     cross-entropy, at every glimpse
-                 - w A'_t log N(l_t; m_t, std^2) REINFORCE (Williams 1992)
+                 - w A'_t log N(a_t; m_t, std^2) REINFORCE (Williams 1992)
                  + (R_t - b_t)^2 ]               the baseline learns to expect the reward
 
     r_t = p_t(y)                   reward: the probability of the right class y
@@ -11,13 +11,16 @@
     A_t = R_t - b_t                advantage
     A'_t = A_t / rms(A)            in units of its root mean square over the batch
 
+The density is that of a_t, the sample before clamping (`Episode.sampled`): the clamped location l_t
+has none, as all samples beyond an edge come to lie on it.
+
 The paper predicts the class once, after the last glimpse, and rewards a right answer with 1. Here
 it is predicted at every glimpse, so any number of glimpses can be used, and the reward is its
 probability, which varies less than right or wrong. A reward at every glimpse makes the policy
 hurry: it finds the most telling place first. A reward at the last alone makes it see the most in
 the end. As the network learns, it is nearly sure of most images and advantages shrink to
 hundredths; in units of their root mean square the policy goes on learning. A baseline may know all
-that does not depend on l_t: the right class, and how probable it was before (Pinto et al. 2018,
+that does not depend on a_t: the right class, and how probable it was before (Pinto et al. 2018,
 asymmetric actor-critic). It then accounts for half of the variance of R; the paper's, which knows
 the state alone, for a tenth (all measured: benchmarks/RESULTS.md).
 Which term trains which part:

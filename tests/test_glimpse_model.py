@@ -132,6 +132,20 @@ def test_reinforce_gradient_is_advantage_times_score():
         torch.testing.assert_close(got[t], expected.detach())
 
 
+def test_the_density_is_that_of_the_sample_before_clamping():
+    model, images, labels, noise = make()
+    episode = model.rollout(images, SMALL.glimpses, stochastic(5 * noise, 0.3))
+    assert (episode.sampled != episode.locations).any()
+    reinforce = objective.terms(episode, labels, std=0.3)["reinforce"]
+    (got,) = torch.autograd.grad(reinforce, episode.means)
+    p = episode.logits.softmax(-1)[:, torch.arange(BATCH), labels]
+    expected = plain_expectations(episode.baselines, p, labels)
+    advantages = (objective.returns(p, "every") - expected).detach()
+    advantages = advantages / ((advantages**2).mean().sqrt() + 1e-3)
+    score = (episode.sampled - episode.means.detach()) / 0.3**2
+    torch.testing.assert_close(got, -advantages[..., None] * score / advantages.numel())
+
+
 def test_std_and_weight_are_annealed_together():
     torch.manual_seed(0)
     _, images, labels, noise = make()
