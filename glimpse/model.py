@@ -18,6 +18,10 @@ slows down that network alone. Adam moves all weights at the same pace, however 
 gradients, and REINFORCE's are the noisiest: with s = 1 the locations saturate in the corners before
 anything is learned.
 
+Two things are written otherwise in the paper. Its state h_t emits l_t, at which the next glimpse
+g_{t+1} looks, so it has l_{t-1} where l_t stands here. And its location network is linear,
+m = V_l h, without tanh and s; here tanh keeps the mean within the image.
+
 These are the paper's parts. In glimpse/networks stand the glimpse network, g_t, in
 glimpse_network.py, and the location network, m_t, in locators.py. Others take their places by
 configuration: nets that read the patches by convolutions (encoders.py, strided.py) or are

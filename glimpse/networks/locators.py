@@ -50,7 +50,10 @@ def make_locator(
 
 
 class LocationNetwork(nn.Linear):
-    """The paper's: m_t = tanh(s V_l h_{t-1})."""
+    """The paper's, kept within the image by tanh: m_t = tanh(s V_l h_{t-1}).
+
+    The paper has V_l h alone, and emits it from h_t for the glimpse after: see glimpse/model.py.
+    """
 
     def __init__(self, config: Config):
         super().__init__(config.hidden, 2)
