@@ -12,6 +12,7 @@ from glimpse.model import (
     center,
     greedy,
     random,
+    sampling,
     stochastic,
 )
 from glimpse.train import Learner
@@ -206,6 +207,17 @@ def test_policies():
     anywhere = model.rollout(images, 40, random(torch.Generator().manual_seed(0))).locations
     assert anywhere.shape == (40, BATCH, 2)
     assert anywhere.std(0).min() > 0.4  # uniform on [-1, 1]: 0.58
+
+
+def test_samples_have_the_std_of_the_end_of_training():
+    model, images, _, _ = make()
+    config = replace(SMALL, std=0.4, std_decay=0.5)
+    policy = sampling(config, torch.Generator().manual_seed(0))
+    first, second = (model.rollout(images, 1000, policy) for _ in range(2))
+    assert not torch.equal(first.sampled, second.sampled)
+    offsets = first.sampled - first.means.detach()  # 1000 x 5 x 2
+    assert offsets.std().item() == pytest.approx(0.2, rel=0.05)
+    assert offsets.mean().abs() < 0.01
 
 
 def test_any_number_of_glimpses_one_image_and_other_sizes():
