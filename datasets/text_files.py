@@ -1,5 +1,6 @@
 """Reads lines and tables of text in any dialect of CSV; errors name the file and the line."""
 
+import codecs
 import csv
 import gzip
 import io
@@ -35,12 +36,14 @@ class Line:
 def read_text(file: Path, *, blank: bool = False) -> str:
     """Return the text of a file, unpacked if its name ends in .gz, without a byte order mark.
 
+    A file that begins with the mark of UTF-16, as Excel's "Unicode text" does, is read as that.
     Raises InputError if it cannot be opened or unpacked, is not UTF-8, no text, or empty; with
     `blank`, a text of white space or nothing is returned.
     """
     content = _content(file)
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         number = content[: error.start].count(b"\n") + 1
         raise InputError(

@@ -103,10 +103,9 @@ def test_broken_files_are_one_line(tmp_path: Path, name: str, capsys: pytest.Cap
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("encoding", ["cp1250", "utf-16"])
-def test_another_encoding_is_one_line(tmp_path: Path, encoding: str):
+def test_another_encoding_is_one_line(tmp_path: Path):
     draw(tmp_path, ["a.jpg"])
-    file = write(tmp_path / "captions.csv", "image,caption\na.jpg,Žluťoučký kůň\n", encoding)
+    file = write(tmp_path / "captions.csv", "image,caption\na.jpg,Žluťoučký kůň\n", "cp1250")
     with pytest.raises(InputError, match=re.escape(f"{file}: line ") + r"\d is not UTF-8"):
         captioned.load(file)
 

@@ -14,6 +14,12 @@ def test_text_has_no_byte_order_mark(tmp_path):
     assert read_text(text(tmp_path / "a.txt", "\ufeffgrün\r\n")) == "grün\n"
 
 
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_text_with_the_mark_of_utf_16_is_read_as_that(tmp_path, order):
+    (tmp_path / "a.txt").write_bytes("\ufeffgrün\r\n".encode(f"utf-16-{order}"))
+    assert read_text(tmp_path / "a.txt") == "grün\n"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -24,7 +30,7 @@ def test_text_has_no_byte_order_mark(tmp_path):
             b"o\x00n\x00e\x00\n\x00",
             "a.txt: line 1 is no text in UTF-8; save the file in that encoding",
         ),
-        (b"\xff\xfeo\x00n\x00", "a.txt: line 1 is not UTF-8; save the file in that encoding"),
+        (b"\xff\xfeo\x00n", "a.txt: line 1 is not UTF-8; save the file in that encoding"),
     ],
 )
 def test_text_that_is_none_is_one_line(tmp_path, content, message):
