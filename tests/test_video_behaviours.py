@@ -111,6 +111,23 @@ def test_the_threshold_is_the_one_with_the_best_f1():
     assert best_thresholds([p], [torch.zeros_like(truth)]).tolist() == [0.5, 0.5]
 
 
+@pytest.mark.parametrize("likely", [False, True])
+def test_thresholds_of_rare_and_of_likely_behaviours_are_not_cut(likely: bool):
+    truth = torch.tensor([[1], [1], [1], [0], [0], [0]])
+    p = torch.tensor([[0.004], [0.005], [0.006], [0.0001], [0.0002], [0.0003]])
+    if likely:
+        p = 1 - p.flip(0)
+    thresholds = best_thresholds([p], [truth])
+    assert torch.equal(decide(p.log(), thresholds=thresholds), truth)
+
+
+def test_a_packed_threshold_is_below_1_where_a_net_is_certain():
+    p = torch.tensor([[1.0], [1.0], [1.0]])
+    thresholds = best_thresholds([p], [torch.tensor([[1], [1], [0]])])
+    packed = thresholds.half().float()
+    assert torch.equal(decide(p.log(), thresholds=packed), torch.ones(3, 1, dtype=torch.int64))
+
+
 def test_each_behaviour_is_decided_and_smoothed_by_itself():
     p = torch.tensor([[0.9, 0.2], [0.9, 0.2], [0.3, 0.35], [0.9, 0.2], [0.9, 0.2]])
     thresholds = torch.tensor([0.5, 0.3])

@@ -70,7 +70,9 @@ def _best_threshold(p: Float[Tensor, " frames"], truth: Int[Tensor, " frames"]) 
     best = int(torch.where(ends, f1, -1.0).argmax())
     following = ranked[best + 1] if best + 1 < len(ranked) else ranked[best] * 0.5
     middle = float(ranked[best] + following) / 2
-    return min(max(middle, 0.01), 0.99)
+    # Rare behaviours have thresholds near 0. None may become 0 or 1 in the float16 of packed
+    # models, as the threshold's logit must be finite.
+    return min(max(middle, 1e-6), 1 - 2**-11)
 
 
 def _two_classes(log_p: Float[Tensor, " frames"], threshold: float) -> Float[Tensor, "frames 2"]:
