@@ -147,7 +147,11 @@ def behaviours_loss(
     weights: Float[Tensor, "2 classes"],
     smooth: float,
 ) -> Float[Tensor, ""]:
-    """The same for several behaviours at once: a binary cross-entropy for each.
+    """The loss of several behaviours at once: a binary cross-entropy for each.
+
+    The smoothing sees the changes of log p of occurrence only, not those of log(1 - p): going from
+    0.001 to 0.01 costs the square of 2.3 nats, from 0.99 to 0.999 almost nothing. So of sure
+    frames it is mainly those without the behaviour that are kept smooth.
 
     The weights are those of frames in which each behaviour is absent (row 0) and occurs (row 1).
     """

@@ -6,10 +6,10 @@
 
 Each has a module of its name in `core.engines`.
 
-`choose` returns a function `(x, state, lengths, reverse) -> outputs, final state`; the parts of the
-first state are [batch, hidden], those of the final one [1, batch, hidden]. With lengths [batch],
-outputs beyond a sequence's end are 0 and the final state is the one at its end; in reverse each
-sequence starts at its own end. Integer inputs stand for one-hot vectors.
+`choose` returns a `Choice`; its `run(x, state, lengths, reverse)` returns the outputs and the final
+state. The parts of the first state are [batch, hidden], those of the final one [1, batch, hidden].
+With lengths [batch], outputs beyond a sequence's end are 0 and the final state is the one at its
+end; in reverse each sequence starts at its own end. Integer inputs stand for one-hot vectors.
 
 Under autocast `reference` and `fused` multiply in its dtype; `bptt` computes in that of the
 weights. States go in and out in that of the weights, and inside all but `fused` keep the LSTM's c

@@ -1,6 +1,8 @@
 """The classifier: a sentence in, its label out (many-to-one, slide 17).
 
-e_t = E w_t                            word t of the sentence; rare ones are one word <unk>
+e_t = E w_t + mean_g G g               word t of the sentence; rare ones are one word <unk>. With
+                                       `buckets`, the mean is over the hashed n-grams g of its
+                                       letters (Bojanowski et al. 2017); else there is none
 h_t = cell(e_t, h_{t-1})               in both directions, side by side
 z_j = max_t h_tj                       max pooling over time (Collobert et al. 2011, section 3.3);
                                        or the mean, or the last h of each direction

@@ -4,7 +4,8 @@ The encoder reads the source x_1..x_S in both directions, the decoder writes y_1
 target's table of embeddings, e their size, d the units of the decoder:
 
     m_i = [forward h_i, backward h_i]                 Bahdanau et al. (2015, section 3.2)
-    h_0 = tanh(B_h m),  c_0 = B_c m                   m: the last states of both directions
+    h_0 = tanh(B_h [forward h_S, backward h_1])       layer by layer; both directions' last states,
+    c_0 = B_c [forward c_S, backward c_1]             and c of an LSTM only
     h_t, c_t = cell(sqrt(e) E y_{t-1}, (h_{t-1}, c_{t-1}))
     a_ti = h_t^T K m_i / sqrt(d)                      "general" (Luong et al. 2015, eqs. 7-8)
     alpha_t = softmax(a_t),  z_t = sum_i alpha_ti m_i
