@@ -25,7 +25,13 @@ from core.errors import InputError
 from core.files import make_folder, prepare_target, replace, require_folder, to_json
 from core.training import cli, devices
 from core.training.config import require_within
-from datasets.images.files import find_pictures, name_outputs, open_picture, to_tensor
+from datasets.images.files import (
+    find_pictures,
+    name_outputs,
+    open_picture,
+    require_size,
+    to_tensor,
+)
 from datasets.images.origins import Origin, letterbox
 from glimpse.arguments import Show
 from glimpse.model import DEFAULT, RecurrentAttention, greedy, open_model, sampling
@@ -133,8 +139,7 @@ def look_at(
     channels, height, width = extras["image_shape"]
     picture = open_picture(file)
     size = picture.size
-    if min(size) < 2:
-        raise InputError(f"{file}: {size[0]} x {size[1]} pixels; at least 2 x 2 are needed")
+    require_size(file, picture.height, picture.width)
     shown = picture.convert("L" if channels == 1 else "RGB")
     if arguments.invert:
         shown = ImageOps.invert(shown)

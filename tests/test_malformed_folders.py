@@ -21,6 +21,15 @@ def test_broken_pictures_are_named_once_and_left_out(tmp_path, capsys):
     assert lines[0].count(", ") == 3  # three names and "..."
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1)])
+def test_pictures_that_show_refuses_are_not_trained_on(tmp_path, capsys, shape):
+    make(tmp_path, 6, 6)
+    picture(tmp_path / "cat", "dot.png", 1, shape)
+    splits = load(tmp_path)
+    assert len(splits.train) + len(splits.validation) + len(splits.test) == 12
+    assert "dot.png" in capsys.readouterr().err
+
+
 def empty(folder):
     folder.mkdir()
 

@@ -41,6 +41,7 @@ UNREADABLE: dict[str, str] = {
 """Suffixes of pictures that are left out of folders, with the reason."""
 ORIENTATION = 0x0112  # the EXIF tag, and its values for pictures that lie on their side:
 SIDEWAYS = (5, 6, 7, 8)
+SMALLEST = 2  # pixels of the shorter side of a picture that can be looked at
 DRAWN = (".caption", ".scanpath")  # before the suffix of what our commands draw
 _DEEP = {"I", "I;16", "I;16L", "I;16B", "I;16N"}
 _GREY = {"1", "L", "LA", "La"}
@@ -71,6 +72,14 @@ def picture_header(path: str | os.PathLike[str]) -> tuple[int, int, bool]:
         sideways = _orientation(source) in SIDEWAYS
         height, width = source.size if sideways else source.size[::-1]
         return height, width, source.mode in _DEEP | _GREY or _has_grey_palette(source)
+
+
+def require_size(path: str | os.PathLike[str], height: int, width: int) -> None:
+    """Raise `InputError` for a picture in which there are no two places to tell apart."""
+    if min(height, width) < SMALLEST:
+        raise InputError(
+            f"{path}: smaller than {SMALLEST} x {SMALLEST} pixels ({width} x {height})"
+        )
 
 
 def to_tensor(picture: Image.Image) -> UInt8[Tensor, "channels height width"]:

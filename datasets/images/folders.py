@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from core.errors import InputError
-from datasets.images.files import picture_header, pictures_in, unreadable_in
+from datasets.images.files import picture_header, pictures_in, require_size, unreadable_in
 from datasets.images.labelled_files import ImageFiles
 from datasets.images.layout import given_splits, subfolders
 from datasets.images.origins import Origin, letterbox
@@ -40,7 +40,8 @@ def load(
 
     Without given splits each class is split in the order of a hash of the file names: the same in
     every run and on every machine; a picture added later moves few others across a border.
-    Pictures that cannot be read are left out and named in one warning line.
+    Pictures that cannot be read, or are smaller than 2 x 2 pixels, are left out and named in one
+    warning line.
 
     Args:
         folder: of class folders, or of splits with class folders.
@@ -179,7 +180,9 @@ def _read_headers(
     broken: list[Path] = []
     for path in paths:
         try:
-            headers[path] = picture_header(path)
+            height, width, is_grey = picture_header(path)
+            require_size(path, height, width)
+            headers[path] = height, width, is_grey
         except InputError:
             broken.append(path)
     if grey is None:
