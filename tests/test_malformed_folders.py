@@ -7,18 +7,28 @@ from core.errors import InputError
 from datasets.images.folders import load
 
 
-def test_broken_pictures_are_named_once_and_left_out(tmp_path, capsys):
+def test_broken_pictures_are_counted_by_reason_and_left_out(tmp_path, capsys):
     make(tmp_path, 6, 6)
     for name in ("x1.png", "x2.png", "x3.jpg", "x4.gif"):
         (tmp_path / "cat" / name).write_bytes(b"broken")
     whole = (tmp_path / "dog" / "00.png").read_bytes()
-    (tmp_path / "dog" / "00.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "dog" / "00.png").write_bytes(whole[:-20])
+    (tmp_path / "dog" / "01.png").write_bytes(b"")
+    picture(tmp_path / "dog", "dot.png", 1, (1, 1))
     splits = load(tmp_path)
-    assert len(splits.train) + len(splits.validation) + len(splits.test) == 11
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert "5 of 16 pictures" in lines[0]
-    assert lines[0].count(", ") == 3  # three names and "..."
+    assert len(splits.train) + len(splits.validation) + len(splits.test) == 10
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"7 of 17 pictures in {tmp_path} are left out: " in line
+    reasons = line.partition(" are left out: ")[2].split("; ")
+    assert [reason.partition(" (")[0] for reason in reasons] == [
+        "4 x not a picture that Pillow can read",
+        "1 x smaller than 2 x 2 pixels",
+        "1 x the file is empty",
+        "1 x the picture is broken",
+    ]
+    assert reasons[0].count("cat/x") == 3
+    assert reasons[0].endswith(", ...)")
+    assert reasons[3].endswith("(dog/00.png)")
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1)])

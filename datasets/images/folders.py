@@ -6,6 +6,7 @@ is then 15% of train, or test/, for which validation/ then stands. Other names o
 are in `datasets.splits`. Pictures keep their native sizes unless a size is asked for.
 """
 
+import re
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -25,6 +26,7 @@ from datasets.splits import name_hash
 
 MEMORY = 2.0
 STACKED = 2**16  # bytes of a picture up to which a batch is copied into one tensor
+NAMED = 3  # pictures of each reason for which some are left out
 _SHARE = 0.15
 
 
@@ -40,8 +42,8 @@ def load(
 
     Without given splits each class is split in the order of a hash of the file names: the same in
     every run and on every machine; a picture added later moves few others across a border.
-    Pictures that cannot be read, or are smaller than 2 x 2 pixels, are left out and named in one
-    warning line.
+    Pictures that cannot be read, or are smaller than 2 x 2 pixels, are left out and counted by
+    reason in one warning line.
 
     Args:
         folder: of class folders, or of splits with class folders.
@@ -149,7 +151,7 @@ def _open(
     key = f"{size} {grey}"
     store, readable = open_store(files, key, memory * GIGABYTE, workers)
     intact = set(readable)
-    broken += [file.path for n, file in enumerate(files) if n not in intact]
+    broken |= {file.path: _decoding_error(file) for n, file in enumerate(files) if n not in intact}
     _tell_broken(folder, broken, len(paths))
     if not readable:
         raise InputError(f"{folder}: not one readable picture in its class folders")
@@ -174,17 +176,17 @@ def _open(
 
 def _read_headers(
     paths: list[Path], size: tuple[int, int] | None, grey: bool | None
-) -> tuple[list[PictureFile], list[Path]]:
-    """Return the pictures whose headers can be read, and the paths of the others."""
+) -> tuple[list[PictureFile], dict[Path, InputError]]:
+    """Return the pictures whose headers can be read, and why the others cannot."""
     headers: dict[Path, tuple[int, int, bool]] = {}
-    broken: list[Path] = []
+    broken: dict[Path, InputError] = {}
     for path in paths:
         try:
             height, width, is_grey = picture_header(path)
             require_size(path, height, width)
             headers[path] = height, width, is_grey
-        except InputError:
-            broken.append(path)
+        except InputError as error:
+            broken[path] = error
     if grey is None:
         grey = all(is_grey for _, _, is_grey in headers.values())
     fit = None if size is None else partial(letterbox, size=size)
@@ -204,15 +206,33 @@ def _origin(file: PictureFile, part: Path) -> Origin:
     return Origin(name, file.native, (file.height, file.width))
 
 
-def _tell_broken(folder: Path, broken: list[Path], count: int) -> None:
-    """Name the pictures that cannot be read, in one line."""
+def _decoding_error(file: PictureFile) -> InputError:
+    """Return why a picture whose header is intact could not be decoded."""
+    try:
+        file.read()
+    except InputError as error:
+        return error
+    # The list of broken pictures is kept with the cache; this one was mended without a new date.
+    return InputError(f"{file.path}: could not be decoded before")
+
+
+def _tell_broken(folder: Path, broken: dict[Path, InputError], count: int) -> None:
+    """Say in one line how many pictures are left out, by reason, and name some of each."""
     if not broken:
         return
-    names = ", ".join(str(path.relative_to(folder)) for path in broken[:3])
-    more = ", ..." if len(broken) > 3 else ""
+    names: dict[str, list[str]] = {}
+    for path, error in broken.items():
+        reason = str(error).removeprefix(f"{path}: ")
+        # What a decoder says, in brackets at the end, differs from picture to picture.
+        reason = re.sub(r" \(.*\)$", "", reason)
+        names.setdefault(reason, []).append(str(path.relative_to(folder)))
+    reasons = [
+        f"{len(some)} x {reason} ({', '.join(some[:NAMED])}{', ...' if some[NAMED:] else ''})"
+        for reason, some in sorted(names.items())
+    ]
     print(
-        f"warning: {len(broken)} of {count} pictures in {folder} cannot be read and are left out: "
-        f"{names}{more}",
+        f"warning: {len(broken)} of {count} pictures in {folder} are left out: "
+        f"{'; '.join(reasons)}",
         file=sys.stderr,
     )
 
