@@ -118,8 +118,26 @@ def test_the_average_is_the_plain_mean_first_and_decays_then():
         expected = 0.75 * expected + 0.25 * history[step]
         assert means[step] == pytest.approx(expected)
     assert all(not p.requires_grad for p in learner.best.parameters())
-    assert Learner(SMALL, model()).best is not None
+    plain = Learner(SMALL, model())
+    assert plain.best is plain.model
     assert len(list(Learner(SMALL, model()).state_dict())) == len(list(model().state_dict())) + 2
+
+
+def test_a_window_goes_on_where_the_last_one_ended_but_in_rows_that_reset():
+    net = model()
+    learner = Learner(SMALL, net)
+    text = torch.randint(4, (11, 3))
+    all_rows = torch.ones(3, dtype=torch.bool)
+    learner(text[:5], text[1:6], all_rows)
+    reset = torch.tensor([False, True, False])
+    loss, _ = learner(text[5:10], text[6:], reset)
+    going_on, _ = net(text[:10])
+    from_zero, _ = net(text[5:10])
+    logits = torch.where(reset[:, None], from_zero, going_on[5:])
+    expected = F.cross_entropy(logits.flatten(0, 1), text[6:].flatten())
+    torch.testing.assert_close(loss, expected)
+    loss.backward()  # through its own window alone: the graph of the first one is gone
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
 
 
 def test_dynamic_evaluation_is_gradient_descent_on_what_was_read():

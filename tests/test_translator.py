@@ -43,6 +43,38 @@ def some() -> data.Batch:
     return collate(*encoded, CPU)
 
 
+def test_the_decoder_begins_with_h_and_c_of_both_directions():
+    network = translator(layers=2)
+    batch = some()
+    _, (h_0, c_0) = network.encode(batch.source, batch.lengths)
+    embedded = network._embed(network.source, batch.source)
+    _, (h, c) = network.encoder(embedded, lengths=batch.lengths)
+    B_h, B_c = network.begin
+    for layer in range(2):
+        both_h = torch.cat((h[2 * layer], h[2 * layer + 1]), -1)
+        both_c = torch.cat((c[2 * layer], c[2 * layer + 1]), -1)
+        torch.testing.assert_close(h_0[layer], torch.tanh(B_h(both_h)))
+        torch.testing.assert_close(c_0[layer], B_c(both_c))
+
+
+def test_embeddings_are_scaled_to_units_of_size_1():
+    network = translator()
+    tokens = torch.tensor([[4, 5], [6, 7]])
+    scaled = SMALL.embedding**0.5 * network.target.weight[tokens]
+    torch.testing.assert_close(network._embed(network.target, tokens), scaled)
+
+
+def test_some_subwords_become_unknown_in_training():
+    trained = Trained(replace(SMALL, word_dropout=0.5), translator(), SUBWORDS)
+    learner = train.Learner(trained)
+    tokens = torch.arange(100).view(-1, 1)
+    read = learner._drop_words(tokens)
+    changed = read != tokens
+    assert not changed[: Subwords.end + 1].any()
+    assert 30 < changed.sum() < 70
+    assert (read[changed] == Subwords.unknown).all()
+
+
 ALL = [
     {},
     {"input_feeding": True},

@@ -173,11 +173,14 @@ def test_class_weights_are_inverse_shares_and_one_on_average():
     )
 
 
+WEIGHTS = torch.tensor([1.0, 2.0, 3.0, 4.0])
+
+
 def learner(**options) -> tuple[Learner, Trained]:
     torch.manual_seed(0)
     encoder = make_encoder("tiny", preprocessing=replace(TINY, size=16))
     trained = build(replace(CONFIG, **options), encoder, tuple("abcd"))
-    return Learner(trained, torch.ones(CLASSES), CLIPS), trained
+    return Learner(trained, WEIGHTS, CLIPS), trained
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
@@ -193,7 +196,7 @@ def test_a_window_goes_on_where_the_last_one_ended_and_a_new_group_does_not(cell
         return loss(
             trained.labeller(features[: rows.stop])[0][rows],
             labels[rows],
-            torch.ones(CLASSES),
+            WEIGHTS,
             smooth,
         )
 

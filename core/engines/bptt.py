@@ -1,11 +1,11 @@
 """Backpropagation through time, derived by hand.
 
 For one LSTM on one page: examples/lstm_by_hand.py. Here tape.py loops over the steps of steps.py,
-or C does in c/, and products.py multiplies over all steps at once.
+or C does in c/, and products.py multiplies over all steps at once. The error E of a sequence
+depends on h_t in two ways: directly, through the output y_t, and through h_{t+1}. Write dv for
+dE/dv, a row vector (v itself is a column), z_t for the preactivations of step t, and * for the
+component-wise product. "[direct]" is the part of dh through y.
 
-The error E of a sequence depends on h_t in two ways: directly, through the output y_t, and through
-h_{t+1}. Write dv for dE/dv, a row vector (v itself is a column), z_t for the preactivations of step
-t, and * for the component-wise product. "[direct]" is the part of dh through y.
 RNN (slides 20-26).  z_t = U x_t + W h_{t-1} (+ b),  h_t = sigma(z_t)
 
     dz_t = dh_t * sigma'(z_t)
