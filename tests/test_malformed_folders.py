@@ -1,9 +1,12 @@
 """Class folders with broken, missing or misplaced pictures."""
 
+import numpy as np
 import pytest
 from class_folders import make, picture
+from PIL import Image
 
 from core.errors import InputError
+from datasets.images.files import encode
 from datasets.images.folders import load
 
 
@@ -11,8 +14,9 @@ def test_broken_pictures_are_counted_by_reason_and_left_out(tmp_path, capsys):
     make(tmp_path, 6, 6)
     for name in ("x1.png", "x2.png", "x3.jpg", "x4.gif"):
         (tmp_path / "cat" / name).write_bytes(b"broken")
-    whole = (tmp_path / "dog" / "00.png").read_bytes()
-    (tmp_path / "dog" / "00.png").write_bytes(whole[:-20])
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80), dtype=np.uint8)
+    half = encode(Image.fromarray(noise), "PNG")[:2400]
+    (tmp_path / "dog" / "00.png").write_bytes(half)
     (tmp_path / "dog" / "01.png").write_bytes(b"")
     picture(tmp_path / "dog", "dot.png", 1, (1, 1))
     splits = load(tmp_path)
