@@ -230,6 +230,25 @@ def test_hidden_folders_are_left_out_as_hidden_files_are(tmp_path):
     assert find_pictures([shown]) == [shown / "a.png"]
 
 
+def test_links_to_folders_are_followed_once(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    folder = tmp_path / "photos"
+    for place in (elsewhere / "deep", folder / "own"):
+        place.mkdir(parents=True)
+        Image.new("RGB", (2, 2)).save(place / "a.png")
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "again").symlink_to(folder / "own")
+    (folder / "own" / "loop").symlink_to(folder)
+    (folder / "own" / "above").symlink_to(tmp_path)
+    (elsewhere / "deep" / "loop").symlink_to(elsewhere)
+    assert find_pictures([folder]) == [
+        folder / "linked" / "deep" / "a.png",
+        folder / "own" / "a.png",
+    ]
+    (tmp_path / "alias").symlink_to(folder)
+    assert len(find_pictures([tmp_path / "alias"])) == 2
+
+
 def test_heic_is_read_as_other_formats_are(tmp_path):
     pillow_heif = pytest.importorskip("pillow_heif")
     pixels = np.full((40, 60, 3), (200, 60, 20), dtype=np.uint8)

@@ -100,7 +100,8 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
     In folders a picture is a file with one of `SUFFIXES`, but none whose name, or whose folder's
     name, begins with a dot, and none that was drawn by commands of this project, as
-    NAME.caption.png. A line on standard error says what is left out and why.
+    NAME.caption.png. Links to folders are followed, except to those that the folder lies in.
+    A line on standard error says what is left out and why.
 
     Raises InputError for a path that does not exist and for a folder without pictures.
     """
@@ -122,7 +123,7 @@ def find_pictures(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 def unreadable_in(folder: Path) -> str:
     """Return how many pictures cannot be read and why: '3 .heic: install ...', or ''."""
-    suffixes = [file.suffix.lower() for file in folder.rglob("*") if not _hidden(file, folder)]
+    suffixes = [file.suffix.lower() for file in _files_below(folder)]
     counts = Counter(
         suffix for suffix in suffixes if suffix in UNREADABLE and suffix not in SUFFIXES
     )
@@ -153,17 +154,30 @@ def name_outputs(files: Iterable[Path], out: Path, kind: str) -> Iterator[tuple[
 
 def pictures_in(folder: Path) -> list[Path]:
     """Return the sorted pictures in and below a folder, perhaps none: see `find_pictures`."""
-    files = (
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in SUFFIXES and not _hidden(file, folder)
-    )
+    files = [file for file in _files_below(folder) if file.suffix.lower() in SUFFIXES]
     return sorted(file for file in files if Path(file.stem).suffix not in DRAWN and file.is_file())
 
 
-def _hidden(file: Path, folder: Path) -> bool:
-    """Return whether a file in a folder is hidden, or in a hidden folder below it (.thumbnails)."""
-    return any(part[0] == "." for part in file.relative_to(folder).parts)
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files in and below a folder, without hidden ones and those in hidden folders.
+
+    Every folder is walked once, by its own path if it has one in here and else by that of a link.
+    """
+    inside = folder.resolve()
+    walked: set[tuple[int, int]] = set()
+    starts = [folder]
+    for start in starts:  # links are appended, so folders that are no links come first
+        for root, folders, names in os.walk(start):
+            status = os.stat(root)
+            identity = status.st_dev, status.st_ino
+            if identity in walked:
+                folders.clear()
+                continue
+            walked.add(identity)
+            folders[:] = sorted(name for name in folders if name[0] != ".")
+            links = [Path(root, name) for name in folders if os.path.islink(Path(root, name))]
+            starts += [link for link in links if not inside.is_relative_to(link.resolve())]
+            yield from (Path(root, name) for name in names if name[0] != ".")
 
 
 def _flatten(picture: Image.Image) -> Image.Image:
