@@ -174,5 +174,6 @@ def test_another_configuration_is_refused_by_name(unbroken: Path, tmp_path: Path
     code, output = processes.run(flags, tmp_path / "log")
     assert code == 2
     unlike = "hidden: saved 32, given 7; steps: saved 200, given 9"
-    assert output == f"toy train: {unbroken} has another configuration; {unlike}\n"
+    mend = "leave that out, or begin a new run"
+    assert output == f"toy train: {unbroken} has another configuration; {unlike}: {mend}\n"
     assert sorted((path.name, path.read_bytes()) for path in unbroken.iterdir()) == before

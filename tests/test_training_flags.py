@@ -120,7 +120,7 @@ def test_a_resumed_run_has_its_own_configuration() -> None:
     del run  # and with it the lock
     assert parse("--resume", str(directory), "--preset", "large", "--dropout", "0.5")[0] == config
     with pytest.raises(
-        InputError, match=r"hidden: saved 64, given 32; dropout: saved 0.5, given 0.2$"
+        InputError, match=r"hidden: saved 64, given 32; dropout: saved 0.5, given 0.2: leave"
     ):
         parse("--resume", str(directory), "--preset", "small")
 

@@ -154,7 +154,8 @@ class Training(Generic[C]):
         default = saved if saved is not None and not named.preset else self.presets[preset]
         parsed = self._parse_flags(prog, argv, preset, default)
         if saved is not None and (unlike := differences(saved, parsed.config)):
-            raise InputError(f"{named.resume} has another configuration; {'; '.join(unlike)}")
+            told = f"{named.resume} has another configuration; {'; '.join(unlike)}"
+            raise InputError(f"{told}: leave that out, or begin a new run{_start(saved)}")
         _require_data(preset, self.presets[preset], parsed.config)
         arguments = TrainArguments(parsed.config, parsed.session, prog, app, preset)
         _check_name(arguments)
@@ -187,6 +188,11 @@ def _is_script() -> bool:
     main = sys.modules["__main__"]
     file = getattr(main, "__file__", None) or ""
     return main.__spec__ is None and file.endswith(".py")
+
+
+def _start(config: Any) -> str:
+    """Return how a new run takes the weights of an old one, where an application has that."""
+    return " from its weights with --start" if hasattr(config, "start") else ""
 
 
 def _require_data(preset: str, named: TrainConfig, parsed: TrainConfig) -> None:
