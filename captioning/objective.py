@@ -7,7 +7,9 @@ cross-entropy       L = - mean_t log p(w_t)  of the words of a reference, teache
 self-critical       L = - mean_t (r(s) - b(s)) log p(s_t)  of sampled sentences s (Rennie et al.
                         2017): r is CIDEr-D against the references, b the mean of r over the other
                         samples of the same image (Luo 2020), so that a sample that is better than
-                        its siblings becomes more probable
+                        its siblings becomes more probable. p is renormalised over the words that
+                        may be written, as in sampling. The gradient is approximate all the same:
+                        sentences are sampled without dropout, and p is computed with it
 """
 
 import torch

@@ -110,6 +110,9 @@ class Learner(nn.Module):
             values.append(rewards(image, words, ended=self.vocabulary.end in row))
         reward = torch.tensor(values, device=tokens.device)
         logits, words, _, mask = self._read(features, tokens)
+        # Sampling never writes these words, so that its probabilities are those of the others.
+        unspoken = torch.tensor(self.vocabulary.unspoken, device=logits.device)
+        logits = logits.index_fill(-1, unspoken, -torch.inf)
         advantages = objective.advantages(reward, samples)
         advantage = self._scored(advantages[:, None].expand_as(mask), mask)
         counts = mask.flatten() if self.static else None

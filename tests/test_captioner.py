@@ -141,3 +141,29 @@ def test_the_losses_of_two_processes_have_the_mean_of_one(monkeypatch):
         half, _ = learner(features[rows], tokens[rows], torch.arange(2))
         halves.append(half)
     torch.testing.assert_close(torch.stack(halves).mean(), loss)
+
+
+def make_learner(rewards=None, **options) -> tuple[Learner, Tensor]:
+    """A learner without dropout, and features of two images."""
+    torch.manual_seed(0)
+    vocabulary = Vocabulary.train(["a dog in the green grass runs"])
+    config = replace(Config(), **SMALL, dropout=0.0, encoder="tiny", **options)
+    encoder = make_encoder("tiny", pretrained=False).eval()
+    decoder = Captioner(config, encoder.channels, len(vocabulary))
+    learner = Learner(Trained(config, encoder, decoder, vocabulary), rewards)
+    learner.encoder = None  # the batches hold features
+    return learner, torch.rand(2, CELLS, encoder.channels)
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_words_that_are_never_written_get_no_gradient_of_the_reward(static):
+    def longer(image: int, words: list[str], *, ended: bool) -> float:
+        return float(len(words))
+
+    model, features = make_learner(longer, self_critical=True, captions=8)
+    model.static = static
+    loss, _ = model(features, torch.zeros(16, 2, dtype=torch.int64), torch.arange(2))
+    (gradient,) = torch.autograd.grad(loss, model.decoder.bias)
+    assert gradient.isfinite().all()
+    assert gradient.any()
+    assert not gradient[list(model.vocabulary.unspoken)].any()
