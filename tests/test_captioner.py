@@ -167,3 +167,27 @@ def test_words_that_are_never_written_get_no_gradient_of_the_reward(static):
     assert gradient.isfinite().all()
     assert gradient.any()
     assert not gradient[list(model.vocabulary.unspoken)].any()
+
+
+def test_the_loss_is_cross_entropy_and_coverage():
+    model, features = make_learner(captions=1, coverage=0.5, smoothing=0.1)
+    tokens = torch.tensor([[2, 5, 6, 3, 0], [2, 7, 8, 9, 3]])
+    loss, _ = model(features, tokens, torch.arange(2))
+    outputs, embedded, alphas = model.decoder(features, tokens[:, :-1])
+    mask = tokens[:, 1:] != 0
+    logits = model.decoder.score(outputs, embedded)[mask]
+    expected = F.cross_entropy(logits, tokens[:, 1:][mask], label_smoothing=0.1)
+    attention = (alphas * mask[..., None]).sum(1)
+    torch.testing.assert_close(loss, expected + 0.5 * ((1 - attention) ** 2).mean())
+
+
+def test_the_first_state_and_the_output_are_their_equations():
+    model, features = make()
+    projection = model.project(features)
+    mean = F.relu(model.visual(features)).mean(1)
+    for part, layer in zip(model.initial_state(projection), model.begin, strict=True):
+        torch.testing.assert_close(part, torch.tanh(layer(mean)))
+    outputs = torch.rand(2, 15, dtype=torch.float64)
+    embedded = torch.rand(2, 5, dtype=torch.float64)
+    logits = (model.output(outputs) + embedded) @ model.words.weight.T + model.bias
+    torch.testing.assert_close(model.score(outputs, embedded), logits)
