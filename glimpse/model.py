@@ -4,8 +4,8 @@ At every step the recurrent state says where to look, the glimpse network encode
 where that is, and the recurrent cell takes it in (biases are left out):
 
     m_t = tanh(s V_l h_{t-1})                 location network: the mean of the policy
-    a_t ~ N(m_t, std^2)                     the action, sampled; a_t = m_t when greedy
-    l_t = clamp(a_t, -1, 1)                 the location looked at
+    a_t ~ N(m_t, std^2)                       the action, sampled; a_t = m_t when greedy
+    l_t = clamp(a_t, -1, 1)                   the location looked at
     rho_t = retina(image, l_t)
     g_t = relu(W_g [relu(W_what rho_t), relu(W_where l_t)])
     h_t = cell(g_t, h_{t-1})                  relu RNN as in the paper, or LSTM
