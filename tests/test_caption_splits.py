@@ -1,5 +1,6 @@
 """Which captioned images are for training, validation and test."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,43 @@ def test_two_files_and_no_splits(tmp_path: Path):
         InputError, match=r"more than one caption file \(captions\.csv, captions\.txt\)"
     ):
         captioned.load(tmp_path)
+
+
+TABLE = ["image,caption,split", *(f"{name},a dog,train" for name in NAMES[:4])]
+TABLE += [f"{name},a cat,val" for name in NAMES[4:7]] + [f"{name},a hen,TEST" for name in NAMES[7:]]
+
+
+@pytest.mark.usefixtures("silent")
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_splits_in_a_column_of_the_table(tmp_path: Path, kind: str):
+    draw(tmp_path)
+    lines = TABLE
+    if kind == "jsonl":
+        rows = [dict(zip(("image", "text", "split"), row.split(","), strict=True)) for row in TABLE]
+        lines = [json.dumps(row) for row in rows[1:]]
+    splits = captioned.load(write(tmp_path / f"captions.{kind}", "\n".join(lines)))
+    assert list(found(splits.train)) == NAMES[:4]
+    assert list(found(splits.validation)) == NAMES[4:7]
+    assert list(found(splits.test)) == NAMES[7:]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["a.jpg,a dog,holdout"], "line 12: unknown split 'holdout'; it must be one of train, "),
+        (["a.jpg,a dog,"], "line 12: unknown split ''"),
+        (["a.jpg,a dog,test"], "line 12: a.jpg is in test here, and in train above"),
+    ],
+)
+def test_a_wrong_split_is_named(tmp_path: Path, rows: list[str], message: str):
+    draw(tmp_path)
+    with pytest.raises(InputError, match=message):
+        captioned.load(write(tmp_path / "captions.csv", "\n".join(TABLE + rows)))
+
+
+def test_a_split_that_only_some_lines_have_is_named(tmp_path: Path):
+    draw(tmp_path)
+    lines = [{"image": "a.jpg", "text": "a dog", "split": "test"}, {"image": "b.jpg", "text": "a"}]
+    file = write(tmp_path / "captions.jsonl", "\n".join(map(json.dumps, lines)))
+    with pytest.raises(InputError, match=r"some pictures have a split \(test\), others none"):
+        captioned.load(file)

@@ -4,6 +4,7 @@
     Karpathy's splits     {"images": [{"filename", "split", "sentences": [{"raw"}]}]}
     Flickr8k's tokens     NAME.jpg#0<tab>caption; splits are Flickr_8k.trainImages.txt and the like
     tables                image,caption (Kaggle), or image_name| comment_number| comment (Flickr30k)
+                          perhaps with a column split
     imagefolders          metadata.jsonl or metadata.csv beside the pictures: file_name and text
     pictures with texts   NAME.jpg and NAME.txt in one folder, a caption a line
 
@@ -23,13 +24,15 @@ from datasets.captions.json_formats import (
     CAPTIONS,
     NAMES,
     Captions,
+    Row,
+    by_split,
     is_json_line,
     read_json,
     read_json_lines,
 )
 from datasets.images.files import SUFFIXES, pictures_in
 from datasets.splits import SPLITS, split_in
-from datasets.text_files import read_text, warn
+from datasets.text_files import Line, read_text, warn
 
 FOLDERS = ("annotations", "captions", "flickr8k_text")
 """Where in a folder its caption files may lie."""
@@ -137,13 +140,13 @@ def _read_file(path: Path, split: str = "all") -> list[Part]:
     text = read_text(path)
     first = text.lstrip().partition("\n")[0]
     if path.suffix == ".jsonl" or is_json_line(first):
-        parts = {"all": read_json_lines(path, text)}
+        parts = read_json_lines(path, text)
     elif first[0] in "{[":
         parts = read_json(path, text)
     elif TOKEN.match(first):
         parts = _listed(path, _collect(_token_lines(path, text)))
     elif columns := _columns(first):
-        parts = {"all": _collect(_table_rows(path, text, *columns))}
+        parts = by_split(path, _table_rows(path, text, columns))
     else:
         raise InputError(
             f"{path}: not a file of captions: neither COCO's or Karpathy's JSON, nor JSON lines, "
@@ -182,25 +185,35 @@ def _listed(path: Path, captions: Captions) -> dict[str, Captions]:
     return parts or {"all": captions}
 
 
-def _columns(header: str) -> tuple[str, int, int] | None:
-    """The delimiter of a table and its columns of names and captions; None if it is no header."""
+class Columns(NamedTuple):
+    """The delimiter of a table, and the numbers of its columns."""
+
+    delimiter: str
+    name: int
+    caption: int
+    split: int | None
+
+
+def _columns(header: str) -> Columns | None:
+    """The columns of a table; None if this is no header."""
     for delimiter in DELIMITERS:
         titles = [title.strip().strip('"').lower() for title in header.split(delimiter)]
         name = next((n for n, title in enumerate(titles) if title in NAMES), None)
         caption = next((n for n, title in enumerate(titles) if title in CAPTIONS), None)
         if name is not None and caption is not None:
-            return delimiter, name, caption
+            split = titles.index("split") if "split" in titles else None
+            return Columns(delimiter, name, caption, split)
     return None
 
 
-def _table_rows(
-    path: Path, text: str, delimiter: str, name: int, caption: int
-) -> Iterator[tuple[str, str]]:
+def _table_rows(path: Path, text: str, columns: Columns) -> Iterator[Row]:
     """The rows of a table; captions in the last column may hold delimiters without quotes.
 
     Quotes have a meaning in tables of commas or semicolons only. A row with too few fields is left
     out (Flickr30k's results.csv has one).
     """
+    delimiter = columns.delimiter
+    caption = columns.caption
     quoting = csv.QUOTE_MINIMAL if delimiter in ",;" else csv.QUOTE_NONE
     lines = io.StringIO(text, newline="")
     rows = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
@@ -212,7 +225,9 @@ def _table_rows(
                 short.append(f"line {rows.line_num}")
             elif row:
                 last = delimiter.join(row[caption:]) if caption == width - 1 else row[caption]
-                yield _unquoted(row[name]), _unquoted(last)
+                split = None if columns.split is None else _unquoted(row[columns.split])
+                line = Line(path, rows.line_num)
+                yield Row(line, _unquoted(row[columns.name]), [_unquoted(last)], split)
     except csv.Error as error:
         raise InputError(f"{path}: line {rows.line_num}: {error}; correct the quotes") from None
     warn(path, "rows with too few fields", short)

@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.errors import InputError
 from datasets.splits import SPLITS
@@ -14,6 +15,38 @@ CAPTIONS = ("caption", "captions", "comment", "text")
 
 Captions = dict[str, list[str]]
 """Captions, perhaps empty ones, by the name of their picture, in the order of the file."""
+
+
+class Row(NamedTuple):
+    """What one line or object of a file says about a picture."""
+
+    line: Line
+    name: str
+    captions: list[str]
+    split: str | None  # None where the row has no field of that name
+
+
+def by_split(file: Path, rows: Iterable[Row]) -> dict[str, Captions]:
+    """Return the captions of rows by the split in their field `split`, "all" where none has it.
+
+    Raises:
+        InputError: a split is unknown, one picture is in two splits, or some rows have no split.
+    """
+    parts: dict[str, Captions] = {}
+    splits: dict[str, str] = {}
+    for row in rows:
+        split = "all" if row.split is None else SPLITS.get(row.split.lower())
+        if split is None:
+            names = ", ".join(SPLITS)
+            raise row.line.error(f"unknown split {row.split!r}; it must be one of {names}")
+        first = splits.setdefault(row.name, split)
+        if "all" not in (first, split) and first != split:
+            raise row.line.error(f"{row.name} is in {split} here, and in {first} above")
+        parts.setdefault(split, {}).setdefault(row.name, []).extend(row.captions)
+    if "all" in parts and len(parts) > 1:
+        told = ", ".join(sorted(parts.keys() - {"all"}))
+        raise InputError(f"{file}: some pictures have a split ({told}), others none")
+    return parts or {"all": {}}
 
 
 def read_json(path: Path, text: str) -> dict[str, Captions]:
@@ -34,21 +67,19 @@ def read_json(path: Path, text: str) -> dict[str, Captions]:
         raise InputError(f"{path}: neither COCO's captions nor Karpathy's") from None
 
 
-def read_json_lines(path: Path, text: str) -> Captions:
-    """Return the captions of a file with a JSON object a line, as imagefolders have it.
+def read_json_lines(path: Path, text: str) -> dict[str, Captions]:
+    """Return the captions of a file with a JSON object a line, as imagefolders have it, by split.
 
-        {"file_name": "a.jpg", "text": "a dog"}      or a list of sentences
+        {"file_name": "a.jpg", "text": "a dog"}      or a list of sentences; perhaps "split": "test"
 
     Raises:
-        InputError: a line is no such object.
+        InputError: a line is no such object; or as `by_split`.
     """
-    captions: Captions = {}
+    rows: list[Row] = []
     for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        name, said = _name_and_captions(Line(path, number, line))
-        captions.setdefault(name, []).extend(said)
-    return captions
+        if line.strip():
+            rows.append(_row(Line(path, number, line)))
+    return by_split(path, rows)
 
 
 def is_json_line(line: str) -> bool:
@@ -62,8 +93,8 @@ def is_json_line(line: str) -> bool:
     return any(key in fields for key in NAMES) and any(key in fields for key in CAPTIONS)
 
 
-def _name_and_captions(line: Line) -> tuple[str, list[str]]:
-    """Return the picture's name and its captions."""
+def _row(line: Line) -> Row:
+    """Return the picture's name, its captions and its split."""
     try:
         fields: Any = json.loads(line.text)
     except (ValueError, RecursionError):
@@ -78,7 +109,8 @@ def _name_and_captions(line: Line) -> tuple[str, list[str]]:
         raise line.error("it does not name a picture in file_name")
     if not isinstance(said, list) or not all(isinstance(text, str) for text in said):
         raise line.error("it has no caption in text")
-    return name, said
+    split = fields.get("split")
+    return Row(line, name, said, None if split is None else str(split))
 
 
 def _coco(path: Path, data: Any) -> dict[str, Captions]:
