@@ -15,7 +15,6 @@ from pathlib import Path
 from statistics import median
 
 import torch
-import tyro
 from jaxtyping import Float, UInt8
 from PIL import Image
 from rich.console import Console
@@ -23,6 +22,7 @@ from rich.table import Table
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
+from benchmarks.entry import script
 from benchmarks.glimpse_step import measure
 from captioning.caption import caption, encode_all, open_all
 from captioning.config import ATTENTION
@@ -132,4 +132,4 @@ def main(rounds: int = 15, pictures: int = 32, check: bool = False) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(tyro.cli(main))
+    script(main)

@@ -15,11 +15,11 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
-import tyro
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from benchmarks.entry import script
 from benchmarks.glimpse_step import measure
 from core.cell import State
 from core.engines.bptt import detach
@@ -128,4 +128,4 @@ def _require_same(ours: CharacterModel, peer: Peer) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(tyro.cli(main))
+    script(main)

@@ -24,11 +24,11 @@ from statistics import median
 
 import numpy as np
 import torch
-import tyro
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.entry import script
 from benchmarks.timing import interleaved, ratio
 from core.errors import InputError
 from core.training.optim import optimiser
@@ -148,4 +148,4 @@ def main(pictures: int = 2000, rounds: int = 20, check: bool = False) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(tyro.cli(main))
+    script(main)

@@ -15,12 +15,12 @@ from statistics import median
 from unittest.mock import patch
 
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 import glimpse.model
+from benchmarks.entry import script
 from core.training.config import LoopConfig
 from core.training.optim import optimiser
 from datasets.images.canvases import Canvas
@@ -184,4 +184,4 @@ def main(rounds: int = 60, check: bool = False) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(tyro.cli(main))
+    script(main)

@@ -14,12 +14,12 @@ from itertools import islice, product
 from typing import Any
 
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks import gpu
+from benchmarks.entry import script
 from captioning.config import ATTENTION, POOLED
 from captioning.model import Captioner
 from captioning.train import Learner as CaptionLearner
@@ -209,4 +209,4 @@ def main(
 
 
 if __name__ == "__main__":
-    raise SystemExit(tyro.cli(main))
+    script(main)

@@ -20,10 +20,10 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.entry import script
 from core.rng import generator
 from core.training.loop import fit
 from core.training.run import Run
@@ -177,4 +177,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    script(main)

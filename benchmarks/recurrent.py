@@ -18,12 +18,12 @@ from statistics import median
 from typing import NamedTuple
 
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from benchmarks.entry import script
 from benchmarks.timing import Job, interleaved, product_rate, ratio
 from core.recurrent import Recurrent, to_torch
 
@@ -270,4 +270,4 @@ def main(threads: int = 1, rounds: int = 7, sweep: bool = False, check: bool = F
 
 
 if __name__ == "__main__":
-    raise SystemExit(tyro.cli(main))
+    script(main)

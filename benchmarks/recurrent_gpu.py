@@ -15,12 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from benchmarks import gpu
+from benchmarks.entry import script
 from core.recurrent import Recurrent, to_torch
 from core.training import devices
 from core.training.cuda_graphs import Cuda
@@ -154,4 +154,4 @@ def main(rounds: int = 30, device: str = "auto", toy: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    script(main)

@@ -28,8 +28,8 @@ from typing import Any, NamedTuple
 
 import cv2
 import torch
-import tyro
 
+from benchmarks.entry import script
 from benchmarks.odd_inputs import spoil
 from benchmarks.valid_inputs import Input, training_lines, valid_lines, write_files
 from core.training import cli
@@ -279,7 +279,7 @@ def main(options: Options) -> int:
             shutil.rmtree(job.place, ignore_errors=True)
     count = codes.total()
     good = count - problems.total()
-    share = good / count
+    share = good / max(count, 1)
     print(f"as promised: {good} of {count} ({share:.1%}); exit codes {dict(codes)}")
     for kind, number in problems.most_common():
         print(f"  {number} {kind}")
@@ -297,4 +297,4 @@ def _import_verbs(commands: Any, prog: str) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(tyro.cli(Options, description=__doc__)))
+    script(main)

@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import samples_prologues
+from benchmarks.entry import script
 from core.errors import InputError
 from datasets.text.corpora import open_corpus
 from sequences.charlm.closing import counted_pieces, real_pieces
@@ -197,4 +198,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    script(main)

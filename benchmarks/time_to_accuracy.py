@@ -24,12 +24,12 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import gpu
-from core.training import cli, devices
+from benchmarks.entry import script
+from core.training import devices
 from core.training.loop import fit
 from core.training.run import Run
 from datasets.images.splits import Labelled
@@ -160,6 +160,4 @@ def main(
 
 
 if __name__ == "__main__":
-    raise SystemExit(
-        cli.guard("benchmarks.time_to_accuracy", lambda argv: tyro.cli(main, args=argv))
-    )
+    script(main)

@@ -20,11 +20,11 @@ from statistics import median, quantiles
 import cv2
 import numpy as np
 import torch
-import tyro
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.entry import script
 from benchmarks.glimpse_step import measure
 from video.config import VIDEOS
 from video.labels.probabilities import features_of, follow, label_recording
@@ -198,4 +198,4 @@ def main(rounds: int = 15, minutes: float = 10.0, check: bool = False) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(tyro.cli(main))
+    script(main)
