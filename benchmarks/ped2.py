@@ -17,18 +17,18 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import torch
-import tyro
 from jaxtyping import Float, Int
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.entry import script
+from core.errors import InputError
 from core.training.loop import fit
 from core.training.run import Run
-from datasets.videos import labelled
 from datasets.videos.clips import VideoSplits
 from video.config import PRESETS, Config
-from video.data import TrainingBatches
+from video.data import TrainingBatches, load_data
 from video.evaluate import predict
 from video.labels.decisions import decide
 from video.reading import LoadedClip, read, training_rate
@@ -120,7 +120,10 @@ def area_under_curve(score: Float[Tensor, " frames"], truth: Tensor) -> float:
 def cross_validated(
     config: Config, splits: VideoSplits, folds: int, seeds: int, self_transition: float
 ) -> dict[str, list[dict[str, float]]]:
-    """Return the scores of each seed, of the labels as they are and smoothed."""
+    """Return the scores of each seed, of the labels as they are and smoothed.
+
+    The encoder must be frozen, as all folds and seeds share it.
+    """
     encoder = encoder_of(config)
     clips = read_clips(config, splits, encoder)
     parts = folds_of(list(clips.values()), folds) if folds else given_fold(clips, splits)
@@ -155,7 +158,13 @@ def main(
             rows (Viterbi).
     """
     torch.set_num_threads(1)
-    splits = labelled.load(data)
+    for net in nets:
+        name = net.partition("+")[0]
+        if name not in PRESETS:
+            raise InputError(f"there is no preset {name!r}: {', '.join(PRESETS)}")
+        if PRESETS[name].trains_encoder:
+            # Later folds would begin with weights that have seen the clips they hold out.
+            raise InputError(f"{net}: choose presets with a frozen encoder, which all folds share")
     where = f"{folds} folds" if folds else "the split given"
     table = Table("labels by", title=f"{where}, {seeds} seeds, %")
     for column in COLUMNS:
@@ -165,6 +174,9 @@ def main(
         config = replace(PRESETS[name], data=data)
         if motion:
             config = replace(config, motion=True)
+        splits = load_data(config)
+        if splits.multi or len(splits.classes) != 2:
+            raise InputError(f"{data}: the area under the curve is that of two labels")
         scores = cross_validated(config, splits, folds, seeds, self_transition)
         for smoothed, each in scores.items():
             cells = [_spread([score[column] for score in each]) for column in COLUMNS]
@@ -180,4 +192,4 @@ def _spread(values: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    script(main)

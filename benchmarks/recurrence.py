@@ -3,6 +3,8 @@
     uv run python -m benchmarks.recurrence --data ucsd_ped2              # three seeds of each
     uv run python -m benchmarks.recurrence --preset sprites --seeds 1    # 15 CPU minutes
 
+Each frame has one label: the presets and data with overlapping labels are refused.
+
 Each row is the mean and the standard deviation over seeds, of what `video train` keeps:
 the checkpoint with the best balanced accuracy on the validation clips. Where there are no test
 clips it is measured on these too, and so a little optimistic.
@@ -10,16 +12,18 @@ clips it is measured on these too, and so a little optimistic.
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.entry import script
+from core.errors import InputError
 from core.training import cli
-from datasets.videos import labelled
 from video.config import PRESETS
+from video.data import load_data
 from video.evaluate import compare
 from video.reading import read
 from video.trained import open_model
@@ -36,10 +40,9 @@ def trained_and_measured(name: str, flags: Sequence[str], self_transition: float
         words = [*flags, *NETS[name], "--runs", runs, "--name", "net", "--quiet"]
         cli.call("video train", words)
         best, _ = open_model(Path(runs) / "video/net", "cpu")
-    config = best.config
-    splits = labelled.load(config.data, background=config.background, split=config.split)
+    splits = load_data(best.config)
     learned, clips = (
-        read(config, best.encoder, part, best.rate)
+        read(best.config, best.encoder, part, best.rate)
         for part in (splits.train, splits.test or splits.validation)
     )
     found = compare(best, learned, clips)
@@ -64,8 +67,18 @@ def main(
         seeds: how many runs of each.
         self_transition: probability that a frame has the label of the one before, for the
             smoothed rows (Viterbi).
+
+    Raises:
+        InputError: there is no such preset, no data, or several labels can occur at once.
     """
-    flags = ["--preset", preset, "--data", data or PRESETS[preset].data]
+    if preset not in PRESETS:
+        raise InputError(f"there is no preset {preset!r}: {', '.join(PRESETS)}")
+    data = data or PRESETS[preset].data
+    if data == "FOLDER":  # what a preset has that comes without data
+        raise InputError(f"name the labelled videos of preset {preset}: --data FOLDER")
+    if load_data(replace(PRESETS[preset], data=data)).multi:
+        raise InputError(f"{data}: several labels occur at once; a label a frame is measured here")
+    flags = ["--preset", preset, "--data", data]
     results: dict[str, list[dict[str, float]]] = {}
     for seed in range(seeds):
         for name in NETS:
@@ -88,4 +101,4 @@ def _spread(values: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    script(main)

@@ -4,6 +4,7 @@
     uv run python -m benchmarks.whole_images FOLDER --network lite0 --size 224 --pretrained
 
 The folder is one of class folders, as `glimpse train` takes it. A network of torchvision is trained
+from benchmarks.entry import script
 from scratch; a pretrained one is frozen, and a linear layer over the mean of its grid is trained.
 Printed: error on the validation images, balanced accuracy, CPU minutes of training, and CPU
 milliseconds an image, one thread. The last weights are measured, not the best. With `--against
@@ -19,6 +20,8 @@ import tyro
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from benchmarks.entry import script
+from core.errors import InputError
 from core.training.config import LoopConfig
 from core.training.loop import evaluating
 from core.training.optim import learning_rate, optimiser, set_learning_rate
@@ -80,7 +83,11 @@ def main(
     dropout: float = 0.0,
     against: str | None = None,
 ) -> None:
-    """Train a net and print what it came to."""
+    """Train a net and print what it came to.
+
+    Raises:
+        InputError: `against` is no class of the data.
+    """
     torch.set_num_threads(1)
     torch.manual_seed(0)
     loop = LoopConfig(
@@ -93,6 +100,8 @@ def main(
     )
     config = Config(data=data, image_size=image_size, augment=augment, loop=loop)
     splits = load(config, "cpu")
+    if against is not None and against not in splits.train.classes:
+        raise InputError(f"--against {against}: the classes are {', '.join(splits.train.classes)}")
     model = WholeImageNet(network, size, len(splits.train.classes), pretrained, dropout)
     update = optimiser(model, loop)
     batches = TrainingBatches(splits.train, config)
@@ -125,4 +134,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    script(main)
