@@ -1,7 +1,7 @@
 """Whether three units learn to add from every seed, and which automaton they become.
 
     uv run python -m benchmarks.addition               # ten seeds, about half a CPU minute each
-    uv run python -m benchmarks.addition --seeds 3     # another seed or several
+    uv run python -m benchmarks.addition --seeds 3     # the first three
     uv run python -m benchmarks.addition --check
 
 With --check the exit code is 1 if 2 of 10 seeds make a mistake, or one takes 2 minutes.
@@ -15,10 +15,11 @@ import time
 from pathlib import Path
 
 import torch
-import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.entry import script
+from core.errors import InputError
 from core.training.arguments import Training
 from datasets.transducer import is_adder
 from sequences.addition.config import PRESETS, Config
@@ -56,13 +57,22 @@ def measure(seed: int, options: list[str]) -> tuple[dict[str, str], int, float]:
     return row, wrong.wrong_bits, seconds
 
 
-def main(
-    seeds: tuple[int, ...] = tuple(range(10)), preset: str = "three-units", check: bool = False
-) -> int:
-    """Measure all seeds and print a table."""
+def main(seeds: int = 10, preset: str = "three-units", check: bool = False) -> int:
+    """Measure the seeds 0, 1 ... and print a table.
+
+    Args:
+        seeds: how many.
+        preset: of `sequences addition`.
+        check: exit with code 1 if too many make a mistake, or one takes too long.
+
+    Raises:
+        InputError: there is no seed.
+    """
+    if seeds < 1:
+        raise InputError(f"seeds must be at least 1, not {seeds}")
     torch.set_num_threads(1)
     rows, wrong, seconds = zip(
-        *(measure(seed, ["--preset", preset]) for seed in seeds), strict=True
+        *(measure(seed, ["--preset", preset]) for seed in range(seeds)), strict=True
     )
     laid = Table(title=f"{preset}, {BITS}-bit numbers, one thread, torch {torch.__version__}")
     for heading in rows[0]:
@@ -71,11 +81,9 @@ def main(
         laid.add_row(*row.values())
     Console().print(laid)
     right = sum(bits == 0 for bits in wrong)
-    print(
-        f"{right} of {len(seeds)} seeds make no mistake; the slowest takes {max(seconds):.0f} CPU s"
-    )
-    return int(check and (right < SHARE * len(seeds) or max(seconds) > SECONDS))
+    print(f"{right} of {seeds} seeds make no mistake; the slowest takes {max(seconds):.0f} CPU s")
+    return int(check and (right < SHARE * seeds or max(seconds) > SECONDS))
 
 
 if __name__ == "__main__":
-    raise SystemExit(tyro.cli(main))
+    script(main)
