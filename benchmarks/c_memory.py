@@ -17,10 +17,11 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from benchmarks.entry import script
 from core.engines.c.build import compiler
 
 DRIVERS = {name: Path(__file__).with_name(f"c_memory_{name}.c") for name in ("core", "glimpse")}
-COMMON = ("-g", "-O1", "-std=gnu11", "-fno-math-errno", "-Wall", "-Wextra")
+COMMON = ("-g", "-O1", "-std=gnu11", "-fno-math-errno", "-Wall", "-Wextra", "-Werror")
 SANITIZERS = (
     "-fsanitize=address,undefined",
     "-fno-sanitize-recover=all",
@@ -56,7 +57,7 @@ def watch(driver: Path, flags: tuple[str, ...], runner: tuple[str, ...]) -> tupl
 
 
 def main() -> int:
-    """Run all ways."""
+    """Compile and run all drivers in all ways; return 1 if one is not clean."""
     results = [
         (f"{name}, {way}", *watch(driver, *how))
         for name, driver in DRIVERS.items()
@@ -68,4 +69,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    script(main)
