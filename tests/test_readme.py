@@ -66,10 +66,6 @@ TOY = {
     "translate": [*SMALL, "--embedding", "8"],
 }
 CAPTIONED = "captions.html", "drawn/photo.caption.png", "captioner.pt", "labelled.webm"
-BENCHMARKS = {
-    "benchmarks.glimpse_step": ["--rounds", "1"],
-    "benchmarks.captioning": ["--rounds", "1", "--pictures", "2"],
-}
 ELSEWHERE = ("pytest", "torchrun")  # this very run, and tests/test_distributed.py
 
 
@@ -133,8 +129,7 @@ def test_readme_commands(place, monkeypatch):
             assert cli.main(program, PROGRAMS[program], [*words, *toy]) == 0, words
         elif program == "python":
             assert words[0] == "-m"
-            toy = BENCHMARKS[words[1]] if words[1].startswith("benchmarks") else []
-            monkeypatch.setattr(sys, "argv", [*words[1:], *toy])
+            monkeypatch.setattr(sys, "argv", words[1:])
             # Imported by another test, perhaps.
             monkeypatch.delitem(sys.modules, words[1], raising=False)
             with pytest.raises(SystemExit) as end:
