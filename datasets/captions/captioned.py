@@ -22,6 +22,7 @@ from typing import Protocol
 from PIL import Image
 
 from core.errors import InputError
+from datasets.builtin import require_no_namesake
 from datasets.captions import formats, scenes
 from datasets.captions.formats import Part
 from datasets.images.files import open_picture
@@ -102,9 +103,11 @@ def load(source: str | Path, images: str | Path | None = None) -> CaptionSplits:
         images: folder of the pictures; default: beside the captions, or one folder above.
 
     Raises:
-        InputError: nothing is there, its format is none of those known, or no picture is found.
+        InputError: nothing is there, its format is none of those known, or no picture is found,
+            or a file or a folder here is called "scenes" too.
     """
     if source == "scenes":
+        require_no_namesake("scenes")
         return CaptionSplits(**scenes.splits())
     if not str(source) or images == "":
         raise InputError("the name of the data is empty: name a caption file or a folder")

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from core.errors import InputError
+from datasets.builtin import require_no_namesake
 from datasets.images import folders
 from datasets.images.splits import Images, Splits, hold_out, shuffled
 
@@ -81,7 +82,8 @@ def load(
 
     `root` is the folder torchvision calls so; files that are not there are fetched if `download` is
     set. What follows is for folders alone: see `datasets.images.folders.load`.
-    Raises InputError where the name is unknown or the files are missing or broken.
+    Raises InputError where the name is unknown, or a folder here has it too, or the files are
+    missing or broken.
     """
     if name not in NAMES:
         if Path(name).is_dir():
@@ -89,6 +91,8 @@ def load(
         raise InputError(
             f"no data set or folder is called {name!r}; the data sets are {', '.join(NAMES)}"
         )
+    if Path(name).is_dir() and Path(name) != Path(root):
+        require_no_namesake(name)
     if size is not None:
         raise InputError(f"a size can be chosen for class folders only, not for {name}")
     if name == "digits":

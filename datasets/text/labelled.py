@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import InputError, counted
+from datasets.builtin import require_no_namesake
 from datasets.splits import SPLITS, name_hash, split_in
 from datasets.text import reviews
 from datasets.text_files import Line, column_names, read_table, read_text, warn
@@ -92,6 +93,7 @@ def load(
 def read(sources: Sequence[str | Path]) -> Parts:
     """Return the texts of files or a folder by the split they tell, or "all"; raises as `load`."""
     if list(sources) == [BUILT_IN]:
+        require_no_namesake(BUILT_IN)
         return {"all": [Labelled(*row) for row in reviews.sentences()]}
     paths = [Path(source) for source in sources]
     if missing := [path for path in paths if not path.exists()]:
