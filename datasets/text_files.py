@@ -78,7 +78,7 @@ def read_lines(file: Path) -> list[Line]:
 def read_table(file: Path) -> list[Line]:
     """Return the rows of a table, at least one, whose first line names the columns.
 
-    Fields are separated by commas, semicolons or tabs, and may be quoted. Names of columns are
+    Fields are separated by commas, semicolons, tabs or |, and may be quoted. Names of columns are
     normalised: "Start (s)" is `start_s`.
 
     Raises:
@@ -132,6 +132,8 @@ def _rows(file: Path) -> list[tuple[int, list[str]]]:
     """Return the rows that are not empty, each with the number of its last line."""
     text = _table_text(file)
     first = text.lstrip().partition("\n")[0]
+    if rows := _rows_of_tabs(text):
+        return _without_empty_columns(rows)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(first), strict=True)
     try:
         rows = [(reader.line_num, [field.strip() for field in row]) for row in reader if any(row)]
@@ -156,8 +158,31 @@ def _without_empty_columns(rows: list[tuple[int, list[str]]]) -> list[tuple[int,
     return [(number, row[:width]) for number, row in rows]
 
 
+def _rows_of_tabs(text: str) -> list[tuple[int, list[str]]]:
+    """Return the rows of a table in which each line has the same number of tabs; else none.
+
+    Most programs quote no field of such a table, so a quotation mark that opens a field and does
+    not close it is a part of the text.
+    """
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if len({line.count("\t") for _, line in lines}) != 1 or "\t" not in lines[0][1]:
+        return []
+    rows = [
+        (number, [_unquoted(field.strip()) for field in line.split("\t")]) for number, line in lines
+    ]
+    return [(number, row) for number, row in rows if any(row)]
+
+
+def _unquoted(field: str) -> str:
+    """Return a field without the quotes around all of it."""
+    if len(field) > 1 and field[0] == field[-1] == '"' and '"' not in field[1:-1].replace('""', ""):
+        return field[1:-1].replace('""', '"').strip()
+    return field
+
+
 def _delimiter(first: str) -> str:
-    return max(",;\t", key=first.count)
+    unquoted = re.sub('"[^"]*"', "", first)
+    return max(",;\t|", key=unquoted.count)
 
 
 def _plain(name: str) -> str:

@@ -126,3 +126,22 @@ def test_a_fifo_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.tsv")
     with pytest.raises(InputError, match="a device or a FIFO"):
         read_text(tmp_path / "a.tsv")
+
+
+def test_a_quotation_mark_that_opens_a_sentence_is_a_part_of_it(tmp_path):
+    rows = ['"a quote opened\t1', 'more "\t0', '"Good" is the word\t1', '"all ""of"" it"\t0']
+    table = read_table(text(tmp_path / "a.tsv", "text\tlabel\n" + "\n".join(rows) + "\n"))
+    sentences = [row.values["text"] for row in table]
+    assert sentences == ['"a quote opened', 'more "', '"Good" is the word', 'all "of" it']
+    assert [row.number for row in table] == [2, 3, 4, 5]
+
+
+def test_quoted_tabs_and_lines_are_parts_of_a_field(tmp_path):
+    table = read_table(text(tmp_path / "a.tsv", 'text\tlabel\n"a\tb"\t0\n"b\nc"\t1\n'))
+    assert [row.values["text"] for row in table] == ["a\tb", "b\nc"]
+
+
+def test_delimiters_are_counted_outside_quotes(tmp_path):
+    content = '"text, or comment, or both";label\ngood;1\n'
+    assert column_names(text(tmp_path / "a.csv", content)) == ["text_or_comment_or_both", "label"]
+    assert column_names(text(tmp_path / "b.txt", "text|label\ngood|1\n")) == ["text", "label"]
