@@ -143,3 +143,25 @@ def test_a_table_with_other_columns_is_named(tmp_path: Path):
         captioned.load(tmp_path)
     told = "with a .txt file each; holiday.csv is a caption file if its first line is image,caption"
     assert str(caught.value).endswith(told)
+
+
+def test_names_in_different_folders_are_not_one_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    draw(tmp_path / "pics", NAMES[:4])
+    rows = ["image,caption", "cats/a.jpg,a cat", "dogs/a.jpg,a dog", "b.jpg,a hen", "c.jpg,a cow"]
+    rows += ["/home/me/d.jpg,a pig", "me/d.jpg,a sow"]
+    file = write(tmp_path / "table" / "captions.csv", "\n".join(rows))
+    expected = {"b.jpg": ("a hen",), "c.jpg": ("a cow",), "/home/me/d.jpg": ("a pig", "a sow")}
+    assert everything(captioned.load(file, tmp_path / "pics")) == expected
+    what = "names in different folders that would be one picture"
+    printed = f"warning: {file}: left out: {what} (2 of 6): cats/a.jpg, dogs/a.jpg\n"
+    assert capsys.readouterr().err == printed
+
+
+def test_names_with_backslashes_and_in_another_case(tmp_path: Path):
+    draw(tmp_path / "pics", ["a.jpg", "sub/b.jpg", "c.JPG", "d.jpg", "D.jpg"])
+    rows = ["image,caption", "pics\\a.jpg,one", "sub\\b.jpg,two", "C:\\pics\\C.jpg,three"]
+    file = write(tmp_path / "table" / "captions.csv", "\n".join([*rows, "D.JPG,four"]))
+    names = [row.split(",")[0] for row in rows[1:]]
+    assert sorted(everything(captioned.load(file, tmp_path / "pics"))) == sorted(names)

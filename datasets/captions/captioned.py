@@ -16,7 +16,7 @@ import os
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from PIL import Image
@@ -153,21 +153,34 @@ def _subfolders(folder: Path) -> list[Path]:
         return []
 
 
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder / entry.name for entry in os.scandir(folder) if entry.is_file())
+    except OSError:  # a folder that may not be listed
+        return []
+
+
 def _photos(source: Path, part: Part, places: list[Path]) -> list[Photo]:
     """The images that have a picture and a caption; what is left out is counted and named."""
     photos: list[Photo] = []
     missing: list[str] = []
     silent: list[str] = []
     empty: list[str] = []
+    finder = _Finder(places)
     for name, captions in part.captions.items():
         sentences = tuple(filter(None, map(_clean, captions)))
         empty += [name] * (len(captions) - len(sentences))
         if not sentences:
             silent.append(name)
-        elif file := _find(name, places):
+        elif file := finder.find(name):
             photos.append(Photo(name, sentences, file))
         else:
             missing.append(name)
+    unclear = [photo.name for photo in photos if finder.is_unclear(photo.file)]
+    photos = [photo for photo in photos if not finder.is_unclear(photo.file)]
+    if photos or unclear:
+        reason = "names in different folders that would be one picture"
+        warn(source, reason, unclear, len(part.captions))
     if photos:
         warn(source, "empty captions", empty)
         warn(source, "images without a caption", silent, len(part.captions))
@@ -188,12 +201,52 @@ def _clean(caption: str) -> str:
     return " ".join(caption.encode(errors="replace").decode().split())
 
 
-def _find(name: str, places: list[Path]) -> Path | None:
-    """The first file of that name, or else of the last part of that name."""
-    names = dict.fromkeys((name, Path(name).name))
-    files = (place / name for name in names for place in places)
-    # os.path.isfile, unlike Path.is_file, raises no error for what cannot be a name.
-    return next(filter(os.path.isfile, files), None)
+class _Finder:
+    """Finds pictures by their names in folders, of which the first come first."""
+
+    def __init__(self, places: Sequence[Path]):
+        self.places = places
+        self._folders: dict[Path, set[PurePosixPath]] = {}  # names found by their last part alone
+        self._lower: dict[str, list[Path]] | None = None
+
+    def find(self, name: str) -> Path | None:
+        """Return the first file of that name, or else of the last part of that name.
+
+        Backslashes may separate folders. If there is none, the case of letters does not matter,
+        where exactly one file fits.
+        """
+        plain = PurePosixPath(name.replace("\\", "/"))
+        file = self._first(name) or self._first(str(plain))
+        if file is None:
+            file = self._first(plain.name) or self._in_another_case(plain.name)
+            if file:
+                self._folders.setdefault(file, set()).add(plain)
+        return file
+
+    def is_unclear(self, file: Path) -> bool:
+        """Return whether names in different folders, cats/a.jpg and dogs/a.jpg, are this file.
+
+        b/a.jpg and a/b/a.jpg may well be one picture.
+        """
+        names = sorted(self._folders.get(file, ()), key=lambda name: len(name.parts))
+        if not names:
+            return False
+        longest = names[-1].parts
+        return any(longest[-len(name.parts) :] != name.parts for name in names)
+
+    def _first(self, name: str) -> Path | None:
+        files = (place / name for place in self.places)
+        # os.path.isfile, unlike Path.is_file, raises no error for what cannot be a name.
+        return next(filter(os.path.isfile, files), None)
+
+    def _in_another_case(self, name: str) -> Path | None:
+        if self._lower is None:
+            self._lower = {}
+            for place in dict.fromkeys(place.resolve() for place in self.places):
+                for file in _files(place):
+                    self._lower.setdefault(file.name.lower(), []).append(file)
+        files = self._lower.get(name.lower(), [])
+        return files[0] if len(files) == 1 else None
 
 
 def _nothing(source: Path, parts: Sequence[Part], images: Path | None) -> InputError:
