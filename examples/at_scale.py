@@ -7,8 +7,8 @@
 
 The folder `captions` gets Parquet files with the columns name, caption, confidence and error. Each
 worker holds a model of its own. A worker that dies is started again with what it had; a run that
-was interrupted goes on with the pictures that have no caption yet. On a cluster, begin with
-`ray start`, then set RAY_ADDRESS.
+was interrupted goes on with the pictures that have no row yet; one whose row has an error is not
+tried again. On a cluster, begin with `ray start`, then set RAY_ADDRESS.
 
 `Model` can be any class whose objects turn a batch of names and bytes into columns: exchange
 `Captioner` for `Looker` and the recurrent attention model looks at the pictures instead.
@@ -27,7 +27,8 @@ import tyro
 from PIL import Image
 
 from core.errors import InputError
-from datasets.images.files import open_picture
+from datasets.images.files import SUFFIXES, UNREADABLE, open_picture
+from datasets.images.origins import letterbox
 
 Batch = dict[str, Any]
 
@@ -64,7 +65,10 @@ class Captioner:
 
 
 class Looker:
-    """A recurrent attention model: the class of each picture, and where it looked."""
+    """A recurrent attention model: the class of each picture, and where it looked.
+
+    It takes as many glimpses as in training, whatever `glimpse stop` has set.
+    """
 
     RUN = "runs/glimpse/digits"
 
@@ -86,9 +90,11 @@ class Looker:
         locations = np.full(len(errors), "", dtype=object)
         for row, picture in pictures.items():
             channels, height, width = self.shape
-            mode = "L" if channels == 1 else "RGB"
-            pixels = np.array(picture.convert(mode).resize((width, height)))
-            images = torch.from_numpy(pixels).view(1, height, width, channels).movedim(-1, 1)
+            shown = picture.convert("L" if channels == 1 else "RGB")
+            if height is not None:  # else the model reads pictures of any size
+                shown = letterbox(shown, (height, width))
+            pixels = torch.from_numpy(np.array(shown))
+            images = pixels.view(1, shown.height, shown.width, channels).movedim(-1, 1)
             rollout = self.model.rollout(images, self.model.config.glimpses, greedy)
             classes[row] = self.classes[int(rollout.logits[-1, 0].argmax())]
             locations[row] = str(rollout.locations[:, 0].tolist())
@@ -125,8 +131,11 @@ def read(source: Path) -> ray.data.Dataset:
 
 
 def _from_shard(row: Batch) -> Batch:
-    suffix = next(key for key in row if key in ("jpg", "jpeg", "png", "webp"))
-    return {"name": f"{row['__key__']}.{suffix}", "bytes": row[suffix]}
+    """Return the name and the bytes of a sample's picture; without one, no bytes: an error row."""
+    for key, content in row.items():
+        if f".{key.lower()}" in (*SUFFIXES, *UNREADABLE):
+            return {"name": f"{row['__key__']}.{key}", "bytes": content}
+    return {"name": row["__key__"], "bytes": b""}
 
 
 def main(source: Path, out: Path, /, workers: int = 2, batch: int = 16) -> None:

@@ -1,5 +1,7 @@
 """examples/at_scale.py with two workers, one of which is killed."""
 
+import importlib
+import io
 import os
 import signal
 import subprocess
@@ -7,9 +9,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -70,3 +74,40 @@ def test_a_killed_worker_costs_nothing(pictures: Path, tmp_path: Path) -> None:
     subprocess.run([*command, *flags], env=environment, check=True)
     assert parquet.read_table(out).num_rows == PICTURES + 1  # nothing is described twice
     assert before <= set(out.iterdir())
+
+
+def test_pictures_of_shards_have_any_suffix_and_what_is_none_is_an_error() -> None:
+    example = importlib.import_module("examples.at_scale")
+    row = {"__key__": "a", "json": b"{}", "JPG": b"picture"}
+    assert example._from_shard(row) == {"name": "a.JPG", "bytes": b"picture"}
+    none = example._from_shard({"__key__": "b", "json": b"{}"})
+    assert none["name"] == "b"
+    pictures, errors = example.opened({"name": [none["name"]], "bytes": [none["bytes"]]})
+    assert not pictures
+    assert errors[0]
+
+
+@pytest.mark.parametrize("shape", [(1, 20, 20), (3, None, None)])
+def test_looker_sees_pictures_as_glimpse_show_does(shape: tuple[int, int | None, int | None]):
+    example = importlib.import_module("examples.at_scale")
+    seen = []
+
+    def rollout(images, glimpses, policy):
+        seen.append(images)
+        return SimpleNamespace(logits=torch.zeros(glimpses, 1, 2), locations=torch.zeros(3, 1, 2))
+
+    looker = example.Looker.__new__(example.Looker)
+    looker.model = SimpleNamespace(rollout=rollout, config=SimpleNamespace(glimpses=3))
+    looker.classes = ["a", "b"]
+    looker.shape = shape
+    content = io.BytesIO()
+    Image.new("RGB", (40, 20), "white").save(content, "PNG")
+    rows = looker({"name": ["wide"], "bytes": [content.getvalue()]})
+    assert rows["class"].tolist() == ["a"]
+    (images,) = seen
+    if shape[1] is None:
+        assert images.shape == (1, 3, 20, 40)
+    else:  # on black, not stretched
+        assert images.shape == (1, 1, 20, 20)
+        assert images[0, 0, :5].max() == 0
+        assert images[0, 0, 5:15].min() == 255
