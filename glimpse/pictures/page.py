@@ -1,9 +1,12 @@
 """A white page to draw on, in inches from its top left corner; type sizes are in points."""
 
+import functools
+import sys
 import warnings
 from typing import Any
 
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -12,6 +15,20 @@ from PIL import Image
 from datasets.images.files import encode
 
 INK, GREY = "#22223b", "#7d7d92"
+FONT = "DejaVu Sans"  # comes with matplotlib: Latin, Greek and Cyrillic letters
+OTHER_SCRIPTS = (
+    *("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans JP", "Noto Sans SC", "Noto Sans KR"),
+    *("Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo", "Yu Gothic", "Microsoft YaHei"),
+    *("Malgun Gothic", "WenQuanYi Zen Hei", "Noto Sans Devanagari", "Noto Sans Thai"),
+    "Arial Unicode MS",
+)
+"""Fonts of Linux, macOS and Windows for letters that `FONT` lacks, the first that has one."""
+
+
+def font_families() -> list[str]:
+    """Return `FONT` and those of `OTHER_SCRIPTS` that are installed here."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return [FONT, *(name for name in OTHER_SCRIPTS if name in installed)]
 
 
 class Page:
@@ -22,10 +39,11 @@ class Page:
         self.axes = self.figure.add_axes((0, 0, 1, 1), autoscale_on=False)
         self.axes.set(xlim=(0, width), ylim=(height, 0))
         self.axes.set_axis_off()
+        self.families = font_families()
 
     def write(self, x: float, y: float, text: str, **style: Any) -> None:
         """Write text, by default small, grey and vertically centred; formulas stay text."""
-        style = {"size": 8, "color": GREY, "va": "center_baseline"} | style
+        style = {"size": 8, "color": GREY, "va": "center_baseline", "family": self.families} | style
         self.axes.text(x, y, text, parse_math=False, **style)
 
     def paste(
@@ -54,14 +72,27 @@ class Page:
         return encode(self.image(), "PNG")
 
     def image(self) -> Image.Image:
-        """Return the page as an RGB image."""
+        """Return the page as an RGB image; letters that no font has are boxes, and told once."""
         canvas = FigureCanvasAgg(self.figure)
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", "Glyph"
-            )  # a name in a script that the font lacks: boxes
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             canvas.draw()
+        for warning in caught:
+            if str(warning.message).startswith("Glyph"):
+                _tell_lacking_glyphs()
+            else:
+                warnings.warn(warning.message, warning.category, stacklevel=2)
         return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+@functools.cache
+def _tell_lacking_glyphs() -> None:
+    """Print one line, not one for each picture."""
+    print(
+        "warning: no font here has all letters of these names, and those that lack are drawn as "
+        "boxes; install one that has them, as Noto Sans CJK",
+        file=sys.stderr,
+    )
 
 
 def shorten(text: str, most: int) -> str:
