@@ -109,6 +109,15 @@ def column_names(file: Path) -> list[str]:
     return [_plain(name) for name in next(csv.reader([first], delimiter=_delimiter(first)), [])]
 
 
+def quote_error(line: Line, error: csv.Error) -> InputError:
+    """Return the error to raise for wrong quotes in the row that begins in a line."""
+    reason = str(error)
+    if "unexpected end" in reason:
+        reason = "a quote is opened in this row and never closed"
+    mend = "inside a quoted field, write a quotation mark twice"
+    return line.error(f"{reason}; correct the quotes: {mend}")
+
+
 def warn(source: Path, what: str, names: Sequence[str], whole: int | None = None) -> None:
     """Tell in one line what is left out, how many, and the first names; nothing if none is."""
     if names:
@@ -135,11 +144,16 @@ def _rows(file: Path) -> list[tuple[int, list[str]]]:
     if rows := _rows_of_tabs(text):
         return _without_empty_columns(rows)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(first), strict=True)
+    rows = []
+    first_line = 1
     try:
-        rows = [(reader.line_num, [field.strip() for field in row]) for row in reader if any(row)]
-        return _without_empty_columns(rows)
+        for row in reader:
+            first_line = reader.line_num + 1  # of the next row
+            if any(row):
+                rows.append((reader.line_num, [field.strip() for field in row]))
     except csv.Error as error:
-        raise Line(file, reader.line_num).error(f"{error}; correct the quotes") from None
+        raise quote_error(Line(file, first_line), error) from None
+    return _without_empty_columns(rows)
 
 
 def _table_text(file: Path) -> str:

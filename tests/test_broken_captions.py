@@ -79,9 +79,12 @@ BROKEN = {
     "headless.csv": ("a.jpg,A dog runs.\n", "not a file of captions"),
     "quotes.csv": (
         'image,caption\na.jpg,"A dog\nb.jpg,"A cat"\n',
-        "line 3: .*; correct the quotes",
+        "line 2: .*; correct the quotes: inside a quoted field",
     ),
-    "unclosed.csv": ('image,caption\na.jpg,"A dog\n', "correct the quotes"),
+    "unclosed.csv": (
+        'image,caption\na.jpg,"A dog\nb.jpg,one\n',
+        "line 2: a quote is opened in this row and never closed",
+    ),
     "header.csv": ("image,caption\n", "there is not one caption in it"),
     "none.csv": ("image,caption\na.jpg,\n", "there is not one caption in it"),
     "lost.csv": (

@@ -95,8 +95,16 @@ def test_rows_are_numbered_as_in_an_editor(tmp_path):
         ("clip,label\n", "a.csv: there is no row below the names of the columns"),
         (",,\n", "a.csv: there is no row below the names of the columns"),
         ("clip,Clip\na,b\n", "a.csv: line 1: two columns have the same name"),
-        ('clip,label\n"a,b\n', "a.csv: line 2: unexpected end of data; correct the quotes"),
-        ('clip,label\n"a"b,c\n', "a.csv: line 2: ',' expected after '\"'; correct the quotes"),
+        (
+            'clip,label\n\na,"b\nc,d\ne,f\n',
+            "a.csv: line 3: a quote is opened in this row and never closed; correct the quotes: "
+            "inside a quoted field, write a quotation mark twice",
+        ),
+        (
+            'clip,label\n"a"b,c\n',
+            "a.csv: line 2: ',' expected after '\"'; correct the quotes: "
+            "inside a quoted field, write a quotation mark twice",
+        ),
     ],
 )
 def test_a_malformed_table_is_one_line(tmp_path, content, message):

@@ -32,7 +32,7 @@ from datasets.captions.json_formats import (
 )
 from datasets.images.files import SUFFIXES, pictures_in
 from datasets.splits import SPLITS, split_in
-from datasets.text_files import Line, read_text, warn
+from datasets.text_files import Line, quote_error, read_text, warn
 
 FOLDERS = ("annotations", "captions", "flickr8k_text")
 """Where in a folder its caption files may lie."""
@@ -218,9 +218,12 @@ def _table_rows(path: Path, text: str, columns: Columns) -> Iterator[Row]:
     lines = io.StringIO(text, newline="")
     rows = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
     short = []
+    first_line = 1
     try:
         width = len(next(row for row in rows if row))
+        first_line = rows.line_num + 1
         for row in rows:
+            first_line = rows.line_num + 1  # of the next row
             if 0 < len(row) < width:
                 short.append(f"line {rows.line_num}")
             elif row:
@@ -229,7 +232,7 @@ def _table_rows(path: Path, text: str, columns: Columns) -> Iterator[Row]:
                 line = Line(path, rows.line_num)
                 yield Row(line, _unquoted(row[columns.name]), [_unquoted(last)], split)
     except csv.Error as error:
-        raise InputError(f"{path}: line {rows.line_num}: {error}; correct the quotes") from None
+        raise quote_error(Line(path, first_line), error) from None
     warn(path, "rows with too few fields", short)
 
 
