@@ -216,6 +216,7 @@ def _check(arguments: Caption) -> None:
     """Refuse bad arguments before work begins, and make the folders to write to."""
     if not arguments.paths:
         raise InputError("no picture to caption: name files or folders, or - to read their paths")
+    cli.require_no_run(arguments.paths)
     require_within(1, WIDEST_BEAM, arguments, "beam", "n_best")
     html = arguments.html
     if html and html.suffix.lower() not in (".html", ".htm"):

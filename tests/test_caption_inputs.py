@@ -175,6 +175,7 @@ def test_bad_arguments(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     Path("taken").write_text("")
     for arguments, word in (
         (("--run", run), "no picture"),
+        ((run, "photo.jpg"), "give it as --run"),
         (("photo.jpg", "--run", run, "--beam", 0), "beam must be"),
         (("photo.jpg", "--run", run, "--n-best", 0), "n_best must be"),
         (("photo.jpg", "--run", run, "--overlay", "taken"), "--overlay takes a folder"),

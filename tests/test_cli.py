@@ -228,3 +228,13 @@ def test_a_foreign_package_datasets_is_reported(
     assert capsys.readouterr().err.startswith(
         f"toy train: the package `datasets` in {tmp_path / 'datasets'} hides"
     )
+
+
+def test_a_run_is_no_input(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "best.pt").touch()
+    (tmp_path / "pictures").mkdir()
+    cli.require_no_run([str(tmp_path / "pictures"), "a.jpg", "-", "0", "http://a/b", "\0", ""])
+    for path in (tmp_path / "run", tmp_path / "run" / "best.pt"):
+        with pytest.raises(InputError, match=r" is a run: give it as --run "):
+            cli.require_no_run([str(path)])

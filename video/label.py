@@ -38,6 +38,7 @@ from video.trained import DEFAULT, Trained, open_model
 def main(arguments: Label) -> None:
     """Label every source, and print what is in it."""
     device = devices.select(arguments.device, arguments.threads)
+    cli.require_no_run(arguments.sources)
     names = name_outputs(arguments.sources)
     _check(arguments, names)
     trained, _ = open_model(arguments.run or DEFAULT, device)

@@ -171,6 +171,14 @@ def parse(arguments: type[A], prog: str, argv: Sequence[str], **options: Any) ->
     return parsed
 
 
+def require_no_run(paths: Iterable[str]) -> None:
+    """Raise InputError if a path, of what a net is to be applied to, is a run or a checkpoint."""
+    for path in map(Path, paths):
+        files = (path / name for name in ("best.pt", "last.pt"))
+        if path.suffix == ".pt" or any(map(os.path.isfile, files)):
+            raise InputError(f"{path} is a run: give it as --run {path}")
+
+
 def for_each(prog: str, items: Iterable[Item], work: Callable[[Item], object]) -> None:
     """Do the work for each item; an `InputError` costs that item only and is printed at once.
 
