@@ -3,7 +3,8 @@
 An encoder gives the image as a grid of cells. A linear layer and a relu bring each cell to a_i;
 their mean is a. A recurrent layer writes the sentence word by word (Vinyals et al. 2015), E being
 the table of words and x_t the word read, to which the picture's names may be added
-(`captioning.writing.names`):
+(`captioning.writing.names`). Vinyals et al. show the image once, before the first word; here every
+step reads it:
 
     h_0 = tanh(W_h a),  c_0 = tanh(W_c a)
     x_t = E w_{t-1} + N n                                with names, else E w_{t-1}

@@ -3,11 +3,13 @@
 cross-entropy       L = - mean_t log p(w_t)  of the words of a reference, teacher-forced, with label
                         smoothing (core/losses.py),
                         + w mean_i (1 - sum_t alpha_ti)^2, the coverage loss (doubly stochastic
-                        attention; Xu et al. 2015, eq. 14)
+                        attention; Xu et al. 2015, eq. 14, who sum over cells where this is the
+                        mean: w is not their lambda)
 self-critical       L = - mean_t (r(s) - b(s)) log p(s_t)  of sampled sentences s (Rennie et al.
-                        2017): r is CIDEr-D against the references, b the mean of r over the other
-                        samples of the same image (Luo 2020), so that a sample that is better than
-                        its siblings becomes more probable. p is renormalised over the words that
+                        2017): r is CIDEr-D against the references. Their b is the r of the greedy
+                        sentence; here it is the mean of r over the other samples of the same image
+                        (Luo 2020), so that a sample that is better than its siblings becomes more
+                        probable. p is renormalised over the words that
                         may be written, as in sampling. The gradient is approximate all the same:
                         sentences are sampled without dropout, and p is computed with it
 """
