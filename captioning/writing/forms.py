@@ -7,6 +7,11 @@ from torch import Tensor
 from captioning.scores.content import content
 from datasets.text.vocabulary import Vocabulary
 
+VOICED = ("alf", "shelf", "wolf", "leaf", "loaf", "thief", "scarf", "ife")  # half, knife
+"""Endings whose f is v in the plural; other words, as "roof" and "giraffe", take an s."""
+WITH_ES = ("tomato", "potato", "hero", "echo", "mosquito", "volcano", "buffalo", "torpedo")
+"""Endings in -o that take -es; other words, as "photo" and "piano", take an s."""
+
 
 def forms_of(vocabulary: Vocabulary) -> Int[Tensor, "vocabulary 3"]:
     """Return the forms of each content word: itself, its plural, and the word it is the plural of.
@@ -33,10 +38,12 @@ def plural(word: str) -> str:
     first, space, others = word.partition(" ")
     if space:
         return f"{plural(first)} {others}"
-    if word.endswith(("s", "x", "ch", "sh")):
+    if word.endswith(VOICED):
+        return f"{word.removesuffix('e').removesuffix('f')}ves"
+    if word.endswith("iz"):
+        return f"{word}zes"
+    if word.endswith(("s", "x", "z", "ch", "sh", *WITH_ES)):
         return f"{word}es"
-    if word.endswith("f") and not word.endswith("ff"):
-        return f"{word[:-1]}ves"
     if word.endswith("y") and word[-2:-1] not in "aeiou":
         return f"{word[:-1]}ies"
     return f"{word}s"
