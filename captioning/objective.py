@@ -9,9 +9,9 @@ self-critical       L = - mean_t (r(s) - b(s)) log p(s_t)  of sampled sentences 
                         2017): r is CIDEr-D against the references. Their b is the r of the greedy
                         sentence; here it is the mean of r over the other samples of the same image
                         (Luo 2020), so that a sample that is better than its siblings becomes more
-                        probable. p is renormalised over the words that
-                        may be written, as in sampling. The gradient is approximate all the same:
-                        sentences are sampled without dropout, and p is computed with it
+                        probable. p is renormalised over the words that may be written, as in
+                        sampling. The gradient is approximate all the same: sentences are sampled
+                        without dropout, and p is computed with it
 """
 
 import torch
