@@ -55,7 +55,10 @@ def load(
         if any(map(len, images)):
             parts[name] = _part(config, encoder, images, name, quiet)
         elif name in splits:
-            raise InputError(f"{' '.join(config.data)} has no {name} images with captions")
+            raise InputError(
+                f"{' '.join(config.data)} has no {name} images with captions: give more "
+                "pictures, or files whose names tell the splits (train, val, test)"
+            )
     return parts
 
 

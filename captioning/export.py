@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from captioning.arguments import Export
 from captioning.model import Captioner, Projection
 from captioning.trained import Trained, open_model
+from core.errors import InputError
 from core.training import cli, export
 from core.training.config import to_dict
 from datasets.text.vocabulary import Vocabulary
@@ -99,7 +100,16 @@ class Step(nn.Module):
 
 
 def main(arguments: Export) -> None:
-    """Open a run, write the programs."""
+    """Open a run, write the programs.
+
+    Raises:
+        InputError: the folder is called as a file would be, or cannot be written to.
+    """
+    if arguments.folder.suffix in (".pt2", ".onnx"):
+        name = arguments.folder.with_suffix("")
+        raise InputError(
+            f"{arguments.folder}: two files are written into a folder; call it {name}, say"
+        )
     trained, _ = open_model(arguments.run, "cpu")
     vocabulary = trained.vocabulary
     preprocessing = trained.encoder.preprocessing

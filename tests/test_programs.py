@@ -19,6 +19,7 @@ import glimpse.export
 import video.__main__
 import video.config
 import video.export
+from captioning.arguments import Export
 from captioning.model import Captioner
 from captioning.scores.confidence import Confidence
 from captioning.trained import Trained as TrainedCaptioner
@@ -257,6 +258,12 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot make the folder .*file: .*file is a file"):
         export.write(tmp_path / "file/x.pt2", Double(), {"x": torch.ones(1, 2)}, ("y",), {})
+
+
+def test_a_folder_called_as_a_file_is_refused(tmp_path: Path) -> None:
+    for name in ("captions.pt2", "captions.onnx"):
+        with pytest.raises(InputError, match=r"written into a folder; call it .*captions, say"):
+            captioning.export.main(Export(tmp_path / "run", tmp_path / name))
 
 
 def test_onnx_needs_its_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
