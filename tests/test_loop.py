@@ -87,7 +87,7 @@ def test_other_data_are_named_in_short_when_a_run_goes_on(tmp_path: Path) -> Non
     run = Run(tmp_path, "line", config)
     with pytest.raises(
         InputError,
-        match=r"\(unit: saved 'm', now 'km'; words: saved None, now 'w{12}\.\.\.w{13}'\): begin",
+        match=r"\(unit: saved 'm', now 'km'; words: saved None, now 'w{12}\.\.\.w{13}'\): put",
     ):
         fit(
             Line(),
@@ -97,6 +97,11 @@ def test_other_data_are_named_in_short_when_a_run_goes_on(tmp_path: Path) -> Non
             config.loop,
             extras={"unit": "km", "words": "w" * 9999},
         )
+
+
+def test_long_values_that_look_alike_in_short_are_named_alone() -> None:
+    saved = {"words": "a" * 99 + "b" + "a" * 99}
+    assert checkpoint.changes(saved, {"words": "a" * 199}) == "words"
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
 def test_a_folder_called_as_a_file_is_refused(tmp_path: Path) -> None:
     for name in ("captions.pt2", "captions.onnx"):
         with pytest.raises(InputError, match=r"written into a folder; call it .*captions, say"):
-            captioning.export.main(Export(tmp_path / "run", tmp_path / name))
+            captioning.export.main(Export(run=tmp_path / "run", folder=tmp_path / name))
 
 
 def test_onnx_needs_its_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -286,6 +286,6 @@ def changes(saved: Mapping[str, Any], now: Mapping[str, Any]) -> str:
             if before not in (None, after):  # checkpoints of earlier versions have none
                 lines.append("examples or labels")
         elif before != after:
-            values = f": saved {reprlib.repr(before)}, now {reprlib.repr(after)}"
-            lines.append(name if isinstance(before, str) else name + values)
+            old, new = reprlib.repr(before), reprlib.repr(after)
+            lines.append(name if old == new else f"{name}: saved {old}, now {new}")
     return "; ".join(lines)
