@@ -1,15 +1,16 @@
 """How a trained captioner writes: beam searches in turn, each told more of the picture.
 
-    search              the logits gain                       its sentences are taken
-    1 plain             nothing                               -
-    2 names copied      name_bonus p_k for each name k that   in place of those of 1 (names.py;
-                        is sure and was not written; then     Yao et al. 2017)
-                        twice that
-    3 expected words    GAIN times the share of people who    by rank, among those of 1 and 2: log p /
-                        will use the word                     length^penalty + WEIGHT times the sum of
-                                                              shares (detector.py; Fang et al. 2015)
-    4 begun with a      -inf for all words but the given      where the classifier is surer than the
-      name              ones at the beginning                 sentence (Anderson et al. 2017)
+    search            the logits gain                       its sentences are taken
+    1 plain           nothing                               -
+    2 names copied    name_bonus p_k for each name k that   in place of those of 1 (names.py;
+                      is sure and was not written; then     Yao et al. 2017)
+                      twice that
+    3 expected words  GAIN times the share of people who    by rank, among those of 1 and 2:
+                      will use the word                     log p / length^penalty + WEIGHT times
+                                                            the sum of shares (detector.py; Fang et
+                                                            al. 2015)
+    4 begun with a    -inf for all words but the given      where the classifier is surer than the
+      name            ones at the beginning                 sentence (Anderson et al. 2017)
 
 In all of them the words of classes that are ruled out have -inf, and with `once` those content
 words that were written already. Each search but the first needs a classifier or a detector. At the
