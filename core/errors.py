@@ -1,5 +1,6 @@
 """The one exception for what a user can mend, and how its lines count."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,3 +31,12 @@ def own_data_of(run: Path) -> Iterator[None]:
     except InputError as error:
         where = "give --data, or go to where it was trained"
         raise InputError(f"{run} learned from data that are not here: {error}; {where}") from None
+
+
+@contextmanager
+def going_without(what: str) -> Iterator[None]:
+    """Go on where what is within raises `InputError`, and say in a line what is lacking."""
+    try:
+        yield
+    except InputError as error:
+        print(f"warning: without {what}: {error}", file=sys.stderr)

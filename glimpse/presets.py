@@ -196,7 +196,7 @@ EXPECTED = {
     "translated60-best": "0.7 % test error in 45 CPU minutes; patches read by convolutions",
     "cluttered60": "3.0 % test error in 17 CPU minutes",
     "cluttered60-best": "1.5 % test error in 45 CPU minutes; patches read by convolutions",
-    "cluttered100": "2.9 % test error in 30 CPU minutes",
+    "cluttered100": "2.9 % test error in 22 CPU minutes",
     "cluttered100-best": "1.2 % test error in 60 CPU minutes; patches read by convolutions",
     "sequence": "2 to 5 digits of MNIST on one canvas: 88 % of the sequences right after 10 CPU "
     "minutes",

@@ -63,7 +63,8 @@ def test_sentences(tmp_path, capfd):
     assert sequences("sentiment", "evaluate", run, "--data", moved, "--json") == 0
     captured = capfd.readouterr()
     assert list(json.loads(captured.out)["scores"]) == ["this net"]
-    assert f"without baselines, for which the training texts are needed: {table}" in captured.err
+    warning = "warning: without baselines, which learn from the training texts"
+    assert f"{warning}: {table}" in captured.err
     assert sequences("sentiment", "train", "--resume", run, "--data", moved, "--quiet") == 0
     exchanged = [row[:-1] + ("0" if row[-1] == "1" else "1") for row in rows]
     write(moved, ["text,label", *exchanged])
@@ -84,7 +85,7 @@ def test_pairs(tmp_path, capfd):
     assert sequences("translate", "evaluate", run) == 2
     assert f"{run} learned from data that are not here" in capfd.readouterr().err
     assert sequences("translate", "evaluate", run, "--data", source, tmp_path / "q.cs") == 0
-    assert "without baselines, for which the training pairs" in capfd.readouterr().err
+    assert "warning: without baselines, which take the training pairs: " in capfd.readouterr().err
     write(target, (tmp_path / "q.cs").read_text().splitlines()[::-1])
     assert sequences(*train, "--resume", run, "--quiet") == 2
     assert refused(capfd)

@@ -150,25 +150,6 @@ def test_a_name_that_no_caption_showed_takes_the_place_of_a_word_like_it():
     assert plurals == ["wolves", "cliffs", "koalas", "ostriches", "ponies"]
 
 
-@pytest.mark.parametrize(
-    ("word", "expected"),
-    [
-        ("roof", "roofs"),
-        ("chef", "chefs"),
-        ("knife", "knives"),
-        ("bookshelf", "bookshelves"),
-        ("leaf", "leaves"),
-        ("giraffe", "giraffes"),
-        ("tomato", "tomatoes"),
-        ("photo", "photos"),
-        ("quiz", "quizzes"),
-        ("waltz", "waltzes"),
-    ],
-)
-def test_plurals_in_f_o_and_z(word, expected):
-    assert plural(word) == expected
-
-
 def test_the_default_model_can_write_every_name_that_may_be_copied():
     vocabulary = Vocabulary.from_json(
         checkpoint.load(DEFAULT, "captioning")["extras"]["vocabulary"]

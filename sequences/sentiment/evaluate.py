@@ -4,13 +4,12 @@ uv run sequences sentiment evaluate runs/sentiment/reviews                    # 
 uv run sequences sentiment evaluate runs/sentiment/sentences --data a.neg a.pos    # other data
 """
 
-import sys
 from collections.abc import Sequence
 
 import torch.nn.functional as F
 from rich.console import Console
 
-from core.errors import InputError, counted, own_data_of
+from core.errors import InputError, counted, going_without, own_data_of
 from core.files import to_json
 from core.training import cli, devices
 from core.training.tables import scores_table
@@ -56,21 +55,14 @@ def compare(
     return results
 
 
-def _texts_of(trained: Trained) -> TextSplits | None:
-    """Return the texts that a net learned from, or None, told in a line."""
-    try:
-        return load(trained.config)
-    except InputError as error:
-        line = f"without baselines, for which the training texts are needed: {error}"
-        print(line, file=sys.stderr)
-        return None
-
-
 def main(arguments: Evaluate) -> None:
     """Open a run, measure it, print the table."""
     trained = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
+    own = None
     if arguments.data:
-        own = _texts_of(trained) if arguments.baselines else None
+        if arguments.baselines:
+            with going_without("baselines, which learn from the training texts"):
+                own = load(trained.config)
         name = " ".join(arguments.data)
         rows = _given(arguments)
         if arguments.split:

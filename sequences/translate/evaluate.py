@@ -10,21 +10,20 @@ Translations and references are plain text: sacrebleu splits both into words (Po
 signatures say how.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from core.errors import InputError, counted, own_data_of
+from core.errors import counted, going_without, own_data_of
 from core.files import to_json
 from core.training import cli, devices
 from core.training.tables import scores_table
 from datasets.text import parallel
 from datasets.text.parallel import Pair
 from sequences.translate.arguments import Evaluate
-from sequences.translate.data import Parts, load
+from sequences.translate.data import load
 from sequences.translate.similar import most_similar
 from sequences.translate.trained import Trained, open_model
 from sequences.translate.write import translate
@@ -85,24 +84,17 @@ def report(results: Mapping[str, Mapping[str, float]], metrics: Metrics, title: 
         print(f"{name} {signature}")
 
 
-def _pairs_of(trained: Trained) -> Parts | None:
-    """Return the pairs that a translator learned from, or None, told in a line."""
-    try:
-        return load(trained.config)
-    except InputError as error:
-        line = f"without baselines, for which the training pairs are needed: {error}"
-        print(line, file=sys.stderr)
-        return None
-
-
 def main(arguments: Evaluate) -> None:
     """Open a run, measure it, print the table."""
     trained, _ = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
     config = trained.config
     split = arguments.split or "validation"
+    own = None
     if arguments.data:
         pairs = parallel.load(arguments.data, config.source, config.target)
-        own = _pairs_of(trained) if arguments.baselines else None
+        if arguments.baselines:
+            with going_without("baselines, which take the training pairs"):
+                own = load(config)
     else:
         with own_data_of(arguments.run):
             own = load(config)
