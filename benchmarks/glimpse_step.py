@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-import glimpse.model
 from benchmarks.entry import script
 from core.training.config import LoopConfig
 from core.training.optim import optimiser
 from datasets.images.canvases import Canvas
 from glimpse.config import Config
+from glimpse.fast import rollout
 from glimpse.model import greedy
 from glimpse.sensor import Retina
 from glimpse.train import Learner
@@ -112,7 +112,7 @@ def parts(config: Config, side: int) -> dict[str, Callable[[], object]]:
         update.step()
 
     def plain_step() -> None:
-        with patch.object(glimpse.model, "serves", lambda *parts: False):
+        with patch.object(rollout, "serves", lambda *parts: False):
             step()
 
     def forward() -> None:

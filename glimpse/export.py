@@ -62,7 +62,7 @@ class Step(nn.Module):
         """Return where was looked, the probabilities of the classes, the state and the memory."""
         model = self.model
         before = export.unpack(state)
-        location = model.locate(before[0], memory).clamp(-1, 1)
+        location = model.location.mean(before[0], memory).clamp(-1, 1)
         prepared = model.retina.prepare(images)
         features = model.glimpse.features(model.retina(prepared, location))
         h, after = model.recurrent(model.glimpse(features, location), before)

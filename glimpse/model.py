@@ -40,13 +40,13 @@ from torch import Tensor, nn
 from core.cells import CELLS
 from core.training import checkpoint
 from glimpse.config import Config
-from glimpse.fast.rollout import Network, has_hooks, serves
+from glimpse.fast import rollout as fast
 from glimpse.networks.encoders import ConvGlimpseNetwork
 from glimpse.networks.glimpse_network import GlimpseNetwork
-from glimpse.networks.locators import LocationNetwork, ScanLocation, make_locator
+from glimpse.networks.locators import make_locator
 from glimpse.networks.patch_encoders import EncoderGlimpseNetwork
 from glimpse.networks.strided import StridedGlimpseNetwork
-from glimpse.sensor import Batch, Retina
+from glimpse.sensor import Batch, Prepared, Retina
 
 DEFAULT = Path(__file__).parent / "default.pt"
 """The model of this package, which finds defects of circuit boards (glimpse/MODEL_CARD.md)."""
@@ -132,33 +132,30 @@ class RecurrentAttention(nn.Module):
         self.action = nn.Linear(config.hidden, classes)
         self.baseline = nn.Linear(config.hidden, classes)
 
-    def locate(
-        self, h: Float[Tensor, "batch hidden"], memory: Tensor | None = None
-    ) -> Float[Tensor, "batch 2"]:
-        """Return m_t, the mean of the policy in state h_{t-1}."""
-        return self.location.mean(h, memory)
-
     def rollout(self, images: Batch, glimpses: int, policy: Policy) -> Episode:
         """Look `glimpses` times where `policy` says, and classify after every glimpse.
 
-        No gradient runs through a location into the patch seen there. Where it can,
-        glimpse/fast/rollout.py computes the same faster.
+        No gradient runs through a location into the patch seen there. A model of the paper's parts
+        is run on a CPU by glimpse/fast/rollout.py, which computes the same as `_step_by_step`.
 
         Raises `ValueError` for images with other channels than the model's.
         """
         check_channels(images, self.channels)
         prepared = self.retina.prepare(images)
         memory = self.location.start(images)
-        layers = self._linear_layers()
-        if self._is_standard() and serves(prepared.images, self.recurrent, layers):
-            memories = self.location.memories(memory, glimpses)
-            network = self._network(None if memories is None else memories[:, :, 0])
-            return Episode(*network.run(prepared.images, glimpses, policy), memories=memories)
-        state = self.recurrent.initial_state(len(images))
+        if fast.serves(self, prepared.images):
+            return Episode(*fast.run(self, prepared.images, memory, glimpses, policy))
+        return self._step_by_step(prepared, memory, glimpses, policy)
+
+    def _step_by_step(
+        self, prepared: Prepared, memory: Tensor | None, glimpses: int, policy: Policy
+    ) -> Episode:
+        """Return the rollout at prepared images, from the locator's first memory."""
+        state = self.recurrent.initial_state(len(prepared.half_sizes))
         h = state[0]
         steps = []
         for t in range(glimpses):
-            mean = self.locate(h, memory)
+            mean = self.location.mean(h, memory)
             sampled = policy(t, mean.detach())
             location = sampled.clamp(-1, 1)
             patches = self.retina(prepared, location)
@@ -170,36 +167,6 @@ class RecurrentAttention(nn.Module):
             steps.append(Episode(location, sampled, mean, baseline, logits, patches, memory))
             memory = after
         return Episode(*(_stack(values) for values in zip(*steps, strict=True)))
-
-    def _linear_layers(self) -> list[nn.Module]:
-        layers = [self.location, self.baseline, self.action]
-        return [*layers, self.glimpse.what, self.glimpse.where, self.glimpse.combine]
-
-    def _is_standard(self) -> bool:
-        """Return whether no part was replaced by one that glimpse/fast/rollout.py does not know."""
-        parts = [
-            type(self.glimpse) is GlimpseNetwork,
-            type(self.retina) is Retina,
-            type(self.location) in (LocationNetwork, ScanLocation),
-            type(self).locate is RecurrentAttention.locate,
-        ]
-        return all(parts) and not has_hooks(self.glimpse)
-
-    def _network(self, scan: Float[Tensor, "glimpses batch 2"] | None) -> Network:
-        """Return the tensors that glimpse/fast/rollout.py computes with."""
-        return Network(
-            cell=self.recurrent,
-            location=(self.location.weight, self.location.bias),
-            baseline=(self.baseline.weight, self.baseline.bias),
-            action=(self.action.weight, self.action.bias),
-            what=(self.glimpse.what.weight, self.glimpse.what.bias),
-            where=(self.glimpse.where.weight, self.glimpse.where.bias),
-            combine=(self.glimpse.combine.weight, self.glimpse.combine.bias),
-            location_scale=self.config.location_scale,
-            input_scale=self.config.input_scale,
-            edges=self.retina.edges,
-            scan=scan,
-        )
 
 
 def _stack(values: Any) -> Any:

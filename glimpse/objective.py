@@ -116,9 +116,9 @@ def terms(
     """
     glimpses, batch, classes = episode.logits.shape
     targets = labels.expand(glimpses, batch)
-    cross_entropy = F.cross_entropy(
-        episode.logits.flatten(0, 1), targets.flatten(), reduction="none"
-    ).view(glimpses, batch)
+    # Over classes that lie apart in memory many images are summed up at once.
+    by_class = episode.logits.transpose(1, 2).contiguous()
+    cross_entropy = F.cross_entropy(by_class, targets, reduction="none")
     rewards = (-cross_entropy.detach()).exp()
     baselines = episode.baselines.gather(-1, targets[..., None]).squeeze(-1)
     advantages = returns(rewards, rewarded) - expected_returns(rewards, baselines, classes)

@@ -81,14 +81,12 @@ def record(cell: Cell, batch: int, steps: int, state: State | None = None) -> Ta
         ValueError: if the state is not that of the cell, [batch, hidden].
     """
     _check_state(cell, batch, state, exact=True)
-    if state is None:
-        state = cell.initial_state(batch)
+    start = cell.initial_state(batch) if state is None else state
     fast = fast_cell(cell)
     if fast is None or has_hooks(cell):
-        return ReferenceTape(cell, batch, steps, state)
-    if kernel_serves(fast, fast.weights.U, state):
-        return in_c.CompiledTape(fast, [batch] * steps, state)
-    return Tape(fast, [batch] * steps, state)
+        return ReferenceTape(cell, batch, steps, start)
+    made = in_c.CompiledTape if kernel_serves(fast, fast.weights.U, start) else Tape
+    return made(fast, [batch] * steps, start, from_zeros=state is None)
 
 
 def replay(
@@ -115,10 +113,13 @@ def replay(
     fast = fast_cell(cell)
     if fast is None or type(fast.steps) is not type(tape.steps):
         raise ValueError(f"the tape was not recorded by this {type(cell).__name__}")
-    passes = in_c if isinstance(tape, in_c.CompiledTape) else in_torch
+    passes, start = in_torch, tape.start
+    if isinstance(tape, in_c.CompiledTape):
+        passes = in_c
+        start = () if tape.from_zeros else start  # products with zeros are left out
     x = in_weight_dtype(x, fast.weights.U).resolve_neg()
     outputs, *_ = _Sequence.apply(
-        passes, fast, tape.batch_sizes, tape.recorded(), x, *fast.weights, *tape.start
+        passes, fast, tape.batch_sizes, tape.recorded(), x, *fast.weights, *start
     )
     return outputs
 

@@ -73,7 +73,7 @@ def input_product(
 def gradients(
     x: Rows,
     U: Tensor,
-    before: Float[Tensor, "batch hidden"],
+    before: Float[Tensor, "batch hidden"] | None,
     h: Tensor,
     dz: Float[Tensor, "rows gates_hidden"],
     dq: Float[Tensor, "rows hidden"] | None,
@@ -85,7 +85,7 @@ def gradients(
     Args:
         x: the inputs.
         U: the input weights.
-        before: the state h before the first step.
+        before: the state h before the first step; None for zeros.
         h: of all rows.
         dz: the preactivations' gradients as the input product sees them.
         dq: of the GRU, what the recurrent product sees in place of dn.
@@ -121,7 +121,7 @@ def _input_gradient(dz: Tensor, x: Tensor, U: Tensor) -> Float[Tensor, "gates_hi
 
 
 def _recurrent_gradient(
-    dz: Tensor, dq: Tensor | None, start: Tensor, h: Tensor, batch_sizes: Sequence[int]
+    dz: Tensor, dq: Tensor | None, start: Tensor | None, h: Tensor, batch_sizes: Sequence[int]
 ) -> Float[Tensor, "gates_hidden hidden"]:
     """dW = sum_t dz_t^T h_{t-1}^T, of the GRU with dq in place of dn; in one or two products."""
     if dq is not None:
@@ -129,10 +129,14 @@ def _recurrent_gradient(
         return torch.cat([_recurrent_gradient(d, None, start, h, batch_sizes) for d in (gates, dq)])
     first = batch_sizes[0]
     last = batch_sizes[-1]
-    start = start[:first]  # sequences of length 0 take no step
+    states = [h[:-last]]  # h_{t-1} of all steps but the first
     if first != last:
         steps = zip(h.split(list(batch_sizes)), batch_sizes[1:], strict=False)
-        return dz.t() @ torch.cat([start, *(h_t[:later] for h_t, later in steps)])
-    if len(h) < dz.shape[1]:  # copying h costs less than adding to the result twice
-        return dz.t() @ torch.cat([start, h[:-last]])
-    return (dz[:first].t() @ start).addmm_(dz[first:].t(), h[:-last])
+        states = [h_t[:later] for h_t, later in steps]
+    if start is None:
+        rest = states[0] if len(states) == 1 else torch.cat(states)
+        return dz[first:].t() @ rest
+    start = start[:first]  # sequences of length 0 take no step
+    if first == last and len(h) >= dz.shape[1]:  # adding to the result costs less than copying h
+        return (dz[:first].t() @ start).addmm_(dz[first:].t(), h[:-last])
+    return dz.t() @ torch.cat([start, *states])

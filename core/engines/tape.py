@@ -60,15 +60,23 @@ class Tape:
 
     Attributes:
         start: the state before the first step.
+        from_zeros: whether that is known to be zero.
         taken: how many steps were taken.
     """
 
-    def __init__(self, fast: FastCell, batch_sizes: Sequence[int], start: State):
+    def __init__(
+        self,
+        fast: FastCell,
+        batch_sizes: Sequence[int],
+        start: State,
+        from_zeros: bool = False,
+    ):
         self.cell = fast.cell
         self.steps: Steps = fast.steps
         self.batch_sizes = array("q", batch_sizes)
         self.firsts = [0, *accumulate(batch_sizes)]  # the first row of each step
         self.start = start
+        self.from_zeros = from_zeros
         self.taken = 0
         self._first = tuple(part.detach() for part in start)
         detached = [None if weight is None else weight.detach() for weight in fast.weights]

@@ -121,7 +121,8 @@ def take(images: Tensor | Sequence[Tensor]) -> Images:
         images = images.contiguous()
         batch, channels, height, width = images.shape
         pointers = torch.arange(batch) * (channels * height * width) + images.data_ptr()
-        return Images([images], channels, pointers, torch.tensor([[height, width]] * batch))
+        sizes = torch.tensor([[height, width]]).repeat(batch, 1)
+        return Images([images], channels, pointers, sizes)
     pixels = [image.contiguous() for image in images]
     pointers = torch.tensor([image.data_ptr() for image in pixels])
     sizes = torch.tensor([image.shape[1:] for image in pixels])

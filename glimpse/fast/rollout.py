@@ -10,8 +10,8 @@ backward pass is derived by hand. With dv for dE/dv and * for the component-wise
 and the input scale s stands beside the weights: W (x / s) = (W / s) x.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeGuard
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -22,12 +22,84 @@ from torch.autograd.function import once_differentiable
 from core.cell import Cell
 from core.cells import LSTMCell, RNNCell
 from core.engines import bptt
+from core.engines.c.binding import kernel_serves
 from core.engines.c.passes import CompiledTape
+from core.engines.steps import fast_cell
 from glimpse.fast import compiled
 from glimpse.fast.compiled import Linear
+from glimpse.networks.glimpse_network import GlimpseNetwork
 from glimpse.networks.locators import LocationNetwork, ScanLocation
+from glimpse.sensor import Retina
+
+if TYPE_CHECKING:
+    from glimpse.model import RecurrentAttention
 
 aten = torch.ops.aten
+
+
+def serves(
+    model: "RecurrentAttention", images: compiled.Images | None
+) -> TypeGuard[compiled.Images]:
+    """Return whether `run` can look at these images with this model.
+
+    The images are readable by C, the weights are float32 on a CPU, without autocast. Whatever was
+    changed about a part (a subclass, hooks, a `forward` of its own) is left to the plain rollout.
+    """
+    if images is None or torch.is_autocast_enabled("cpu") or not _has_known_parts(model):
+        return False
+    parts = model.glimpse, model.location, model.recurrent, model.baseline, model.action
+    if any(has_hooks(module) for part in parts for module in part.modules()):
+        return False
+    parameters = [each for part in parts for each in part.parameters()]
+    ours = all(each.is_cpu and each.dtype == torch.float32 for each in parameters)
+    fast = fast_cell(model.recurrent)
+    return ours and fast is not None and kernel_serves(fast, model.recurrent.U, ())
+
+
+def _has_known_parts(model: "RecurrentAttention") -> bool:
+    """Return whether every part is one that C knows, with biases."""
+    known = [
+        type(model.retina) is Retina,
+        type(model.glimpse) is GlimpseNetwork,
+        type(model.location) in (LocationNetwork, ScanLocation),
+        type(model.recurrent) in (RNNCell, LSTMCell),
+    ]
+    if not all(known) or model.recurrent.b is None or model.location.bias is None:
+        return False
+    layers = model.baseline, model.action, *model.glimpse.children()
+    return all(type(layer) is nn.Linear and layer.bias is not None for layer in layers)
+
+
+def run(
+    model: "RecurrentAttention",
+    images: compiled.Images,
+    memory: Float[Tensor, "batch steps 2"] | None,
+    glimpses: int,
+    policy: Callable[[int, Tensor], Tensor],
+) -> tuple[Tensor | None, ...]:
+    """Return the fields of an `Episode`.
+
+    Raises `ValueError` if the policy's locations are not [batch, 2].
+    """
+    memories = model.location.memories(memory, glimpses)
+    network = Network(
+        cell=model.recurrent,
+        location=_weights(model.location),
+        baseline=_weights(model.baseline),
+        action=_weights(model.action),
+        what=_weights(model.glimpse.what),
+        where=_weights(model.glimpse.where),
+        combine=_weights(model.glimpse.combine),
+        location_scale=model.location.scale,
+        input_scale=model.glimpse.input_scale,
+        edges=model.retina.edges,
+        scan=None if memories is None else memories[:, :, 0],
+    )
+    return *network.run(images, glimpses, policy), memories
+
+
+def _weights(layer: nn.Linear) -> Linear:
+    return layer.weight, layer.bias
 
 
 class Network(NamedTuple):
@@ -127,26 +199,6 @@ class Network(NamedTuple):
         node: Any = _GlimpseNetwork.apply
         weights = *self.what, *self.where, *self.combine
         return node(self.input_scale, pixels, locations, parts, g, *weights)
-
-
-def serves(
-    images: compiled.Images | None, cell: Cell, layers: Sequence[nn.Module]
-) -> TypeGuard[compiled.Images]:
-    """Return whether a `Network` of this cell and these linear layers can be run.
-
-    The images are readable by C, the weights are float32 on a CPU, without autocast. Whatever was
-    changed about a module (a subclass, hooks, a `forward` of its own) is left to the plain rollout.
-    """
-    if images is None or torch.is_autocast_enabled("cpu"):
-        return False
-    known = nn.Linear, LocationNetwork, ScanLocation
-    linear = all(type(each) in known and each.bias is not None for each in layers)
-    standard = type(cell) in (RNNCell, LSTMCell) and linear
-    if not standard or any(has_hooks(module) for module in (cell, *layers)):
-        return False
-    parameters = [parameter for layer in layers for parameter in layer.parameters()]
-    ours = all(each.is_cpu and each.dtype == torch.float32 for each in parameters)
-    return ours and cell.b is not None and isinstance(bptt.record(cell, 1, 1), CompiledTape)
 
 
 def has_hooks(module: nn.Module) -> bool:

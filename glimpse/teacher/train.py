@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from core.errors import InputError
 from core.files import replace
 from core.training import checkpoint, cli, devices
 from core.training.arguments import TrainArguments
@@ -51,8 +50,6 @@ def main(arguments: TrainArguments[Config]) -> None:
     device = devices.select(session.device, session.threads)
     splits = load(config, device)
     require_at_least(LEAST, config, "context")
-    if not splits.train.origins:
-        raise InputError(f"{config.data}: hints are for pictures in class folders")
     classes = splits.train.classes
     model = Learner(config, splits.train.channels, len(classes)).to(device)
     fit(
@@ -68,9 +65,11 @@ def main(arguments: TrainArguments[Config]) -> None:
         saved = checkpoint.open_run(run.directory, "teacher")
         checkpoint.restore(model, saved["weights"], run.directory)
         error = 100 * (1 - accuracy(model, splits.validation))
-        told = write_hints(model, splits.train, run.directory / "hints.csv")
         print(f"validation error {error:.2f} %, reading all pixels")
-        print(f"{run.directory / 'hints.csv'}: where {told} of {len(splits.train)} images show it")
+        if splits.train.origins:
+            told = write_hints(model, splits.train, run.directory / "hints.csv")
+            of = f"{told} of {len(splits.train)} images"
+            print(f"{run.directory / 'hints.csv'}: where {of} show it")
 
 
 def accuracy(model: Teacher, images: Labelled) -> float:

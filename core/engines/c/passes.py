@@ -190,7 +190,7 @@ def backward(
     Layer(*fields).backward()
     if in_kernel:
         return Gradients(*made), d_state
-    before = start[0] if start else dh.new_zeros(batch_sizes[0], plan.hidden)
+    before = start[0] if start else None
     dz_rows = plans.gate_rows(plan, block)
     dq_rows = None
     if plan.cell == GRU:

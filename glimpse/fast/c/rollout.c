@@ -41,10 +41,17 @@ static void pack(const linear *l) {
         const int64_t columns = least(PANEL, l->out - first);
         const int64_t width = (columns + LANES - 1) / LANES * LANES;
         float *to = l->packed + first * l->in;
-        for (int64_t k = 0; k < l->in; k += 16)
-            for (int64_t j = 0; j < width; j++)
-                for (int64_t i = k; i < least(k + 16, l->in); i++)
-                    to[i * width + j] = j < columns ? l->W[(first + j) * l->in + i] : 0;
+        for (int64_t j = 0; j < width; j += LANES)
+            for (int64_t k = 0; k < l->in; k += LANES) {
+                const int count = (int)least(LANES, l->in - k);
+                vec row[LANES];
+                for (int i = 0; i < LANES; i++) {
+                    const float *from = l->W + (first + j + i) * l->in + k;
+                    row[i] = j + i < columns ? load(from, count) : (vec){0};
+                }
+                transpose(LANES, row);
+                for (int i = 0; i < count; i++) store(to + (k + i) * width + j, row[i], LANES);
+            }
     }
 }
 
