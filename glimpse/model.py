@@ -143,8 +143,10 @@ class RecurrentAttention(nn.Module):
         check_channels(images, self.channels)
         prepared = self.retina.prepare(images)
         memory = self.location.start(images)
-        if fast.serves(self, prepared.images):
-            return Episode(*fast.run(self, prepared.images, memory, glimpses, policy))
+        if prepared.images is not None and fast.serves(self):
+            memories = self.location.memories(memory, glimpses)
+            values = fast.run(self, prepared.images, memories, glimpses, policy)
+            return Episode(*values, memories=memories)
         return self._step_by_step(prepared, memory, glimpses, policy)
 
     def _step_by_step(

@@ -107,3 +107,10 @@ def test_a_teacher_teaches_one_that_searches(tmp_path, capfd):
     ]
     assert {row["image"] for row in rows} == {str(picture)}
     assert all(0 <= float(row[axis]) <= 96 for row in rows for axis in "xy")
+
+
+def test_of_built_in_images_a_teacher_is_a_baseline_alone(tmp_path, capfd):
+    size = ["--context", "8", "--filters", "8", "--steps", "2", "--batch", "8"]
+    assert glimpse("teacher", "train", "--data", "digits", *size, "--runs", tmp_path) == 0
+    assert "validation error" in capfd.readouterr().out
+    assert not (tmp_path / "teacher" / "teacher" / "hints.csv").exists()

@@ -11,7 +11,7 @@ and the input scale s stands beside the weights: W (x / s) = (W / s) x.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -37,15 +37,13 @@ if TYPE_CHECKING:
 aten = torch.ops.aten
 
 
-def serves(
-    model: "RecurrentAttention", images: compiled.Images | None
-) -> TypeGuard[compiled.Images]:
-    """Return whether `run` can look at these images with this model.
+def serves(model: "RecurrentAttention") -> bool:
+    """Return whether `run` can look with this model.
 
-    The images are readable by C, the weights are float32 on a CPU, without autocast. Whatever was
-    changed about a part (a subclass, hooks, a `forward` of its own) is left to the plain rollout.
+    The weights are float32 on a CPU, without autocast. Whatever was changed about a part (a
+    subclass, hooks, a `forward` of its own) is left to the plain rollout.
     """
-    if images is None or torch.is_autocast_enabled("cpu") or not _has_known_parts(model):
+    if torch.is_autocast_enabled("cpu") or not _has_known_parts(model):
         return False
     parts = model.glimpse, model.location, model.recurrent, model.baseline, model.action
     if any(has_hooks(module) for part in parts for module in part.modules()):
@@ -73,15 +71,14 @@ def _has_known_parts(model: "RecurrentAttention") -> bool:
 def run(
     model: "RecurrentAttention",
     images: compiled.Images,
-    memory: Float[Tensor, "batch steps 2"] | None,
+    memories: Float[Tensor, "glimpses batch steps 2"] | None,
     glimpses: int,
     policy: Callable[[int, Tensor], Tensor],
-) -> tuple[Tensor | None, ...]:
-    """Return the fields of an `Episode`.
+) -> tuple[Tensor, ...]:
+    """Return the fields of an `Episode` but the locator's memories, which are given.
 
     Raises `ValueError` if the policy's locations are not [batch, 2].
     """
-    memories = model.location.memories(memory, glimpses)
     network = Network(
         cell=model.recurrent,
         location=_weights(model.location),
@@ -95,7 +92,7 @@ def run(
         edges=model.retina.edges,
         scan=None if memories is None else memories[:, :, 0],
     )
-    return *network.run(images, glimpses, policy), memories
+    return network.run(images, glimpses, policy)
 
 
 def _weights(layer: nn.Linear) -> Linear:
