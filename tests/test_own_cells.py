@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from core.cell import Cell, State
 from core.cells import CELLS, GRUCell, LSTMCell, RNNCell
 from core.engines import bptt
-from core.engines.reference import ReferenceTape
+from core.engines.reference_tape import ReferenceTape
 from core.recurrent import Recurrent, to_torch, with_biases
 
 

@@ -57,7 +57,8 @@ from core.engines import tape as in_torch
 from core.engines.c import passes as in_c
 from core.engines.c.binding import kernel_serves
 from core.engines.products import Rows, holds, leading, rows_of
-from core.engines.reference import ReferenceTape, Sequences, reference
+from core.engines.reference import Sequences, reference
+from core.engines.reference_tape import ReferenceTape
 from core.engines.steps import FastCell, fast_cell, has_hooks
 from core.engines.tape import Recorded, Saved, Tape
 

@@ -114,7 +114,10 @@ class LSTMSteps:
 
 
 class GRUSteps:
-    """n = sigma_c(U_n x_t + r q) with q = W_n h_{t-1} + b_W; h_t = (1 - z) n + z h_{t-1}."""
+    """n = sigma_c(U_n x_t + r q) with q = W_n h_{t-1} + b_W; h_t = (1 - u) n + u h_{t-1}.
+
+    As in `core.engines.bptt`, u is the update gate, which is z in `core.cells`.
+    """
 
     has_dq: ClassVar[bool] = True
 
@@ -123,7 +126,7 @@ class GRUSteps:
         self.sigma_c = cell.sigma_c
 
     def buffers(self, rows: int, W: Tensor) -> Buffers:
-        """Gates r z n, q, h."""
+        """Gates r u n, q, h."""
         return W.new_empty(rows, W.shape[0]), *(W.new_empty(rows, W.shape[1]) for _ in range(2))
 
     def state(self, tape: Buffers) -> State:
@@ -133,28 +136,28 @@ class GRUSteps:
     def step(self, tape: Buffers, state: State, W_T: Tensor, b_W: Tensor | None) -> None:
         """Fill the tape."""
         (gates, q, h), (h_before,) = tape, state
-        r_z, n = gates.split([2 * h.shape[1], h.shape[1]], 1)
+        r_u, n = gates.split([2 * h.shape[1], h.shape[1]], 1)
         # With `out`, autocast does not take half precision.
         product = torch.mm(h_before, W_T, out=torch.empty_like(gates))
-        a_r_z, a_n = product.split([2 * h.shape[1], h.shape[1]], 1)
-        self.sigma_g.into(r_z.add_(a_r_z), r_z)
-        r, z = r_z.chunk(2, 1)
+        a_r_u, a_n = product.split([2 * h.shape[1], h.shape[1]], 1)
+        self.sigma_g.into(r_u.add_(a_r_u), r_u)
+        r, u = r_u.chunk(2, 1)
         if b_W is None:
             q.copy_(a_n)
         else:
             torch.add(a_n, b_W, out=q)
         self.sigma_c.into(n.addcmul_(r, q), n)
-        torch.lerp(n, h_before, z, out=h)
+        torch.lerp(n, h_before, u, out=h)
 
     def backward_step(
         self, tape: Buffers, before: State, d: State, W: Tensor, dz: Tensor, dq: Tensor
     ) -> None:
         """As derived in `core.engines.bptt`; dr, du and dn end as those of preactivations."""
         (gates, q, _), (h_before,), (dh,) = tape, before, d
-        r, z, n = gates.chunk(3, 1)
-        dr, du, dn = dz.chunk(3, 1)  # du: the gradient of the update gate z
+        r, u, n = gates.chunk(3, 1)
+        dr, du, dn = dz.chunk(3, 1)
         torch.mul(dh, h_before - n, out=du)
-        dh_carried = dh * z
+        dh_carried = dh * u
         self.sigma_c.backward(torch.sub(dh, dh_carried, out=dn), n, dn)
         torch.mul(dn, q, out=dr)
         hidden2 = 2 * n.shape[1]
