@@ -24,7 +24,7 @@ from benchmarks.glimpse_step import measure
 from core.cell import State
 from core.engines.bptt import detach
 from core.losses import cross_entropy
-from core.recurrent import to_torch
+from core.torch_weights import to_torch
 from core.training.optim import optimiser
 from sequences.charlm.config import SHAKESPEARE
 from sequences.charlm.model import CharacterModel

@@ -25,7 +25,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from benchmarks.entry import script
 from benchmarks.timing import Job, interleaved, product_rate, ratio
-from core.recurrent import Recurrent, to_torch
+from core.recurrent import Recurrent
+from core.torch_weights import to_torch
 
 TORCH = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}

@@ -21,7 +21,8 @@ from torch import nn
 
 from benchmarks import gpu
 from benchmarks.entry import script
-from core.recurrent import Recurrent, to_torch
+from core.recurrent import Recurrent
+from core.torch_weights import to_torch
 from core.training import devices
 from core.training.cuda_graphs import Cuda
 

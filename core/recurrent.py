@@ -6,11 +6,10 @@
     outputs, state = recurrent(characters)            # integers [time, batch]: one-hot vectors
 
 The plainest way to run a layer is the loop in `core.engines.reference`; every other engine equals
-it. Weights are converted to torch.nn's and back by `to_torch` and `from_torch`.
+it. Weights are converted to torch.nn's and back in `core.torch_weights`.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -124,12 +123,16 @@ class Recurrent(nn.Module):
         self._check(cells, x, state, lengths)
         if not (x.shape[0] and x.shape[1]):
             return self._without_a_step(x, state)
-        dropping = self.training and self.dropout > 0
-        plain = lengths is None and self.directions == 1 and not dropping
-        if plain and not torch.is_grad_enabled():
+        if self._is_inference(lengths):
             choices = [choose(self.engine, cell, x, state, lengths) for cell in cells]
             if infers_in_c(choices):
                 return infer(choices, x, state)
+        return self._layer_by_layer(cells, x, state, lengths)
+
+    def _layer_by_layer(
+        self, cells: Sequence[Cell], x: Sequences, state: State | None, lengths: Tensor | None
+    ) -> tuple[Tensor, State]:
+        """Run each layer, in its direction or both, over the outputs of the one below."""
         finals = []
         for first in range(0, len(cells), self.directions):
             if first:
@@ -150,6 +153,12 @@ class Recurrent(nn.Module):
         if len(finals) == 1:
             return x, finals[0]
         return x, map_state(lambda *parts: torch.cat(parts), *finals)
+
+    def _is_inference(self, lengths: Tensor | None) -> bool:
+        """Whether all layers may be run in one call: forward alone, in one direction."""
+        dropping = self.training and self.dropout > 0
+        plain = lengths is None and self.directions == 1 and not dropping
+        return plain and not torch.is_grad_enabled()
 
     def _without_a_step(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
         """No time or no sequences: empty outputs, and the state as it was."""
@@ -218,73 +227,6 @@ def _check_lengths(x: Tensor, lengths: Tensor) -> None:
         raise ValueError(
             f"lengths from {lengths.min()} to {lengths.max()} leave the range 0..{len(x)}"
         )
-
-
-def to_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a `Recurrent` as that of torch.nn.RNN, LSTM or GRU with the same options.
-
-    torch.nn adds one bias to U x and another to W h. Ours is the first; the second is 0, except
-    inside the GRU's reset product, where it is `b_W`.
-
-    Raises:
-        ValueError: for weights that no cell of torch.nn has, such as peepholes.
-    """
-    converted = {}
-    for key in state_dict:
-        if key.rpartition(".")[2] not in ("U", "W", "b", "b_W") or key.count(".") != 3:
-            raise ValueError(f"no cell of torch.nn has the weight {key}")
-    for key, U in state_dict.items():
-        cell, _, name = key.rpartition(".")
-        if name != "U":
-            continue
-        _, layer, direction = cell.split(".")
-        suffix = f"l{layer}"
-        if direction == "1":
-            suffix += "_reverse"
-        converted[f"weight_ih_{suffix}"] = U
-        converted[f"weight_hh_{suffix}"] = state_dict[f"{cell}.W"]
-        if f"{cell}.b" in state_dict:
-            b = state_dict[f"{cell}.b"]
-            b_W = state_dict.get(f"{cell}.b_W")
-            b_hh = torch.zeros_like(b)
-            if b_W is not None:
-                b_hh[-len(b_W) :] = b_W
-            converted[f"bias_ih_{suffix}"] = b
-            converted[f"bias_hh_{suffix}"] = b_hh
-    return converted
-
-
-def from_torch(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a torch.nn.RNN, LSTM (without projections) or GRU as a `Recurrent`'s.
-
-    Its two biases are added, except inside the GRU's reset product.
-
-    Raises:
-        ValueError: for weights of another module, or projections.
-    """
-    converted = {}
-    for key in state_dict:
-        if not re.fullmatch(r"(weight|bias)_(ih|hh)_l\d+(_reverse)?", key):
-            raise ValueError(f"torch.nn.RNN, LSTM and GRU without projections have no weight {key}")
-    for key, U in state_dict.items():
-        if not key.startswith("weight_ih_l"):
-            continue
-        suffix = key.removeprefix("weight_ih_")
-        W = state_dict[f"weight_hh_{suffix}"]
-        cell = f"cells.{suffix.removesuffix('_reverse')[1:]}.{int(suffix.endswith('_reverse'))}"
-        converted[f"{cell}.U"] = U
-        converted[f"{cell}.W"] = W
-        if f"bias_ih_{suffix}" in state_dict:
-            b = state_dict[f"bias_ih_{suffix}"].clone()
-            b_hh = state_dict[f"bias_hh_{suffix}"]
-            hidden = W.shape[1]
-            summed = len(W)
-            if len(W) == 3 * hidden:  # a GRU
-                summed = 2 * hidden
-                converted[f"{cell}.b_W"] = b_hh[summed:].clone()
-            b[:summed] += b_hh[:summed]
-            converted[f"{cell}.b"] = b
-    return converted
 
 
 def with_biases(

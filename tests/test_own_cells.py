@@ -24,7 +24,8 @@ from core.cell import Cell, State
 from core.cells import CELLS, GRUCell, LSTMCell, RNNCell
 from core.engines import bptt
 from core.engines.reference_tape import ReferenceTape
-from core.recurrent import Recurrent, to_torch, with_biases
+from core.recurrent import Recurrent, with_biases
+from core.torch_weights import to_torch
 
 
 @pytest.fixture(autouse=True)

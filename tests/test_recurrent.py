@@ -13,7 +13,8 @@ from jaxtyping import TypeCheckError, jaxtyped
 from core.cell import State, map_state
 from core.cells import CELLS
 from core.engines import bptt
-from core.recurrent import Recurrent, from_torch, to_torch, with_biases
+from core.recurrent import Recurrent, with_biases
+from core.torch_weights import from_torch, to_torch
 
 TORCH = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 FAST = ("bptt", "fused", "auto")

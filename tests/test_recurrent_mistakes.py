@@ -7,7 +7,8 @@ from torch import nn
 
 from core.cells import RNNCell
 from core.engines import bptt
-from core.recurrent import Recurrent, from_torch
+from core.recurrent import Recurrent
+from core.torch_weights import from_torch
 
 
 def test_mistakes_are_named():
