@@ -26,9 +26,9 @@ from benchmarks.entry import script
 from benchmarks.glimpse_step import measure
 from captioning.caption import caption, encode_all, open_all
 from captioning.config import ATTENTION
+from captioning.generation.search import generate
 from captioning.model import Captioner
 from captioning.trained import Trained
-from captioning.writing.sentences import write
 from core.errors import InputError
 from datasets.images.files import open_picture
 from datasets.text.vocabulary import Vocabulary
@@ -80,7 +80,7 @@ def jobs(made: Trained, files: list[Path]) -> dict[str, Callable[[], object]]:
     def decode(
         parts: tuple[Float[Tensor, "images cells channels"], ...], beam: int
     ) -> Callable[[], object]:
-        return lambda: [write(made, part, beam) for part in parts]
+        return lambda: [generate(made, part, beam) for part in parts]
 
     def end_to_end() -> list[object]:
         encoded = encode_all(made, open_all(files, made.encoder.preprocessing, complain))

@@ -3,7 +3,7 @@
     uv run captioning calibrate captioner.pt
     uv run captioning calibrate captioner.pt --data FLICKR8K PHOTOS
 
-On the training images a detector learns which words people use (`captioning.writing.detector`); on
+On the training images a detector learns which words people use (`captioning.concepts.detector`); on
 the validation images the confidence is calibrated (`captioning.scores.confidence`). The file is
 replaced. `train` calibrates the confidence alone; after `pack --average` both are of another model.
 """
@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 
 from captioning.arguments import Calibrate
+from captioning.concepts.detector import WordDetector, fit
 from captioning.data import Part, load
 from captioning.evaluate import calibration, configured, references
 from captioning.scores.neighbours import pooled
 from captioning.trained import open_model
-from captioning.writing.detector import WordDetector, fit
 from core.training import checkpoint, cli, devices
 
 
@@ -42,7 +42,7 @@ def main(arguments: Calibrate) -> None:
     saved["extras"] |= {"detector": stored, "confidence": list(confidence)}
     checkpoint.save(path, "captioning", saved)
     words = len(detector.words) if detector else 0
-    print(f"{path}: expects {words} words, and is calibrated")
+    print(f"{path}: detects {words} words, and is calibrated")
 
 
 def calibrate_confidence(path: Path, validation: Part, device: torch.device) -> None:

@@ -27,12 +27,12 @@ from PIL import Image
 from torch import Tensor
 
 from captioning.arguments import Caption
+from captioning.generation.search import Sentence, generate
 from captioning.pictures import page
 from captioning.pictures.outputs import Progress, Texts, require_own_page
 from captioning.prefetch import prefetched
 from captioning.scores.confidence import UNSURE
 from captioning.trained import DEFAULT, Trained, open_model
-from captioning.writing.sentences import Sentence, write
 from core.errors import InputError
 from core.files import make_folder, replace
 from core.training import cli, devices
@@ -174,8 +174,8 @@ def caption(
     """Write about pictures in batches, of which one at a time is in memory."""
     pictures = iter(pictures)
     while batch := list(islice(pictures, BATCH)):
-        written = write(trained, torch.stack([one.features for one in batch]), beam, best)
-        for encoded, sentences in zip(batch, written, strict=True):
+        captions = generate(trained, torch.stack([one.features for one in batch]), beam, best)
+        for encoded, sentences in zip(batch, captions, strict=True):
             if is_flat(encoded.picture):
                 sentences = [Sentence("a picture of one colour", (), (), 0.0, 1.0)]
             yield Captioned(*encoded, sentences)
@@ -279,7 +279,7 @@ def _draw(trained: Trained, captioned: Captioned, target: Path) -> None:
     from captioning.pictures import overlay
 
     best = captioned.sentences[0]
-    words = trained.vocabulary.spoken(best.tokens)  # one a token; names may have several words
+    words = trained.vocabulary.spoken(best.tokens)  # one a token; substituted ones may be several
     alphas = None
     if trained.config.attention and best.tokens:
         alphas = trained.attention(captioned.features[None], best.tokens)

@@ -42,9 +42,9 @@ class Config(EncoderOptions):
     """Mirror half of the training pictures."""
 
     names: bool = False
-    """Give the decoder the names that the encoder's own classifier recognises."""
+    """Give the decoder the concepts that the encoder's own classifier detects."""
     name_bonus: float = 5.0
-    """What the logit of a recognised name gains, times its probability, until it is written."""
+    """What the logit of a detected concept gains, times its probability, until it is written."""
     attention: bool = True
     """Soft attention over the grid; without it, every step takes the mean of the grid."""
     embedding: int = 256
@@ -91,7 +91,7 @@ class Config(EncoderOptions):
         if self.tune_blocks and self.trains_encoder:
             raise InputError("--tune trains the whole encoder: leave it or --tune-blocks out")
         if self.names and self.trains_encoder:
-            raise InputError("names come from a frozen encoder's classifier: leave out --names")
+            raise InputError("concepts come from a frozen encoder's classifier: leave out --names")
         if self.shares and len(self.shares) != len(self.data):
             raise InputError(
                 f"shares must be one number for each of the {len(self.data)} sets of data"

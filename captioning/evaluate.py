@@ -18,6 +18,7 @@ from rich.table import Table
 from captioning.arguments import Calibrate, Evaluate
 from captioning.config import Config
 from captioning.data import Part, load, select
+from captioning.generation.search import Sentence, generate
 from captioning.scores.confidence import (
     Confidence,
     calibrate,
@@ -29,7 +30,6 @@ from captioning.scores.content import consensus_words
 from captioning.scores.metrics import Words, scores
 from captioning.scores.neighbours import consensus, nearest, pooled
 from captioning.trained import Trained, open_model
-from captioning.writing.sentences import Sentence, write
 from core.errors import own_data_of
 from core.files import to_json
 from core.training import batches, cli, devices
@@ -41,20 +41,20 @@ BATCH = 50  # images captioned together
 NEIGHBOURS = 30  # whose captions are compared for a consensus (Devlin et al. 2015)
 
 
-def write_all(trained: Trained, part: Part, beam: int) -> list[Sentence]:
+def generate_all(trained: Trained, part: Part, beam: int) -> list[Sentence]:
     """Return the best sentence about every image of a part, in order."""
     sentences = []
     with evaluating(trained.decoder):
         for rows in batches.in_order(len(part.source), BATCH):
             images = part.source(range(rows.start, rows.stop))
-            found = write(trained, trained.features(images), beam)
-            sentences += [best[0] for best in found]
+            captions = generate(trained, trained.features(images), beam)
+            sentences += [best for best, *_ in captions]
     return sentences
 
 
 def measure(trained: Trained, part: Part, beam: int) -> dict[str, float]:
     """Return the scores of a captioner on a part of its data."""
-    sentences = write_all(trained, part, beam)
+    sentences = generate_all(trained, part, beam)
     return score([sentence.words for sentence in sentences], references(trained, part))
 
 
@@ -96,10 +96,10 @@ def print_scores(results: dict[str, dict[str, float]], title: str) -> None:
 
 def calibration(trained: Trained, part: Part, beam: int) -> Confidence:
     """Return the confidence of a captioner, calibrated on a part of its data."""
-    sentences = write_all(trained, part, beam)
+    sentences = generate_all(trained, part, beam)
     means = [mean_log_probability(s.log_probability, len(s.words)) for s in sentences]
-    expected = [sentence.expected for sentence in sentences]
-    return calibrate(means, expected, _right(sentences, references(trained, part)))
+    log_shares = [sentence.log_share for sentence in sentences]
+    return calibrate(means, log_shares, _right(sentences, references(trained, part)))
 
 
 def main(arguments: Evaluate) -> None:
@@ -110,7 +110,7 @@ def main(arguments: Evaluate) -> None:
     config = configured(trained, arguments)
     part, name = _part(trained, arguments)
     beam = arguments.beam or trained.config.beam
-    sentences = write_all(trained, part, beam)
+    sentences = generate_all(trained, part, beam)
     truth = references(trained, part)
     words = [sentence.words for sentence in sentences]
     results = {"this captioner": score(words, truth)}

@@ -13,10 +13,11 @@
         tokens = log_p.argmax(-1)                               # greedy, until the end token
 
 alpha [batch, cells] are the attention weights. For a beam, repeat the rows of all inputs.
+`names` [batch, embedding] is what the detected concepts add to each word that is read.
 `about.json` in the files has the words, the tokens of start and end, and the preprocessing.
 
-This is the decoder alone: `captioning caption` also copies names, looks for expected words and
-writes no word twice.
+This is the decoder alone: `captioning caption` also copies concepts, reranks by detected
+words and writes no word twice.
 """
 
 import torch
@@ -49,16 +50,16 @@ class Encode(nn.Module):
     def forward(
         self, pixels: UInt8[Tensor, "batch 3 size size"]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Return the first state, cells, keys, mean and names; what the net lacks is empty."""
+        """Return the first state, cells, keys, mean and concepts; what the net lacks is empty."""
         if self.tail is None:
             features = self.encoder(pixels)
         else:
             features = self.tail(Trunk(self.encoder, self.blocks)(pixels))
         projection = self.decoder.project(features)
         keys = projection.cells[..., :0] if projection.keys is None else projection.keys
-        names = projection.mean[..., :0] if projection.names is None else projection.names
+        concepts = projection.mean[..., :0] if projection.concepts is None else projection.concepts
         state = export.pack(self.decoder.initial_state(projection))
-        return state, projection.cells, keys, projection.mean, names
+        return state, projection.cells, keys, projection.mean, concepts
 
 
 class Step(nn.Module):
@@ -90,7 +91,7 @@ class Step(nn.Module):
         """
         decoder = self.decoder
         projection = Projection(
-            cells, keys if decoder.attention else None, mean, names if decoder.names else None
+            cells, keys if decoder.attention else None, mean, names if decoder.concepts else None
         )
         embedded = decoder.embed(tokens, projection)
         outputs, after, alpha = decoder.step(embedded, export.unpack(state), projection)

@@ -2,12 +2,12 @@
 
 An encoder gives the image as a grid of cells. A linear layer and a relu bring each cell to a_i;
 their mean is a. A recurrent layer writes the sentence word by word (Vinyals et al. 2015), E being
-the table of words and x_t the word read, to which the picture's names may be added
-(`captioning.writing.names`). Vinyals et al. show the image once, before the first word; here every
-step reads it:
+the table of words and x_t the word read, to which the concepts in the picture may be added
+(`captioning.concepts.classifier`). Vinyals et al. show the image once, before the first word; here
+every step reads it:
 
     h_0 = tanh(W_h a),  c_0 = tanh(W_c a)
-    x_t = E w_{t-1} + N n                                with names, else E w_{t-1}
+    x_t = E w_{t-1} + N n                                with concepts, else E w_{t-1}
     z_t = a                                              pooled: the whole image, or
     e_ti = (K a_i)^T Q h_{t-1} / sqrt(d)                 attention (Xu et al. 2015, eqs. 4-6, 13)
     alpha_t = softmax(e_t),  z_t = sigmoid(g h_{t-1}) sum_i alpha_ti a_i
@@ -30,8 +30,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from captioning.concepts.classifier import ConceptClassifier
 from captioning.config import Config
-from captioning.writing.names import Names
 from core.cell import State
 from core.cells import cell_class
 
@@ -42,13 +42,13 @@ class Projection(NamedTuple):
     cells: Float[Tensor, "images cells visual"]
     keys: Float[Tensor, "images cells scores"] | None
     mean: Float[Tensor, "images visual"]
-    names: Float[Tensor, "images embedding"] | None
+    concepts: Float[Tensor, "images embedding"] | None
 
     def of(self, rows: Sequence[int]) -> "Projection":
         """Return what it reads of some of the images."""
         keys = None if self.keys is None else self.keys[rows]
-        names = None if self.names is None else self.names[rows]
-        return Projection(self.cells[rows], keys, self.mean[rows], names)
+        concepts = None if self.concepts is None else self.concepts[rows]
+        return Projection(self.cells[rows], keys, self.mean[rows], concepts)
 
 
 class Attention(nn.Module):
@@ -82,10 +82,16 @@ class Captioner(nn.Module):
         config: its sizes.
         channels: channels of the encoder's grid.
         vocabulary: number of words.
-        names: the names that the encoder recognises, used if the configuration says so.
+        concepts: those that the encoder's classifier detects, used if `config.names`.
     """
 
-    def __init__(self, config: Config, channels: int, vocabulary: int, names: Names | None = None):
+    def __init__(
+        self,
+        config: Config,
+        channels: int,
+        vocabulary: int,
+        concepts: ConceptClassifier | None = None,
+    ):
         super().__init__()
         self.config = config
         hidden = config.hidden
@@ -101,8 +107,9 @@ class Captioner(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocabulary))
         # The table scores words too: with this deviation, logits have size 1.
         nn.init.normal_(self.words.weight, std=config.embedding**-0.5)
-        self.names = names if config.names else None
-        if self.names:
+        self.concepts = concepts if config.names else None
+        if self.concepts:
+            # N of the equations, called "name" in checkpoints.
             self.name = nn.Linear(config.embedding, config.embedding, bias=False)
             nn.init.zeros_(self.name.weight)
 
@@ -134,29 +141,29 @@ class Captioner(nn.Module):
         Where the encoder's last blocks were trained, their last row is for the classifier
         (`vision.tuning.Tail`).
         """
-        names = None
+        concepts = None
         for_classifier = features
         if self.config.tune_blocks:
             for_classifier = features[:, -1:]
             features = features[:, :-1]
-        if self.names:
-            embedded = self.names(for_classifier) @ self.words.weight[self.names.words]
-            names = self.name(embedded)
+        if self.concepts:
+            probabilities = self.concepts(for_classifier)
+            concepts = self.name(probabilities @ self.words.weight[self.concepts.words])
         features = self._drop(features.to(self.visual.weight.dtype))
         cells = F.relu(self.visual(features))
         keys = self.attention.key(cells) if self.attention else None
-        return Projection(cells, keys, cells.mean(1), names)
+        return Projection(cells, keys, cells.mean(1), concepts)
 
     def embed(
         self, tokens: Int[Tensor, "rows *time"], projection: Projection
     ) -> Float[Tensor, "rows *time embedding"]:
-        """Return x: the embeddings of words read, to which the names of their image are added."""
+        """Return x: the embeddings of words read, plus the concepts of their image."""
         embedded = self._drop(self.words(tokens))
-        if projection.names is None:
+        if projection.concepts is None:
             return embedded
-        captions = tokens.shape[0] // projection.names.shape[0]
-        names = projection.names.repeat_interleave(captions, 0)
-        return embedded + (names if tokens.dim() == 1 else names[:, None])
+        captions = tokens.shape[0] // projection.concepts.shape[0]
+        concepts = projection.concepts.repeat_interleave(captions, 0)
+        return embedded + (concepts if tokens.dim() == 1 else concepts[:, None])
 
     def initial_state(self, projection: Projection, captions: int = 1) -> State:
         """Return the state before the first word, for `captions` captions of each image."""

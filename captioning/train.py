@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from captioning import objective
 from captioning.calibrate import calibrate_confidence
+from captioning.concepts.classifier import ConceptClassifier, concept_classifier
+from captioning.concepts.thresholds import predict, recall_thresholds
 from captioning.config import Config
 from captioning.data import Part, TrainingBatches, encode, load
 from captioning.evaluate import baselines, measure, print_scores, references
@@ -26,8 +28,6 @@ from captioning.scores.rewards import Rewards
 from captioning.sources import Changed, resident
 from captioning.starting import fit_to_encoder, tail_of, take_over
 from captioning.trained import Trained, open_model
-from captioning.writing.floors import floors, recognise
-from captioning.writing.names import Names, names_of
 from core import decoding
 from core.errors import InputError
 from core.losses import IGNORE, cross_entropy
@@ -171,8 +171,8 @@ def main(arguments: TrainArguments[Config]) -> None:
             raise InputError(f"{source} has no training images: leave out it and its share")
     vocabulary = _vocabulary(train, first, config)
     encoded = encode(train.images, vocabulary, config.longest)
-    names = _names(encoder, vocabulary, train, encoded) if config.names else None
-    decoder = Captioner(config, encoder.channels, len(vocabulary), names).to(device)
+    concepts = _concepts(encoder, vocabulary, train, encoded) if config.names else None
+    decoder = Captioner(config, encoder.channels, len(vocabulary), concepts).to(device)
     if first:
         take_over(decoder, first, config)
     tail = tail_of(encoder, first, config)
@@ -199,7 +199,7 @@ def main(arguments: TrainArguments[Config]) -> None:
         config.loop,
         monitor="CIDEr",
         extras={
-            **_extras(encoder, own_encoder, vocabulary, names),
+            **_extras(encoder, own_encoder, vocabulary, concepts),
             "digest": digest(*(_examples(parts[name]) for name in needed)),
         },
         rate_factors={"encoder": config.tune_rate, "tail": config.tune_rate},
@@ -218,19 +218,23 @@ def _vocabulary(train: Part, first: Trained | None, config: Config) -> Vocabular
     return Vocabulary.train(texts, config.min_count)
 
 
-def _names(
+def _concepts(
     encoder: Encoder, vocabulary: Vocabulary, train: Part, encoded: list[list[list[int]]]
-) -> Names | None:
-    """Return the names that the encoder's classifier gives, if it has one, with their floors."""
-    names = names_of(encoder, vocabulary)
-    if names:
-        names.to(encoder.mean.device)
-        names.floors = floors(names, recognise(names, train.source), encoded)
-    return names
+) -> ConceptClassifier | None:
+    """Return the concepts of the encoder\'s classifier, if it has one, with their thresholds."""
+    concepts = concept_classifier(encoder, vocabulary)
+    if concepts:
+        concepts.to(encoder.mean.device)
+        probabilities = predict(concepts, train.source)
+        concepts.thresholds = recall_thresholds(concepts, probabilities, encoded)
+    return concepts
 
 
 def _extras(
-    encoder: Encoder, own_encoder: bool, vocabulary: Vocabulary, names: Names | None
+    encoder: Encoder,
+    own_encoder: bool,
+    vocabulary: Vocabulary,
+    concepts: ConceptClassifier | None,
 ) -> dict[str, Any]:
     """Return what each checkpoint holds beside the weights."""
     extras = {
@@ -238,8 +242,8 @@ def _extras(
         "preprocessing": to_dict(encoder.preprocessing),
         "fingerprint": "" if own_encoder else encoder.fingerprint,
     }
-    if names:
-        extras["floors"] = _by_word(names, vocabulary)
+    if concepts:
+        extras["floors"] = _thresholds_by_word(concepts, vocabulary)
     return extras
 
 
@@ -249,13 +253,14 @@ def _examples(part: Part) -> Iterator[object]:
         yield image.name, image.captions
 
 
-def _by_word(names: Names, vocabulary: Vocabulary) -> dict[str, float]:
-    """Return the floors of names by their words, as checkpoints hold them."""
-    floors_by_word = {}
-    for word, floor in zip(names.words.tolist(), names.floors.tolist(), strict=True):
-        if floor:
-            floors_by_word[vocabulary.decode([word])] = floor
-    return floors_by_word
+def _thresholds_by_word(concepts: ConceptClassifier, vocabulary: Vocabulary) -> dict[str, float]:
+    """Return the thresholds of concepts by their words, as checkpoints hold them."""
+    by_word = {}
+    thresholds = concepts.thresholds.tolist()
+    for word, threshold in zip(concepts.words.tolist(), thresholds, strict=True):
+        if threshold:
+            by_word[vocabulary.decode([word])] = threshold
+    return by_word
 
 
 def _with_tail(trained: Trained, part: Part) -> Part:

@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
+from captioning.concepts.classifier import concept_classifier
+from captioning.concepts.detector import WordDetector
+from captioning.concepts.inflection import inflections_of
 from captioning.config import Config
 from captioning.model import Captioner
 from captioning.scores.confidence import UNCALIBRATED, Confidence
-from captioning.writing.detector import WordDetector
-from captioning.writing.forms import forms_of
-from captioning.writing.names import names_of
 from core.training import checkpoint
 from datasets.text.vocabulary import Vocabulary
 from vision.encoder import Encoder, open_encoder
@@ -30,7 +30,7 @@ DEFAULT = Path(__file__).parent / "default.pt"
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """Encoder, decoder and vocabulary, ready to write (`captioning.writing.sentences`)."""
+    """Encoder, decoder and vocabulary, ready to write (`captioning.generation.search`)."""
 
     config: Config
     encoder: Encoder
@@ -40,12 +40,12 @@ class Trained:
     tail: Tail | None = None
     """The encoder's last blocks, if they were trained."""
     detector: WordDetector | None = None
-    """Tells which words people will use, if it was fitted (`captioning calibrate`)."""
+    """The words that people will use, if it was fitted (`captioning calibrate`)."""
 
     @cached_property
-    def forms(self) -> Int[Tensor, "vocabulary forms"]:
-        """The words that are forms of each word, as the plural (`captioning.writing.forms`)."""
-        return forms_of(self.vocabulary).to(self.decoder.bias.device)
+    def inflections(self) -> Int[Tensor, "vocabulary forms"]:
+        """Singular and plural of each word (`captioning.concepts.inflection`)."""
+        return inflections_of(self.vocabulary).to(self.decoder.bias.device)
 
     @torch.no_grad()
     def encode(
@@ -88,10 +88,10 @@ def open_model(path: str | Path, device: torch.device | str) -> tuple[Trained, d
     with checkpoint.opened(path, "captioning", Config) as (config, saved):
         encoder = open_encoder(config, saved, path)
         vocabulary = Vocabulary.from_json(saved["extras"]["vocabulary"])
-        names = names_of(encoder, vocabulary, saved["extras"].get("floors"))
+        concepts = concept_classifier(encoder, vocabulary, saved["extras"].get("floors"))
         weights = checkpoint.part(saved["weights"], "decoder")
         decoder = checkpoint.build(
-            lambda: Captioner(config, encoder.channels, len(vocabulary), names), weights, path
+            lambda: Captioner(config, encoder.channels, len(vocabulary), concepts), weights, path
         )
         tail = None
         if config.tune_blocks:

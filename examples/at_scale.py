@@ -44,7 +44,7 @@ class Captioner:
 
     def __call__(self, batch: Batch) -> Batch:
         """Return the best sentence about each picture; its error where it cannot be read."""
-        from captioning.writing.sentences import write
+        from captioning.generation.search import generate
 
         pictures, errors = opened(batch)
         captions = np.full(len(errors), "", dtype=object)
@@ -52,7 +52,7 @@ class Captioner:
         if pictures:
             prepare = self.trained.encoder.preprocessing
             pixels = torch.stack([prepare(picture) for picture in pictures.values()])
-            sentences = write(self.trained, self.trained.encode(pixels), beam=3)
+            sentences = generate(self.trained, self.trained.encode(pixels), beam=3)
             for row, (best, *_) in zip(pictures, sentences, strict=True):
                 captions[row] = best.text
                 confidence[row] = best.confidence

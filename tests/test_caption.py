@@ -10,8 +10,8 @@ from describer import CONFIDENCE, call, expected, noise, save_run
 from PIL import Image
 
 from captioning import caption, trained
+from captioning.generation.search import Sentence, generate
 from captioning.trained import open_model
-from captioning.writing.sentences import Sentence, write
 
 
 @pytest.fixture
@@ -161,14 +161,14 @@ def test_the_default_model(
     assert trained.DEFAULT.parent == Path(caption.__file__).parent
 
 
-def test_names_of_several_words_are_drawn_with_the_words_written_for_them(
+def test_substitutes_of_several_words_are_drawn_with_the_words_written_for_them(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def longer(*arguments):
-        written = write(*arguments)
+        written = generate(*arguments)
         return [[one._replace(words=(*one.words, "of", "tea")) for one in each] for each in written]
 
-    monkeypatch.setattr(caption, "write", longer)
+    monkeypatch.setattr(caption, "generate", longer)
     noise().save("one.png")
     assert call("one.png", "--run", run, "--overlay", "drawn") == 0
     assert Path("drawn/one.caption.png").exists()

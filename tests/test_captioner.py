@@ -1,6 +1,7 @@
 """The decoder: a step against the sentence, attention against its formula, the objectives."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -191,3 +192,22 @@ def test_the_first_state_and_the_output_are_their_equations():
     embedded = torch.rand(2, 5, dtype=torch.float64)
     logits = (model.output(outputs) + embedded) @ model.words.weight.T + model.bias
     torch.testing.assert_close(model.score(outputs, embedded), logits)
+
+
+def test_a_captioner_starts_from_one_that_knows_fewer_words():
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"embedding": 6, "hidden": 5, "visual": 4, "scores": 3}
+    small = Captioner(Config(**sizes), 7, 10)
+    large = Captioner(Config(**sizes), 7, 12)
+    with torch.no_grad():
+        small.bias.normal_()
+    large.take_over(small.state_dict())
+    assert torch.equal(large.words.weight[:10], small.words.weight)
+    assert torch.equal(large.bias[:10], small.bias)
+    assert torch.allclose(large.bias[10:], small.bias.mean())
+    assert torch.equal(large.visual.weight, small.visual.weight)
+    with pytest.raises(ValueError, match=r"words\.weight|bias"):
+        small.take_over(large.state_dict())
+    wider: dict[str, Any] = {**sizes, "hidden": 6}
+    with pytest.raises(ValueError, match="is"):
+        Captioner(Config(**wider), 7, 10).take_over(small.state_dict())

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from captioning import calibrate, evaluate, pack, train
+from captioning.concepts import detector
 from captioning.export import Encode
 from captioning.trained import open_model
-from captioning.writing import detector
 from core.errors import InputError
 from core.training import checkpoint, cli
 from datasets.captions import captioned, scenes
@@ -130,7 +130,7 @@ def test_train_on_a_folder_evaluate_and_learn_from_rewards(photos, tmp_path, cap
 
 
 def test_a_run_is_calibrated(photos, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(detector, "PICTURES", 5)
+    monkeypatch.setattr(detector, "MIN_PICTURES", 5)
     runs = tmp_path / "runs"
     assert run(train, "--data", photos, *FAST, "--runs", runs, "--name", "first") == 0
     first = runs / "captioning/first"
@@ -143,7 +143,7 @@ def test_a_run_is_calibrated(photos, tmp_path, capsys, monkeypatch):
     assert trained.detector is not None
     learned = len(trained.detector.words)
     assert learned > 0
-    line = f"{first / 'best.pt'}: expects {learned} words, and is calibrated"
+    line = f"{first / 'best.pt'}: detects {learned} words, and is calibrated"
     assert capsys.readouterr().out.strip() == line
     assert list(trained.confidence) == calibrated["extras"]["confidence"]
     for name, value in saved["weights"].items():

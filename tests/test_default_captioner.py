@@ -6,9 +6,9 @@ from pathlib import Path
 import matplotlib
 import pytest
 
+from captioning.generation.search import generate
 from captioning.scores.confidence import UNSURE
 from captioning.trained import DEFAULT, Trained, open_model
-from captioning.writing.sentences import write
 from datasets.images.files import open_picture
 
 MATPLOTLIB = Path(matplotlib.get_data_path()) / "sample_data"
@@ -56,7 +56,7 @@ def test_its_sentences_are_those_of_the_model_card(
     trained: Trained, file: Path, sentence: str, sure: bool
 ):
     pixels = trained.encoder.preprocessing(open_picture(file))[None]
-    [[said]] = write(trained, trained.encode(pixels), beam=5)
+    [[said]] = generate(trained, trained.encode(pixels), beam=5)
     assert said.text == sentence
     assert (said.confidence >= UNSURE) == sure
     line = f"{sentence} ({100 * said.confidence:.0f} %)"

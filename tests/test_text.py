@@ -161,3 +161,12 @@ def test_all_of_it_is_in_the_json(punctuation: bool):
     sentence = "Žluťoučký dogs, isn't 🐶?"
     assert again.encode(sentence) == vocabulary.encode(sentence)
     assert again.words(sentence) == vocabulary.words(sentence)
+
+
+def test_a_vocabulary_is_extended():
+    first = Vocabulary.train(["a dog runs", "a dog"])
+    more = first.extended(["a koala sleeps", "the koala eats"], min_count=2)
+    assert len(more) == len(first) + 1
+    assert more.encode("a dog") == first.encode("a dog")
+    assert more.decode(more.encode("a koala")) == "a koala"
+    assert first.extended([]).to_json() == first.to_json()

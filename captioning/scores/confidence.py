@@ -2,12 +2,11 @@
 
 A sentence counts as right if at least half of its content words are used by one of the people who
 described the picture. The probability of that is read off the sentence's own probability and off
-the shares q_w of people who will use them, as the detector of words (`captioning.writing.detector`)
-expects:
+the shares q_w of people who use them, which a detector predicts (`captioning.concepts.detector`):
 
     m = log p / (words + 1)                   log of the geometric mean over its words and its end
-    e = mean of log(q_w + 0.01)               over its words that the detector knows, log 0.01 if
-                                              it knows none; 0 without a detector
+    e = mean of log(q_w + 0.01)               over its words that the detector has, log 0.01 if
+                                              it has none; 0 without a detector
     confidence = sigmoid(scale * m + weight * e + offset)
 
 Below `UNSURE` a sentence is more probably wrong than right.
@@ -23,7 +22,7 @@ from captioning.scores.content import content
 
 UNSURE = 0.5  # confidence below which a sentence is told as unsure
 BINS = 5  # of a reliability table
-LEAST = 0.01  # is added to the share of people who are expected to use a word
+LEAST = 0.01  # is added to the share of people who use a word
 
 
 class Confidence(NamedTuple):
@@ -32,14 +31,14 @@ class Confidence(NamedTuple):
     scale: float | None = None
     offset: float = 0.0
     weight: float = 0.0
-    """Of the shares that were expected."""
+    """Of the mean log share."""
 
-    def __call__(self, log_probability: float, words: int, expected: float = 0.0) -> float:
+    def __call__(self, log_probability: float, words: int, log_share: float = 0.0) -> float:
         """Return the confidence in a sentence of that many words."""
         mean = mean_log_probability(log_probability, words)
         if self.scale is None:
             return math.exp(mean)
-        return _sigmoid(self.scale * mean + self.weight * expected + self.offset)
+        return _sigmoid(self.scale * mean + self.weight * log_share + self.offset)
 
 
 UNCALIBRATED = Confidence()
@@ -61,7 +60,7 @@ def mean_log_probability(log_probability: float, words: int) -> float:
 
 
 def mean_log_share(shares: Sequence[float]) -> float:
-    """Return e of the shares of people who are expected to use the words of a sentence."""
+    """Return e of the shares of people who use the words of a sentence."""
     if not shares:
         return math.log(LEAST)
     return sum(math.log(share + LEAST) for share in shares) / len(shares)
@@ -75,7 +74,7 @@ def is_right(words: Sequence[str], references: Sequence[Sequence[str]]) -> bool:
 
 
 def calibrate(
-    means: Sequence[float], expected: Sequence[float], right: Sequence[bool]
+    means: Sequence[float], log_shares: Sequence[float], right: Sequence[bool]
 ) -> Confidence:
     """Fit scale, weight and offset by maximum likelihood, with a weak prior (20 Newton steps).
 
@@ -84,14 +83,14 @@ def calibrate(
 
     Args:
         means: `mean_log_probability` of each sentence.
-        expected: `mean_log_share` of each.
+        log_shares: `mean_log_share` of each.
         right: whether it is right.
     """
     n = sum(right)
     target_right = (n + 1) / (n + 2)
     target_wrong = 1 / (len(right) - n + 2)
     y = torch.tensor([target_right if one else target_wrong for one in right]).double()
-    x = torch.tensor([[m, e, 1.0] for m, e in zip(means, expected, strict=True)]).double()
+    x = torch.tensor([[m, e, 1.0] for m, e in zip(means, log_shares, strict=True)]).double()
     prior = torch.tensor([1.0, 0.0, 0.0]).double()
     strength = torch.tensor([1e-3 * len(y), 1e-3 * len(y), 1e-9]).double()
     fitted = prior.clone()

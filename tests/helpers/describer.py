@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 
 from captioning.config import Config
+from captioning.generation.search import generate
 from captioning.model import Captioner
 from captioning.scores.confidence import Confidence
 from captioning.trained import Trained, open_model
-from captioning.writing.sentences import write
 from core.training import checkpoint, cli
 from core.training.config import to_dict
 from datasets.text.vocabulary import Vocabulary
@@ -92,4 +92,4 @@ def expected(run: Path, file: Path | str, beam: int, best: int = 1):
     made, _ = open_model(run, "cpu")
     with Image.open(file) as picture:
         pixels = made.encoder.preprocessing(picture.convert("RGB"))
-        return write(made, made.encode(pixels[None]), beam, best)[0]
+        return generate(made, made.encode(pixels[None]), beam, best)[0]

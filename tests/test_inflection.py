@@ -2,7 +2,7 @@
 
 import pytest
 
-from captioning.writing.forms import plural
+from captioning.concepts.inflection import plural
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,13 @@ from captioning.writing.forms import plural
         ("photo", "photos"),
         ("quiz", "quizzes"),
         ("waltz", "waltzes"),
+        ("wolf", "wolves"),
+        ("cliff", "cliffs"),
+        ("koala", "koalas"),
+        ("ostrich", "ostriches"),
+        ("pony", "ponies"),
+        ("cup of coffee", "cups of coffee"),
     ],
 )
-def test_plurals_in_f_o_and_z(word, expected):
+def test_plurals(word, expected):
     assert plural(word) == expected

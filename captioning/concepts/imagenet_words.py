@@ -8,14 +8,14 @@ TABLE = Path(__file__).parents[2] / "vision" / "imagenet_words.txt"
 
 
 class Row(NamedTuple):
-    """A row of the table."""
+    """A row of the table: a concept."""
 
     word: str
-    like: str
+    proxy: str
     """A more common word that stands in sentences like it, or ""."""
-    copied: bool
+    copyable: bool
     """Whether captions may copy the word."""
-    begins: bool
+    may_begin: bool
     """Whether "a" and the word may begin a caption."""
     classes: tuple[int, ...]
 
@@ -30,10 +30,10 @@ def table() -> tuple[Row, ...]:
         first, *ranges = line.split()
         name = first.lstrip("*+")
         marks = first.removesuffix(name)
-        word, _, like = name.replace("_", " ").partition("=")
+        word, _, proxy = name.replace("_", " ").partition("=")
         classes: list[int] = []
         for numbers in ranges:
             begin, _, end = numbers.partition("-")
             classes += range(int(begin), int(end or begin) + 1)
-        rows.append(Row(word, like, "*" in marks, "+" in marks, tuple(classes)))
+        rows.append(Row(word, proxy, "*" in marks, "+" in marks, tuple(classes)))
     return tuple(rows)

@@ -1,14 +1,13 @@
-"""Which words people will use of a picture, told from the features that the decoder reads.
+"""A detector of words: which words people will use of a picture, from the decoder's features.
 
     m = mean_i f_i, brought to length 1
     q = sigmoid(W relu(V m + c) + b)      the share of the people who use each content word
 
-Sentences are searched twice, by the captioner alone and with a logit raised by GAIN q_w for every
-word w that is expected (q_w of at least EXPECTED) and not yet written. Of all sentences found that
-one is chosen whose words are the most expected, beside its own score (Fang et al. 2015, section 5,
-rank sentences by the words detected in the picture):
+Sentences are searched twice, without it and with the logit of every detected word w (q_w of at
+least DETECTED) raised by LOGIT_BIAS q_w until it is written. All hypotheses of both searches are
+then reranked by the words detected in the picture (Fang et al. 2015, section 5):
 
-    score(s) + WEIGHT * sum of q_w over the words w of s
+    log p(s) / length^penalty + RERANKING_WEIGHT * sum of q_w over the words w of s
 """
 
 from collections import Counter
@@ -23,10 +22,10 @@ from torch import Tensor, nn
 from captioning.scores.content import content
 from datasets.text.vocabulary import Vocabulary
 
-GAIN = 4.0  # of the logit of a word that all people would use
-EXPECTED = 0.12  # share of people from which a word gains
-WEIGHT = 1.5  # of the expected words, beside the score
-PICTURES = 6  # with a word; words of fewer are not learned
+LOGIT_BIAS = 4.0  # of a word that all people would use
+DETECTED = 0.12  # share of people from which a word counts as detected
+RERANKING_WEIGHT = 1.5  # of the detected words, beside log p
+MIN_PICTURES = 6  # with a word; words of fewer are not learned
 HIDDEN = 512
 EPOCHS = 16
 BATCH = 128
@@ -39,7 +38,7 @@ class WordDetector(NamedTuple):
     """A network with one hidden layer, and an output for each of some words."""
 
     words: Int[Tensor, " words"]
-    """Their numbers in the vocabulary."""
+    """Their tokens."""
     hidden_weight: Float[Tensor, "hidden channels"]
     hidden_bias: Float[Tensor, " hidden"]
     weight: Float[Tensor, "words hidden"]
@@ -51,9 +50,9 @@ class WordDetector(NamedTuple):
         """Return the share of people who will use each word of the vocabulary, 0 of the others."""
         mean = F.normalize(features.float().mean(1), dim=-1)
         hidden = F.linear(mean, self.hidden_weight, self.hidden_bias).relu()
-        expected = torch.zeros(len(mean), vocabulary, device=mean.device)
-        expected[:, self.words] = F.linear(hidden, self.weight, self.bias).sigmoid()
-        return expected
+        shares = torch.zeros(len(mean), vocabulary, device=mean.device)
+        shares[:, self.words] = F.linear(hidden, self.weight, self.bias).sigmoid()
+        return shares
 
     def to(self, device: torch.device | str) -> "WordDetector":
         """Return it on a device."""
@@ -63,8 +62,8 @@ class WordDetector(NamedTuple):
         """Return what a checkpoint holds of it: the weights as integers of 8 bits, row by row."""
         return {
             "words": self.words,
-            "hidden": (*_in_bytes(self.hidden_weight), self.hidden_bias),
-            "output": (*_in_bytes(self.weight), self.bias),
+            "hidden": (*_quantize(self.hidden_weight), self.hidden_bias),
+            "output": (*_quantize(self.weight), self.bias),
         }
 
     @classmethod
@@ -87,10 +86,10 @@ def fit(
         captions: the words of all captions of each picture.
         vocabulary: the words of the captioner.
     """
-    words = _frequent(captions, vocabulary)
+    words = _frequent_words(captions, vocabulary)
     if not words:
         return None
-    truth = _shares(captions, words)
+    targets = _shares(captions, words)
     centre = means.mean(0)
     spread = means.std(0).clamp(min=1e-4)
     x = (means - centre) / spread
@@ -98,43 +97,45 @@ def fit(
         torch.manual_seed(0)
         hidden = nn.Linear(x.shape[1], HIDDEN)
         output = nn.Linear(HIDDEN, len(words))
-        output.bias.data = torch.logit(truth.mean(0), 1e-4)
+        output.bias.data = torch.logit(targets.mean(0), 1e-4)
         drop = nn.Dropout(DROPOUT)
-        _train(nn.Sequential(drop, hidden, nn.ReLU(), drop, output), x, truth)
-    numbers = torch.tensor([vocabulary.number(word) for word in words])
+        _train(nn.Sequential(drop, hidden, nn.ReLU(), drop, output), x, targets)
+    tokens = torch.tensor([vocabulary.number(word) for word in words])
     scaled = hidden.weight.detach() / spread
     shifted = hidden.bias.detach() - scaled @ centre
-    return WordDetector(numbers, scaled, shifted, output.weight.detach(), output.bias.detach())
+    return WordDetector(tokens, scaled, shifted, output.weight.detach(), output.bias.detach())
 
 
 def _train(
     network: nn.Module,
     x: Float[Tensor, "images channels"],
-    truth: Float[Tensor, "images words"],
+    targets: Float[Tensor, "images words"],
 ) -> None:
-    """Train a network to tell the truth, by cross-entropy."""
-    update = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    """Train a network by cross-entropy."""
+    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     steps = EPOCHS * -(-len(x) // BATCH)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(update, steps)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(EPOCHS):
         for rows in torch.randperm(len(x)).split(BATCH):
             logits = network(x[rows])
-            loss = F.binary_cross_entropy_with_logits(logits, truth[rows], reduction="sum")
-            update.zero_grad()
+            loss = F.binary_cross_entropy_with_logits(logits, targets[rows], reduction="sum")
+            optimizer.zero_grad()
             (loss / len(rows)).backward()
-            update.step()
+            optimizer.step()
             schedule.step()
 
 
-def _in_bytes(
+def _quantize(
     weight: Float[Tensor, "rows columns"],
 ) -> tuple[Int[Tensor, "rows columns"], Float[Tensor, "rows 1"]]:
-    """Return integers from -127 to 127, and what they are to be multiplied with."""
+    """Return 8-bit integers, from -127 to 127, and the scale of each row."""
     scale = weight.abs().amax(1, keepdim=True).clamp(min=1e-12) / 127
     return (weight / scale).round().to(torch.int8), scale
 
 
-def _frequent(captions: Sequence[Sequence[Sequence[str]]], vocabulary: Vocabulary) -> list[str]:
+def _frequent_words(
+    captions: Sequence[Sequence[Sequence[str]]], vocabulary: Vocabulary
+) -> list[str]:
     """Return the content words of the vocabulary that enough pictures have, in order."""
     pictures: Counter[str] = Counter()
     for texts in captions:
@@ -142,7 +143,7 @@ def _frequent(captions: Sequence[Sequence[Sequence[str]]], vocabulary: Vocabular
     return sorted(
         word
         for word, count in pictures.items()
-        if count >= PICTURES and vocabulary.number(word) != vocabulary.unknown
+        if count >= MIN_PICTURES and vocabulary.number(word) != vocabulary.unknown
     )
 
 
@@ -150,10 +151,10 @@ def _shares(
     captions: Sequence[Sequence[Sequence[str]]], words: Sequence[str]
 ) -> Float[Tensor, "images words"]:
     """Return the share of the captions of each picture that have each word."""
-    column = {word: place for place, word in enumerate(words)}
+    column = {word: index for index, word in enumerate(words)}
     shares = torch.zeros(len(captions), len(words))
     for image, texts in enumerate(captions):
-        for one in texts:
-            for word in content(one) & column.keys():
+        for caption in texts:
+            for word in content(caption) & column.keys():
                 shares[image, column[word]] += 1 / len(texts)
     return shares

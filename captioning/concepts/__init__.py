@@ -1,0 +1,1 @@
+"""Visual concepts and likely words of a picture, detected before a caption is generated."""

@@ -1,0 +1,1 @@
+"""Captions by beam search, with constraints on the words."""
