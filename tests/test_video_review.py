@@ -154,3 +154,17 @@ def test_what_was_corrected_is_trained_on(run: Path, tmp_path: Path):
     command = ["--data", "labels.csv", "--add", "a.labels.csv", *flags, "--runs", "runs"]
     assert call(*command, command="video train") == 0
     assert Path("runs/video/sprites/best.pt").exists()
+
+
+@needs_browser
+def test_on_a_telephone_nothing_lies_beside_the_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    film = write("film.mp4", 12)
+    review.write(tmp_path / "page.html", labelled_film(multi=True), str(film))
+    with browser() as page:
+        page.resize(390, 844)
+        page.open(tmp_path / "page.html")
+        page.until("film.readyState >= 2")
+        assert page.run("document.documentElement.scrollWidth") <= 390
+        assert page.run("[inkOn('#ffe040'), inkOn('#882255')]") == ["#101018", "#f6f6fa"]
+        assert page.errors == []

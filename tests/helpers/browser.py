@@ -33,8 +33,7 @@ class Page:
         self._session = attached["sessionId"]
         self.errors: list[str] = []
         self.send("Runtime.enable")
-        size = {"width": 1280, "height": 860, "deviceScaleFactor": 1, "mobile": False}
-        self.send("Emulation.setDeviceMetricsOverride", **size)
+        self.resize(1280, 860)
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """The result of a command."""
@@ -58,6 +57,10 @@ class Page:
             self._buffer += part
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
+
+    def resize(self, width: int, height: int) -> None:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.send("Emulation.setDeviceMetricsOverride", **size)
 
     def open(self, file: Path) -> None:
         self.send("Page.enable")
