@@ -175,6 +175,32 @@ def test_exported_labels_are_read_again(tmp_path):
     assert names(labelled.load(tmp_path), 2, seconds) == "bbbrrrrbbwww"
 
 
+def test_exported_labels_of_behaviours_that_occur_at_once_are_read_again(tmp_path):
+    classes = ("run", "walk")
+    labels = torch.tensor([[0, 0], [1, 0], [1, 1], [0, 1]] * 3)
+    for number in range(3):
+        put(tmp_path / f"clip{number}.mp4")
+        exported = frames_csv(labels, TENTHS, classes, torch.zeros(12, 2))
+        text(tmp_path / f"clip{number}.frames.csv", exported)
+    splits = labelled.load(tmp_path)
+    assert (splits.classes, splits.multi) == (classes, True)
+    assert torch.equal(splits.train[0].labels(TENTHS), labels)
+
+
+@pytest.mark.parametrize("first", [0, 1, 12])
+def test_an_index_without_a_name_goes_on_from_frame_to_frame(tmp_path, first):
+    table = [",walk", *(f"{n},{n % 2}" for n in range(first, first + 12))]
+    for number in range(3):
+        put(tmp_path / f"clip{number}.mp4")
+        text(tmp_path / f"clip{number}.csv", "\n".join(table))
+    assert len(labelled.load(tmp_path).train) == 1
+    table[3:5] = reversed(table[3:5])
+    text(tmp_path / "clip2.csv", "\n".join(table))
+    message = f"clip2.csv: line 4: row {first + 3} of clip2 comes after {first + 1}; the table"
+    with pytest.raises(InputError, match=message):
+        labelled.load(tmp_path)
+
+
 @pytest.mark.parametrize("end", [".frames", ".segments", ".labels", "_labels"])
 def test_a_table_may_have_the_name_of_its_film_and_an_ending(tmp_path, end):
     for number in range(3):

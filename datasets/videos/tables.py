@@ -13,7 +13,8 @@ are the given ones.
 Segments in frames end before their end frame, unless they show that it is the last one: no segment
 begins at the end of another, and some do at the frame after it. Segments that overlap, and columns
 of 0 and 1 with several 1 in a row, mean that several behaviours occur at once. Frames with the
-label `unlabelled`, and those with an empty field in a column of 0 and 1, are not scored.
+label `unlabelled`, and those with an empty field in a column of 0 and 1, are not scored. In the
+tables NAME.frames.csv that `video label` writes, several labels of a frame are joined by " + ".
 """
 
 import math
@@ -57,6 +58,8 @@ _BOUNDS = {
     ("start", "end"): "either",
     ("start", "stop"): "either",
 }
+_WRITTEN = {"frame", "seconds", "label", "probability"}
+"""The columns of NAME.frames.csv, in which several behaviours of a frame are joined by " + "."""
 _EVENTS = {"START", "STOP", "POINT"}  # what a table of events says of each
 _OTHER_KINDS = (*_LABEL, *(name for bounds in _BOUNDS for name in bounds))
 _VALUES = {"0": 0, "0.0": 0, "1": 1, "1.0": 1, "false": 0, "true": 1}
@@ -77,6 +80,8 @@ def load(files: Sequence[Path], root: Path, background: str, multi: bool = False
     of_another_kind = any(_column(row, _OTHER_KINDS) for row in rows)
     if not of_another_kind and any(_looks_onehot(row) for row in rows):
         return _onehot(rows, root, where, background, multi)
+    if _joins_labels(rows):
+        return _joined(rows, root, where)
     for row in rows:
         if not _label(row):
             hint = "a column label is needed, and a value in each of its rows"
@@ -167,6 +172,27 @@ def _as_columns(labels: Tensor, classes: int) -> Tensor:
     return columns
 
 
+def _joins_labels(rows: Sequence[Line]) -> bool:
+    """Return whether rows are those of NAME.frames.csv, of behaviours that can occur at once."""
+    if any(set(row.values) != _WRITTEN for row in rows):
+        return False
+    return any(not _label(row) or " + " in _label(row) for row in rows)
+
+
+def _joined(rows: Sequence[Line], root: Path, where: Path) -> Parts:
+    """Return the clips of tables in which a frame has no label, or several joined by " + "."""
+    names = {name for row in rows for name in _label(row).split(" + ")}
+    classes = in_order(names - {""})
+    labels = {}
+    for clip, lines in _by_clip(rows).items():
+        _require_every_frame(lines, "frame")
+        labels[clip] = torch.zeros(len(lines), len(classes), dtype=torch.int64)
+        for frame, row in enumerate(lines):
+            occurring = _label(row).split(" + ")
+            labels[clip][frame] = torch.tensor([name in occurring for name in classes])
+    return Parts(where, _clips(rows, root, labels), classes, True)
+
+
 def _looks_onehot(row: Line) -> bool:
     """Return whether a row has behaviours as columns: one of them at least is 0, 1 or nothing."""
     return any(row.values[name].lower() in _VALUES for name in _behaviours(row))
@@ -200,8 +226,11 @@ def _onehot(rows: Sequence[Line], root: Path, where: Path, background: str, mult
             raise row.error(f"the columns are not those of {rows[0].file}: {', '.join(names)}")
     matrices = {}
     for name, lines in _by_clip(rows).items():
-        if column := _column(lines[0], _FRAME):
+        column = _column(lines[0], _FRAME)
+        if column:
             _require_every_frame(lines, column)
+        elif column is not None:
+            _require_index(lines)
         values = [[_occurrence(row, behaviour) for behaviour in names] for row in lines]
         matrix = torch.tensor(values, dtype=torch.int64)
         matrices[name] = matrix[:, [names.index(column) for column in columns]]
@@ -226,6 +255,20 @@ def _require_every_frame(rows: Sequence[Line], column: str) -> None:
         value = row.values[column]
         if value != str(frame):
             raise row.error(f"frame {value} of {_clip(row)}, where {frame} is the next (from 0)")
+
+
+def _require_index(rows: Sequence[Line]) -> None:
+    """Raise InputError where an index without a name, if it is one of integers, does not go on.
+
+    It may begin anywhere: that of R begins at 1, and that of joined tables goes on over all films.
+    """
+    values = [row.values[""] for row in rows]
+    if not all(value.isdecimal() for value in values):
+        return
+    for row, before, value in zip(rows[1:], values, values[1:], strict=False):
+        if int(value) != int(before) + 1:
+            hint = "the table has a row for each frame, in their order"
+            raise row.error(f"row {value} of {_clip(row)} comes after {before}; {hint}")
 
 
 def _close(films: Sequence[Film], in_frames: bool) -> None:
