@@ -57,7 +57,30 @@ BROKEN = {
     "empty.json": ("", "the file is empty"),
     "blank.txt": (" \n\n", "the file is empty"),
     "cut.json": ('{"images": [{"id": 1,\n "file_na', "line 2 is not JSON"),
-    "list.json": ("[1, 2]", "neither COCO's captions nor Karpathy's"),
+    "list.json": ("[1, 2]", "entry 1: it is no JSON object"),
+    "empty_list.json": ("[]", "there is not one caption in it"),
+    "results.json": (
+        '[{"image_id": 1, "caption": "A dog."}]',
+        "entry 1: it does not name a picture in file_name",
+    ),
+    "silent.json": ('[{"image": "a.jpg"}]', "entry 1: it has no caption in text"),
+    "number.json": (
+        '[{"image": "a.jpg", "caption": "one"},\n{"image": "a.jpg", "caption": 5}]',
+        "entry 2: it has no caption in caption: it must be a string or a list",
+    ),
+    "list_split.json": (
+        '[{"image": "a.jpg", "caption": "one", "split": "holdout"}]',
+        "entry 1: unknown split 'holdout'; it must be one of train, training, ",
+    ),
+    "by_picture.json": (
+        '{"a.jpg": [["one"]]}',
+        "'a.jpg' is followed by neither a string nor a list",
+    ),
+    "other.json": ('{"info": {}}', "'info' is followed by neither a string nor a list"),
+    "columns.json": (
+        '{"image": ["a.jpg"],\n"caption": ["one"]}',
+        "neither COCO's captions nor Karpathy's, nor a list",
+    ),
     "no_images.json": ('{"annotations": []}', "nothing is called 'images'"),
     "instances.json": (
         '{"images": [{"id": 1, "file_name": "a.jpg"}],'
@@ -67,12 +90,17 @@ BROKEN = {
     "null.json": (
         '{"images": [{"id": 1, "file_name": "a.jpg"}],'
         ' "annotations": [{"image_id": 1, "caption": null}]}',
-        "neither COCO's captions nor Karpathy's",
+        "there is not one caption in it",
+    ),
+    "coco_number.json": (
+        '{"images": [{"id": 1, "file_name": "a.jpg"}],'
+        ' "annotations": [{"image_id": 1, "caption": 5}]}',
+        "a caption of a.jpg is 5, which is no string",
     ),
     "deep.json": ("[" * 100_000, "neither COCO's captions nor Karpathy's"),
     "split.json": (
         '{"images": [{"filename": "a.jpg", "split": "holdout", "sentences": []}]}',
-        "nothing is called 'holdout'",
+        "a.jpg: unknown split 'holdout'; it must be one of train, training, ",
     ),
     "tokens.txt": ("a.jpg#0\tone\na.jpg 1 two\n", "line 2 is not NAME"),
     "prose.txt": ("A dog runs.\n", "not a file of captions"),
@@ -104,6 +132,26 @@ def test_broken_files_are_one_line(tmp_path: Path, name: str, capsys: pytest.Cap
     assert str(error.value).startswith(f"{file}: ")
     assert "\n" not in str(error.value)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"image": "a.jpg", "caption": null}, {"image": "a.jpg", "caption": ["one", null]}]',
+        '{"a.jpg": [null, "one", null]}',
+        '{"file_name": "a.jpg", "text": null}\n{"file_name": "a.jpg", "text": ["one", null]}',
+        '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": '
+        'null}, {"image_id": 1, "caption": "one"}, {"image_id": 1, "caption": null}]}',
+        '{"images": [{"filename": "a.jpg", "split": "train", "sentences": [{"raw": null}, '
+        '{"raw": "one"}, {"raw": null}]}]}',
+    ],
+)
+def test_null_is_an_empty_caption(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str):
+    draw(tmp_path, ["a.jpg"])
+    file = write(tmp_path / "captions.json", text)
+    assert everything(captioned.load(file)) == {"a.jpg": ("one",)}
+    printed = f"warning: {file}: left out: empty captions (2): a.jpg, a.jpg\n"
+    assert capsys.readouterr().err == printed
 
 
 def test_another_encoding_is_one_line(tmp_path: Path):

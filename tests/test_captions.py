@@ -91,6 +91,41 @@ def test_karpathy(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("silent")
+@pytest.mark.parametrize("title", ["image", "file_name", "filename"])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_list_of_objects(tmp_path: Path, title: str, indent: int | None):
+    draw(tmp_path / "images", NAMES[:3])
+    rows = [
+        {title: "a.jpg", "caption": "one"},
+        {title: "b.jpg", "captions": ["two", "three"]},
+        {title: "images/c.jpg", "text": "four"},
+        {title: "a.jpg", "caption": "five", "image_id": 5},
+    ]
+    file = write(tmp_path / "captions.json", json.dumps(rows, indent=indent))
+    expected = {"a.jpg": ("one", "five"), "b.jpg": ("two", "three"), "images/c.jpg": ("four",)}
+    assert everything(captioned.load(file)) == expected
+    assert everything(captioned.load(tmp_path)) == expected
+    for row, split in zip(rows, ("train", "val", "test", "train"), strict=True):
+        row["split"] = split
+    write(file, json.dumps(rows, indent=indent))
+    splits = captioned.load(file)
+    assert found(splits.train) == {"a.jpg": ("one", "five")}
+    assert found(splits.validation) == {"b.jpg": ("two", "three")}
+    assert found(splits.test) == {"images/c.jpg": ("four",)}
+
+
+@pytest.mark.usefixtures("silent")
+@pytest.mark.parametrize("indent", [None, 1])
+def test_captions_by_picture(tmp_path: Path, indent: int | None):
+    draw(tmp_path, NAMES[:3])
+    data = {"a.jpg": ["one", "two"], "b.jpg": "three", "c.jpg": ["four"]}
+    file = write(tmp_path / "captions_train.json", json.dumps(data, indent=indent))
+    expected = {"a.jpg": ("one", "two"), "b.jpg": ("three",), "c.jpg": ("four",)}
+    assert everything(captioned.load(file)) == expected
+    assert everything(captioned.load(tmp_path)) == expected
+
+
+@pytest.mark.usefixtures("silent")
 def test_flickr8k_with_its_lists(tmp_path: Path):
     token = flickr8k(tmp_path)
     for source in (tmp_path, tmp_path / "Flickr8k_text", token):

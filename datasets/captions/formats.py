@@ -2,6 +2,7 @@
 
     COCO's captions       {"images": [{id, file_name}], "annotations": [{image_id, caption}]}
     Karpathy's splits     {"images": [{"filename", "split", "sentences": [{"raw"}]}]}
+    other JSON            [{file_name, text}], perhaps with split, or {picture: [caption]}
     Flickr8k's tokens     NAME.jpg#0<tab>caption; splits are Flickr_8k.trainImages.txt and the like
     tables                image,caption (Kaggle), or image_name| comment_number| comment (Flickr30k)
                           perhaps with a column split
