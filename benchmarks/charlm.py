@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from benchmarks.entry import script
 from benchmarks.glimpse_step import measure
-from core.cell import State
+from core.base_cell import State
 from core.engines.bptt import detach
 from core.losses import cross_entropy
 from core.torch_weights import to_torch

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from captioning.concepts.classifier import ConceptClassifier
 from captioning.config import Config
-from core.cell import State
+from core.base_cell import State
 from core.cells import cell_class
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from core.cell import State, map_state
+from core.base_cell import State, map_state
 from core.decoding import Step, all_over, begin, log_softmax
 
 

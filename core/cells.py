@@ -4,7 +4,7 @@
     state = cell.initial_state(batch)      # h_0 = 0
     output, (h, c) = cell(x, state)        # x [batch, input]; output [batch, hidden]
 
-What they share is in `core.cell`. Gates are stacked in the order of torch.nn.
+What they share is in `core.base_cell`. Gates are stacked in the order of torch.nn.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from core.activations import ACTIVATIONS
 from core.activations import activation as _named
-from core.cell import Cell, Inputs, Output, State
+from core.base_cell import Cell, Inputs, Output, State
 
 _tanh = ACTIVATIONS["tanh"]
 _sigmoid = ACTIVATIONS["sigmoid"]
@@ -191,5 +191,7 @@ def cell_class(cell: str | type[Cell]) -> type[Cell]:
             raise ValueError(f"unknown name {cell!r}; choose one of {', '.join(CELLS)}")
         return CELLS[cell]
     if not (isinstance(cell, type) and issubclass(cell, Cell)):
-        raise ValueError(f"{cell!r} is neither the name of a cell nor a subclass of core.cell.Cell")
+        raise ValueError(
+            f"{cell!r} is neither the name of a cell nor a subclass of core.base_cell.Cell"
+        )
     return cell

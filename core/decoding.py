@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from core.cell import State
+from core.base_cell import State
 
 Step = Callable[[Tensor, State], tuple[Tensor, State]]
 # Steps between two checks on a GPU of whether all rows have ended; each check waits for the device.

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from core.cell import Cell, State, map_state
+from core.base_cell import Cell, State, map_state
 from core.cells import GRUCell, LSTMCell, RNNCell
 from core.errors import InputError
 from core.recurrent import Recurrent

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from core.cell import Cell, State, map_state, require_dtype
+from core.base_cell import Cell, State, map_state, require_dtype
 from core.cells import LSTMCell, cell_class
 from core.dropout import dropout as drop
 from core.dropout import locked_dropout as drop_locked

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from core.cell import Cell, State
+from core.base_cell import Cell, State
 from core.recurrent import Recurrent
 
 

@@ -7,7 +7,7 @@ import torch
 from compared import FAST_CELLS
 from torch import Tensor
 
-from core.cell import Cell, State, map_state
+from core.base_cell import Cell, State, map_state
 from core.cells import CELLS
 from core.engines import bptt
 from core.recurrent import Recurrent

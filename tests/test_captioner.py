@@ -14,7 +14,7 @@ from captioning.model import Attention, Captioner
 from captioning.train import Learner
 from captioning.trained import Trained
 from core import beam
-from core.cell import State
+from core.base_cell import State
 from core.training import distributed
 from datasets.text.vocabulary import Vocabulary
 from vision.encoder import make_encoder

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 from torch.nn.utils import parametrize
 
-from core.cell import Cell
+from core.base_cell import Cell
 from core.engines import bptt
 from core.recurrent import Recurrent
 

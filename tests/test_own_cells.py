@@ -20,7 +20,7 @@ from own_cells import (
 )
 from torch import Tensor, nn
 
-from core.cell import Cell, State
+from core.base_cell import Cell, State
 from core.cells import CELLS, GRUCell, LSTMCell, RNNCell
 from core.engines import bptt
 from core.engines.reference_tape import ReferenceTape

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError, jaxtyped
 
-from core.cell import State, map_state
+from core.base_cell import State, map_state
 from core.cells import CELLS
 from core.engines import bptt
 from core.recurrent import Recurrent, with_biases

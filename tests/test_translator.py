@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from core.cell import map_state
+from core.base_cell import map_state
 from core.errors import InputError
 from core.training import distributed
 from core.training.config import LoopConfig

@@ -8,7 +8,7 @@ import torch
 from labeller import CLASSES, CONFIG, drawn, make_trained, save_run, write
 from PIL import Image
 
-from core.cell import State
+from core.base_cell import State
 from datasets.videos.clips import Clip, OneLabel
 from video.config import Config
 from video.labels.probabilities import features_of, follow, label_recording

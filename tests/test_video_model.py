@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.cell import State
+from core.base_cell import State
 from core.training.config import LoopConfig
 from video.config import Config
 from video.data import PADDING

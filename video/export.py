@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from core.cell import map_state
+from core.base_cell import map_state
 from core.errors import InputError
 from core.training import cli, export
 from core.training.arguments import Export

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor, nn
 
-from core.cell import State
+from core.base_cell import State
 from core.recurrent import with_biases
 from core.training import distributed
 from video.config import Config

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from core.cell import State
+from core.base_cell import State
 from core.errors import InputError
 from core.training import checkpoint
 from video.config import Config

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from core.cell import State
+from core.base_cell import State
 from core.decoding import Step
 
 

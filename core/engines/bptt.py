@@ -52,7 +52,7 @@ import torch._C._functorch as _functorch
 from jaxtyping import Float
 from torch import Tensor
 
-from core.cell import Cell, State, map_state, require_dtype
+from core.base_cell import Cell, State, map_state, require_dtype
 from core.engines import tape as in_torch
 from core.engines.c import passes as in_c
 from core.engines.c.binding import kernel_serves

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from core.cell import Cell, Inputs, Output, State
+from core.base_cell import Cell, Inputs, Output, State
 
 
 def checked_step(cell: Cell, x: Inputs, state: State) -> tuple[Output, State]:

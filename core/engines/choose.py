@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from core.cell import Cell, State
+from core.base_cell import Cell, State
 from core.cells import LSTMCell
 from core.engines import bptt, tape
 from core.engines.c import passes

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.cell import State
+from core.base_cell import State
 from core.engines.lengths import over_rows
 from core.engines.products import Weights
 from core.engines.reference import Lengths, Outputs, Sequences

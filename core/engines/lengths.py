@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from core.cell import State, map_state
+from core.base_cell import State, map_state
 from core.engines.reference import Lengths, Outputs, Sequences
 from core.engines.steps import FastCell
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
-from core.cell import Cell, Inputs, Output, State, map_state
+from core.base_cell import Cell, Inputs, Output, State, map_state
 from core.engines.checks import checked_step
 
 Sequences = Float[Tensor, "time batch input"] | Integer[Tensor, "time batch"]

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from core.cell import Cell, Inputs, State, map_state
+from core.base_cell import Cell, Inputs, State, map_state
 from core.engines.checks import checked_step
 from core.engines.reference import Outputs, Sequences, in_precision_of, reference
 

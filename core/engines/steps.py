@@ -24,7 +24,7 @@ from torch.nn.modules import module as torch_module
 from torch.nn.utils import parametrize
 
 from core.activations import Activation
-from core.cell import Cell, State
+from core.base_cell import Cell, State
 from core.cells import GRUCell, LSTMCell, RNNCell
 from core.engines.products import Weights
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from core.cell import Inputs, State
+from core.base_cell import Inputs, State
 from core.engines.products import Gradients, Rows, gradients, input_product, leading
 from core.engines.steps import Buffers, FastCell, Steps, Weights
 

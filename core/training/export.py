@@ -34,7 +34,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.cell import State
+from core.base_cell import State
 from core.errors import InputError
 from core.files import make_folder, replace
 

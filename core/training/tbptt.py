@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from core.cell import State
+from core.base_cell import State
 from core.engines.bptt import detach
 from core.training import distributed
 

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from core.cell import Cell
+from core.base_cell import Cell
 from core.cells import LSTMCell, RNNCell
 from core.engines import bptt
 from core.engines.c.binding import kernel_serves

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from core.cell import map_state
+from core.base_cell import map_state
 from core.losses import cross_entropy
 from core.training.loop import evaluating
 from sequences.charlm.data import Numbers

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from core.cell import State, map_state
+from core.base_cell import State, map_state
 from core.dropout import dropout, locked_dropout
 from core.recurrent import with_biases
 from sequences.charlm.config import Config

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from core.cell import State
+from core.base_cell import State
 from core.recurrent import with_biases
 from datasets.text.vocabulary import Vocabulary
 from sequences.sentiment.config import Config

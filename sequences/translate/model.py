@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from core.cell import State, map_state
+from core.base_cell import State, map_state
 from core.decoding import Step
 from core.recurrent import Recurrent
 from sequences.translate.config import Config

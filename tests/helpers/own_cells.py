@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.cell import Cell, State
+from core.base_cell import Cell, State
 from core.cells import GRUCell, LSTMCell
 
 TIME, BATCH, INPUT, HIDDEN = 6, 3, 5, 8

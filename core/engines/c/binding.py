@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from core.activations import ACTIVATIONS, Activation
-from core.cell import State
+from core.base_cell import State
 from core.engines.c import build
 from core.engines.steps import FastCell, GRUSteps, LSTMSteps, RNNSteps, Steps
 

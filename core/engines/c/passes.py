@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from core.cell import State
+from core.base_cell import State
 from core.engines.c import plan as plans
 from core.engines.c.binding import GRU, NO_INPUTS, Layer, address
 from core.engines.c.plan import Plan, contiguous, plan_of

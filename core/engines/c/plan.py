@@ -12,7 +12,7 @@ import torch._C._autograd as autograd
 from jaxtyping import Float
 from torch import Tensor
 
-from core.cell import Cell, State
+from core.base_cell import Cell, State
 from core.engines.c.binding import (
     GATES,
     LANES,

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from core.cell import Cell
+from core.base_cell import Cell
 
 KEPT_FREE = 2  # buffers kept for a cell while nobody uses them
 
