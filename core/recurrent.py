@@ -20,7 +20,7 @@ from core.base_cell import Cell, State, map_state, require_dtype
 from core.cells import LSTMCell, cell_class
 from core.dropout import dropout as drop
 from core.dropout import locked_dropout as drop_locked
-from core.engines.bptt import check_integers
+from core.engines.checks import check_integers
 from core.engines.choose import ENGINES, choose, infer, infers_in_c
 from core.engines.reference import Sequences
 

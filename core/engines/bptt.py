@@ -42,7 +42,6 @@ are in `core.engines.steps` and once more, for speed, in `core/engines/c/steps.h
 
 from array import array
 from collections.abc import Sequence
-from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -52,11 +51,12 @@ import torch._C._functorch as _functorch
 from jaxtyping import Float
 from torch import Tensor
 
-from core.base_cell import Cell, State, map_state, require_dtype
+from core.base_cell import Cell, State, map_state
 from core.engines import tape as in_torch
 from core.engines.c import passes as in_c
 from core.engines.c.binding import kernel_serves
-from core.engines.products import Rows, holds, leading, rows_of
+from core.engines.checks import check_full, check_sequence, check_state
+from core.engines.products import Rows, leading, rows_of
 from core.engines.reference import Sequences, reference
 from core.engines.reference_tape import ReferenceTape
 from core.engines.steps import FastCell, fast_cell, has_hooks
@@ -81,7 +81,7 @@ def record(cell: Cell, batch: int, steps: int, state: State | None = None) -> Ta
     Raises:
         ValueError: if the state is not that of the cell, [batch, hidden].
     """
-    _check_state(cell, batch, state, exact=True)
+    check_state(cell, batch, state, exact=True)
     start = cell.initial_state(batch) if state is None else state
     fast = fast_cell(cell)
     if fast is None or has_hooks(cell):
@@ -106,9 +106,9 @@ def replay(
             rows.
     """
     if isinstance(tape, ReferenceTape):
-        _check_full(len(x), tape.taken, tape.steps)
+        check_full(len(x), tape.taken, tape.steps)
         return tape.replay(x)
-    _check_full(len(x), tape.taken, len(tape.batch_sizes))
+    check_full(len(x), tape.taken, len(tape.batch_sizes))
     if leading(x).numel() != tape.firsts[-1]:
         raise ValueError(f"inputs {list(x.shape)} for a tape of {tape.firsts[-1]} rows in all")
     fast = fast_cell(cell)
@@ -137,8 +137,8 @@ def sequence(
         ValueError: if x or the state does not fit the cell or the batch sizes, or these rise or are
             not all at least 1; for integers outside 0..input_size - 1 (checked on the CPU only).
     """
-    _check(cell, batch_sizes, x)
-    _check_state(cell, batch_sizes[0], state)
+    check_sequence(cell, batch_sizes, x)
+    check_state(cell, batch_sizes[0], state)
     fast = fast_cell(cell)
     if fast is None or has_hooks(cell):
         return _by_reference(cell, batch_sizes, x, state)
@@ -183,46 +183,6 @@ def _by_reference(
     parts = zip(final, state, strict=True)
     final = tuple(torch.cat([end, begin[None, batch:]], 1) for end, begin in parts)
     return outputs[valid].view(*leading(x), -1), final
-
-
-def _check(cell: Cell, batch_sizes: Sequence[int], x: Rows) -> None:
-    if not batch_sizes or batch_sizes[-1] < 1 or any(a < b for a, b in pairwise(batch_sizes)):
-        rule = "must be at least 1, and none larger than the one before"
-        raise ValueError(f"batch sizes {list(batch_sizes)} {rule}")
-    if not holds(x, sum(batch_sizes), cell.input_size):
-        raise ValueError(
-            f"x is {x.dtype} {list(x.shape)}: not {sum(batch_sizes)} rows, as all steps have, "
-            f"of {cell.input_size}"
-        )
-    check_integers(x, cell.input_size)
-
-
-def _check_state(cell: Cell, batch: int, state: State | None, exact: bool = False) -> None:
-    """ValueError for a state of another cell or dtype, or of fewer (exact: other) rows."""
-    if state is None:
-        return
-    shapes = [list(part.shape) for part in state]
-    fits = isinstance(state, tuple) and len(shapes) == len(cell.state_parts)
-    for shape in shapes:
-        fits = fits and len(shape) == 2 and shape[0] >= batch and shape[1] == cell.hidden_size
-        fits = fits and (shape[0] == batch or not exact)
-    if not fits or len({shape[0] for shape in shapes}) > 1:
-        expected = f"({', '.join(cell.state_parts)},) of [{batch}, {cell.hidden_size}]"
-        raise ValueError(f"the state is {shapes}, not a tuple {expected}")
-    require_dtype(cell, state)
-
-
-def _check_full(inputs: int, taken: int, steps: int) -> None:
-    if not inputs == taken == steps:
-        raise ValueError(f"{inputs} inputs for a tape with {taken} of {steps} steps taken")
-
-
-def check_integers(x: Tensor, size: int) -> None:
-    """ValueError for integers outside 0..size - 1; a GPU has its own assertion, without a wait."""
-    if x.is_cpu and not x.is_floating_point() and x.numel() and not 0 <= x.min() <= x.max() < size:
-        raise ValueError(
-            f"x has numbers from {x.min()} to {x.max()}, outside the range 0..{size - 1}"
-        )
 
 
 def in_weight_dtype(x: Tensor, U: Tensor) -> Tensor:
