@@ -286,6 +286,35 @@ def test_what_is_no_data_set_is_one_line(tmp_path):
         match=r"^no folder or table is called 'nowhere', and no data set but sprites, sprite-",
     ):
         load("nowhere")
-    with pytest.raises(InputError, match=r"video.mp4: line 1 is not UTF-8"):
+    with pytest.raises(InputError, match=r"video.mp4: a film: give the file or the folder of its"):
         load(put(tmp_path / "video.mp4"))
+    with pytest.raises(InputError, match=r"no labels: no table \(.csv, .tsv\)"):
+        load(tmp_path)
     assert labelled.NAMES == ("sprites", "sprite-pairs")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("project.boris", "a project of BORIS: export its events, aggregated or tabular, as .csv"),
+        ("events.xlsx", "a spreadsheet: save it as .csv or .tsv"),
+        ("annotations.xml", "no labels that are read: write them as a table clip,start_frame,"),
+    ],
+)
+def test_labels_in_a_format_that_is_not_read_are_named_with_what_to_do(tmp_path, name, reason):
+    file = text(tmp_path / name, "content")
+    put(tmp_path / "video.mp4")
+    for source in (file, tmp_path):
+        with pytest.raises(InputError, match=f"{name}: {reason}"):
+            load(source)
+    classes_of(tmp_path)
+    assert load(tmp_path).classes == ("Archery", "Bowling")
+
+
+def test_names_that_differ_in_case_or_spaces_are_told(tmp_path, capsys):
+    for name, label in (("a", "Sniff wall"), ("b", "sniff_wall"), ("c", "groom")):
+        put(tmp_path / f"{name}.mp4")
+        text(tmp_path / f"{name}.csv", f"start,end,label\n0.0,0.5,{label}\n")
+    assert load(tmp_path).classes == ("background", "Sniff wall", "groom", "sniff_wall")
+    warning = "'Sniff wall' and 'sniff_wall' are taken for two behaviours"
+    assert capsys.readouterr().err == f"warning: {tmp_path}: {warning}\n"

@@ -189,6 +189,8 @@ def main(arguments: TrainArguments[Config]) -> None:
     splits = load_data(config)
     if old:
         splits = _in_old_order(splits, old)
+        if new := splits.classes[len(old.classes) :]:
+            print(f"behaviours that {config.start} lacks: {', '.join(new)}", file=sys.stderr)
     for line in labelled.suspects(splits.clips):
         print(f"warning: {line}", file=sys.stderr)
     rate = old.rate if old else training_rate(config, splits.train)

@@ -18,6 +18,7 @@ is in a video is known when its frames are read, and checked by `Clip.labels`.
 """
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -30,10 +31,17 @@ from datasets.text_files import Line, read_lines
 from datasets.videos import annotations, boris, sprites, tables
 from datasets.videos.bouts import Film, clips_of
 from datasets.videos.clips import Clip, FrameLabels, OneLabel, Parts, VideoSplits
-from datasets.videos.files import find_video, stated, videos_in
+from datasets.videos.files import SUFFIXES, find_video, stated, videos_in
 
 NAMES = ("sprites", "sprite-pairs")
 TABLES = (".csv", ".tsv")
+UNREAD = {
+    ".boris": "a project of BORIS: export its events, aggregated or tabular, as .csv or .tsv",
+    ".xml": "no labels that are read: write them as a table clip,start_frame,end_frame,label",
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "a spreadsheet: save it as .csv or .tsv"),
+    **dict.fromkeys(SUFFIXES, "a film: give the file or the folder of its labels"),
+}
+"""What is likely to be given in place of labels, and what to do, by the ends of names."""
 
 
 def load(
@@ -71,13 +79,20 @@ def read_labels(
     the folder of the videos, where it is not that of the labels.
     """
     path = Path(source)
+    parts = _read(path, background, split, multi, films)
+    _warn_of_alike(path, parts.classes)
+    return parts
+
+
+def _read(path: Path, background: str, split: int, multi: bool, films: Path | None) -> Parts:
+    """Return the clips that a folder or a file labels, as `read_labels`."""
     if not path.exists():
         names = ", ".join(NAMES)
-        raise InputError(
-            f"no folder or table is called {str(source)!r}, and no data set but {names}"
-        )
+        raise InputError(f"no folder or table is called {str(path)!r}, and no data set but {names}")
     require_regular(path)
     if path.is_file():
+        if reason := UNREAD.get(path.suffix.lower()):
+            raise InputError(f"{path}: {reason}")
         return _files([path], films or path.parent, background, multi)
     if (path / "groundTruth").is_dir():
         return _mstcn(path, split)
@@ -86,6 +101,16 @@ def read_labels(
         if labels := [file for file in files if file.suffix.lower() in suffixes]:
             return _files(labels, films or path, background, multi)
     return _class_folders(path, split)
+
+
+def _warn_of_alike(where: Path, names: Iterable[str]) -> None:
+    """Tell which names of behaviours differ only in upper and lower case, spaces or the like."""
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(re.sub(r"[\s_-]+", "", name).casefold() or name, name)
+        if other != name:
+            taken = f"{other!r} and {name!r} are taken for two behaviours"
+            print(f"warning: {where}: {taken}", file=sys.stderr)
 
 
 def _files(files: Sequence[Path], root: Path, background: str, multi: bool) -> Parts:
@@ -211,6 +236,10 @@ def _class_folders(root: Path, number: int) -> Parts:
     videos_of = {folder.name: videos_in(folder) for folder in folders}
     classes = tuple(name for name, videos in videos_of.items() if videos)
     if not classes:
+        for file in sorted(root.glob("[!.]*")):
+            suffix = file.suffix.lower()
+            if suffix in UNREAD and suffix not in SUFFIXES:
+                raise InputError(f"{file}: {UNREAD[suffix]}")
         formats = "no table (.csv, .tsv), no .eaf, .srt or .vtt, no groundTruth/"
         raise InputError(f"{root}: no labels: {formats} and no folder of videos for each class")
     if len(classes) == 1:
