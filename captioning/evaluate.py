@@ -8,6 +8,7 @@ with a beam; nothing of the references is shown to it. Words are compared in low
 punctuation. A second table shows how far its confidence can be trusted.
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,6 +39,7 @@ from core.training.loop import evaluating
 from core.training.tables import scores_table
 
 BATCH = 50  # images captioned together
+CONSENSUS = "consensus words"
 NEIGHBOURS = 30  # whose captions are compared for a consensus (Devlin et al. 2015)
 
 
@@ -63,7 +65,15 @@ def score(
 ) -> dict[str, float]:
     """Return all scores of captions, from 0 to 1, CIDEr from 0 to 10."""
     words = [[str(word) for word in candidate] for candidate in candidates]
-    return scores(candidates, truth) | {"consensus words": consensus_words(words, truth)}
+    return scores(candidates, truth) | {CONSENSUS: consensus_words(words, truth)}
+
+
+def validate(trained: Trained, part: Part, beam: int) -> dict[str, float]:
+    """Return the scores of `measure`, without consensus words where people agree on none."""
+    results = measure(trained, part, beam)
+    if math.isnan(results[CONSENSUS]):
+        del results[CONSENSUS]
+    return results
 
 
 def references(trained: Trained, part: Part) -> list[list[tuple[str, ...]]]:
@@ -88,10 +98,15 @@ def baselines(trained: Trained, train: Part, part: Part) -> dict[str, dict[str, 
 
 
 def print_scores(results: dict[str, dict[str, float]], title: str) -> None:
-    """Print scores as a table, in lines of 100 characters where there is no terminal."""
+    """Print scores as a table, in lines of 100 characters where there is no terminal.
+
+    A line below says why there are no consensus words, where there are none.
+    """
     width = None if sys.stdout.isatty() else 100
     table = scores_table(results, f"{title}, scores x 100", "captions by", 100)
     Console(width=width).print(table)
+    if any(math.isnan(values[CONSENSUS]) for values in results.values()):
+        print(f"{CONSENSUS}: - where no two captions of an image have a content word in common")
 
 
 def calibration(trained: Trained, part: Part, beam: int) -> Confidence:

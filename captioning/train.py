@@ -22,7 +22,7 @@ from captioning.concepts.classifier import ConceptClassifier, concept_classifier
 from captioning.concepts.thresholds import predict, recall_thresholds
 from captioning.config import Config
 from captioning.data import Part, TrainingBatches, encode, load
-from captioning.evaluate import baselines, measure, print_scores, references
+from captioning.evaluate import baselines, measure, print_scores, references, validate
 from captioning.model import Captioner
 from captioning.scores.rewards import Rewards
 from captioning.sources import Changed, resident
@@ -194,7 +194,7 @@ def main(arguments: TrainArguments[Config]) -> None:
     fit(
         learner.to(device),
         TrainingBatches(sources, encoded, config, device, vocabulary.pad, train.sets),
-        lambda: measure(trained, parts["validation"], config.beam),
+        lambda: validate(trained, parts["validation"], config.beam),
         run,
         config.loop,
         monitor="CIDEr",
