@@ -7,6 +7,8 @@ from PIL import Image, ImageDraw
 
 from captioning.pictures import overlay
 from captioning.pictures.overlay import SIDE
+from datasets.images import fonts
+from datasets.images.fonts import font_for
 
 CELLS = 49
 
@@ -94,8 +96,9 @@ def test_words_are_drawn_on_one_scale():
 
 
 def test_lines_are_not_wider_than_their_place():
-    font, width = overlay._font(22), 300
+    width = 300
     text = "a žluťoučký kůň runs through " + "w" * 100 + " and two dogs 🐶 look on"
+    font = font_for(text, 22)
     lines = overlay.wrap(text, font, width)
     assert all(font.getlength(line) <= width for line in lines)
     assert [word for word in " ".join(lines).split() if "…" not in word] == [
@@ -108,7 +111,7 @@ def test_lines_are_not_wider_than_their_place():
 def test_the_font_has_the_letters_of_europe():
     def written(letter: str) -> bytes:
         page = Image.new("L", (40, 40))
-        ImageDraw.Draw(page).text((5, 5), letter, 255, overlay._font(22))
+        ImageDraw.Draw(page).text((5, 5), letter, 255, font_for(letter, 22))
         return page.tobytes()
 
     for letter in "ěščřžýáíéúůďťňąłßøñξд":
@@ -118,3 +121,29 @@ def test_the_font_has_the_letters_of_europe():
 @pytest.mark.parametrize("text", ["🐶🐕‍🦺", "一只狗", "كلب", "a\nb\tc", " "])
 def test_other_scripts_do_no_harm(text: str):
     overlay.draw(noise(50, 40), text, [text], torch.full((1, CELLS), 1 / CELLS))
+
+
+@pytest.mark.parametrize("words", [(), ("\ue000",)])
+def test_letters_come_from_an_installed_font_that_has_them(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def drawn() -> bytes:
+        fonts.tell_lacking_glyphs.cache_clear()
+        alphas = torch.full((len(words), CELLS), 1 / CELLS)
+        caption = "" if words else "\ue000 \ue001"  # for private use: DejaVu Sans lacks them
+        return overlay.draw(noise(50, 40), caption, words, alphas).tobytes()
+
+    monkeypatch.setattr(fonts, "OTHER_SCRIPTS", ())
+    boxes = drawn()
+    assert capsys.readouterr().err.startswith("warning: no font here has all letters")
+    monkeypatch.setattr(fonts, "OTHER_SCRIPTS", ("STIXSizeOneSym", "STIXNonUnicode"))
+    assert drawn() != boxes
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_invisible_needs_no_letter(capsys: pytest.CaptureFixture[str]):
+    fonts.tell_lacking_glyphs.cache_clear()
+    font_for("a\nb\tc\u200d \u2028\ufe0f", 22)
+    font_for("كلب", 22)
+    font_for("", 22)
+    assert capsys.readouterr().err == ""

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 from matplotlib import font_manager
 
+from datasets.images import fonts
 from glimpse.pictures import page
 
 
@@ -15,7 +16,7 @@ def draw(name: str) -> bytes:
 
 
 def test_letters_that_no_font_has_are_told_once(capsys: pytest.CaptureFixture[str]):
-    page._tell_lacking_glyphs.cache_clear()
+    fonts.tell_lacking_glyphs.cache_clear()
     draw("řezání, ανάμειξη, ○")
     assert capsys.readouterr().err == ""
     for _ in range(2):
@@ -25,14 +26,14 @@ def test_letters_that_no_font_has_are_told_once(capsys: pytest.CaptureFixture[st
 
 
 def test_installed_fonts_of_other_scripts_come_after_the_own(monkeypatch: pytest.MonkeyPatch):
-    fonts = [SimpleNamespace(name=name) for name in ("Comic", "Yu Gothic", "Noto Sans CJK JP")]
-    monkeypatch.setattr(font_manager.fontManager, "ttflist", fonts)
-    assert page.font_families() == ["DejaVu Sans", "Noto Sans CJK JP", "Yu Gothic"]
+    installed = [SimpleNamespace(name=name) for name in ("Comic", "Yu Gothic", "Noto Sans CJK JP")]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", installed)
+    assert fonts.font_families() == ["DejaVu Sans", "Noto Sans CJK JP", "Yu Gothic"]
 
 
 def test_a_letter_is_taken_from_the_font_that_has_it(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(page, "OTHER_SCRIPTS", ("STIXSizeOneSym", "STIXNonUnicode"))
-    page._tell_lacking_glyphs.cache_clear()
+    monkeypatch.setattr(fonts, "OTHER_SCRIPTS", ("STIXSizeOneSym", "STIXNonUnicode"))
+    fonts.tell_lacking_glyphs.cache_clear()
     with_font = draw("\ue000")
-    monkeypatch.setattr(page, "OTHER_SCRIPTS", ())
+    monkeypatch.setattr(fonts, "OTHER_SCRIPTS", ())
     assert draw("\ue000") != with_font

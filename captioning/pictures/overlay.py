@@ -1,19 +1,17 @@
 """Draws a caption under its picture and, with attention, a heat-map for each word.
 
-The font comes with matplotlib and has Latin, Greek and Cyrillic letters; Pillow's own has those of
-English alone. A letter that it lacks becomes a box.
+Each text has a font with its letters, if one is installed: see `datasets.images.fonts`.
 """
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
+
+from datasets.images.fonts import font_for
 
 SIDE = 640  # width of a drawing and longer side of the picture, in pixels
 COLUMN = 100  # least width of a thumbnail
@@ -91,7 +89,7 @@ def heat(thumbnail: Image.Image, weights: Float[np.ndarray, "side side"]) -> Ima
 
 def _band(caption: str) -> Image.Image:
     """Return the caption, its lines centred."""
-    font = _font(22)
+    font = font_for(caption, 22)
     lines = wrap(caption, font, SIDE - 4 * GAP)
     band = Image.new("RGB", (SIDE, 30 * len(lines) + 2 * GAP), PAPER)
     for n, line in enumerate(lines):
@@ -110,7 +108,6 @@ def _strip(
     columns = math.ceil(len(words) / rows)
     column = min((SIDE - GAP) // columns - GAP, 2 * COLUMN)
     thumbnail = fit(picture, column, column * 5 // 4)
-    font = _font(14)
     row = thumbnail.height + 22 + GAP
     strip = Image.new("RGB", (columns * (column + GAP) + GAP, rows * row), PAPER)
     side = math.isqrt(alphas.shape[1])
@@ -121,15 +118,9 @@ def _strip(
         x = GAP + n % columns * (column + GAP)
         y = n // columns * row
         strip.paste(heat(thumbnail, weights[n]), (x + (column - thumbnail.width) // 2, y))
+        font = font_for(word, 14)
         text = cut(" ".join(word.split()), font, column + GAP)  # Pillow cannot measure line breaks
         ImageDraw.Draw(strip).text(
             (x + column / 2, y + thumbnail.height + 13), text, GREY, font, "mm"
         )
     return strip
-
-
-@lru_cache(maxsize=2)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(
-        Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size
-    )

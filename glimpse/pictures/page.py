@@ -1,34 +1,18 @@
 """A white page to draw on, in inches from its top left corner; type sizes are in points."""
 
-import functools
-import sys
 import warnings
 from typing import Any
 
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
 from datasets.images.files import encode
+from datasets.images.fonts import font_families, tell_lacking_glyphs
 
 INK, GREY = "#22223b", "#7d7d92"
-FONT = "DejaVu Sans"  # comes with matplotlib: Latin, Greek and Cyrillic letters
-OTHER_SCRIPTS = (
-    *("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans JP", "Noto Sans SC", "Noto Sans KR"),
-    *("Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo", "Yu Gothic", "Microsoft YaHei"),
-    *("Malgun Gothic", "WenQuanYi Zen Hei", "Noto Sans Devanagari", "Noto Sans Thai"),
-    "Arial Unicode MS",
-)
-"""Fonts of Linux, macOS and Windows for letters that `FONT` lacks, the first that has one."""
-
-
-def font_families() -> list[str]:
-    """Return `FONT` and those of `OTHER_SCRIPTS` that are installed here."""
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    return [FONT, *(name for name in OTHER_SCRIPTS if name in installed)]
 
 
 class Page:
@@ -79,20 +63,10 @@ class Page:
             canvas.draw()
         for warning in caught:
             if str(warning.message).startswith("Glyph"):
-                _tell_lacking_glyphs()
+                tell_lacking_glyphs()
             else:
                 warnings.warn(warning.message, warning.category, stacklevel=2)
         return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-
-
-@functools.cache
-def _tell_lacking_glyphs() -> None:
-    """Print one line, not one for each picture."""
-    print(
-        "warning: no font here has all letters of these names, and those that lack are drawn as "
-        "boxes; install one that has them, as Noto Sans CJK",
-        file=sys.stderr,
-    )
 
 
 def shorten(text: str, most: int) -> str:
