@@ -48,6 +48,16 @@ def test_segments_in_seconds_hold_the_frames_from_their_start_to_before_their_en
     assert names(splits, 1) == "rrrrrrrrrrbb"
 
 
+@pytest.mark.parametrize("places", [2, 3, 6])
+def test_rounded_seconds_hold_the_frames_that_they_are_those_of(tmp_path, places):
+    seconds = [n * 1001 / 30000 for n in range(40)]
+    bouts = [
+        f"clip0,{seconds[n]:.{places}f},{seconds[n + 2]:.{places}f},walk" for n in range(0, 38, 4)
+    ]
+    splits = load_table(tmp_path, rows("clip,start,end,label", *bouts, filler="{clip},0.0,0.1,run"))
+    assert names(splits, 0, seconds) == "wwbb" * 10
+
+
 def test_segments_in_frames(tmp_path):
     splits = load_table(tmp_path, rows("clip,start,end,label", "clip0,2,5,walk", "clip0,5,8,run"))
     assert names(splits, 0) == "bbwwwrrrbbbb"

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from core.errors import InputError
 from datasets.text_files import Line
-from datasets.videos.clips import UNLABELLED, Clip, Parts, SegmentLabels
+from datasets.videos.clips import HALF_MILLISECOND, UNLABELLED, Clip, Parts, SegmentLabels
 from datasets.videos.files import find_video
 
 NOBODY = "unlabelled"
@@ -55,6 +55,7 @@ def clips_of(
     where: Path,
     in_frames: bool = False,
     multi: bool = False,
+    rounding: float = HALF_MILLISECOND,
 ) -> Parts:
     """Return films as clips; videos are looked for in `root` and in a folder as videos/ in it.
 
@@ -65,6 +66,7 @@ def clips_of(
         where: the file or folder to name in errors.
         in_frames: whether bouts are in frames instead of seconds.
         multi: whether several behaviours can occur at once though no bouts overlap.
+        rounding: by how many seconds times may be too late.
 
     Raises:
         InputError: a video is missing, or only some films are given parts.
@@ -90,6 +92,7 @@ def clips_of(
             in_frames,
             film.line.file,
             behaviours=len(classes) if multi else 0,
+            rounding=rounding,
         )
         video = film.video or find_video(root, film.name, film.line)
         clip = Clip(film.name, video, labels, group=film.name)

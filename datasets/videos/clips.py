@@ -29,7 +29,7 @@ from core.errors import InputError
 UNLABELLED = -1
 _SHARE = 0.15
 _SLACK = 1.0  # seconds after the time of the last frame, within which the last segment may end
-_HALF_MILLISECOND = 0.0005  # tables of seconds are rounded to milliseconds
+HALF_MILLISECOND = 0.0005
 
 Drawn = Callable[[], UInt8[Tensor, "frames 1 height width"]]
 Labels = Int[Tensor, " frames"] | Int[Tensor, "frames classes"]
@@ -81,6 +81,7 @@ class SegmentLabels:
     file: Path
     behaviours: int = 0  # how many classes can occur at once; 0: one at a time
     unscored: tuple[int, ...] = ()  # classes that nobody scored here, where several can occur
+    rounding: float = HALF_MILLISECOND  # by how much times in seconds may be too late
 
     def at(self, seconds: Sequence[float], excess: int = 0) -> Labels:
         """Return the labels of frames at these times; `excess` has no meaning for segments.
@@ -124,7 +125,7 @@ class SegmentLabels:
         if len(positions) and start == end:
             nearest = int((positions - start).abs().argmin())
             return slice(nearest, nearest + 1)
-        early = 0.0 if self.in_frames else _HALF_MILLISECOND
+        early = 0.0 if self.in_frames else self.rounding
         bounds = torch.tensor([start - early, end - early], dtype=torch.float64)
         first, stop = torch.searchsorted(positions, bounds).tolist()
         return slice(first, stop)

@@ -10,6 +10,7 @@ name, less an ending such as .frames or _labels. The column `label` may be calle
 `behaviour`. With a column `split` or `suggested_split` (train, val or validation, test) the splits
 are the given ones.
 
+Seconds with two decimal places are rounded: a frame up to 5 ms earlier is in its segment.
 Segments in frames end before their end frame, unless they show that it is the last one: no segment
 begins at the end of another, and some do at the frame after it. Segments that overlap, and columns
 of 0 and 1 with several 1 in a row, mean that several behaviours occur at once. Frames with the
@@ -18,6 +19,7 @@ tables NAME.frames.csv that `video label` writes, several labels of a frame are 
 """
 
 import math
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -37,7 +39,7 @@ from datasets.videos.bouts import (
     require_all_or_no_parts,
     touching,
 )
-from datasets.videos.clips import UNLABELLED, Clip, FrameLabels, Parts
+from datasets.videos.clips import HALF_MILLISECOND, UNLABELLED, Clip, FrameLabels, Parts
 from datasets.videos.files import find_video
 
 _CLIP = ("clip", "file", "video", "film")
@@ -94,7 +96,8 @@ def load(files: Sequence[Path], root: Path, background: str, multi: bool = False
         bouts = [_bout(row, in_frames) for row in lines]
         films.append(Film(name, _part(lines), lines[0], bouts))
     _close(films, in_frames)
-    return clips_of(films, root, background, where=where, in_frames=in_frames, multi=multi)
+    flags = {"in_frames": in_frames, "multi": multi}
+    return clips_of(films, root, background, where=where, rounding=_rounding(rows), **flags)
 
 
 def _column(row: Line, names: Sequence[str]) -> str | None:
@@ -316,6 +319,17 @@ def _unit(rows: Sequence[Line]) -> str:
     hint = f"if they are seconds, call the columns {start}_seconds and {end}_seconds"
     print(f"warning: {rows[0].file}: {taken}: {hint}", file=sys.stderr)
     return "frames"
+
+
+def _rounding(rows: Sequence[Line]) -> float:
+    """Return by how many seconds times may be too late: half of a last place, the second or third.
+
+    Spreadsheets write as many places as they show. Fewer than two would be frames too early.
+    """
+    times = [row.values[column] for row in rows for column in _bounds(row)]
+    decimals = [re.search(r"[.,](\d*)$", time) for time in times]
+    places = max((len(match[1]) for match in decimals if match), default=0)
+    return 0.005 if places == 2 else HALF_MILLISECOND
 
 
 def _bout(row: Line, in_frames: bool) -> Bout:
