@@ -86,7 +86,7 @@ def read_table(file: Path) -> list[Line]:
             not as many fields as there are columns.
     """
     (number, heading), *rows = _rows(file) or [(1, [])]
-    columns = [_plain(name) for name in heading]
+    columns = [plain_name(name) for name in heading]
     if len(set(columns)) < len(columns):
         raise Line(file, number).error("two columns have the same name")
     titles = dict(zip(columns, (name.strip() for name in heading), strict=True))
@@ -106,7 +106,7 @@ def read_table(file: Path) -> list[Line]:
 def column_names(file: Path) -> list[str]:
     """Return the columns that the first line names, normalised; raises as `read_text`."""
     first = _table_text(file).lstrip().partition("\n")[0]
-    return [_plain(name) for name in next(csv.reader([first], delimiter=_delimiter(first)), [])]
+    return [plain_name(name) for name in next(csv.reader([first], delimiter=_delimiter(first)), [])]
 
 
 def quote_error(line: Line, error: csv.Error) -> InputError:
@@ -199,5 +199,6 @@ def _delimiter(first: str) -> str:
     return max(",;\t|", key=unquoted.count)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return the name of a column in lower case, with _ for what is neither letter nor digit."""
     return re.sub(r"\W+", "_", name.strip().lower()).strip("_")

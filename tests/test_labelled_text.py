@@ -7,7 +7,7 @@ from videos import text
 
 from core.errors import InputError
 from datasets.text import labelled, reviews
-from datasets.text.labelled import Labelled, hold_out, load, read
+from datasets.text.labelled import Columns, Labelled, hold_out, load, read
 
 GOOD = [f"good number {n}" for n in range(10)]
 BAD = [f"bad number {n}" for n in range(10)]
@@ -138,6 +138,45 @@ def test_of_several_columns_it_is_told_which_are_read(tmp_path, capsys):
     assert {row.label for row in read([table])["all"]} == {"0", "1"}
     line = f"{table}: texts are read from the column text, labels from label, and not from "
     assert capsys.readouterr().err == f"{line}comment, target\n"
+
+
+def test_columns_can_be_named(tmp_path, capsys):
+    heading = "Post (en),text,Mood,label"
+    rows = [f"{mood} {letter},x,{mood},1" for mood in ("up", "down") for letter in "abc"]
+    table = text(tmp_path / "talk.csv", lines([heading, *rows]))
+    parts = labelled.read([table], Columns("Post (en)", "mood"))
+    assert parts["all"][0] == ("up a", "up")
+    assert {row.label for row in parts["all"]} == {"up", "down"}
+    assert capsys.readouterr().err == "", "what is named was meant"
+    assert labelled.read([tmp_path], Columns("Post (en)", "Mood")) == parts
+    assert load([table], columns=Columns("Post (en)", "Mood")).classes == ("down", "up")
+    assert labelled.read([table], Columns(label="Mood"))["all"][0] == ("x", "up")
+    assert labelled.read([table], Columns(text="Mood"))["all"][0] == ("up", "1")
+
+
+def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path):
+    table = text(tmp_path / "talk.csv", "Post (en),Mood\nx,up\n")
+    there = "there are post_en, mood: name those with --text-column and --label-column"
+    for columns, missing in (
+        (Columns("post", "Mood"), "post"),
+        (Columns("Post (en)", "moods"), "moods"),
+        (Columns("Post (en)"), "of labels"),
+        (Columns(label="Mood"), "of texts"),
+    ):
+        for source in (table, tmp_path):
+            with pytest.raises(InputError) as caught:
+                load([source], columns=columns)
+            assert str(caught.value) == f"{table}: no column {missing}; {there}"
+    with pytest.raises(InputError, match="name them with --text-column and --label-column"):
+        load([table])
+
+
+def test_columns_of_what_is_no_table(tmp_path):
+    for label in ("pos", "neg"):
+        text(tmp_path / label / "1.txt", "x")
+    for source in ("reviews", str(tmp_path)):
+        with pytest.raises(InputError, match=f"{source}: there is no table; --text-column"):
+            load([source], columns=Columns("a", "b"))
 
 
 def test_a_long_line_is_read(tmp_path):

@@ -127,6 +127,26 @@ def test_splits_of_other_data(talk, tmp_path, capsys):
     assert "new.csv: the data name no split validation" in capsys.readouterr().err
 
 
+def test_columns_of_tables_are_named(tmp_path, capsys):
+    rows = "".join(f"fine {n},up\ngrim {n},down\n" for n in range(9))
+    table = text(tmp_path / "talk.csv", f"post,mood\n{rows}")
+    named = ["--text-column", "post", "--label-column", "mood"]
+    assert train(tmp_path, "--data", table, *named, "--steps", "1") == 0
+    directory = tmp_path / "runs/sentiment/reviews"
+    capsys.readouterr()
+    assert run("evaluate", directory, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["split"] == "test"
+    assert run("evaluate", directory, "--data", table, *named, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["sentences"] == 18
+    for argv, message in (
+        (("--data", table), "its first line names no columns of texts"),
+        (("--data", table, "--text-column", "posts"), "no column posts; there are post, mood"),
+        (named, "name columns of --data: give that too"),
+    ):
+        assert run("evaluate", directory, *argv) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_interrupted_and_resumed_ends_with_the_same_bits(talk, tmp_path, monkeypatch):
     flags = [
         "--data",

@@ -2,7 +2,8 @@
 
     load(["reviews"])                 generated, nothing to download: see `datasets.text.reviews`
     load(["talk.pos", "talk.neg"])    a file for each label, a sentence a line
-    load(["reviews.csv"])             a table with columns of texts and labels, perhaps of splits
+    load(["reviews.csv"])             a table with columns of texts and labels, perhaps of splits,
+                                      which have usual names or are given as `Columns`
     load(["train.csv", "test.csv"])   such tables, whose names tell the splits
     load(["reviews/"])                a folder with such files, or with a folder for each label that
                                       holds .txt files, a text each; or with train/ and test/, each
@@ -22,7 +23,7 @@ from core.errors import InputError, counted
 from datasets.builtin import require_no_namesake
 from datasets.splits import SPLITS, name_hash, split_in
 from datasets.text import reviews
-from datasets.text_files import Line, column_names, read_table, read_text, warn
+from datasets.text_files import Line, column_names, plain_name, read_table, read_text, warn
 
 BUILT_IN = "reviews"
 TEXTS = ("text", "sentence", "review", "phrase", "comment", "content", "message", "tweet")
@@ -37,6 +38,16 @@ class Labelled(NamedTuple):
 
     text: str
     label: str
+
+
+class Columns(NamedTuple):
+    """The names of a table's columns of texts and of labels; None: one of `TEXTS` or `LABELS`."""
+
+    text: str | None = None
+    label: str | None = None
+
+
+ANY = Columns()
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,10 @@ Parts = Mapping[str, Sequence[Labelled]]
 
 
 def load(
-    sources: Sequence[str | Path], validation_share: float = 0.1, test_share: float = 0.1
+    sources: Sequence[str | Path],
+    validation_share: float = 0.1,
+    test_share: float = 0.1,
+    columns: Columns = ANY,
 ) -> TextSplits:
     """Load labelled texts; given splits are kept.
 
@@ -68,7 +82,7 @@ def load(
         InputError: nothing is there; a file is empty, not UTF-8 or no text; a table has no such
             columns; there is one label only; or too few texts have it.
     """
-    parts = read(sources)
+    parts = read(sources, columns)
     where = str(sources[0])
     by_split = {name: list(part) for name, part in parts.items()}
     if not by_split.keys() & {"all", "train"}:
@@ -90,15 +104,18 @@ def load(
     return TextSplits(train, by_split["validation"], by_split.get("test", []), classes)
 
 
-def read(sources: Sequence[str | Path]) -> Parts:
+def read(sources: Sequence[str | Path], columns: Columns = ANY) -> Parts:
     """Return the texts of files or a folder by the split they tell, or "all"; raises as `load`."""
     if list(sources) == [BUILT_IN]:
         require_no_namesake(BUILT_IN)
+        _require_unnamed(BUILT_IN, columns)
         return {"all": [Labelled(*row) for row in reviews.sentences()]}
     paths = [Path(source) for source in sources]
     if missing := [path for path in paths if not path.exists()]:
         raise InputError(f"{missing[0]}: no such file or folder of labelled sentences")
-    return _folder(paths[0]) if len(paths) == 1 and paths[0].is_dir() else _files(paths)
+    if len(paths) == 1 and paths[0].is_dir():
+        return _folder(paths[0], columns)
+    return _files(paths, columns)
 
 
 def hold_out(rows: Sequence[Labelled], share: float) -> tuple[list[Labelled], list[Labelled]]:
@@ -139,41 +156,37 @@ def _require(where: str, rows: Sequence[Labelled], classes: Sequence[str]) -> No
             raise InputError(f"{where}: {count}; give {LEAST} or more")
 
 
-def _folder(folder: Path) -> Parts:
+def _folder(folder: Path, columns: Columns) -> Parts:
     """Return the texts in a folder, whatever its layout."""
     inside = [path for path in sorted(folder.iterdir()) if path.name[0] != "."]
     folders = [path for path in inside if path.is_dir()]
     splits = {SPLITS[path.name.lower()]: path for path in folders if path.name.lower() in SPLITS}
     if splits:
-        return {name: _all_in(path) for name, path in splits.items()}
+        return {name: _all_in(path, columns) for name, path in splits.items()}
     if folders:
+        _require_unnamed(folder, columns)
         return _by_label([path for path in folders if path.name != UNLABELLED])
     files = [path for path in inside if path.stem.lower() not in ("readme", "license", "licence")]
     if not files:
         raise InputError(f"{folder}: the folder is empty")
-    return _files([file for file in files if _columns(file)] or files)
+    return _files([file for file in files if _columns(file, columns)] or files, columns)
 
 
-def _all_in(folder: Path) -> list[Labelled]:
+def _all_in(folder: Path, columns: Columns) -> list[Labelled]:
     """Return the texts in a folder, whatever splits they tell."""
-    return [row for rows in _folder(folder).values() for row in rows]
+    return [row for rows in _folder(folder, columns).values() for row in rows]
 
 
-def _files(paths: Sequence[Path]) -> Parts:
+def _files(paths: Sequence[Path], columns: Columns) -> Parts:
     """Return the texts in tables, or in a file or folder for each label."""
-    tables = {path: columns for path in paths if (columns := _columns(path))}
-    if not tables and len(paths) > 1:
+    tables = {path: names for path in paths if (names := _columns(path, columns))}
+    if not tables and len(paths) > 1 and columns == ANY:
         return _by_label(paths)
     if len(tables) < len(paths):
-        other = next(path for path in paths if path not in tables)
-        read_text(other)  # raises if there is a better reason
-        raise InputError(
-            f"{other}: its first line names no columns of texts ({TEXTS[0]}, say) and of labels "
-            f"({LABELS[0]}, say); without a table, give two files or more, one for each label"
-        )
+        raise _no_table(next(path for path in paths if path not in tables), columns)
     by_split: dict[str, list[Labelled]] = {}
-    for table, columns in tables.items():
-        for name, rows in _table(table, *columns).items():
+    for table, (text, label) in tables.items():
+        for name, rows in _table(table, text, label, columns).items():
             split = split_in(table.stem) if name == "all" and len(tables) > 1 else None
             by_split.setdefault(split or name, []).extend(rows)
     if "all" in by_split and len(by_split) > 1:
@@ -182,23 +195,54 @@ def _files(paths: Sequence[Path]) -> Parts:
     return by_split
 
 
-def _columns(file: Path) -> tuple[str, str] | None:
+def _require_unnamed(source: str | Path, columns: Columns) -> None:
+    """Raise InputError if columns are given for data that are no tables."""
+    if columns != ANY:
+        flags = "--text-column and --label-column name columns of tables"
+        raise InputError(f"{source}: there is no table; {flags}")
+
+
+def _no_table(file: Path, columns: Columns) -> InputError:
+    """The error that a file's first line does not name the columns; raises a better reason."""
+    read_text(file)
+    if columns != ANY:
+        names = column_names(file)
+        text, label = (plain_name(name) if name else None for name in columns)
+        if text and text not in names:
+            missing = columns.text
+        elif label and label not in names:
+            missing = columns.label
+        else:
+            missing = f"of {'labels' if text else 'texts'}"
+        hint = "name those with --text-column and --label-column"
+        return InputError(f"{file}: no column {missing}; there are {', '.join(names)}: {hint}")
+    return InputError(
+        f"{file}: its first line names no columns of texts ({TEXTS[0]}, say) and of labels "
+        f"({LABELS[0]}, say): name them with --text-column and --label-column; without a table, "
+        "give two files or more, one for each label"
+    )
+
+
+def _columns(file: Path, columns: Columns) -> tuple[str, str] | None:
     """Return the columns of texts and of labels that a file's first line names, or None."""
     try:
         names = column_names(file)
     except InputError:  # a folder, or what is no text
         return None
-    text = next((name for name in TEXTS if name in names), None)
-    label = next((name for name in LABELS if name in names), None)
+    texts = [plain_name(columns.text)] if columns.text else TEXTS
+    labels = [plain_name(columns.label)] if columns.label else LABELS
+    text = next((name for name in texts if name in names), None)
+    label = next((name for name in labels if name in names), None)
     return (text, label) if text and label else None
 
 
-def _table(file: Path, text: str, label: str) -> Parts:
+def _table(file: Path, text: str, label: str, columns: Columns) -> Parts:
     """Return the rows of a table with these columns by their split, from the column `split`."""
     by_split: dict[str, list[Labelled]] = {}
     rows = read_table(file)
     others = [name for name in (*TEXTS, *LABELS) if rows and name in rows[0].values]
-    if unread := ", ".join(name for name in others if name not in (text, label)):
+    unread = ", ".join(name for name in others if name not in (text, label))
+    if unread and not (columns.text and columns.label):
         chosen = f"texts are read from the column {text}, labels from {label}"
         print(f"{file}: {chosen}, and not from {unread}", file=sys.stderr)
     for row in rows:

@@ -26,6 +26,10 @@ class Evaluate(Computing):
     """Run directory or checkpoint."""
     data: tuple[str, ...] = ()
     """Other data than in training, in the same formats; all of it is measured."""
+    text_column: str | None = None
+    """Column of the texts in tables of --data; by default one with a usual name, as in training."""
+    label_column: str | None = None
+    """Column of the labels in tables of --data."""
     split: Literal["train", "validation", "test"] | None = None
     """Measure this split only; by default test where the run has one, and all of --data."""
     baselines: bool = True

@@ -15,6 +15,12 @@ class Config:
     """reviews (generated, nothing to download), or your own: a file for each label with a sentence
     a line; tables with columns text, label and perhaps split; or a folder with such files, or with
     a folder of .txt files for each label."""
+    text_column: str | None = field(default=None, metadata={"added": True})
+    """Column of the texts in tables; by default the first that is called text, sentence, review or
+    the like."""
+    label_column: str | None = field(default=None, metadata={"added": True})
+    """Column of the labels in tables; by default the first that is called label, sentiment, class
+    or the like."""
     validation_share: float = 0.1
     """Share of the sentences for validation, if the data name no such split."""
     test_share: float = 0.1

@@ -14,7 +14,7 @@ from core.files import to_json
 from core.training import cli, devices
 from core.training.tables import scores_table
 from datasets.text import labelled
-from datasets.text.labelled import Labelled, TextSplits
+from datasets.text.labelled import Columns, Labelled, TextSplits
 from sequences.sentiment import baselines
 from sequences.sentiment.arguments import Evaluate
 from sequences.sentiment.config import Config
@@ -24,7 +24,8 @@ from sequences.sentiment.trained import Trained, open_model
 
 def load(config: Config) -> TextSplits:
     """Return the data of a configuration; raises `InputError` as `datasets.text.labelled.load`."""
-    return labelled.load(config.data, config.validation_share, config.test_share)
+    columns = Columns(config.text_column, config.label_column)
+    return labelled.load(config.data, config.validation_share, config.test_share, columns)
 
 
 def measure(trained: Trained, rows: Sequence[Labelled]) -> dict[str, float]:
@@ -57,6 +58,8 @@ def compare(
 
 def main(arguments: Evaluate) -> None:
     """Open a run, measure it, print the table."""
+    if (arguments.text_column or arguments.label_column) and not arguments.data:
+        raise InputError("--text-column and --label-column name columns of --data: give that too")
     trained = open_model(arguments.run, devices.select(arguments.device, arguments.threads))
     own = None
     if arguments.data:
@@ -85,7 +88,8 @@ def main(arguments: Evaluate) -> None:
 
 def _given(arguments: Evaluate) -> Sequence[Labelled]:
     """Return all texts of --data, or those of the given split."""
-    splits = labelled.read(arguments.data)
+    columns = Columns(arguments.text_column, arguments.label_column)
+    splits = labelled.read(arguments.data, columns)
     if not arguments.split:
         return [row for rows in splits.values() for row in rows]
     if arguments.split not in splits:
