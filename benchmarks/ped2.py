@@ -31,8 +31,8 @@ from video.config import PRESETS, Config
 from video.data import TrainingBatches, load_data
 from video.evaluate import predict
 from video.labels.decisions import decide
+from video.metrics.segmentation import accuracy, balanced_accuracy, confusion
 from video.reading import LoadedClip, read, training_rate
-from video.scores.metrics import accuracy, balanced_accuracy, confusion
 from video.train import Learner, class_weights
 from video.trained import build, encoder_of
 from vision.encoder import Encoder
@@ -96,7 +96,7 @@ def measured(
     truth: Sequence[Int[Tensor, " frames"]],
     self_transition: float = 0.0,
 ) -> dict[str, float]:
-    """Return the scores of labels, in percent, over the frames of all clips."""
+    """Return the metrics of labels, in percent, over the frames of all clips."""
     labels = [decide(each, self_transition=self_transition) for each in log_p]
     frames = torch.cat(list(log_p))
     true = torch.cat(list(truth))
@@ -120,7 +120,7 @@ def area_under_curve(score: Float[Tensor, " frames"], truth: Tensor) -> float:
 def cross_validated(
     config: Config, splits: VideoSplits, folds: int, seeds: int, self_transition: float
 ) -> dict[str, list[dict[str, float]]]:
-    """Return the scores of each seed, of the labels as they are and smoothed.
+    """Return the metrics of each seed, of the labels as they are and smoothed.
 
     The encoder must be frozen, as all folds and seeds share it.
     """
@@ -128,15 +128,15 @@ def cross_validated(
     clips = read_clips(config, splits, encoder)
     parts = folds_of(list(clips.values()), folds) if folds else given_fold(clips, splits)
     truth = [clip.labels for _, held_out in parts for clip in held_out]
-    scores: dict[str, list[dict[str, float]]] = {"": [], ", smoothed": []}
+    metrics: dict[str, list[dict[str, float]]] = {"": [], ", smoothed": []}
     for seed in range(seeds):
         seeded = replace(config, loop=replace(config.loop, seed=seed))
         log_p = []
         for fold in parts:
             log_p += log_probabilities(seeded, encoder, splits.classes, fold)
-        scores[""].append(measured(log_p, truth))
-        scores[", smoothed"].append(measured(log_p, truth, self_transition))
-    return scores
+        metrics[""].append(measured(log_p, truth))
+        metrics[", smoothed"].append(measured(log_p, truth, self_transition))
+    return metrics
 
 
 def main(
@@ -177,8 +177,8 @@ def main(
         splits = load_data(config)
         if splits.multi or len(splits.classes) != 2:
             raise InputError(f"{data}: the area under the curve is that of two labels")
-        scores = cross_validated(config, splits, folds, seeds, self_transition)
-        for smoothed, each in scores.items():
+        metrics = cross_validated(config, splits, folds, seeds, self_transition)
+        for smoothed, each in metrics.items():
             cells = [_spread([score[column] for score in each]) for column in COLUMNS]
             table.add_row(f"{net}{smoothed}", *cells)
             print(f"{net}{smoothed}:", ", ".join(cells), flush=True)

@@ -35,7 +35,7 @@ Scores = dict[str, dict[str, float]]
 
 
 def trained_and_measured(name: str, flags: Sequence[str], self_transition: float) -> Scores:
-    """The scores of a new net, and of the majority class, by name."""
+    """The metrics of a new net, and of the majority class, by name."""
     with tempfile.TemporaryDirectory() as runs:
         words = [*flags, *NETS[name], "--runs", runs, "--name", "net", "--quiet"]
         cli.call("video train", words)
@@ -82,16 +82,16 @@ def main(
     results: dict[str, list[dict[str, float]]] = {}
     for seed in range(seeds):
         for name in NETS:
-            for row, scores in trained_and_measured(
+            for row, metrics in trained_and_measured(
                 name, [*flags, "--seed", str(seed)], self_transition
             ).items():
-                results.setdefault(row, []).append(scores)
+                results.setdefault(row, []).append(metrics)
     table = Table("labels by", title=f"{seeds} seeds, %")
     for column in SHOWN:
         table.add_column(column, justify="right")
     for row in sorted(results, key=lambda row: "majority" in row):
         table.add_row(
-            row, *(_spread([scores[column] for scores in results[row]]) for column in SHOWN)
+            row, *(_spread([metrics[column] for metrics in results[row]]) for column in SHOWN)
         )
     Console().print(table)
 

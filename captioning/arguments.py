@@ -57,7 +57,7 @@ class Evaluate(Computing):
     baselines: bool = False
     """Measure captions copied from the nearest training images, too."""
     json: bool = False
-    """Print the scores as JSON instead of a table."""
+    """Print the metrics as JSON instead of a table."""
 
 
 @dataclass(frozen=True, kw_only=True)

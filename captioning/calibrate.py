@@ -4,7 +4,7 @@
     uv run captioning calibrate captioner.pt --data FLICKR8K PHOTOS
 
 On the training images a detector learns which words people use (`captioning.concepts.detector`); on
-the validation images the confidence is calibrated (`captioning.scores.confidence`). The file is
+the validation images the confidence is calibrated (`captioning.metrics.confidence`). The file is
 replaced. `train` calibrates the confidence alone; after `pack --average` both are of another model.
 """
 
@@ -17,7 +17,7 @@ from captioning.arguments import Calibrate
 from captioning.concepts.detector import WordDetector, fit
 from captioning.data import Part, load
 from captioning.evaluate import calibration, configured, references
-from captioning.scores.neighbours import pooled
+from captioning.metrics.neighbours import pooled
 from captioning.trained import open_model
 from core.training import checkpoint, cli, devices
 

@@ -28,10 +28,10 @@ from torch import Tensor
 
 from captioning.arguments import Caption
 from captioning.generation.search import Sentence, generate
+from captioning.metrics.confidence import UNSURE
 from captioning.pictures import page
 from captioning.pictures.outputs import Progress, Texts, require_own_page
 from captioning.prefetch import prefetched
-from captioning.scores.confidence import UNSURE
 from captioning.trained import DEFAULT, Trained, open_model
 from core.errors import InputError
 from core.files import make_folder, replace

@@ -58,7 +58,7 @@ class Config(EncoderOptions):
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """The recurrent cell."""
     dropout: float = 0.3
-    """Dropout of word embeddings, of features, and before the words are scored."""
+    """Dropout of word embeddings, of features, and before the logits of words."""
 
     smoothing: float = 0.1
     """Label smoothing: share of the target that is spread over all words."""

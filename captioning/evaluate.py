@@ -20,23 +20,23 @@ from captioning.arguments import Calibrate, Evaluate
 from captioning.config import Config
 from captioning.data import Part, load, select
 from captioning.generation.search import Sentence, generate
-from captioning.scores.confidence import (
+from captioning.metrics.confidence import (
     Confidence,
     calibrate,
     is_right,
     mean_log_probability,
     reliability,
 )
-from captioning.scores.content import consensus_words
-from captioning.scores.metrics import Words, scores
-from captioning.scores.neighbours import consensus, nearest, pooled
+from captioning.metrics.content import consensus_words
+from captioning.metrics.neighbours import consensus, nearest, pooled
+from captioning.metrics.ngrams import Words, corpus_metrics
 from captioning.trained import Trained, open_model
 from core.errors import own_data_of
 from core.files import to_json
 from core.training import batches, cli, devices
 from core.training.config import WIDEST_BEAM, require_within
 from core.training.loop import evaluating
-from core.training.tables import scores_table
+from core.training.tables import metrics_table
 
 BATCH = 50  # images captioned together
 CONSENSUS = "consensus words"
@@ -55,21 +55,21 @@ def generate_all(trained: Trained, part: Part, beam: int) -> list[Sentence]:
 
 
 def measure(trained: Trained, part: Part, beam: int) -> dict[str, float]:
-    """Return the scores of a captioner on a part of its data."""
+    """Return the metrics of a captioner on a part of its data."""
     sentences = generate_all(trained, part, beam)
-    return score([sentence.words for sentence in sentences], references(trained, part))
+    return metrics_of([sentence.words for sentence in sentences], references(trained, part))
 
 
-def score(
+def metrics_of(
     candidates: Sequence[Words], truth: Sequence[Sequence[tuple[str, ...]]]
 ) -> dict[str, float]:
-    """Return all scores of captions, from 0 to 1, CIDEr from 0 to 10."""
+    """Return all metrics of captions, from 0 to 1, CIDEr from 0 to 10."""
     words = [[str(word) for word in candidate] for candidate in candidates]
-    return scores(candidates, truth) | {CONSENSUS: consensus_words(words, truth)}
+    return corpus_metrics(candidates, truth) | {CONSENSUS: consensus_words(words, truth)}
 
 
 def validate(trained: Trained, part: Part, beam: int) -> dict[str, float]:
-    """Return the scores of `measure`, without consensus words where people agree on none."""
+    """Return the metrics of `measure`, without consensus words where people agree on none."""
     results = measure(trained, part, beam)
     if math.isnan(results[CONSENSUS]):
         del results[CONSENSUS]
@@ -85,25 +85,25 @@ def references(trained: Trained, part: Part) -> list[list[tuple[str, ...]]]:
 
 
 def baselines(trained: Trained, train: Part, part: Part) -> dict[str, dict[str, float]]:
-    """Return the scores of captions copied from training images with similar features."""
+    """Return the metrics of captions copied from training images with similar features."""
     training = pooled(trained.features, train.source)
     queries = pooled(trained.features, part.source)
     captions = references(trained, train)
     truth = references(trained, part)
     agreeing = consensus(training, captions, queries, NEIGHBOURS)
     return {
-        "nearest neighbour": score(nearest(training, captions, queries), truth),
-        f"consensus of {NEIGHBOURS}": score(agreeing, truth),
+        "nearest neighbour": metrics_of(nearest(training, captions, queries), truth),
+        f"consensus of {NEIGHBOURS}": metrics_of(agreeing, truth),
     }
 
 
-def print_scores(results: dict[str, dict[str, float]], title: str) -> None:
-    """Print scores as a table, in lines of 100 characters where there is no terminal.
+def print_metrics(results: dict[str, dict[str, float]], title: str) -> None:
+    """Print metrics as a table, in lines of 100 characters where there is no terminal.
 
     A line below says why there are no consensus words, where there are none.
     """
     width = None if sys.stdout.isatty() else 100
-    table = scores_table(results, f"{title}, scores x 100", "captions by", 100)
+    table = metrics_table(results, f"{title}, scores x 100", "captions by", 100)
     Console(width=width).print(table)
     if any(math.isnan(values[CONSENSUS]) for values in results.values()):
         print(f"{CONSENSUS}: - where no two captions of an image have a content word in common")
@@ -128,12 +128,12 @@ def main(arguments: Evaluate) -> None:
     sentences = generate_all(trained, part, beam)
     truth = references(trained, part)
     words = [sentence.words for sentence in sentences]
-    results = {"this captioner": score(words, truth)}
+    results = {"this captioner": metrics_of(words, truth)}
     if len(set(part.sets)) > 1:
         for number, source in enumerate(config.data):
             rows = [row for row, one_set in enumerate(part.sets) if one_set == number]
             if rows:
-                own = score([words[row] for row in rows], [truth[row] for row in rows])
+                own = metrics_of([words[row] for row in rows], [truth[row] for row in rows])
                 results[source] = own
     if arguments.baselines:
         parts = load(config, trained.encoder, ("train",))
@@ -145,7 +145,7 @@ def main(arguments: Evaluate) -> None:
         values = {"split": name, "images": images, "scores": results, "reliability": bins}
         print(to_json(values))
         return
-    print_scores(results, f"{name}: {len(part.images)} images")
+    print_metrics(results, f"{name}: {len(part.images)} images")
     shown = Table(title="sentences by confidence")
     for heading in ("sentences", "mean confidence", "right"):
         shown.add_column(heading, justify="right")

@@ -77,7 +77,7 @@ class Step(nn.Module):
         tokens: Int[Tensor, " batch"],
         state: Float[Tensor, "batch parts hidden"],
         cells: Float[Tensor, "batch cells visual"],
-        keys: Float[Tensor, "batch cells scores"],
+        keys: Float[Tensor, "batch cells keys"],
         mean: Float[Tensor, "batch visual"],
         names: Float[Tensor, "batch embedding"],
     ) -> tuple[
@@ -95,7 +95,7 @@ class Step(nn.Module):
         )
         embedded = decoder.embed(tokens, projection)
         outputs, after, alpha = decoder.step(embedded, export.unpack(state), projection)
-        log_p = decoder.score(outputs, embedded).log_softmax(-1)
+        log_p = decoder.logits(outputs, embedded).log_softmax(-1)
         log_p = log_p.index_fill(-1, self.unspoken, -torch.inf)
         return log_p, export.pack(after), alpha
 

@@ -15,8 +15,8 @@ every step reads it:
     p(w_t) = softmax(E (L_h h_t + L_z z_t + x_t))        deep output (eq. 7), E as for the input
                                                          (Press & Wolf 2017)
 
-The paper scores cells by a tanh layer, which needs a tensor [rows, cells, d] for each word; the
-scaled product (Luong et al. 2015, Vaswani et al. 2017) does not.
+In the paper the energies e_ti come from a tanh layer, which needs a tensor [rows, cells, d] for
+each word; the scaled product (Luong et al. 2015, Vaswani et al. 2017) does not.
 
 Rows are captions. Several captions of one image stand side by side, so that what depends on the
 image alone is computed once: `rows = images * captions`.
@@ -40,7 +40,7 @@ class Projection(NamedTuple):
     """What the decoder reads of the images, computed once for all words."""
 
     cells: Float[Tensor, "images cells visual"]
-    keys: Float[Tensor, "images cells scores"] | None
+    keys: Float[Tensor, "images cells keys"] | None
     mean: Float[Tensor, "images visual"]
     concepts: Float[Tensor, "images embedding"] | None
 
@@ -54,11 +54,11 @@ class Projection(NamedTuple):
 class Attention(nn.Module):
     """Soft attention over the grid, with the gate beta (Xu et al. 2015, sections 3.1.2, 4.2.1)."""
 
-    def __init__(self, visual: int, hidden: int, scores: int):
+    def __init__(self, visual: int, hidden: int, units: int):
         super().__init__()
         # A bias of the keys would add the same to all cells, and softmax would cancel it.
-        self.key = nn.Linear(visual, scores, bias=False)
-        self.query = nn.Linear(hidden, scores)
+        self.key = nn.Linear(visual, units, bias=False)
+        self.query = nn.Linear(hidden, units)
         self.gate = nn.Linear(hidden, 1)
 
     def forward(
@@ -69,14 +69,14 @@ class Attention(nn.Module):
         # .shape, unlike len(), stays symbolic when the step is exported.
         images = projection.cells.shape[0]
         query = self.query(h).unflatten(0, (images, -1))
-        scores = query @ projection.keys.mT * projection.keys.shape[-1] ** -0.5
-        alpha = scores.softmax(-1)  # [images, captions, cells]
+        energies = query @ projection.keys.mT * projection.keys.shape[-1] ** -0.5
+        alpha = energies.softmax(-1)  # [images, captions, cells]
         z = (alpha @ projection.cells).flatten(0, 1)
         return torch.sigmoid(self.gate(h)) * z, alpha.flatten(0, 1)
 
 
 class Captioner(nn.Module):
-    """The decoder: from the encoder's grid to the scores of words.
+    """The decoder: from the encoder's grid to the logits of words.
 
     Args:
         config: its sizes.
@@ -105,7 +105,7 @@ class Captioner(nn.Module):
         self.words = nn.Embedding(vocabulary, config.embedding)
         self.output = nn.Linear(hidden + config.visual, config.embedding)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
-        # The table scores words too: with this deviation, logits have size 1.
+        # The table gives the logits too: with this deviation, they have size 1.
         nn.init.normal_(self.words.weight, std=config.embedding**-0.5)
         self.concepts = concepts if config.names else None
         if self.concepts:
@@ -188,7 +188,7 @@ class Captioner(nn.Module):
         h, state = self.recurrent(torch.cat((embedded, z), -1), state)
         return torch.cat((h, z), -1), state, alpha
 
-    def score(
+    def logits(
         self,
         outputs: Float[Tensor, "*rows hidden_visual"],
         embedded: Float[Tensor, "*rows embedding"],
@@ -204,7 +204,7 @@ class Captioner(nn.Module):
         Float[Tensor, "rows time embedding"],
         Float[Tensor, "rows time cells"],
     ]:
-        """Teacher forcing: the arguments of `score` after each token, and the attention weights."""
+        """Teacher forcing: the arguments of `logits` after each token, and attention weights."""
         projection = self.project(features)
         state = self.initial_state(projection, len(tokens) // len(features))
         embedded = self.embed(tokens, projection)
@@ -224,7 +224,7 @@ class Captioner(nn.Module):
         ) -> tuple[Float[Tensor, "rows vocabulary"], State]:
             embedded = self.embed(tokens, projection)
             output, state, _ = self.step(embedded, state, projection)
-            return self.score(output, embedded), state
+            return self.logits(output, embedded), state
 
         return step
 

@@ -22,9 +22,9 @@ from captioning.concepts.classifier import ConceptClassifier, concept_classifier
 from captioning.concepts.thresholds import predict, recall_thresholds
 from captioning.config import Config
 from captioning.data import Part, TrainingBatches, encode, load
-from captioning.evaluate import baselines, measure, print_scores, references, validate
+from captioning.evaluate import baselines, measure, print_metrics, references, validate
+from captioning.metrics.rewards import Rewards
 from captioning.model import Captioner
-from captioning.scores.rewards import Rewards
 from captioning.sources import Changed, resident
 from captioning.starting import fit_to_encoder, tail_of, take_over
 from captioning.trained import Trained, open_model
@@ -44,8 +44,8 @@ class Learner(nn.Module):
     """The captioner together with its loss.
 
     An encoder that is or was trained is part of it; one whose weights come with a package is not.
-    On a CPU, padding is left out before words are scored, which saves time. With `static`, it is
-    scored and then masked: shapes do not depend on the data, and a GPU is never waited for.
+    On a CPU, padding is left out before the logits of words, which saves time. With `static`, it
+    is masked after them: shapes do not depend on the data, and a GPU is never waited for.
     """
 
     def __init__(
@@ -90,8 +90,8 @@ class Learner(nn.Module):
             return self._self_critical(features, numbers, self.rewards)
         logits, targets, alphas, mask = self._read(features, tokens)
         counts = mask.flatten() if self.static else None
-        scored = targets if counts is None else targets.masked_fill(~counts, IGNORE)
-        loss = cross_entropy(logits, scored, smoothing=self.config.smoothing)
+        predicted = targets if counts is None else targets.masked_fill(~counts, IGNORE)
+        loss = cross_entropy(logits, predicted, smoothing=self.config.smoothing)
         # A mean over words, of which each process has another number.
         loss = loss * distributed.weight_of_mean(mask.sum(), loss.device)
         if self.config.coverage:
@@ -114,7 +114,7 @@ class Learner(nn.Module):
         unspoken = torch.tensor(self.vocabulary.unspoken, device=logits.device)
         logits = logits.index_fill(-1, unspoken, -torch.inf)
         advantages = objective.advantages(reward, samples)
-        advantage = self._scored(advantages[:, None].expand_as(mask), mask)
+        advantage = self._flatten(advantages[:, None].expand_as(mask), mask)
         counts = mask.flatten() if self.static else None
         loss = objective.self_critical(logits, words, advantage, counts)
         loss = loss * distributed.weight_of_mean(mask.sum(), loss.device)
@@ -126,13 +126,13 @@ class Learner(nn.Module):
         """Teacher forcing: logits, words to predict, attention weights, and the mask of words."""
         outputs, embedded, alphas = self.decoder(features, tokens[:, :-1])
         mask = tokens[:, 1:] != self.vocabulary.pad
-        logits = self.decoder.score(self._scored(outputs, mask), self._scored(embedded, mask))
-        return logits, self._scored(tokens[:, 1:], mask), alphas, mask
+        logits = self.decoder.logits(self._flatten(outputs, mask), self._flatten(embedded, mask))
+        return logits, self._flatten(tokens[:, 1:], mask), alphas, mask
 
-    def _scored(
+    def _flatten(
         self, values: Shaped[Tensor, "rows time ..."], mask: Tensor
     ) -> Shaped[Tensor, "words ..."]:
-        """The positions that are scored, one after another."""
+        """The positions that are predicted, one after another."""
         return values.flatten(0, 1) if self.static else values[mask]
 
     def _sample(self, features: Tensor, samples: int) -> Int[Tensor, "rows time"]:
@@ -271,13 +271,13 @@ def _with_tail(trained: Trained, part: Part) -> Part:
 
 
 def _report(directory: Path, parts: dict[str, Part], config: Config, device: torch.device) -> None:
-    """Print the scores of the best captioner beside those of the nearest neighbours."""
+    """Print the metrics of the best captioner beside those of the nearest neighbours."""
     name = "test" if "test" in parts else "validation"
     part = parts[name]
     best, _ = open_model(directory, device)
     results = {"this captioner": measure(best, part, config.beam)}
     results |= baselines(best, parts["train"], part)
-    print_scores(results, f"{name}: {len(part.images)} images")
+    print_metrics(results, f"{name}: {len(part.images)} images")
     print(f"{directory} holds the run; now: captioning caption PICTURE --run {directory}")
 
 

@@ -18,8 +18,8 @@ from captioning.concepts.classifier import concept_classifier
 from captioning.concepts.detector import WordDetector
 from captioning.concepts.inflection import inflections_of
 from captioning.config import Config
+from captioning.metrics.confidence import UNCALIBRATED, Confidence
 from captioning.model import Captioner
-from captioning.scores.confidence import UNCALIBRATED, Confidence
 from core.training import checkpoint
 from datasets.text.vocabulary import Vocabulary
 from vision.encoder import Encoder, open_encoder

@@ -1,6 +1,6 @@
 """Writing sequences token by token with any one-step function: greedy or by sampling.
 
-    step(tokens, state) -> (logits, state)    reads one token in each row, scores the next one
+    step(tokens, state) -> (logits, state)    reads one token in each row, predicts the next
 
 A state is a tuple of tensors, rows first. The first token read is `start`; a sequence is
 over with `end`, or when `length` tokens are written. Where nothing may follow (all logits -inf), it

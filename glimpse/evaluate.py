@@ -29,10 +29,10 @@ from datasets.images.splits import Labelled, Splits
 from glimpse.arguments import Evaluate
 from glimpse.config import Config
 from glimpse.data import load, load_boxes, load_own, load_own_split
+from glimpse.metrics import sequences
+from glimpse.metrics.measures import balanced_accuracy, found, operations, roll_out, share_read
+from glimpse.metrics.stopping import OperatingPoint, curve, point_at
 from glimpse.model import Policy, RecurrentAttention, center, greedy, open_model, random, sampling
-from glimpse.scores import sequences
-from glimpse.scores.measures import balanced_accuracy, found, operations, roll_out, share_read
-from glimpse.scores.stopping import OperatingPoint, curve, point_at
 
 WIDEST = 20  # classes of a confusion matrix that fits a terminal; JSON always has it
 

@@ -41,9 +41,9 @@ def choose_places(
 
     `draws` are numbers from 0 to 1: one for each box, and one that says whether there is a hint.
     """
-    scores = draws[..., :-1].masked_fill(boxes[..., 0].isnan(), -1)
+    priorities = draws[..., :-1].masked_fill(boxes[..., 0].isnan(), -1)
     rows = torch.arange(len(boxes), device=boxes.device)
-    places = centres(boxes)[rows, scores.argmax(-1)]
+    places = centres(boxes)[rows, priorities.argmax(-1)]
     return places.masked_fill(draws[..., -1:] >= share, torch.nan)
 
 

@@ -14,8 +14,8 @@ from core.training.config import require_at_least
 from glimpse.arguments import Stop
 from glimpse.data import load
 from glimpse.evaluate import probabilities
+from glimpse.metrics.stopping import choose, curve
 from glimpse.model import greedy, open_model
-from glimpse.scores.stopping import choose, curve
 
 
 def main(arguments: Stop) -> None:

@@ -27,10 +27,10 @@ from glimpse.config import Config
 from glimpse.data import TrainingBatches, load, load_boxes
 from glimpse.evaluate import accuracy, measure, probabilities, tables, test_part
 from glimpse.hints import empty_classes, guided, search_loss
+from glimpse.metrics import sequences
 from glimpse.model import RecurrentAttention, greedy, open_model, stochastic
 from glimpse.networks.patch_encoders import EncoderGlimpseNetwork
 from glimpse.pictures.scanpath import follow
-from glimpse.scores import sequences
 from glimpse.sensor import Batch
 
 PICTURES = 6  # validation images whose scanpaths are drawn at the end, one a class

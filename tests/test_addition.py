@@ -99,8 +99,8 @@ def test_the_surest_candidate_is_known_by_its_margin(ideal):
     _, held_out = split(Config(), CPU)
     found = margins(learner, held_out.pairs, held_out.sums)
     assert found[0] < 0 < found[1]
-    scores = ideal(held_out.pairs)
-    assert found[1] == torch.where(held_out.sums == 1, scores, -scores).min()
+    logits = ideal(held_out.pairs)
+    assert found[1] == torch.where(held_out.sums == 1, logits, -logits).min()
 
 
 def test_held_out_pairs_are_never_learned_from():

@@ -13,9 +13,9 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
-from captioning.scores.confidence import Confidence, calibrate, is_right, reliability
-from captioning.scores.content import agreed, consensus_words, content
-from captioning.scores.metrics import CiderD, longest_common_subsequence, scores
+from captioning.metrics.confidence import Confidence, calibrate, is_right, reliability
+from captioning.metrics.content import agreed, consensus_words, content
+from captioning.metrics.ngrams import CiderD, corpus_metrics, longest_common_subsequence
 
 NAMES = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
 CAPTIONS = """
@@ -86,7 +86,7 @@ def photographs(number, seed=0):
 def test_captions_score_as_in_pycocoevalcap():
     candidates, references = photographs(80)
     candidates[3], candidates[4] = [], ["snow"]
-    ours = scores(candidates, references)
+    ours = corpus_metrics(candidates, references)
     assert list(ours) == NAMES
     assert ours == pytest.approx(published(candidates, references), abs=1e-12)
     assert 0.2 < ours["BLEU-4"] < 0.8
@@ -100,7 +100,7 @@ def test_any_captions_score_as_in_pycocoevalcap(data):
         st.lists(st.lists(caption.filter(bool), min_size=1, max_size=5), min_size=1, max_size=6)
     )
     candidates = data.draw(st.lists(caption, min_size=len(references), max_size=len(references)))
-    assert scores(candidates, references) == pytest.approx(
+    assert corpus_metrics(candidates, references) == pytest.approx(
         published(candidates, references), abs=1e-12
     )
 
@@ -122,7 +122,7 @@ def test_any_captions_score_as_in_pycocoevalcap(data):
     ],
 )
 def test_corners_score_as_in_pycocoevalcap(candidates, references):
-    ours = scores(candidates, references)
+    ours = corpus_metrics(candidates, references)
     assert ours == pytest.approx(published(candidates, references), abs=1e-12)
     assert all(math.isfinite(value) for value in ours.values())
 
@@ -217,7 +217,7 @@ def test_the_longest_common_subsequence_is_that_of_trying_all(a, b):
 )
 def test_what_cannot_be_scored_is_an_error(candidates, references, message):
     with pytest.raises(ValueError, match=message):
-        scores(candidates, references)
+        corpus_metrics(candidates, references)
 
 
 def test_consensus_words_are_content_words_of_three_in_five():

@@ -35,7 +35,7 @@ def test_writing_word_by_word_is_teacher_forcing(cell, attention):
     model, features = make(cell=cell, attention=attention)
     tokens = torch.randint(WORDS, (2 * IMAGES, 5))
     known, embedded, alphas = model(features, tokens)
-    whole = model.score(known, embedded)
+    whole = model.logits(known, embedded)
     projection = model.project(features)
     step, state = model.stepper(projection), model.initial_state(projection, 2)
     for t in range(tokens.shape[1]):
@@ -62,13 +62,13 @@ def test_attention_is_its_formula():
     z, alpha = model.attention(h, projection)
     part = model.attention
     for image in range(IMAGES):
-        scores = torch.stack(
+        energies = torch.stack(
             [(part.key.weight @ a) @ part.query(h[image]) / 3**0.5 for a in projection.cells[image]]
         )
-        torch.testing.assert_close(alpha[image], scores.softmax(0))
+        torch.testing.assert_close(alpha[image], energies.softmax(0))
         gate = torch.sigmoid(part.gate(h[image]))
         torch.testing.assert_close(
-            z[image], gate * (scores.softmax(0)[:, None] * projection.cells[image]).sum(0)
+            z[image], gate * (energies.softmax(0)[:, None] * projection.cells[image]).sum(0)
         )
 
 
@@ -176,7 +176,7 @@ def test_the_loss_is_cross_entropy_and_coverage():
     loss, _ = model(features, tokens, torch.arange(2))
     outputs, embedded, alphas = model.decoder(features, tokens[:, :-1])
     mask = tokens[:, 1:] != 0
-    logits = model.decoder.score(outputs, embedded)[mask]
+    logits = model.decoder.logits(outputs, embedded)[mask]
     expected = F.cross_entropy(logits, tokens[:, 1:][mask], label_smoothing=0.1)
     attention = (alphas * mask[..., None]).sum(1)
     torch.testing.assert_close(loss, expected + 0.5 * ((1 - attention) ** 2).mean())
@@ -191,7 +191,7 @@ def test_the_first_state_and_the_output_are_their_equations():
     outputs = torch.rand(2, 15, dtype=torch.float64)
     embedded = torch.rand(2, 5, dtype=torch.float64)
     logits = (model.output(outputs) + embedded) @ model.words.weight.T + model.bias
-    torch.testing.assert_close(model.score(outputs, embedded), logits)
+    torch.testing.assert_close(model.logits(outputs, embedded), logits)
 
 
 def test_a_captioner_starts_from_one_that_knows_fewer_words():

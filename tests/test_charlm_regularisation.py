@@ -26,7 +26,7 @@ def model(**changes) -> CharacterModel:
 
 
 def step_by_step(net: CharacterModel, x, weights):
-    """The scores of a net of LSTM layers, written as the equations, with other W."""
+    """The logits of a net of LSTM layers, written as the equations, with other W."""
     inputs = list(F.one_hot(x, 4).float())
     for layer, W in zip(net.recurrent.layers, weights, strict=True):
         cell = layer[0]

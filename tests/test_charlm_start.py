@@ -49,8 +49,8 @@ def test_each_character_keeps_what_was_learned_of_it(config):
     y = torch.tensor(then.alphabet.encode(text).astype(int))[:, None]
     assert not torch.equal(x, y)
     known, _ = first.model(x)
-    scores, _ = then.model(y)
-    torch.testing.assert_close(scores[..., 1:], known)
+    logits, _ = then.model(y)
+    torch.testing.assert_close(logits[..., 1:], known)
     for rows, before in zip(then.model.rows_of_characters().values(), unseen, strict=True):
         assert torch.equal(rows[0], before)
 

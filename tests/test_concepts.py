@@ -98,7 +98,7 @@ def test_concepts_change_what_the_decoder_says():
 
     def logits(model: Captioner) -> torch.Tensor:
         outputs, embedded, _ = model(features, tokens)
-        return model.score(outputs, embedded)
+        return model.logits(outputs, embedded)
 
     assert torch.allclose(logits(with_concepts), logits(without)), "the layer begins at zero"
     with torch.no_grad():

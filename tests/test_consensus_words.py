@@ -44,7 +44,7 @@ def test_they_are_left_out_of_the_progress_and_the_tables_say_why(
 
 
 def test_there_is_no_reason_where_they_are_there(capsys: pytest.CaptureFixture[str]):
-    evaluate.print_scores({"this captioner": {"CIDEr": 0.5, "consensus words": 0.25}}, "test")
+    evaluate.print_metrics({"this captioner": {"CIDEr": 0.5, "consensus words": 0.25}}, "test")
     assert "consensus words: -" not in capsys.readouterr().out
 
 

@@ -7,7 +7,7 @@ import matplotlib
 import pytest
 
 from captioning.generation.search import generate
-from captioning.scores.confidence import UNSURE
+from captioning.metrics.confidence import UNSURE
 from captioning.trained import DEFAULT, Trained, open_model
 from datasets.images.files import open_picture
 

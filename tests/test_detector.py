@@ -11,8 +11,8 @@ from captioning.concepts import detector
 from captioning.concepts.detector import RERANKING_WEIGHT, WordDetector, fit
 from captioning.config import Config
 from captioning.generation.search import Sentence, generate
+from captioning.metrics.confidence import Confidence
 from captioning.model import Captioner
-from captioning.scores.confidence import Confidence
 from captioning.trained import Trained
 from datasets.text.vocabulary import Vocabulary
 from vision.encoder import make_encoder

@@ -9,8 +9,8 @@ import torch
 from glimpse import evaluate
 from glimpse.config import Config
 from glimpse.data import load
+from glimpse.metrics import measures
 from glimpse.model import RecurrentAttention
-from glimpse.scores import measures
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from core.errors import InputError
 from datasets.images.splits import Images
 from glimpse.config import Config
 from glimpse.evaluate import measure, summary
+from glimpse.metrics import measures, stopping
 from glimpse.model import RecurrentAttention
 from glimpse.presets import SEARCH
-from glimpse.scores import measures, stopping
 
 # Three images, two classes, three glimpses: probabilities of class 1.
 P1 = torch.tensor([[0.9, 0.6, 0.4], [0.9, 0.8, 0.3], [0.2, 0.9, 0.45]])

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from captioning.scores.neighbours import BATCH, consensus, nearest, pooled
+from captioning.metrics.neighbours import BATCH, consensus, nearest, pooled
 
 WORDS = ["a", "dog", "cat", "boy", "red", "ball", "runs", "sits", "on", "grass", "in", "snow"]
 

@@ -20,8 +20,8 @@ import video.__main__
 import video.config
 import video.export
 from captioning.arguments import Export
+from captioning.metrics.confidence import Confidence
 from captioning.model import Captioner
-from captioning.scores.confidence import Confidence
 from captioning.trained import Trained as TrainedCaptioner
 from core import decoding
 from core.errors import InputError

@@ -55,8 +55,8 @@ def train(tmp_path: Path, *argv: object) -> int:
 def test_baselines():
     train = np.array([0, 1, 1, 2])
     assert baselines.majority(train, 3).tolist() == [1, 1, 1]
-    scores = baselines.scores(np.array([1, 1, 1, 1]), np.array([1, 1, 1, 0]))
-    assert scores == {"accuracy": 0.75, "macro F1": pytest.approx((2 * 0.75 / 1.75 + 0) / 2)}
+    metrics = baselines.metrics(np.array([1, 1, 1, 1]), np.array([1, 1, 1, 0]))
+    assert metrics == {"accuracy": 0.75, "macro F1": pytest.approx((2 * 0.75 / 1.75 + 0) / 2)}
     vocabulary = Vocabulary.train([], punctuation=True)
     known = ["good good film", "a good one", "bad film", "a bad one"] * 3
     labels = baselines.bag_of_words(

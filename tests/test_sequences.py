@@ -15,9 +15,9 @@ from datasets.images.sequences import SequenceCanvas, read
 from datasets.images.splits import Images
 from glimpse import objective
 from glimpse.data import TrainingBatches
+from glimpse.metrics import sequences
 from glimpse.model import stochastic
 from glimpse.pictures.scanpath import follow
-from glimpse.scores import sequences
 
 CLASSES = tuple("abcde")
 SEQUENCE = ["--preset", "sequence-digits", *TOY, "--glimpses", 2]

@@ -89,7 +89,7 @@ def test_step_by_step_as_in_training(changes):
     """Decoding sees the same logits as teacher forcing, whatever the padding."""
     network, batch = translator(**changes), some()
     o, alphas = network(batch.source, batch.lengths, batch.target[:-1])
-    logits = network.score(o)
+    logits = network.logits(o)
     memory, state = network.encode(batch.source, batch.lengths)
     step, state = network.stepper(memory), network.initial_state(state)
     state = map_state(lambda part: part.repeat_interleave(2, 0), state)
@@ -102,7 +102,7 @@ def test_step_by_step_as_in_training(changes):
         [batch.source[: batch.lengths[2], 2].tolist()], [batch.target[1:3, 2].tolist()], CPU
     )
     o, alpha = network(single.source, single.lengths, single.target[:-1])
-    torch.testing.assert_close(network.score(o)[0], logits[2, :2], msg="padding changes nothing")
+    torch.testing.assert_close(network.logits(o)[0], logits[2, :2], msg="padding changes nothing")
     assert not alphas[2, :2, alpha.shape[-1] :].any(), "nor is it looked at"
 
 

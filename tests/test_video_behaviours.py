@@ -17,9 +17,9 @@ from datasets.videos import labelled
 from video.config import PRESETS
 from video.labels.decisions import best_thresholds, decide
 from video.labels.segments import Segment
+from video.metrics.behaviours import average_precision, behaviour_metrics, lanes, mean_metrics
 from video.model import behaviours_loss
 from video.next import labelled_features
-from video.scores.behaviours import average_precision, behaviour_scores, lanes, mean_scores
 from video.train import behaviour_weights, continued
 from video.trained import open_model
 
@@ -75,26 +75,30 @@ def test_average_precision_and_scores_are_those_of_scikit_learn():
     truth = torch.from_numpy(random.integers(0, 2, (200, 3)))
     p = torch.from_numpy(random.random((200, 3)).round(1)).float()  # many are equal
     predicted = (p > 0.6).long()
-    scores = behaviour_scores([p[:90], p[90:]], [predicted[:90], predicted[90:]],
+    metrics = behaviour_metrics([p[:90], p[90:]], [predicted[:90], predicted[90:]],
                               [truth[:90], truth[90:]], "abc")  # fmt: skip
     for n, name in enumerate("abc"):
-        ours = scores[name]
+        ours = metrics[name]
         column = truth[:, n].numpy(), predicted[:, n].numpy()
         assert ours["precision"] == pytest.approx(100 * precision_score(*column))
         assert ours["recall"] == pytest.approx(100 * recall_score(*column))
         assert ours["F1"] == pytest.approx(100 * f1_score(*column))
         expected = 100 * average_precision_score(truth[:, n].numpy(), p[:, n].numpy())
         assert ours["average precision"] == pytest.approx(expected)
-    means = mean_scores([p], [predicted], [truth], "abc")
-    each = [row["average precision"] for row in scores.values()]
+    means = mean_metrics([p], [predicted], [truth], "abc")
+    each = [row["average precision"] for row in metrics.values()]
     assert means["mean average precision"] == pytest.approx(sum(each) / 3)
 
 
 def test_what_nobody_scored_does_not_count():
     truth = torch.tensor([[1], [0], [-1], [-1]])
     p = torch.tensor([[0.9], [0.2], [0.1], [0.8]])
-    scores = behaviour_scores([p], [(p > 0.5).long()], [truth], "a")["a"]
-    assert (scores["precision"], scores["recall"], scores["average precision"]) == (100, 100, 100)
+    metrics = behaviour_metrics([p], [(p > 0.5).long()], [truth], "a")["a"]
+    assert (metrics["precision"], metrics["recall"], metrics["average precision"]) == (
+        100,
+        100,
+        100,
+    )
     assert np.isnan(average_precision(p[:, 0], torch.zeros(4, dtype=torch.int64)))
     assert lanes((p > 0.5).long(), truth) == [Segment(0, 0, 1)]
 

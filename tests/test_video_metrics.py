@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from core.errors import InputError
 from video.labels.segments import Segment, to_labels, to_segments
-from video.scores.metrics import confusion, edit_score, f1, majority, mean_over_clips, scores
+from video.metrics.segmentation import (
+    confusion,
+    edit_score,
+    f1,
+    majority,
+    mean_over_clips,
+    segmentation_metrics,
+)
 
 CLASSES = ("rest", "walk", "jump")
 
@@ -71,7 +78,7 @@ def f1_reference(pairs, overlap, ignored):
 def test_a_case_counted_by_hand():
     truth = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]
     guess = [0, 0, 0, 1, 1, 1, 0, 1, 2, 2]  # segments rest walk rest walk jump for rest walk jump
-    result = scores(tensors(guess), tensors(truth), CLASSES)
+    result = segmentation_metrics(tensors(guess), tensors(truth), CLASSES)
     assert result["accuracy"] == pytest.approx(80)
     assert result["balanced accuracy"] == pytest.approx(100 * (3 / 4 + 3 / 4 + 1) / 3)
     assert result["edit"] == pytest.approx(100 * (1 - 2 / 5))
@@ -86,8 +93,8 @@ def test_the_background_is_named_and_counts_only_by_frame():
     truth = tensors([0, 0, 1, 1, 0, 0, 2, 2])
     guess = tensors([0, 1, 1, 1, 2, 2, 2, 2])
     with_all, without = (
-        scores(guess, truth, CLASSES),
-        scores(guess, truth, CLASSES, background="rest"),
+        segmentation_metrics(guess, truth, CLASSES),
+        segmentation_metrics(guess, truth, CLASSES, background="rest"),
     )
     for name in ("accuracy", "balanced accuracy"):
         assert without[name] == with_all[name]
@@ -98,20 +105,20 @@ def test_the_background_is_named_and_counts_only_by_frame():
         100 * 2 * 3 / 7
     )  # rest 1/2 as well, the other one missed
     with pytest.raises(InputError, match=r"no class 'background' .* rest, walk, jump"):
-        scores(guess, truth, CLASSES, background="background")
+        segmentation_metrics(guess, truth, CLASSES, background="background")
 
 
 def test_nothing_but_background():
     rest, walk = tensors([0, 0, 0]), tensors([0, 1, 0])
     assert (
-        scores(rest, rest, CLASSES, "rest")["edit"]
-        == scores(rest, rest, CLASSES, "rest")["F1@50"]
+        segmentation_metrics(rest, rest, CLASSES, "rest")["edit"]
+        == segmentation_metrics(rest, rest, CLASSES, "rest")["F1@50"]
         == 100
     )
     for guess, truth in ((walk, rest), (rest, walk)):
         assert (
-            scores(guess, truth, CLASSES, "rest")["edit"]
-            == scores(guess, truth, CLASSES, "rest")["F1@10"]
+            segmentation_metrics(guess, truth, CLASSES, "rest")["edit"]
+            == segmentation_metrics(guess, truth, CLASSES, "rest")["F1@10"]
             == 0
         )
 
@@ -134,18 +141,18 @@ def test_edit_score_is_of_order_alone():
 def test_over_frames_and_over_clips():
     truth = tensors([0] * 8, [1, 1])
     guess = tensors([0] * 8, [0, 0])
-    assert scores(guess, truth, CLASSES)["accuracy"] == pytest.approx(80)
+    assert segmentation_metrics(guess, truth, CLASSES)["accuracy"] == pytest.approx(80)
     means = mean_over_clips(guess, truth, CLASSES)
     assert means["accuracy"] == means["F1@50"] == means["edit"] == pytest.approx(50)
-    assert means.keys() == scores(guess, truth, CLASSES).keys()
-    assert scores(guess, truth, CLASSES)["edit"] == pytest.approx(50)
+    assert means.keys() == segmentation_metrics(guess, truth, CLASSES).keys()
+    assert segmentation_metrics(guess, truth, CLASSES)["edit"] == pytest.approx(50)
 
 
 def test_the_majority_class_is_that_of_training():
     training, clips = tensors([1, 1, 1, 0], [0, 2]), tensors([0, 0, 1], [1])
     constant = majority(training, clips)
     assert [labels.tolist() for labels in constant] == [[1, 1, 1], [1]]
-    result = scores(constant, clips, CLASSES)
+    result = segmentation_metrics(constant, clips, CLASSES)
     assert result["accuracy"] == pytest.approx(50)
     assert result["balanced accuracy"] == pytest.approx(50)  # of the two classes that are there
 
@@ -167,7 +174,7 @@ def test_confusion_has_the_truth_in_rows():
     ],
 )
 def test_what_does_not_belong_together_is_refused(guess, truth):
-    for function in (scores, mean_over_clips):
+    for function in (segmentation_metrics, mean_over_clips):
         with pytest.raises(ValueError, match="frames of each clip"):
             function(tensors(*guess), tensors(*truth), CLASSES)
 
@@ -186,7 +193,7 @@ pairs = st.lists(pair, min_size=1, max_size=6)
 def test_scores_are_those_of_the_definitions(clips, background):
     ignored = None if background is None else CLASSES.index(background)
     guesses, truths = zip(*clips, strict=True)
-    result = scores(tensors(*guesses), tensors(*truths), CLASSES, background)
+    result = segmentation_metrics(tensors(*guesses), tensors(*truths), CLASSES, background)
     frames = [pair for guess, truth in clips for pair in zip(guess, truth, strict=True)]
     assert result["accuracy"] == pytest.approx(100 * sum(a == b for a, b in frames) / len(frames))
     recalls = []

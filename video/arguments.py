@@ -47,7 +47,7 @@ class Evaluate(Smoothing, Computing):
     data: str | None = None
     """Other labels than in training, in any of the forms that --data of training takes."""
     json: bool = False
-    """Print the scores as JSON instead of a table."""
+    """Print the metrics as JSON instead of a table."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,9 +32,9 @@ from datasets.videos.bouts import NOBODY
 from datasets.videos.clips import UNLABELLED, Clip, VideoSplits
 from video.arguments import Bouts
 from video.labels.formats import Span, csv_text, end, spans
+from video.metrics.behaviours import lanes
+from video.metrics.segmentation import f1
 from video.pictures.drawing import timeline
-from video.scores.behaviours import lanes
-from video.scores.metrics import f1
 from video.streams.reader import open_source
 
 COLUMNS = ("film", "behaviour", "bouts", "total_s", "mean_s", "latency_s", "share")

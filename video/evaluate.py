@@ -17,7 +17,7 @@ from core.files import to_json
 from core.training import cli, devices
 from core.training.config import require_at_least, require_share
 from core.training.loop import evaluating
-from core.training.tables import scores_table
+from core.training.tables import metrics_table
 from datasets.videos import labelled
 from datasets.videos.clips import Clip
 from datasets.videos.merging import renumbered
@@ -25,9 +25,9 @@ from video.arguments import Evaluate
 from video.config import Config
 from video.data import load_data
 from video.labels.decisions import best_thresholds, decide
+from video.metrics.behaviours import behaviour_metrics, mean_metrics
+from video.metrics.segmentation import majority, mean_over_clips, segmentation_metrics
 from video.reading import FRAMES_AT_ONCE, LoadedClip, read
-from video.scores.behaviours import behaviour_scores, mean_scores
-from video.scores.metrics import majority, mean_over_clips, scores
 from video.trained import Trained, open_model
 
 Labels = Int[Tensor, " frames"]
@@ -49,14 +49,14 @@ def predict(trained: Trained, clips: Sequence[LoadedClip]) -> list[Float[Tensor,
 def measure(
     trained: Trained, clips: Sequence[LoadedClip], shortest: int = 1, self_transition: float = 0.0
 ) -> dict[str, float]:
-    """Return the scores of a net on clips; frames that nobody scored do not count."""
+    """Return the metrics of a net on clips; frames that nobody scored do not count."""
     log_p = predict(trained, clips)
     labels = [decide(each, shortest, self_transition, trained.thresholds) for each in log_p]
     truth = [clip.labels.cpu() for clip in clips]
     if trained.multi:
-        return mean_scores([each.exp() for each in log_p], labels, truth, trained.classes)
+        return mean_metrics([each.exp() for each in log_p], labels, truth, trained.classes)
     ours, theirs = scored_frames(labels, truth)
-    return scores(ours, theirs, trained.classes, _background(trained))
+    return segmentation_metrics(ours, theirs, trained.classes, _background(trained))
 
 
 def set_thresholds(trained: Trained, clips: Sequence[LoadedClip]) -> None:
@@ -73,7 +73,7 @@ def compare(
     shortest: int = 1,
     self_transition: float = 0.0,
 ) -> dict[str, dict[str, float]]:
-    """Return the scores of a net beside those of the majority class of `train`, if it is given.
+    """Return the metrics of a net beside those of the majority class of `train`, if it is given.
 
     They are over all frames, and as means over clips. Where several behaviours can occur at once
     they are means over behaviours, and then those of each behaviour.
@@ -83,17 +83,17 @@ def compare(
     truth = [clip.labels.cpu() for clip in clips]
     if trained.multi:
         p = [each.exp() for each in log_p]
-        return behaviour_scores(p, labels, truth, trained.classes)
+        return behaviour_metrics(p, labels, truth, trained.classes)
     background = _background(trained)
     ours, theirs = scored_frames(labels, truth)
     results = {
-        "this net": scores(ours, theirs, trained.classes, background),
+        "this net": segmentation_metrics(ours, theirs, trained.classes, background),
         "this net, mean over clips": mean_over_clips(ours, theirs, trained.classes, background),
     }
     if train:
         scored = [clip.labels[clip.labels >= 0].cpu() for clip in train]
         most = majority(scored, theirs)
-        results["majority class"] = scores(most, theirs, trained.classes, background)
+        results["majority class"] = segmentation_metrics(most, theirs, trained.classes, background)
         results["majority class, mean over clips"] = mean_over_clips(
             most, theirs, trained.classes, background
         )
@@ -139,17 +139,17 @@ def main(arguments: Evaluate) -> None:
     if arguments.json:
         print(to_json({"split": part, "clips": len(clips), "scores": results}))
         return
-    print_scores(results, part, len(clips), several=trained.multi)
+    print_metrics(results, part, len(clips), several=trained.multi)
 
 
-def print_scores(
-    scores: dict[str, dict[str, float]], part: str, clips: int, *, several: bool
+def print_metrics(
+    metrics: dict[str, dict[str, float]], part: str, clips: int, *, several: bool
 ) -> None:
-    """Print a table of the scores of the clips of a part, of several behaviours at once or not."""
+    """Print a table of the metrics of the clips of a part, of several behaviours at once or not."""
     heading = "labels by"
     if several:
         heading = "behaviour"
-    Console().print(scores_table(scores, f"{part}: {clips} clips, %", heading))
+    Console().print(metrics_table(metrics, f"{part}: {clips} clips, %", heading))
 
 
 def _clips(

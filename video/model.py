@@ -23,7 +23,7 @@ LARGEST_CHANGE = 4.0  # of log p between two frames, that the smoothing term cou
 
 
 class Labeller(nn.Module):
-    """From the encoder's features of each frame to the scores of labels.
+    """From the encoder's features of each frame to the logits of labels.
 
     Args:
         config: sizes and cell.
@@ -67,7 +67,7 @@ class Labeller(nn.Module):
         state: State | None = None,
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "time batch classes"], State | None]:
-        """Return the scores of each frame's labels, and the state to go on from.
+        """Return the logits of each frame's labels, and the state to go on from.
 
         With lengths, what lies beyond a clip's length has no influence: it would on what reads
         from the end.

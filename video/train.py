@@ -26,7 +26,7 @@ from datasets.videos.clips import VideoSplits
 from datasets.videos.merging import renumbered
 from video.config import PRESETS, Config
 from video.data import PADDING, TrainingBatches, load_data, resident
-from video.evaluate import compare, measure, print_scores, set_thresholds
+from video.evaluate import compare, measure, print_metrics, set_thresholds
 from video.model import behaviours_loss, encode, loss
 from video.reading import LoadedClip, read, training_rate
 from video.trained import Trained, build, encoder_of, open_model
@@ -228,7 +228,7 @@ def main(arguments: TrainArguments[Config]) -> None:
         if splits.test:
             part = "test"
             clips = read(config, best.encoder, splits.test, rate, quiet=session.quiet)
-        print_scores(compare(best, train, clips), part, len(clips), several=splits.multi)
+        print_metrics(compare(best, train, clips), part, len(clips), several=splits.multi)
         print(f"{run.directory} holds the run; now: video label VIDEO --run {run.directory}")
 
 

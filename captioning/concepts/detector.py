@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from captioning.scores.content import content
+from captioning.metrics.content import content
 from datasets.text.vocabulary import Vocabulary
 
 LOGIT_BIAS = 4.0  # of a word that all people would use

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from captioning.scores.content import content
+from captioning.metrics.content import content
 from datasets.text.vocabulary import Vocabulary
 
 VOICED = ("alf", "shelf", "wolf", "leaf", "loaf", "thief", "scarf", "ife")  # half, knife

@@ -42,8 +42,8 @@ from captioning.generation.constraints import (
     force_prefix,
 )
 from captioning.generation.substitution import substitute
+from captioning.metrics.confidence import mean_log_share
 from captioning.model import Projection
-from captioning.scores.confidence import mean_log_share
 from captioning.trained import Trained
 from core.beam import Hypothesis, beam_search
 from datasets.text.vocabulary import joined
@@ -58,7 +58,7 @@ class Sentence(NamedTuple):
     log_probability: float
     """Of all its words, its end counted as one, in the search that found it."""
     confidence: float
-    """The probability that it is right, as calibrated (see `captioning.scores.confidence`)."""
+    """The probability that it is right, as calibrated (see `captioning.metrics.confidence`)."""
     log_share: float = 0.0
     """Mean log of the shares of people who use its words; 0 without a detector."""
 

@@ -6,14 +6,14 @@ from rich.markup import escape
 from rich.table import Table
 
 
-def scores_table(
+def metrics_table(
     results: Mapping[str, Mapping[str, float]],
     title: str,
     heading: str,
     factor: float = 1.0,
     decimals: int = 1,
 ) -> Table:
-    """Lay out scores, a row for each of `results` and a column for each score, times `factor`; a
+    """Lay out metrics, a row for each of `results` and a column for each metric, times `factor`; a
     dash for NaN.
 
     `heading` is that of the first column, which names the rows.

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from datasets.images.files import encode
+from glimpse.metrics.stopping import OperatingPoint
 from glimpse.pictures.page import GREY, INK
-from glimpse.scores.stopping import OperatingPoint
 
 
 def draw_curve(

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from datasets.images.sequences import END
+from glimpse.metrics.stopping import last_glimpses
 from glimpse.model import Policy, RecurrentAttention, greedy
-from glimpse.scores.stopping import last_glimpses
 from glimpse.sensor import Batch, half_sizes
 
 

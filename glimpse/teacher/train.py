@@ -24,7 +24,7 @@ from datasets.images.origins import Origin
 from datasets.images.splits import Labelled
 from glimpse.config import Config
 from glimpse.data import TrainingBatches, load
-from glimpse.scores.measures import BATCH
+from glimpse.metrics.measures import BATCH
 from glimpse.sensor import Batch
 from glimpse.teacher.model import Teacher
 

@@ -31,7 +31,7 @@ class Adder(nn.Module):
         self.V = nn.Linear(config.hidden, 1)
 
     def forward(self, pairs: Pairs) -> Float[Tensor, "time batch"]:
-        """Return the scores of the sum's bits, above 0 for a 1."""
+        """Return the logits of the sum's bits, above 0 for a 1."""
         h, _ = self.recurrent(pairs.float())
         return self.V(h)[..., 0]
 
@@ -51,7 +51,7 @@ class FeedForward(nn.Module):
         self.V = nn.Linear(config.feedforward, config.width + 1)
 
     def forward(self, pairs: Pairs) -> Float[Tensor, "{self.width}+1 batch"]:
-        """Return the scores of all width + 1 bits, whatever the length of the numbers.
+        """Return the logits of all width + 1 bits, whatever the length of the numbers.
 
         Raises:
             ValueError: the numbers have more than `width` bits.
@@ -85,15 +85,15 @@ class Learner(nn.Module):
         feedforward = self._error(wide, F.pad(sums, (0, 0, 0, len(wide) - len(sums))))
         return errors.sum() + feedforward, {"recurrent": errors.min(), "feed-forward": feedforward}
 
-    def _error(self, scores: Float[Tensor, "time batch"], sums: Sums) -> Float[Tensor, ""]:
+    def _error(self, logits: Float[Tensor, "time batch"], sums: Sums) -> Float[Tensor, ""]:
         if self.error == "squared_error":
-            return squared_error(scores.sigmoid()[..., None], sums.float()[..., None])
-        return F.binary_cross_entropy_with_logits(scores, sums.float())
+            return squared_error(logits.sigmoid()[..., None], sums.float()[..., None])
+        return F.binary_cross_entropy_with_logits(logits, sums.float())
 
 
 @torch.no_grad()
 def margins(learner: Learner, pairs: Pairs, sums: Sums) -> Float[Tensor, " candidates"]:
-    """Return each candidate's margin: its smallest score, with the sign of the right bit.
+    """Return each candidate's margin: its smallest logit, with the sign of the right bit.
 
     The margin predicts better than the mean error which candidate adds long numbers: a net whose
     carry fades a little at each step is right about short ones, with a smaller margin where the

@@ -70,7 +70,7 @@ class Evaluate(Computing):
     seed: int = 0
     """For --structure: seed of the samples."""
     json: bool = False
-    """Print the scores as JSON instead of a table."""
+    """Print the metrics as JSON instead of a table."""
 
     def __post_init__(self):
         require_at_least(1, self, "pieces", "length")

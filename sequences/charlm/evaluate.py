@@ -17,7 +17,7 @@ from rich.table import Table
 from core.errors import InputError, counted
 from core.files import to_json
 from core.training import cli, devices
-from core.training.tables import scores_table
+from core.training.tables import metrics_table
 from datasets.text.corpora import Corpus, open_corpus
 from sequences.charlm.arguments import Evaluate
 from sequences.charlm.closing import closing
@@ -50,8 +50,8 @@ def compare(
     """
     results = {"this model": measure(trained, corpus.numbers, start)}
     if dynamic:
-        scores = measure_dynamic(trained, corpus.numbers, start, dynamic)
-        results["this model, dynamic evaluation"] = scores
+        metrics = measure_dynamic(trained, corpus.numbers, start, dynamic)
+        results["this model, dynamic evaluation"] = metrics
     if training is not None:
         names = {order: f"{order}-gram" for order in orders} | {1: "frequencies"}
         for order, name in names.items():
@@ -68,7 +68,7 @@ def results_table(results: dict[str, dict[str, float]], corpus: Corpus, start: i
     measured = f"the last {size - start:,} of {size:,}"
     if start == 1:
         measured = f"all {size:,}"
-    return scores_table(
+    return metrics_table(
         results, f"{corpus.name}: {measured} {unit}s", f"a {unit} costs", decimals=3
     )
 
@@ -117,7 +117,7 @@ def main(arguments: Evaluate) -> None:
         length = counted(arguments.length, corpus.alphabet.unit)
         texts = f"{counted(arguments.pieces, 'text')} of {length}"
         title = f"{texts}, temperature {arguments.temperature:g}: marks that are paired, %"
-        table = scores_table(results, title, "text by", 100)
+        table = metrics_table(results, title, "text by", 100)
     else:
         orders, dynamic = arguments.orders, arguments.dynamic
         results = compare(trained, corpus, start, training, orders=orders, dynamic=dynamic)

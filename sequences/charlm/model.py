@@ -17,7 +17,7 @@ from sequences.charlm.config import Config
 
 
 class CharacterModel(nn.Module):
-    """A deep recurrent network (slide 10) from numbers of characters to scores of the next."""
+    """A deep recurrent network (slide 10) from numbers of characters to logits of the next."""
 
     def __init__(self, config: Config, characters: int):
         super().__init__()
@@ -45,7 +45,7 @@ class CharacterModel(nn.Module):
     def forward(
         self, x: Int[Tensor, "time batch"], state: State | None = None
     ) -> tuple[Float[Tensor, "time batch characters"], State]:
-        """Return the scores of the character after each, and the state to go on from."""
+        """Return the logits of the character after each, and the state to go on from."""
         inputs = (self._embedded(x), state)
         if self.training and self.weight_dropout:
             h, final = functional_call(self.recurrent, self._dropped_weights(), inputs)

@@ -35,4 +35,4 @@ class Evaluate(Computing):
     baselines: bool = True
     """Whether baselines are measured too, which learn from the training data again."""
     json: bool = False
-    """Print the scores as JSON instead of a table."""
+    """Print the metrics as JSON instead of a table."""

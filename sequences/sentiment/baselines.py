@@ -10,7 +10,7 @@ from datasets.text.vocabulary import Vocabulary
 Labels = Int[np.ndarray, " texts"]
 
 
-def scores(labels: Labels, truth: Labels) -> dict[str, float]:
+def metrics(labels: Labels, truth: Labels) -> dict[str, float]:
     """Return the accuracy, and macro F1: the mean of F1 over the labels that occur."""
     from sklearn.metrics import accuracy_score, f1_score  # slow to import
 

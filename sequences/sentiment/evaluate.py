@@ -12,7 +12,7 @@ from rich.console import Console
 from core.errors import InputError, counted, going_without, own_data_of
 from core.files import to_json
 from core.training import cli, devices
-from core.training.tables import scores_table
+from core.training.tables import metrics_table
 from datasets.text import labelled
 from datasets.text.labelled import Columns, Labelled, TextSplits
 from sequences.sentiment import baselines
@@ -41,18 +41,18 @@ def measure(trained: Trained, rows: Sequence[Labelled]) -> dict[str, float]:
 def compare(
     trained: Trained, rows: Sequence[Labelled], train: Sequence[Labelled] = ()
 ) -> dict[str, dict[str, float]]:
-    """Return the scores of a net, and of the baselines if there are texts to learn from."""
+    """Return the metrics of a net, and of the baselines if there are texts to learn from."""
     texts = [row.text for row in rows]
     truth = label_numbers(rows, trained.classes, "the data").numpy()
     predicted = trained.classify(texts).argmax(-1).numpy()
-    results = {"this net": baselines.scores(predicted, truth)}
+    results = {"this net": baselines.metrics(predicted, truth)}
     if train:
         train_texts = [row.text for row in train]
         train_labels = label_numbers(train, trained.classes, "the data").numpy()
         majority = baselines.majority(train_labels, len(rows))
         bag = baselines.bag_of_words(trained.vocabulary, train_texts, train_labels, texts)
-        results["bag of words"] = baselines.scores(bag, truth)
-        results["majority class"] = baselines.scores(majority, truth)
+        results["bag of words"] = baselines.metrics(bag, truth)
+        results["majority class"] = baselines.metrics(majority, truth)
     return results
 
 
@@ -83,7 +83,7 @@ def main(arguments: Evaluate) -> None:
         print(to_json({"split": name, "sentences": len(rows), "scores": results}))
     else:
         title = f"{name}: {counted(len(rows), 'sentence')}, %"
-        Console().print(scores_table(results, title, "labels by", 100))
+        Console().print(metrics_table(results, title, "labels by", 100))
 
 
 def _given(arguments: Evaluate) -> Sequence[Labelled]:

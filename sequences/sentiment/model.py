@@ -22,7 +22,7 @@ from sequences.sentiment.data import Sentences
 
 
 class Classifier(nn.Module):
-    """From the words of a sentence to the scores of labels."""
+    """From the words of a sentence to the logits of labels."""
 
     def __init__(self, config: Config, words: int, classes: int):
         super().__init__()
@@ -47,7 +47,7 @@ class Classifier(nn.Module):
         self.V = nn.Linear(self.recurrent.output_size, classes)
 
     def forward(self, sentences: Sentences) -> Float[Tensor, "batch classes"]:
-        """Return the scores of each sentence's labels; padding has no influence."""
+        """Return the logits of each sentence's labels; padding has no influence."""
         outputs, state = self.recurrent(
             self._drop(self.embed(sentences)), lengths=sentences.lengths
         )

@@ -15,7 +15,7 @@ from core.errors import counted
 from core.training import cli, devices
 from core.training.arguments import TrainArguments
 from core.training.loop import fit
-from core.training.tables import scores_table
+from core.training.tables import metrics_table
 from datasets.digests import digest
 from datasets.text.labelled import TextSplits
 from datasets.text.vocabulary import Vocabulary
@@ -37,9 +37,9 @@ class Learner(nn.Module):
         self, labels: Int[Tensor, " batch"], *sentences: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of a batch, given as the fields of `Sentences`, and what to log."""
-        scores = self.classifier(Sentences(*sentences))
-        loss = F.cross_entropy(scores, labels)
-        return loss, {"accuracy": (scores.argmax(-1) == labels).float().mean()}
+        logits = self.classifier(Sentences(*sentences))
+        loss = F.cross_entropy(logits, labels)
+        return loss, {"accuracy": (logits.argmax(-1) == labels).float().mean()}
 
 
 def _counts(splits: TextSplits) -> str:
@@ -82,7 +82,7 @@ def main(arguments: TrainArguments[Config]) -> None:
         rows = splits.test or splits.validation
         results = compare(open_model(run.directory, device), rows, splits.train)
         Console().print(
-            scores_table(results, f"{name}: {counted(len(rows), 'sentence')}, %", "labels by", 100)
+            metrics_table(results, f"{name}: {counted(len(rows), 'sentence')}, %", "labels by", 100)
         )
         hint = f"sequences sentiment classify {run.directory} < SENTENCES"
         print(f"{run.directory} holds the run; now: {hint}")

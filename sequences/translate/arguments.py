@@ -55,7 +55,7 @@ class Evaluate(Computing):
     lowercase: bool = False
     """Let capitals count as small letters."""
     json: bool = False
-    """Print the scores as JSON instead of a table."""
+    """Print the metrics as JSON instead of a table."""
 
     def __post_init__(self):
         require_within(1, WIDEST_BEAM, self, "beam")

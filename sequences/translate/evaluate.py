@@ -19,7 +19,7 @@ from sacrebleu.metrics.chrf import CHRF
 from core.errors import counted, going_without, own_data_of
 from core.files import to_json
 from core.training import cli, devices
-from core.training.tables import scores_table
+from core.training.tables import metrics_table
 from datasets.text import parallel
 from datasets.text.parallel import Pair
 from sequences.translate.arguments import Evaluate
@@ -45,7 +45,7 @@ class Metrics:
         }
 
     def __call__(self, written: Sequence[str], pairs: Sequence[Pair]) -> dict[str, float]:
-        """Return the scores of translations of these pairs' sources."""
+        """Return the metrics of translations of these pairs' sources."""
         references = [[pair.target for pair in pairs]]
         return {
             name: metric.corpus_score(list(written), references).score
@@ -60,7 +60,7 @@ class Metrics:
 def measure(
     trained: Trained, pairs: Sequence[Pair], beam: int, metrics: Metrics
 ) -> dict[str, float]:
-    """Return the scores of a translator."""
+    """Return the metrics of a translator."""
     written = translate(trained, [pair.source for pair in pairs], beam)
     return metrics([translations[0].text for translations in written], pairs)
 
@@ -68,7 +68,7 @@ def measure(
 def baselines(
     train: Sequence[Pair], pairs: Sequence[Pair], metrics: Metrics
 ) -> dict[str, dict[str, float]]:
-    """Return the scores of the copied source, and of the most similar training pair's target."""
+    """Return the metrics of the copied source, and of the most similar training pair's target."""
     sources = [pair.source for pair in pairs]
     similar = most_similar([pair.source for pair in train], sources)
     return {
@@ -78,8 +78,8 @@ def baselines(
 
 
 def report(results: Mapping[str, Mapping[str, float]], metrics: Metrics, title: str) -> None:
-    """Print a table of scores, and their signatures."""
-    Console().print(scores_table(results, title, "translations by"))
+    """Print a table of metrics, and their signatures."""
+    Console().print(metrics_table(results, title, "translations by"))
     for name, signature in metrics.signatures().items():
         print(f"{name} {signature}")
 
@@ -106,8 +106,8 @@ def main(arguments: Evaluate) -> None:
         results |= baselines(own.train, pairs, metrics)
     if arguments.json:
         signatures = metrics.signatures()
-        scores = {"pairs": len(pairs), "beam": beam, "scores": results, "signatures": signatures}
-        print(to_json(scores))
+        values = {"pairs": len(pairs), "beam": beam, "scores": results, "signatures": signatures}
+        print(to_json(values))
     else:
         name = " ".join(arguments.data) or split
         report(results, metrics, f"{name}: {counted(len(pairs), 'pair')}, beam {beam}")

@@ -86,7 +86,7 @@ class Translator(nn.Module):
         h, _ = self.decoder(embedded, state)
         return self._attend(h.transpose(0, 1), memory)
 
-    def score(self, o: Float[Tensor, "*rows embedding"]) -> Float[Tensor, "*rows vocabulary"]:
+    def logits(self, o: Float[Tensor, "*rows embedding"]) -> Float[Tensor, "*rows vocabulary"]:
         """Return the logits of the next subword."""
         return F.linear(o, self.target.weight, self.bias)
 
@@ -109,7 +109,7 @@ class Translator(nn.Module):
             h, inner = self.decoder(x, tuple(part.transpose(0, 1).contiguous() for part in inner))
             o, _ = self._attend(h[0].unflatten(0, (len(memory.words), -1)), memory)
             o = o.flatten(0, 1)
-            return self.score(o), (*map_state(lambda part: part.transpose(0, 1), inner), o)
+            return self.logits(o), (*map_state(lambda part: part.transpose(0, 1), inner), o)
 
         return step
 
@@ -132,10 +132,10 @@ class Translator(nn.Module):
     ) -> tuple[Float[Tensor, "sources times embedding"], Float[Tensor, "sources times places"]]:
         """Return o and alpha; alpha is uniform without attention."""
         h = self._drop(h)
-        scores = h.new_zeros(1)
+        energies = h.new_zeros(1)
         if self.key:
-            scores = h @ memory.keys.mT * memory.keys.shape[-1] ** -0.5
-        alpha = torch.where(memory.padding, -torch.inf, scores).softmax(-1)
+            energies = h @ memory.keys.mT * memory.keys.shape[-1] ** -0.5
+        alpha = torch.where(memory.padding, -torch.inf, energies).softmax(-1)
         combined = torch.cat((h, alpha @ memory.words), -1) if self.key else h
         o = self._drop(torch.tanh(self.output(combined)))
         return o, alpha.expand(-1, h.shape[1], -1)

@@ -61,7 +61,7 @@ class Learner(nn.Module):
     def sums(self, source: Tensor, lengths: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return sums over the subwords of a batch, for `core.training.loop.evaluate`."""
         o, targets = self._read(source, lengths, target[:-1], target[1:])
-        log_p = self.network.score(o).log_softmax(-1).gather(-1, targets[:, None])
+        log_p = self.network.logits(o).log_softmax(-1).gather(-1, targets[:, None])
         return {"nats": -log_p.sum(), "count": targets.new_tensor(len(targets))}
 
     def _read(

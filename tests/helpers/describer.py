@@ -8,8 +8,8 @@ from PIL import Image
 
 from captioning.config import Config
 from captioning.generation.search import generate
+from captioning.metrics.confidence import Confidence
 from captioning.model import Captioner
-from captioning.scores.confidence import Confidence
 from captioning.trained import Trained, open_model
 from core.training import checkpoint, cli
 from core.training.config import to_dict

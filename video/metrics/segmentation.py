@@ -1,7 +1,7 @@
 """How near labels per frame come to the truth: frame by frame, and segment by segment.
 
     predicted, truth = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1])
-    scores([predicted], [truth], ("rest", "walk"))["accuracy"]    # 75.0
+    segmentation_metrics([predicted], [truth], ("rest", "walk"))["accuracy"]    # 75.0
 
 Frame accuracy says little about flicker, which costs few frames and makes a timeline useless; the
 edit score (Lea et al. 2016) and F1@k (Lea et al. 2017) do, and are those that MS-TCN (Abu Farha and
@@ -26,7 +26,7 @@ OVERLAPS = (10, 25, 50)  # percent of intersection over union from which on two 
 Labels = Int[Tensor, " frames"]
 
 
-def scores(
+def segmentation_metrics(
     predicted: Sequence[Labels],
     truth: Sequence[Labels],
     classes: Sequence[str],
@@ -69,19 +69,22 @@ def mean_over_clips(
     classes: Sequence[str],
     background: str | None = None,
 ) -> dict[str, float]:
-    """Return the means over clips of their scores; a short clip counts like a long one.
+    """Return the means over clips of their metrics; a short clip counts like a long one.
 
-    Arguments and errors are those of `scores`.
+    Arguments and errors are those of `segmentation_metrics`.
     """
     _require_pairs(predicted, truth)
-    each = [scores([p], [t], classes, background) for p, t in zip(predicted, truth, strict=True)]
+    each = [
+        segmentation_metrics([p], [t], classes, background)
+        for p, t in zip(predicted, truth, strict=True)
+    ]
     return {name: sum(clip[name] for clip in each) / len(each) for name in each[0]}
 
 
 def majority(training: Iterable[Labels], clips: Iterable[Labels]) -> list[Labels]:
     """Label every frame of `clips` with the most frequent class of `training`.
 
-    The scores of these labels belong beside those of every model.
+    The metrics of these labels belong beside those of every model.
     """
     label = torch.bincount(torch.cat(list(training))).argmax()
     return [torch.full_like(labels, int(label)) for labels in clips]

@@ -12,48 +12,48 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from video.labels.segments import Segment, to_segments
-from video.scores.metrics import OVERLAPS, f1
+from video.metrics.segmentation import OVERLAPS, f1
 
 Columns = Int[Tensor, "frames classes"]
 
 
-def behaviour_scores(
+def behaviour_metrics(
     probabilities: Sequence[Float[Tensor, "frames classes"]],
     predicted: Sequence[Columns],
     truth: Sequence[Columns],
     classes: Sequence[str],
 ) -> dict[str, dict[str, float]]:
-    """Return the scores of each behaviour, by its name, over the frames of all clips.
+    """Return the metrics of each behaviour, by its name, over the frames of all clips.
 
     Recall and average precision of a behaviour that never occurs are NaN.
     """
     p = torch.cat(list(probabilities))
     ours = torch.cat(list(predicted))
     theirs = torch.cat(list(truth))
-    scores = {}
+    metrics = {}
     for n, name in enumerate(classes):
         scored = theirs[:, n] >= 0
         occurs = theirs[scored, n] == 1
         found = ours[scored, n] == 1
         right = int((occurs & found).sum())
-        scores[name] = {
+        metrics[name] = {
             "precision": _share(right, int(found.sum())),
             "recall": _share(right, int(occurs.sum())),
             "F1": _share(2 * right, int(found.sum()) + int(occurs.sum())),
             "average precision": average_precision(p[scored, n], occurs.long()),
             "frames": float(occurs.sum()),
         }
-    return scores
+    return metrics
 
 
-def mean_scores(
+def mean_metrics(
     probabilities: Sequence[Float[Tensor, "frames classes"]],
     predicted: Sequence[Columns],
     truth: Sequence[Columns],
     classes: Sequence[str],
 ) -> dict[str, float]:
     """Return the means over the behaviours that occur, and F1 of their segments in all clips."""
-    each = behaviour_scores(probabilities, predicted, truth, classes)
+    each = behaviour_metrics(probabilities, predicted, truth, classes)
     names = ("average precision", "F1", "precision", "recall")
     means = {f"mean {name}": _mean([row[name] for row in each.values()]) for name in names}
     pairs = [(lanes(p, t), lanes(t, t)) for p, t in zip(predicted, truth, strict=True)]

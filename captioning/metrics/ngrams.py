@@ -1,6 +1,6 @@
 """How close captions are to references: BLEU-1..4, ROUGE-L and CIDEr, without Java.
 
-    scores([["a", "dog"]], [[["a", "dog", "runs"], ["the", "dog"]]])["BLEU-1"]      # 1.0
+    corpus_metrics([["a", "dog"]], [[["a", "dog", "runs"], ["the", "dog"]]])["BLEU-1"]      # 1.0
 
 The figures equal those of pycocoevalcap, that is of COCO's evaluation server (Chen et al. 2015).
 They are from 0 to 1, CIDEr from 0 to 10; papers print 100 times as much. What papers, that server
@@ -28,7 +28,9 @@ SIGMA = 6.0  # of the Gaussian over differences of length in CIDEr-D
 BETA = 1.2  # what recall counts for in ROUGE-L, precision counting for 1
 
 
-def scores(candidates: Sequence[Words], references: Sequence[Sequence[Words]]) -> dict[str, float]:
+def corpus_metrics(
+    candidates: Sequence[Words], references: Sequence[Sequence[Words]]
+) -> dict[str, float]:
     """Return BLEU-1 to BLEU-4, ROUGE-L and CIDEr of a caption for each image.
 
     Args:

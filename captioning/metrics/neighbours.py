@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from captioning.scores.metrics import CiderD, Words
+from captioning.metrics.ngrams import CiderD, Words
 from captioning.sources import Source
 from core.training import batches
 

@@ -3,14 +3,14 @@
     r(s) = CIDEr-D(s) + w |words of s that people agree on| / |words that they agree on|
 
 CIDEr-D alone is content with what is often said. The second part asks for the words that at least
-three of five people use of the picture (`captioning.scores.content`); it is 0 where they agree on
+three of five people use of the picture (`captioning.metrics.content`); it is 0 where they agree on
 none.
 """
 
 from collections.abc import Sequence
 
-from captioning.scores.content import agreed
-from captioning.scores.metrics import CiderD
+from captioning.metrics.content import agreed
+from captioning.metrics.ngrams import CiderD
 
 END = "<end>"
 """The end of a sentence, as a word: so that stopping is learned too."""

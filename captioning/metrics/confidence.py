@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import torch
 
-from captioning.scores.content import content
+from captioning.metrics.content import content
 
 UNSURE = 0.5  # confidence below which a sentence is told as unsure
 BINS = 5  # of a reliability table

@@ -14,8 +14,8 @@ from torch import Tensor
 from core import rng
 from datasets.images.sequences import read
 from datasets.images.splits import Labelled
+from glimpse.metrics.measures import roll_out
 from glimpse.model import RecurrentAttention, center, greedy, random
-from glimpse.scores.measures import roll_out
 
 
 @dataclass(frozen=True)
