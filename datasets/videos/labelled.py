@@ -27,6 +27,7 @@ import torch
 
 from core.errors import InputError
 from core.files import require_regular
+from datasets.builtin import require_no_namesake
 from datasets.text_files import Line, read_lines
 from datasets.videos import annotations, boris, sprites, tables
 from datasets.videos.bouts import Film, clips_of
@@ -56,8 +57,11 @@ def load(
         multi: whether several behaviours can occur at once though no labels overlap.
 
     Raises:
-        InputError: nothing is called so, or its labels are malformed, or a video is missing.
+        InputError: nothing is called so, or its labels are malformed, or a video is missing, or a
+            file or a folder here has one of `NAMES` too.
     """
+    if source in NAMES:
+        require_no_namesake(str(source))
     if source == "sprites":
         return sprites.load()
     if source == "sprite-pairs":

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from core import rng
 from core.errors import InputError, counted
 from core.training import batches, distributed
+from datasets.builtin import require_no_namesake
 from datasets.text import counting, parallel
 from datasets.text.parallel import Pair
 from datasets.text.subwords import Subwords
@@ -39,8 +40,15 @@ class Vocabularies(NamedTuple):
 
 
 def load(config: Config) -> Parts:
-    """Return the pairs that a configuration names; raises `InputError` as `parallel.load`."""
+    """Return the pairs that a configuration names.
+
+    Raises:
+        InputError: as `parallel.load`; or files here are called "counting" too.
+    """
     if config.data == ("counting",):
+        languages = (f".{config.source}", f".{config.target}")
+        packed = tuple(f"{suffix}.gz" for suffix in languages)
+        require_no_namesake("counting", languages + packed)
         return Parts(*counting.splits())
     pairs = parallel.load(config.data, config.source, config.target)
     if config.validation:
