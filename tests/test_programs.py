@@ -26,6 +26,7 @@ from captioning.trained import Trained as TrainedCaptioner
 from core import decoding
 from core.errors import InputError
 from core.training import checkpoint, cli, export
+from core.training.arguments import Export as VideoExport
 from core.training.config import to_dict
 from datasets.images import boards
 from datasets.text.vocabulary import Vocabulary
@@ -252,6 +253,21 @@ def test_what_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.CaptureFi
         assert why in capsys.readouterr().err
     assert run.exists()
     assert not (tmp_path / "a.pt2").exists()
+
+
+def test_a_labeller_whose_state_does_not_begin_with_zeros_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = video.config.Config(frame_size=16, frame=5, hidden=7)
+    encoder = make_encoder("tiny", preprocessing=replace(TINY, size=16))
+    trained = build(config, encoder, tuple("abc"))
+    assert trained.labeller.recurrent is not None
+    start = (torch.ones(1, 1, 7), torch.zeros(1, 1, 7))
+    monkeypatch.setattr(trained.labeller.recurrent, "initial_state", lambda batch: start)
+    monkeypatch.setattr(video.export, "open_model", lambda *names: (trained, {}))
+    arguments = VideoExport(run=tmp_path, file=tmp_path / "a.pt2")
+    with pytest.raises(InputError, match="the first state of lstm is not zeros of its width"):
+        video.export.main(arguments)
 
 
 def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:

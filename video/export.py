@@ -68,6 +68,12 @@ def main(arguments: Export) -> None:
         raise InputError(
             f"{arguments.run} looks ahead: it has no step; train without --bidirectional"
         )
+    recurrent = trained.labeller.recurrent
+    if recurrent is not None:
+        shape = (trained.config.layers, 1, trained.config.hidden)
+        if any(part.shape != shape or part.any() for part in recurrent.initial_state(1)):
+            reason = f"the first state of {trained.config.cell} is not zeros of its width"
+            raise InputError(f"{arguments.run}: {reason}, with which an exported program begins")
     step = Step(trained)
     preprocessing = trained.encoder.preprocessing
     channels = 6 if trained.config.motion else 3

@@ -47,7 +47,7 @@ class Learner(nn.Module):
         self.carried = None
         recurrent = self.labeller.recurrent
         if recurrent and not self.config.bidirectional:
-            self.carried = CarriedState(recurrent.initial_state(batch))
+            self.carried = CarriedState(recurrent.initial_state, batch)
 
     def forward(
         self,

@@ -26,7 +26,7 @@ class Learner(nn.Module):
     def __init__(self, config: Config, model: CharacterModel):
         super().__init__()
         self.model = model
-        self.carried = CarriedState(model.initial_state(config.loop.batch))
+        self.carried = CarriedState(model.initial_state, config.loop.batch)
         self.decay = config.averaging
         self.average = None
         if config.averaging:
