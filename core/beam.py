@@ -32,7 +32,7 @@ class _Beam(NamedTuple):
     log_p: Float[Tensor, "batch width"]
     scores: Float[Tensor, "batch width"]
     finished: Bool[Tensor, "batch width"]
-    over: Bool[Tensor, "batch width"]  # finished, or nothing may follow
+    over: Bool[Tensor, "batch width"]  # finished, cut, or nothing may follow
 
 
 @torch.no_grad()
@@ -42,7 +42,7 @@ def beam_search(
     *,
     start: int,
     end: int,
-    length: int,
+    length: int | Int[Tensor, " rows"],
     width: int,
     penalty: float = 0.7,
     forbidden: Collection[int] = (),
@@ -61,7 +61,7 @@ def beam_search(
         state: what it starts from.
         start: the token before the first.
         end: the token after the last.
-        length: tokens to write at most, `end` included.
+        length: tokens to write at most, `end` included; one number for all rows, or one for each.
         width: hypotheses kept.
         penalty: the exponent of the length.
         forbidden: tokens never to write; their probability is not redistributed.
@@ -71,15 +71,20 @@ def beam_search(
     """
     if width < 1:
         raise ValueError(f"width must be at least 1, not {width}")
-    last, banned = begin(state, start, length, forbidden)
-    beam = _empty_beam(len(last), width, length, last.device)
+    limits = torch.as_tensor(length)
+    ends = set(limits.flatten().tolist())  # known to the host: a GPU is not waited for
+    last, banned = begin(state, start, min(ends), forbidden)
+    beam = _empty_beam(len(last), width, max(ends), last.device)
+    limits = limits.to(last.device).expand(len(last))[:, None]
     last = last.repeat_interleave(width)
     state = map_state(lambda part: part.repeat_interleave(width, 0), state)
     first_rows = torch.arange(0, len(last), width, device=last.device)[:, None]
-    for time in range(length):
+    for time in range(max(ends)):
         logits, state = step(last, state)
         log_p = log_softmax(logits, banned).unflatten(0, beam.over.shape)
         beam, parents = _grow(beam, time, log_p, end, penalty)
+        if time + 1 in ends:
+            beam = beam._replace(over=beam.over | (limits == time + 1))
         if all_over(beam.over | (beam.log_p == -torch.inf), time):
             break
         last = beam.tokens[..., time].flatten()

@@ -71,6 +71,23 @@ def test_hypotheses_have_the_scores_they_state(seed, cell, vocabulary, width, le
             )
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    width=st.integers(1, 9),
+    lengths=st.lists(st.integers(1, 8), min_size=3, max_size=3),
+    penalty=st.sampled_from([0.0, 0.7, 1.3]),
+)
+def test_each_row_has_a_length_of_its_own(seed, width, lengths, penalty):
+    model = Model(6, "lstm", batch=3, seed=seed)
+    options = {"start": START, "end": END, "width": width, "penalty": penalty}
+    together = beam_search(model, model.state, length=torch.tensor(lengths), **options)
+    for row, found in enumerate(together):
+        (single,) = beam_search(model, model.row(row), length=lengths[row], **options)
+        assert [(h.tokens, h.finished) for h in found] == [(h.tokens, h.finished) for h in single]
+        assert [h.score for h in found] == pytest.approx([h.score for h in single], rel=1e-12)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 10**6), length=st.integers(1, 8), penalty=st.sampled_from([0.0, 0.7, 2.0])

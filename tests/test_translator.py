@@ -24,7 +24,7 @@ from sequences.translate.data import (
 from sequences.translate.model import Translator
 from sequences.translate.similar import most_similar
 from sequences.translate.trained import Trained
-from sequences.translate.write import MOST, attention, translate
+from sequences.translate.write import AND_MORE, MOST, TIMES_AS_LONG, attention, translate
 
 SMALL = Config(vocabulary=120, embedding=8, hidden=12, dropout=0.0, loop=LoopConfig(batch=8))
 PAIRS = counting.splits()[0][:60]
@@ -217,14 +217,28 @@ def test_unknown_words_are_copied_from_the_attended_place():
     assert (empty.text, empty.tokens) == ("", ())
 
 
+@pytest.mark.parametrize("beam", [1, 3])
+def test_a_translation_that_does_not_end_is_cut_by_its_own_length(beam):
+    network = translator().float()
+    with torch.no_grad():
+        network.bias[Subwords.end] = -1e9  # none ends
+    trained = Trained(SMALL, network, SUBWORDS)
+    sentences = [pair.source for pair in PAIRS]
+    together = translate(trained, sentences, beam, beam)
+    for sentence, found in zip(sentences, together, strict=True):
+        limit = TIMES_AS_LONG * len(SUBWORDS.source.encode(sentence)) + AND_MORE
+        assert [len(each.tokens) for each in found] == [limit] * beam
+        (single,) = translate(trained, [sentence], beam, beam)
+        assert [each.tokens for each in found] == [each.tokens for each in single]
+
+
 def test_translations_come_in_the_order_of_the_input_and_long_ones_are_cut():
     trained = Trained(SMALL, translator().float(), SUBWORDS)
     short = [PAIRS[0].source, "", PAIRS[1].source, PAIRS[2].source]
     together = translate(trained, short, 2, 2)
     assert [len(found) for found in together] == [2, 1, 2, 2]
-    limit = 2 * len(SUBWORDS.source.encode(PAIRS[2].source)) + 12
     single = translate(trained, [short[3]], 2)[0][0]
-    assert single.tokens[:limit] == together[3][0].tokens[: len(single.tokens)]
+    assert single.tokens == together[3][0].tokens
     seen = attention(trained, short[0], together[0][0].tokens)
     assert seen.shape == (len(together[0][0].tokens) + 1, len(SUBWORDS.source.encode(short[0])) + 1)
     long = translate(trained, ["two " * 3000, "two " * (MOST // 3) + "x" * 100_000], 1)

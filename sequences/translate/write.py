@@ -16,8 +16,7 @@ from sequences.translate.trained import Trained
 
 BATCH = 64  # sentences translated together
 MOST = 400  # subwords of a sentence that are read; the rest is cut
-# A translation has at most so many times as many subwords as the longest source of its batch, and
-# so many more: where one does not end by itself, it depends on the batch.
+# A translation has at most so many times as many subwords as its source, and so many more.
 TIMES_AS_LONG = 2
 AND_MORE = 10
 
@@ -74,13 +73,14 @@ def _search(
     forbidden = Subwords.unspoken
     if not trained.config.attention:  # which would say what to write for <unk>
         forbidden = (*forbidden, Subwords.unknown)
+    limits = [TIMES_AS_LONG * len(row) + AND_MORE for row in rows]
     hypotheses = beam_search(
         network.stepper(memory),
         network.initial_state(state),
         start=Subwords.start,
         end=Subwords.end,
         width=max(beam, best),
-        length=TIMES_AS_LONG * max(map(len, rows)) + AND_MORE,
+        length=torch.tensor(limits),
         penalty=trained.config.length_penalty,
         forbidden=forbidden,
     )
