@@ -68,7 +68,8 @@ class Cell(nn.Module):
 
     Parameters and modules of its own, such as peepholes or a layer normalisation, are made in
     `__init__` after `super().__init__(input_size, hidden_size, **options)`, with their initial
-    values.
+    values, on the device and of the dtype of W. A first state that is learned, and parts of another
+    width than h, are what `initial_state` returns; h must have that of the output.
 
     Such a cell runs on the reference engine. Steps in `core.engines.steps` make a cell fast if each
     recurrent product is W_k h_{t-1}; this one multiplies W_n by f * h, so it stays on the

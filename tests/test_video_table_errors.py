@@ -101,7 +101,8 @@ ONEHOT = "clip,frame,Walk,sit\nclip0,0,1,0\nclip0,1,"
 def test_a_column_of_a_behaviour_holds_0_and_1(tmp_path, content, message):
     with pytest.raises(InputError) as caught:
         load_table(tmp_path, content)
-    assert str(caught.value) == f"{tmp_path}/labels.csv: {message}"
+    hint = "leave out columns that are no behaviours, such as positions"
+    assert str(caught.value) == f"{tmp_path}/labels.csv: {message}: {hint}"
 
 
 def test_a_pipe_or_a_device_is_no_table(tmp_path):

@@ -206,7 +206,8 @@ def _occurrence(row: Line, name: str) -> int:
     value = row.values[name].lower()
     if value not in _VALUES:
         title = row.titles.get(name, name)
-        raise row.error(f"{title} is {row.values[name]}, not 0 or 1")
+        hint = "leave out columns that are no behaviours, such as positions"
+        raise row.error(f"{title} is {row.values[name]}, not 0 or 1: {hint}")
     return _VALUES[value]
 
 
