@@ -80,6 +80,15 @@ def test_global_hooks_and_a_forward_on_the_instance_run():
     assert (tape.step(x[0]) == 1).all()
 
 
+def test_a_first_state_given_on_the_instance_is_where_it_begins():
+    net, x = Recurrent("rnn", INPUT, HIDDEN), torch.randn(TIME, BATCH, INPUT)
+    cell: Any = net.layers[0][0]
+    start = (torch.ones(BATCH, HIDDEN),)
+    expected, _ = loop(cell, x, start)
+    cell.initial_state = lambda batch: start
+    torch.testing.assert_close(net(x)[0], expected)
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(("cell", "sigma"), [("rnn", "sigma"), ("lstm", "sigma_c")])
 def test_an_activation_of_ones_own_is_computed(cell, sigma, training):

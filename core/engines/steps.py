@@ -186,14 +186,15 @@ def fast_cell(cell: Cell) -> FastCell | None:
     """Return the cell with its steps and weights, or None if only the reference can run it.
 
     Steps belong to exactly one class, as a subclass may have other equations; so may a cell whose
-    `forward` was assigned on the instance. An activation that is a plain function has no known
+    `forward` or `initial_state` was assigned on the instance. An activation that is a plain function has no known
     derivative. Weights of other shapes than the class declares, which torch may broadcast, are
     left to the reference too: the compiled kernel reads memory by the declared shapes.
     """
     kind = type(cell)
     if kind not in STEPS and parametrize.is_parametrized(cell):
         kind = parametrize.type_before_parametrizations(cell)
-    if kind not in STEPS or "forward" in vars(cell):
+    assigned = {"forward", "initial_state"} & vars(cell).keys()
+    if kind not in STEPS or assigned:
         return None
     weights = weights_of(cell)
     steps = STEPS[kind](cell)  # type: ignore[arg-type]
