@@ -186,9 +186,10 @@ def fast_cell(cell: Cell) -> FastCell | None:
     """Return the cell with its steps and weights, or None if only the reference can run it.
 
     Steps belong to exactly one class, as a subclass may have other equations; so may a cell whose
-    `forward` or `initial_state` was assigned on the instance. An activation that is a plain function has no known
-    derivative. Weights of other shapes than the class declares, which torch may broadcast, are
-    left to the reference too: the compiled kernel reads memory by the declared shapes.
+    `forward` or `initial_state` was assigned on the instance. An activation that is a plain
+    function has no known derivative. Weights of other shapes than the class declares, which torch
+    may broadcast, are left to the reference too: the compiled kernel reads memory by the declared
+    shapes.
     """
     kind = type(cell)
     if kind not in STEPS and parametrize.is_parametrized(cell):
