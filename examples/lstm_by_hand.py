@@ -18,6 +18,7 @@ TIME, BATCH, HIDDEN = 30, 64, 32
 
 def backpropagate(cell: LSTMCell, V: Tensor, x: Tensor, d: Tensor) -> tuple[float, list[float]]:
     """Set all gradients of the mean of (V h_T - d)^2; return it, and ||dE/dh_t|| for t = T..1."""
+    assert cell.b is not None
     h = c = torch.zeros(BATCH, HIDDEN)
     tape = []
     for x_t in x:  # slide 28

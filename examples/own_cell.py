@@ -10,6 +10,8 @@ A class with `forward` is all that `Recurrent` needs; engine "auto" runs it on t
 reference loop, under autograd. The network reads an 8 x 8 digit row by row.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
@@ -39,7 +41,7 @@ class MinimalGatedUnit(Cell):
 def main(epochs: int = 15) -> float:
     """Train on 1,500 digits; return the accuracy on the other 297."""
     torch.manual_seed(0)
-    digits = load_digits()
+    digits: Any = load_digits()
     order = torch.randperm(len(digits.target))
     labels = torch.tensor(digits.target)[order]
     images = torch.tensor(digits.images).float()[order] / 16
@@ -47,6 +49,8 @@ def main(epochs: int = 15) -> float:
     recurrent = Recurrent(MinimalGatedUnit, input_size=8, hidden_size=64, bias=True)
     V = nn.Linear(64, 10)
     adam = torch.optim.Adam([*recurrent.parameters(), *V.parameters()], lr=5e-3)
+    loss = torch.zeros(())
+    accuracy = 0.0
     for epoch in range(epochs):
         for batch in torch.randperm(1500).split(50):
             outputs, _ = recurrent(rows[:, batch])
