@@ -14,24 +14,29 @@ import os
 import random
 import re
 import shutil
-import signal
-import sys
 import tempfile
-import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import torch
 
 from benchmarks.entry import script
 from benchmarks.odd_inputs import spoil
-from benchmarks.valid_inputs import Input, training_lines, valid_lines, write_files
+from benchmarks.processes import Answer, Job, run
+from benchmarks.valid_inputs import (
+    REWRITTEN,
+    Input,
+    copy_runs,
+    training_lines,
+    valid_lines,
+    write_files,
+)
+from core.errors import InputError
 from core.training import cli
 
 APPS = ("glimpse", "captioning", "video", "sequences")
@@ -54,6 +59,8 @@ LATE = (
     "torchvision.models",
 )
 """What commands import when they need it: imported once, not in each process."""
+CHANGING = ("features", REWRITTEN)
+"""Folders of valid files that commands may write into: a cache, and copies of runs."""
 MARGINAL = re.compile(r"^(note|warning):")
 
 
@@ -71,100 +78,12 @@ class Options:
     """Time allowed for one input."""
     gigabytes: float = 2.5
     """Memory allowed for one input."""
+    commands: str = ""
+    """Only inputs of commands whose name matches this regular expression."""
     only: int | None = None
     """Run the input of this number only, and print its output."""
     check: bool = False
     """End with exit code 1 if less than 99 percent are answered as promised."""
-
-
-class Job(NamedTuple):
-    """An input, and the folder in which it runs."""
-
-    number: int
-    line: Input
-    place: Path
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of one input."""
-
-    code: int
-    """The exit code; negative: the signal that ended the process."""
-    seconds: float
-    gigabytes: float
-    errors: str
-    """What it wrote to standard error."""
-
-
-class Process:
-    """A job that runs in a process of its own."""
-
-    def __init__(self, job: Job, commands: Any) -> None:
-        self.job = job
-        job.place.mkdir(parents=True, exist_ok=True)
-        (job.place / "stdin").write_bytes(job.line.stdin)
-        self.start = time.monotonic()
-        self.number = os.fork()
-        if self.number == 0:
-            _become(job.line, commands, job.place)
-
-    def poll(self, limit: float) -> Answer | None:
-        """Return the answer if the process has ended; end it after `limit` seconds."""
-        done, status, usage = os.wait4(self.number, os.WNOHANG)
-        seconds = time.monotonic() - self.start
-        if not done:
-            if seconds > limit:
-                os.kill(self.number, signal.SIGKILL)
-            return None
-        errors = (self.job.place / "stderr").read_text(errors="replace")
-        code = os.waitstatus_to_exitcode(status)
-        return Answer(code, seconds, usage.ru_maxrss / 1e6, errors)
-
-
-def run(
-    jobs: Iterable[Job], commands: Any, limit: float, workers: int
-) -> Iterator[tuple[Job, Answer]]:
-    """Run the jobs, `workers` at a time; yield each with its answer, as soon as it has ended."""
-    waiting = iter(jobs)
-    running = [Process(job, commands) for job in islice(waiting, workers)]
-    while running:
-        for process in list(running):
-            answer = process.poll(limit)
-            if answer is None:
-                continue
-            running.remove(process)
-            running += [Process(job, commands) for job in islice(waiting, 1)]
-            yield process.job, answer
-        time.sleep(0.005)
-
-
-def _become(line: Input, commands: Any, place: Path) -> None:
-    """Be the command: never returns."""
-    code = 1
-    try:
-        os.chdir(place)
-        streams = (("stdin", os.O_RDONLY), ("stdout", os.O_WRONLY), ("stderr", os.O_WRONLY))
-        for number, (name, mode) in enumerate(streams):
-            os.dup2(os.open(name, mode | os.O_CREAT), number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        sys.argv = line.prog.split()[:1]
-        app, *verbs = line.prog.split()
-        code = cli.main(app, commands[app], [*verbs, *line.words])
-    except SystemExit as stop:
-        code = 1  # SystemExit("a message")
-        if stop.code is None:
-            code = 0
-        elif isinstance(stop.code, int):
-            code = stop.code
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        os._exit(code)
 
 
 def problem(line: Input, answer: Answer, options: Options) -> str:
@@ -196,8 +115,7 @@ def state_of(folder: Path) -> dict[str, tuple[int, int]]:
     """Return the size and the time of change of every file, to see that none was touched."""
     states = {}
     for parent, folders, names in os.walk(folder):
-        if "features" in folders:
-            folders.remove("features")
+        folders[:] = [name for name in folders if name not in CHANGING]
         for name in names:
             path = os.path.join(parent, name)
             status = os.stat(path)
@@ -214,10 +132,26 @@ def prepare(folder: Path, commands: Any, workers: int) -> list[Input]:
     for number, (app, line) in enumerate(training.items()):
         toy = Input(line.prog, (*line.words, *flags))
         jobs.append(Job(number, toy, folder / "logs" / app))
+    _require_success(jobs, commands, workers)
+    copy_runs(folder)
+    valid = valid_lines(folder)
+    _require_success(
+        [Job(number, line, folder / "logs" / f"{number}") for number, line in enumerate(valid)],
+        commands,
+        workers,
+    )
+    shutil.rmtree(folder / "logs")
+    return [*training.values(), *valid]
+
+
+def _require_success(jobs: list[Job], commands: Any, workers: int) -> None:
+    """Run lines that are valid; end if one is not."""
+    failures = []
     for job, answer in run(jobs, commands, 300.0, workers):
         if answer.code:
-            raise SystemExit(f"{job.line.prog} {' '.join(job.line.words)}: {answer.errors}")
-    return [*training.values(), *valid_lines(folder)]
+            failures.append(f"{shown(job.line)}: {answer.errors}")
+    if failures:
+        raise SystemExit("\n".join(failures))
 
 
 def spoilt(lines: list[Input], base: Path, commands: Any, options: Options) -> Iterator[Job]:
@@ -261,6 +195,9 @@ def main(options: Options) -> int:
         base = Path(name)
         os.environ["XDG_CACHE_HOME"] = str(base / "cache")
         lines = prepare(base / "valid", commands, options.workers)
+        lines = [line for line in lines if re.search(options.commands, line.prog)]
+        if not lines:
+            raise InputError(f"--commands {options.commands}: no command has such a name")
         before = state_of(base / "valid")
         jobs = spoilt(lines, base, commands, options)
         for job, answer in run(jobs, commands, options.seconds, options.workers):
