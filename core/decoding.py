@@ -163,10 +163,10 @@ def _write(
         log_probabilities.append(log_p.gather(-1, last[:, None]).squeeze(-1))
         if all_over(over, time):
             break
-    rest = 0, length - len(tokens)
+    padding = 0, length - len(tokens)
     return Written(
-        F.pad(torch.stack(tokens, 1), rest, value=end),
-        F.pad(torch.stack(log_probabilities, 1), rest),
+        F.pad(torch.stack(tokens, 1), padding, value=end),
+        F.pad(torch.stack(log_probabilities, 1), padding),
     )
 
 

@@ -89,17 +89,18 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
             torch.zeros_like(weight),
             torch.zeros_like(bias),
         )
-        rest = smoothing / len(weight)  # of the target, for every class
+        share = smoothing / len(weight)  # of the target, for every class
         for start in range(0, len(h), _ProjectedCrossEntropy.BLOCK):
             rows = slice(start, start + _ProjectedCrossEntropy.BLOCK)
-            y, right = torch.addmm(bias, h[rows], weight.T), d[rows, None]
+            y = torch.addmm(bias, h[rows], weight.T)
+            right = d[rows, None]
             log_sum = y.logsumexp(-1, keepdim=True)
             loss += (
                 log_sum
                 - (1 - smoothing) * y.gather(1, right)
                 - smoothing * y.mean(-1, keepdim=True)
             ).sum()
-            d_y = y.sub_(log_sum).exp_().sub_(rest)
+            d_y = y.sub_(log_sum).exp_().sub_(share)
             d_y.scatter_add_(1, right, d_y.new_full(right.shape, smoothing - 1))
             torch.mm(d_y, weight, out=d_h[rows])
             d_weight.addmm_(d_y.T, h[rows])

@@ -92,9 +92,9 @@ def build(
     multi: bool = False,
 ) -> Trained:
     """Return a labeller whose net is untrained."""
-    each = encoder.cells if config.trains_encoder else 2
+    cells = encoder.cells if config.trains_encoder else 2
     pictures = 2 if config.motion else 1
-    features = pictures * each * encoder.channels
+    features = pictures * cells * encoder.channels
     labeller = Labeller(config, features, len(classes), multi=multi)
     return Trained(config, encoder, labeller, classes, rate)
 

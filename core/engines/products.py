@@ -134,8 +134,8 @@ def _recurrent_gradient(
         steps = zip(h.split(list(batch_sizes)), batch_sizes[1:], strict=False)
         states = [h_t[:later] for h_t, later in steps]
     if start is None:
-        rest = states[0] if len(states) == 1 else torch.cat(states)
-        return dz[first:].t() @ rest
+        h_before = states[0] if len(states) == 1 else torch.cat(states)
+        return dz[first:].t() @ h_before
     start = start[:first]  # sequences of length 0 take no step
     if first == last and len(h) >= dz.shape[1]:  # adding to the result costs less than copying h
         return (dz[:first].t() @ start).addmm_(dz[first:].t(), h[:-last])

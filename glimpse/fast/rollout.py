@@ -56,13 +56,13 @@ def serves(model: "RecurrentAttention") -> bool:
 
 def _has_known_parts(model: "RecurrentAttention") -> bool:
     """Return whether every part is one that C knows, with biases."""
-    known = [
+    supported = [
         type(model.retina) is Retina,
         type(model.glimpse) is GlimpseNetwork,
         type(model.location) in (LocationNetwork, ScanLocation),
         type(model.recurrent) in (RNNCell, LSTMCell),
     ]
-    if not all(known) or model.recurrent.b is None or model.location.bias is None:
+    if not all(supported) or model.recurrent.b is None or model.location.bias is None:
         return False
     layers = model.baseline, model.action, *model.glimpse.children()
     return all(type(layer) is nn.Linear and layer.bias is not None for layer in layers)

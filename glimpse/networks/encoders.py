@@ -62,8 +62,8 @@ class ConvGlimpseNetwork(GlimpseNetwork):
         self, patches: Float[Tensor, "batch channels scales size size"]
     ) -> Float[Tensor, "batch scales filters rows rows"]:
         """Return the features of every patch, each read by the same net."""
-        each = patches.transpose(1, 2).flatten(0, 1)
-        return self.convolutions(each - 0.5).unflatten(0, (-1, patches.shape[2]))
+        images = patches.transpose(1, 2).flatten(0, 1)
+        return self.convolutions(images - 0.5).unflatten(0, (-1, patches.shape[2]))
 
     def flatten(
         self, features: Float[Tensor, "batch scales filters rows rows"]

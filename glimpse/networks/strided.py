@@ -32,9 +32,9 @@ class StridedGlimpseNetwork(GlimpseNetwork):
         self, patches: Float[Tensor, "batch channels scales size size"]
     ) -> Float[Tensor, "batch scales filters rows rows"]:
         """Return the features of every patch, each read by the same net."""
-        each = patches.transpose(1, 2).flatten(0, 1) / self.input_scale
-        each = each.contiguous(memory_format=torch.channels_last)
-        return self.convolutions(each).unflatten(0, (-1, patches.shape[2]))
+        images = patches.transpose(1, 2).flatten(0, 1) / self.input_scale
+        images = images.contiguous(memory_format=torch.channels_last)
+        return self.convolutions(images).unflatten(0, (-1, patches.shape[2]))
 
     def flatten(
         self, features: Float[Tensor, "batch scales filters rows rows"]

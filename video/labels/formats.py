@@ -92,8 +92,8 @@ def frames_csv(
         p = log_p.gather(1, labels[:, None])[:, 0].exp()
     else:
         names = [" + ".join(_occurring(row, classes)) for row in labels.tolist()]
-        each = torch.where(labels == 1, log_p.exp(), 1 - log_p.exp())
-        p = each.amin(1)
+        right = torch.where(labels == 1, log_p.exp(), 1 - log_p.exp())
+        p = right.amin(1)
     if numbers is None:
         numbers = range(len(seconds))
     rounded = [round(probability, 4) for probability in p.tolist()]

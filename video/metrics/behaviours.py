@@ -53,9 +53,9 @@ def mean_metrics(
     classes: Sequence[str],
 ) -> dict[str, float]:
     """Return the means over the behaviours that occur, and F1 of their segments in all clips."""
-    each = behaviour_metrics(probabilities, predicted, truth, classes)
+    by_behaviour = behaviour_metrics(probabilities, predicted, truth, classes)
     names = ("average precision", "F1", "precision", "recall")
-    means = {f"mean {name}": _mean([row[name] for row in each.values()]) for name in names}
+    means = {f"mean {name}": _mean([row[name] for row in by_behaviour.values()]) for name in names}
     pairs = [(lanes(p, t), lanes(t, t)) for p, t in zip(predicted, truth, strict=True)]
     return means | {f"F1@{percent}": f1(pairs, percent / 100) for percent in OVERLAPS}
 
@@ -91,5 +91,5 @@ def _share(part: int, whole: int) -> float:
 
 
 def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
+    numbers = [value for value in values if not math.isnan(value)]
+    return sum(numbers) / len(numbers) if numbers else math.nan

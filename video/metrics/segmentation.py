@@ -74,11 +74,11 @@ def mean_over_clips(
     Arguments and errors are those of `segmentation_metrics`.
     """
     _require_pairs(predicted, truth)
-    each = [
+    by_clip = [
         segmentation_metrics([p], [t], classes, background)
         for p, t in zip(predicted, truth, strict=True)
     ]
-    return {name: sum(clip[name] for clip in each) / len(each) for name in each[0]}
+    return {name: sum(clip[name] for clip in by_clip) / len(by_clip) for name in by_clip[0]}
 
 
 def majority(training: Iterable[Labels], clips: Iterable[Labels]) -> list[Labels]:

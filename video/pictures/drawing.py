@@ -74,8 +74,8 @@ def columns(
     """
     numbers = {name: n for n, name in enumerate(classes)}
     row = np.full(width, -1)
-    seen = [span for span in spans if span.start < end and span.end > start]
-    for span in sorted(seen, key=lambda span: span.start - span.end):  # the longest first
+    visible = [span for span in spans if span.start < end and span.end > start]
+    for span in sorted(visible, key=lambda span: span.start - span.end):  # the longest first
         left = round(width * (span.start - start) / (end - start))
         right = round(width * (span.end - start) / (end - start))
         left = min(max(left, 0), width - 1)
