@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from core.errors import InputError
+from core.errors import InputError, counted
 from core.files import make_folder, replace, require_apart, require_free
 from core.training import cli
 from core.training.config import require_at_least, require_positive
@@ -213,7 +213,7 @@ def _agreement(films: Sequence[_Film], theirs: Sequence[_Film], against: Path) -
         row = (name, f"{kappa:.3f}", f"{frames:.1f}", f"{f1(pairs, 0.5):.1f}")
         rows.append(row)
     columns = ("behaviour", "Cohen's kappa", "frame F1, %", "bout F1@50, %")
-    return _table(columns, rows, f"agreement on {len(shared)} films")
+    return _table(columns, rows, f"agreement on {counted(len(shared), 'film')}")
 
 
 def cohens_kappa(one: np.ndarray, two: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from rich.console import Console
 from torch import Tensor
 
-from core.errors import InputError
+from core.errors import InputError, counted
 from core.files import to_json
 from core.training import cli, devices
 from core.training.config import require_at_least, require_share
@@ -149,7 +149,7 @@ def print_metrics(
     heading = "labels by"
     if several:
         heading = "behaviour"
-    Console().print(metrics_table(metrics, f"{part}: {clips} clips, %", heading))
+    Console().print(metrics_table(metrics, f"{part}: {counted(clips, 'clip')}, %", heading))
 
 
 def _clips(
