@@ -226,7 +226,7 @@ def test_going_on_with_more_labels_keeps_the_settings_and_adds_a_behaviour(multi
     flags = ["--start", start, "--add", more, "--steps", "2", "--runs", multi_run / "runs"]
     assert call(*flags, "--name", "on", "--quiet", command="video train") == 0
     told = capsys.readouterr()
-    assert "test: 1 clips" in told.out
+    assert "test: 1 clip," in told.out
     assert f"behaviours that {start} lacks: dig\n" in told.err
     old, _ = open_model(start, "cpu")
     new, saved = open_model(multi_run / "runs/video/on", "cpu")

@@ -120,7 +120,7 @@ def test_train_on_a_folder_and_evaluate(clips, tmp_path, capsys):
 
     flags = ["--split", "validation", "--shortest", "3", "--self-transition", "0.9"]
     assert run(evaluate, directory, *flags) == 0
-    assert "validation: 1 clips" in capsys.readouterr().out
+    assert "validation: 1 clip," in capsys.readouterr().out
     (clips / "labels.csv").write_text(
         (clips / "labels.csv").read_text().replace(",1,-", ",light,-")
     )
