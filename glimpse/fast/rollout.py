@@ -11,7 +11,7 @@ and the input scale s stands beside the weights: W (x / s) = (W / s) x.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -31,13 +31,21 @@ from glimpse.networks.glimpse_network import GlimpseNetwork
 from glimpse.networks.locators import LocationNetwork, ScanLocation
 from glimpse.sensor import Retina
 
-if TYPE_CHECKING:
-    from glimpse.model import RecurrentAttention
-
 aten = torch.ops.aten
 
 
-def serves(model: "RecurrentAttention") -> bool:
+class Parts(Protocol):
+    """The parts of a `RecurrentAttention`, which may have been replaced by any others."""
+
+    retina: Any
+    glimpse: Any
+    recurrent: Any
+    location: Any
+    baseline: Any
+    action: Any
+
+
+def serves(model: Parts) -> bool:
     """Return whether `run` can look with this model.
 
     The weights are float32 on a CPU, without autocast. Whatever was changed about a part (a
@@ -54,7 +62,7 @@ def serves(model: "RecurrentAttention") -> bool:
     return ours and fast is not None and kernel_serves(fast, model.recurrent.U, ())
 
 
-def _has_known_parts(model: "RecurrentAttention") -> bool:
+def _has_known_parts(model: Parts) -> bool:
     """Return whether every part is one that C knows, with biases."""
     supported = [
         type(model.retina) is Retina,
@@ -69,7 +77,7 @@ def _has_known_parts(model: "RecurrentAttention") -> bool:
 
 
 def run(
-    model: "RecurrentAttention",
+    model: Parts,
     images: compiled.Images,
     memories: Float[Tensor, "glimpses batch steps 2"] | None,
     glimpses: int,
